@@ -1,0 +1,9 @@
+"""The embedded case service: Amazon Connect Cases and Persona on loopback, strict by their documents.
+
+It shares no code with the clients: both sides meet on the wire only.
+"""
+
+from casesearch_pd.local.server import Received
+from casesearch_pd.local.service import CaseService
+
+__all__ = ["CaseService", "Received"]

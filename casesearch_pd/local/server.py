@@ -1,0 +1,206 @@
+"""The HTTP side: requests read from sockets, handed to an answering function, replies written back.
+
+Head and body of a reply leave in one send and without Nagle's delay: apart they would cost 40 ms each.
+"""
+
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from casesearch_pd.local.http import Reply, Request, parse_json
+
+_LOG = logging.getLogger(__name__)
+_MOST_BYTES = 1 << 20
+
+Answer = Callable[[Request], Reply]
+
+
+@dataclass(frozen=True)
+class Received:
+    """A request that the service has answered.
+
+    Parameters
+    ----------
+    method, path
+        As received; the path is still percent-encoded and has no query string.
+    query
+        The decoded query string: name → values.
+    headers
+        Lower-case name → value, without ``authorization``.
+    body
+        The parsed JSON body, or None.
+    status
+        The status of the reply.
+    """
+
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    headers: dict[str, str]
+    body: Any
+    status: int
+
+
+class Server(ThreadingHTTPServer):
+    """A threaded server on 127.0.0.1 whose `close` leaves no thread and no socket.
+
+    Parameters
+    ----------
+    answer
+        Turns each request into a reply; called from many threads.
+    clock
+        The time told in ``Date``.
+    port
+        The port, or 0 for a free one.
+    kept
+        How many requests `received` holds at least, before the oldest are dropped; 0 for none.
+    """
+
+    daemon_threads = False
+    request_queue_size = 128
+
+    def __init__(
+        self, answer: Answer, *, clock: Callable[[], datetime], port: int, kept: int
+    ) -> None:
+        self.answer = answer
+        self.clock = clock
+        self.received: list[Received] = []
+        self._kept = kept
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        super().__init__(("127.0.0.1", port), _Handler)
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), name="cases")
+
+    def open(self) -> None:
+        """Begin to accept connections."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End every connection and wait for all threads."""
+        self.shutdown()
+        self._thread.join()
+        with self._lock:
+            for connection in self._open:
+                _shut(connection)
+        self.server_close()
+
+    def opened(self, connection: socket.socket) -> None:
+        """Remember a connection, so that `close` can end it."""
+        with self._lock:
+            self._open.add(connection)
+
+    def closed(self, connection: socket.socket) -> None:
+        """Forget a connection."""
+        with self._lock:
+            self._open.discard(connection)
+
+    def record(self, request: Request, reply: Reply) -> None:
+        """Keep what was asked and how it was answered, without the authorization."""
+        _LOG.debug("%s %s %d", request.method, request.path, reply.status)
+        if not self._kept:
+            return
+        with self._lock:
+            self.received.append(_received(request, reply))
+            if len(self.received) > 2 * self._kept:
+                del self.received[: -self._kept]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log what went wrong in a connection; a client that went away is nothing."""
+        _LOG.debug("connection from %s ended", client_address, exc_info=True)
+
+
+def _shut(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        _LOG.debug("a connection was closed already")
+
+
+def _received(request: Request, reply: Reply) -> Received:
+    parts = urlsplit(request.target)
+    headers = {name: value for name, value in request.headers.items() if name != "authorization"}
+    query = parse_qs(parts.query, keep_blank_values=True)
+    return Received(
+        request.method, parts.path, query, headers, _json(request.content), reply.status
+    )
+
+
+def _json(content: bytes) -> Any:
+    try:
+        return parse_json(content) if content else None
+    except ValueError:
+        return None
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One connection: HTTP/1.1 with keep-alive."""
+
+    server: Server
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = 1 << 20  # head and body leave together
+    error_content_type = "application/json"
+    error_message_format = '{"message": "%(message)s"}'
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.opened(self.connection)
+
+    def finish(self) -> None:
+        self.server.closed(self.connection)
+        super().finish()
+
+    def answer(self) -> None:
+        """Answer one request."""
+        content = self._content()
+        if content is None:
+            return
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        request = Request(self.command, self.path, headers, content)
+        reply = self.server.answer(request)
+        self.server.record(request, reply)
+        self._send(reply)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = answer  # noqa: N815
+
+    def _content(self) -> bytes | None:
+        """Return the body, or None after having refused it."""
+        length = self.headers.get("Content-Length", "0")
+        if "Transfer-Encoding" in self.headers or not length.isdecimal():
+            self._refuse(411, "a Content-Length is needed")
+        elif int(length) > _MOST_BYTES:
+            self._refuse(413, f"a body may have {_MOST_BYTES} bytes")
+        else:
+            return self.rfile.read(int(length))
+        return None
+
+    def _refuse(self, status: int, message: str) -> None:
+        self.close_connection = True
+        self.send_error(status, message)
+
+    def _send(self, reply: Reply) -> None:
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(reply.content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(reply.content)
+
+    def date_time_string(self, timestamp: float | None = None) -> str:  # noqa: ARG002 - as inherited
+        """Return the service's time, which may not be the machine's."""
+        return format_datetime(self.server.clock(), usegmt=True)
+
+    def version_string(self) -> str:
+        """Return the name told in the Server header."""
+        return "casesearch"
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as inherited
+        """Say nothing here: `Server.record` logs, without query and headers."""

@@ -1,0 +1,283 @@
+"""The case service: cases from a seed or a frame, one store, two wires, one port."""
+
+import hashlib
+import threading
+import time
+import weakref
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+import pandas as pd
+
+from casesearch_pd.local import connect, persona
+from casesearch_pd.local.adopt import adopt
+from casesearch_pd.local.catalogue import SCHEMA
+from casesearch_pd.local.connect_filter import Reading
+from casesearch_pd.local.connect_search import Domain
+from casesearch_pd.local.generate import generate
+from casesearch_pd.local.http import Reply, Request
+from casesearch_pd.local.persona_query import Grammar, PersonaError
+from casesearch_pd.local.rates import Buckets, Window
+from casesearch_pd.local.schema import made_id
+from casesearch_pd.local.server import Received, Server
+from casesearch_pd.local.store import Store
+from casesearch_pd.local.times import stored_time
+from casesearch_pd.local.tokens import Tokens
+from casesearch_pd.local.values import now_utc, shown_series, stored_value
+from casesearch_pd.local.where import EVERYTHING, SqlValue
+
+REGION = "us-east-1"
+ACCOUNT = "111122223333"
+DOMAIN_ID = "5f1c7b0e-8d2a-4c36-9b1f-0a4e6d7c8b90"
+TOKEN = "persona_sandbox_7f3b2c1d-0000-4000-8000-5a6b7c8d9e0f"  # noqa: S105 - lets in here only
+_UNLIMITED = 1_000_000
+_YEAR = timedelta(days=365)
+
+
+class CaseService:
+    """Both case services on loopback, for demos, notebooks and tests.
+
+    Parameters
+    ----------
+    cases
+        How many cases to generate, or a frame of cases to serve: columns named as in the shared
+        vocabulary (``case_id title status created_at …``) become system fields, the others custom
+        fields by dtype. Naive times are UTC; times are cut to milliseconds; lists of text are one
+        text, joined by ``", "``, on Connect.
+    seed
+        Seed of the generated cases.
+    now
+        The service's time at its start; default is the machine's. Generated cases lie before it
+        (before the full hour, by default), and the ``Date`` header advances from it.
+    domain_id, token
+        What clients must know: the Connect domain and the Persona API key.
+    access_key
+        The one AWS access key id to let in, or None for any.
+    port
+        The port on 127.0.0.1, or 0 for a free one.
+    rate
+        Requests per second taken on each Connect operation, and sixty times that a minute on
+        Persona; None for no limit.
+    burst
+        Requests that Connect takes at once before `rate` holds.
+    kept_requests
+        How many of the last requests `requests` holds at least; 0 for none.
+
+    Examples
+    --------
+    >>> with CaseService(50, seed=1) as service:
+    ...     len(service.frame())
+    50
+    """
+
+    def __init__(
+        self,
+        cases: int | pd.DataFrame = 1000,
+        *,
+        seed: int = 0,
+        now: datetime | None = None,
+        domain_id: str = DOMAIN_ID,
+        token: str = TOKEN,
+        access_key: str | None = None,
+        port: int = 0,
+        rate: float | None = None,
+        burst: float = 10,
+        kept_requests: int = 10_000,
+    ) -> None:
+        self._started = time.monotonic()
+        self._base = _base_time(now)
+        self._zero = now_utc() if now is None else self._base
+        self._lock = threading.RLock()
+        self._server: Server | None = None
+        self._inserted = 0
+        self.domain_id, self.token, self.region = domain_id, token, REGION
+        self._port, self._kept = port, kept_requests
+        self._seed = seed
+        self._store = _load(
+            cases, seed=seed, now=self._base if isinstance(cases, int) else self.clock()
+        )
+        self._close_store = weakref.finalize(self, self._store.close)
+        self._buckets = Buckets(rate, burst, time.monotonic)
+        self._domain = self._make_domain(access_key)
+        limit = _UNLIMITED if rate is None else max(round(rate * 60), 1)
+        self._environment = persona.Environment(
+            self._store, self._store, token, Window(limit, time.monotonic), self._base - _YEAR
+        )
+
+    def __repr__(self) -> str:
+        where = self.url if self._server else "not started"
+        return f"CaseService({self._store.count(EVERYTHING)} cases, {where})"
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> Self:
+        """Begin to answer; return the service itself.
+
+        Raises
+        ------
+        RuntimeError
+            It was stopped: its cases are gone, so make a new one.
+        """
+        if not self._close_store.alive:
+            raise RuntimeError("this service was stopped and its cases are gone; make a new one")
+        if self._server is None:
+            self._server = Server(self._answer, clock=self.clock, port=self._port, kept=self._kept)
+            self._server.open()
+        return self
+
+    def stop(self) -> None:
+        """Stop answering, end all connections and threads, drop the cases."""
+        if self._server is not None and self._close_store.alive:
+            self._server.close()
+        self._close_store()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return self._running().server_port
+
+    @property
+    def url(self) -> str:
+        """Where it listens: boto3's ``endpoint_url``; Persona's base is this and ``/api/v1``."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def now(self) -> datetime:
+        """The time that generated cases are relative to, in UTC."""
+        return self._base
+
+    @property
+    def requests(self) -> list[Received]:
+        """What was asked so far, oldest first; clear it as you like."""
+        return self._running().received
+
+    def clock(self) -> datetime:
+        """Return the service's time, in UTC, which advances as real time does."""
+        return self._zero + timedelta(seconds=time.monotonic() - self._started)
+
+    def insert(self, case: Mapping[str, Any]) -> str:
+        """Add a case given by column names and return its id.
+
+        Raises
+        ------
+        ValueError
+            An unknown column, a value that does not fit, an id that is taken.
+        """
+        with self._lock:
+            values = self._stored(case)
+            self._inserted += 1
+            now = stored_time(self.clock())
+            defaults: dict[str, SqlValue] = {
+                "case_id": made_id("case", self._seed, "inserted", self._inserted),
+                "created_at": now,
+                "updated_at": values.get("created_at") or now,
+                "template_id": self._store.schema.templates[0].id,
+                "status": "open",
+            }
+            row = {
+                **defaults,
+                **{name: value for name, value in values.items() if value is not None},
+            }
+            if self._store.place_of(str(row["case_id"]), [self._store.key("case_id")]):
+                raise ValueError(f"case_id {row['case_id']!r} is taken")
+            self._store.add([[row.get(column.name) for column in self._store.schema.columns]])
+            return str(row["case_id"])
+
+    def update(self, case_id: str, **columns: Any) -> None:
+        """Change columns of a case; ``updated_at`` becomes now unless it is given.
+
+        Raises
+        ------
+        KeyError
+            No such case.
+        ValueError
+            An unknown column, or a value that does not fit.
+        """
+        values = {"updated_at": stored_time(self.clock()), **self._stored(columns)}
+        if not self._store.change(case_id, values):
+            raise KeyError(case_id)
+
+    def delete(self, case_id: str) -> None:
+        """Remove a case, or raise KeyError."""
+        if not self._store.remove(case_id):
+            raise KeyError(case_id)
+
+    def frame(self) -> pd.DataFrame:
+        """Return all cases as they stand, one row a case, in the order of their ids.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One column for each column served: text as ``str``, numbers as ``Float64`` and ``Int64``,
+            ``boolean``, ``datetime64[us, UTC]``, lists and maps as objects.
+        """
+        columns = self._store.schema.columns
+        rows = self._store.rows([column.name for column in columns])
+        held = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
+        return pd.DataFrame(
+            {
+                column.name: shown_series(column, list(values))
+                for column, values in zip(columns, held, strict=True)
+            }
+        )
+
+    def _stored(self, case: Mapping[str, Any]) -> dict[str, SqlValue]:
+        known = self._store.schema.by_name
+        unknown = sorted(set(case) - set(known))
+        if unknown:
+            raise ValueError(f"unknown column {unknown[0]!r}, not one of {sorted(known)}")
+        return {name: stored_value(known[name], value) for name, value in case.items()}
+
+    def _running(self) -> Server:
+        if self._server is None:
+            raise RuntimeError("the service is not started: use it in a with statement, or start()")
+        return self._server
+
+    def _make_domain(self, access_key: str | None) -> Domain:
+        secret = hashlib.sha256(f"{self._seed} {self.domain_id}".encode()).digest()
+        return Domain(
+            self._store,
+            self.domain_id,
+            REGION,
+            ACCOUNT,
+            self._base - _YEAR,
+            Tokens(secret, time.monotonic),
+            access_key,
+            Reading(),
+        )
+
+    def _answer(self, request: Request) -> Reply:
+        if request.path == persona.PREFIX or request.path.startswith(f"{persona.PREFIX}/"):
+            return persona.answer(self._environment, request)
+        if request.headers.get("authorization", "").lower().startswith("bearer "):
+            return persona.error_reply(PersonaError(404, "Record not found"))
+        return connect.answer(self._domain, request, self._buckets.refuses)
+
+
+def _base_time(now: datetime | None) -> datetime:
+    if now is None:
+        return now_utc().replace(minute=0, second=0, microsecond=0)
+    return now.replace(tzinfo=UTC) if now.tzinfo is None else now.astimezone(UTC)
+
+
+def _load(cases: int | pd.DataFrame, *, seed: int, now: datetime) -> Store:
+    if isinstance(cases, int):
+        store = Store(SCHEMA)
+        chunks = generate(cases, seed=seed, now=now)
+    else:
+        schema, chunks = adopt(cases, now=now)
+        store = Store(schema)
+    for rows in chunks:
+        store.add(rows)
+    return store

@@ -1,0 +1,313 @@
+"""The cases in SQLite: one row a case, pages by keyset, an index for every order asked for.
+
+A page is found by the sort keys of the row before it, never by counting rows, so page 1,000 costs what
+page 1 costs. Missing sort keys are replaced by a sentinel that sorts past every text and number
+(or before them), which makes the order total and the index usable in both directions.
+"""
+
+import sqlite3
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from casesearch_pd.local.schema import JSON_KINDS, TEXT_KINDS, Schema, user_id
+from casesearch_pd.local.where import EVERYTHING, NOTHING, SqlValue, Where
+
+Row = tuple[SqlValue, ...]
+
+_PAST_ALL = "x''"  # SQLite sorts NULL < numbers < text < blobs
+_BEFORE_ALL = "-9e999"
+_COUNTS_KEPT = 512
+_SORTED_CHARACTERS = 512  # a text's key: a cursor must fit the 9,000 characters of a token
+_LONG_KINDS = TEXT_KINDS | JSON_KINDS
+ALWAYS_SET = frozenset({"case_id", "created_at", "updated_at"})
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One sort key: an SQL expression, its direction, and where its missing values go."""
+
+    sql: str
+    descending: bool = False
+    nulls_last: bool = True
+    nullable: bool = True
+
+    @property
+    def total(self) -> str:
+        """The expression with its missing values replaced by a sentinel."""
+        return self.filled(self.sql)
+
+    def filled(self, sql: str) -> str:
+        """Return any expression with its missing values treated as this key's are."""
+        if not self.nullable:
+            return sql
+        high = self.descending != self.nulls_last
+        return f"COALESCE({sql}, {_PAST_ALL if high else _BEFORE_ALL})"
+
+    def reversed(self) -> "Key":
+        """Return the same key walked backwards."""
+        return Key(self.sql, not self.descending, not self.nulls_last, self.nullable)
+
+
+class Store:
+    """The cases of one service, shared by its threads.
+
+    Parameters
+    ----------
+    schema
+        The columns; ``case_id``, ``created_at``, ``updated_at`` and ``template_id`` are among them.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        self.version = 0
+        self._lock = threading.RLock()
+        # An empty name is a private database that spills to a file of its own when it grows.
+        self._db = sqlite3.connect("", check_same_thread=False, isolation_level=None)
+        self._counts: OrderedDict[Where, int] = OrderedDict()
+        self._orders: set[tuple[Key, ...]] = set()
+        self._words = False
+        self._create()
+
+    def close(self) -> None:
+        """Close the database and remove its file."""
+        with self._lock:
+            self._db.close()
+
+    def expression(self, name: str) -> str:
+        """Return the SQL expression of a column: NULL where this store has no such column."""
+        return self.schema.sql.get(name, "NULL")
+
+    def key(
+        self,
+        name: str,
+        *,
+        expression: str | None = None,
+        descending: bool = False,
+        nulls_last: bool = True,
+    ) -> Key:
+        """Return the sort key of a column, or of what a wire shows of it."""
+        sql = expression or self.expression(name)
+        column = self.schema.by_name.get(name)
+        if column is not None and column.kind in _LONG_KINDS and name != "case_id":
+            sql = f"substr({sql}, 1, {_SORTED_CHARACTERS})"
+        return Key(sql, descending, nulls_last, nullable=name not in ALWAYS_SET)
+
+    def add(self, rows: Iterable[Sequence[SqlValue]]) -> None:
+        """Add rows of stored values in the order of the schema's columns."""
+        marks = ", ".join("?" * len(self.schema.columns))
+        with self._lock:
+            self._db.execute("BEGIN")
+            self._db.executemany(f"INSERT INTO cases VALUES ({marks})", rows)  # noqa: S608 - marks
+            self._db.execute("COMMIT")
+            self._changed()
+
+    def change(self, case_id: str, values: Mapping[str, SqlValue]) -> bool:
+        """Set stored values of one case; return whether there is such a case."""
+        names = ", ".join(f"{self.schema.sql[name]} = ?" for name in values)
+        where = f"{self.schema.sql['case_id']} = ?"
+        with self._lock:
+            done = self._db.execute(
+                f"UPDATE cases SET {names} WHERE {where}",  # noqa: S608 - own names
+                (*values.values(), case_id),
+            )
+            self._changed()
+            return done.rowcount == 1
+
+    def remove(self, case_id: str) -> bool:
+        """Remove one case; return whether there was such a case."""
+        where = f"{self.schema.sql['case_id']} = ?"
+        with self._lock:
+            done = self._db.execute(f"DELETE FROM cases WHERE {where}", (case_id,))  # noqa: S608
+            self._changed()
+            return done.rowcount == 1
+
+    def count(self, where: Where) -> int:
+        """Return how many cases match, exactly."""
+        with self._lock:
+            if where not in self._counts:
+                self._counts[where] = self._counted(where)
+                if len(self._counts) > _COUNTS_KEPT:
+                    self._counts.popitem(last=False)
+            return self._counts[where]
+
+    def rows(self, names: Sequence[str], where: Where = EVERYTHING) -> list[Row]:
+        """Return the named columns of all matching cases, in the order of their ids."""
+        chosen = ", ".join(self.expression(name) for name in names)
+        sql = f"SELECT {chosen} FROM cases WHERE {where.sql} ORDER BY {self.expression('case_id')}"  # noqa: S608
+        with self._lock:
+            return self._db.execute(sql, where.values).fetchall()
+
+    def page(
+        self,
+        names: Sequence[str],
+        where: Where,
+        order: Sequence[Key],
+        *,
+        after: Sequence[SqlValue] | None,
+        limit: int,
+        offset: int = 0,
+    ) -> list[Row]:
+        """Return the next rows in a total order.
+
+        Parameters
+        ----------
+        names
+            The columns to return, after the sort keys.
+        order
+            The sort keys; the last one is unique.
+        after
+            The sort keys of the row before the page, or None for the first page.
+
+        Returns
+        -------
+        list of tuple
+            Each row is its sort keys, then the named columns.
+        """
+        keys = tuple(order)
+        chosen = ", ".join([key.sql for key in keys] + [self.expression(name) for name in names])
+        ordered = ", ".join(f"{key.total} {'DESC' if key.descending else 'ASC'}" for key in keys)
+        found: list[Row] = []
+        with self._lock:
+            self._prepare(keys)
+            for piece in _pieces(keys, after):
+                sql = (
+                    f"SELECT {chosen} FROM cases WHERE ({where.sql}) AND {piece.sql} "  # noqa: S608
+                    f"ORDER BY {ordered} LIMIT ? OFFSET ?"
+                )
+                values = (*where.values, *piece.values, limit - len(found), offset)
+                found += self._db.execute(sql, values).fetchall()
+                if len(found) >= limit:
+                    break
+        return found
+
+    def place_of(self, case_id: str, order: Sequence[Key]) -> Row | None:
+        """Return the sort keys of one case, or None where there is no such case."""
+        chosen = ", ".join(key.sql for key in order)
+        sql = f"SELECT {chosen} FROM cases WHERE {self.expression('case_id')} = ?"  # noqa: S608
+        with self._lock:
+            row: Row | None = self._db.execute(sql, (case_id,)).fetchone()
+        return row
+
+    def having_words(self, text: str) -> Where:
+        """Return the condition that a case has every word of the text in some field."""
+        with self._lock:
+            self._index_words()
+        words = [word.replace('"', "") for word in text.split() if any(c.isalnum() for c in word)]
+        if not words:
+            return NOTHING
+        query = " ".join(f'"{word}"' for word in words)
+        return Where("rowid IN (SELECT rowid FROM words WHERE words MATCH ?)", (query,))
+
+    def _create(self) -> None:
+        names = ", ".join(self.schema.sql.values())
+        for name, function in _FUNCTIONS.items():
+            arguments = function.__code__.co_argcount
+            self._db.create_function(name, arguments, function, deterministic=True)
+        self._db.execute("PRAGMA journal_mode = OFF")
+        self._db.execute("PRAGMA cache_size = -400000")
+        self._db.execute(f"CREATE TABLE cases ({names})")
+        self._db.execute(f"CREATE UNIQUE INDEX by_id ON cases ({self.schema.sql['case_id']})")
+
+    def _counted(self, where: Where) -> int:
+        sql = f"SELECT count(*) FROM cases WHERE {where.sql}"  # noqa: S608 - own names only
+        return int(self._db.execute(sql, where.values).fetchone()[0])
+
+    def _changed(self) -> None:
+        self.version += 1
+        self._counts.clear()
+
+    def _prepare(self, keys: tuple[Key, ...]) -> None:
+        backwards = tuple(key.reversed() for key in keys)
+        if (
+            keys in self._orders
+            or backwards in self._orders
+            or keys[0].sql == self.schema.sql["case_id"]
+        ):
+            return
+        parts = ", ".join(f"{key.total} {'DESC' if key.descending else 'ASC'}" for key in keys)
+        self._db.execute(f"CREATE INDEX order{len(self._orders)} ON cases ({parts})")
+        self._orders.add(keys)
+
+    def _index_words(self) -> None:
+        if self._words:
+            return
+        rowid, text = "cases.rowid", self._all_text("cases")
+        fill = "INSERT INTO words(rowid, all_text) VALUES (new.rowid, {})".format(
+            self._all_text("new")
+        )
+        drop = "DELETE FROM words WHERE rowid = old.rowid"
+        self._db.execute(
+            "CREATE VIRTUAL TABLE words USING fts5(all_text, tokenize='unicode61 remove_diacritics 0')"
+        )
+        self._db.execute(f"INSERT INTO words(rowid, all_text) SELECT {rowid}, {text} FROM cases")  # noqa: S608
+        for event, steps in {"INSERT": fill, "DELETE": drop, "UPDATE": f"{drop}; {fill}"}.items():
+            name = f"words_{event}"
+            self._db.execute(f"CREATE TRIGGER {name} AFTER {event} ON cases BEGIN {steps}; END")
+        self._words = True
+
+    def _all_text(self, row: str) -> str:
+        names = [
+            self.schema.sql[column.name]
+            for column in self.schema.columns
+            if column.connect and column.kind in TEXT_KINDS | {"list"}
+        ]
+        return " || ' ' || ".join(f"COALESCE({row}.{name}, '')" for name in names)
+
+
+def _pieces(keys: tuple[Key, ...], after: Sequence[SqlValue] | None) -> list[Where]:
+    """Return what lies after a row, as consecutive ranges that an index serves one by one."""
+    if after is None:
+        return [EVERYTHING]
+    return [_piece(keys, after, depth) for depth in reversed(range(len(keys)))]
+
+
+def _piece(keys: tuple[Key, ...], after: Sequence[SqlValue], depth: int) -> Where:
+    tests = [f"{key.total} = {key.filled('?')}" for key in keys[:depth]]
+    last = keys[depth]
+    tests.append(f"{last.total} {'<' if last.descending else '>'} {last.filled('?')}")
+    return Where(" AND ".join(tests), tuple(after[: depth + 1]))
+
+
+def _has_text(text: str | None, folded: str) -> bool | None:
+    return None if text is None else folded in text.casefold()
+
+
+def _caseless_equal(text: str | None, folded: str) -> bool | None:
+    return None if text is None else text.casefold() == folded
+
+
+def _token_equal(text: str | None, folded: str) -> bool | None:
+    return None if text is None else set(folded.split()) <= set(text.casefold().split())
+
+
+def _joined_list(kept: str | None) -> str | None:
+    return None if kept is None else ", ".join(_decode_texts(kept))
+
+
+def _has_tag(kept: str | None, key: str, value: str) -> bool:
+    tags = () if kept is None else (tag.partition("=") for tag in _decode_texts(kept))
+    return any(found == key and held == value for found, _, held in tags)
+
+
+def _has_item(kept: str | None, item: str) -> bool | None:
+    return None if kept is None else item in _decode_texts(kept)
+
+
+def _user_id(shown: str | None) -> str | None:
+    return user_id(shown)
+
+
+_decode_texts = msgspec.json.Decoder(list[str]).decode
+_FUNCTIONS: Mapping[str, Callable[..., SqlValue]] = {
+    "has_text": _has_text,
+    "caseless_equal": _caseless_equal,
+    "token_equal": _token_equal,
+    "joined_list": _joined_list,
+    "has_tag": _has_tag,
+    "has_item": _has_item,
+    "user_id": _user_id,
+}
