@@ -4,7 +4,8 @@ Columns of the shared vocabulary become system fields on each wire that has them
 fields under their own name. Nothing that the frame lacks is offered.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
@@ -177,29 +178,24 @@ def _missing(value: Any) -> bool:
 
 
 def _value_kind(value: Any) -> str:
-    match value:
-        case bool():
-            return "boolean"
-        case str():
-            return "text"
-        case int():
-            return "integer"
-        case float():
-            return "number"
-        case datetime():
-            return "datetime"
-        case date():
-            return "date"
-        case _ if _is_texts(value):
-            return "list"
-        case _:
-            return ""
+    return next((kind for kind, fits in _VALUE_KINDS.items() if fits(value)), "")
 
 
 def _is_texts(value: Any) -> bool:
     if not pd.api.types.is_list_like(value) or isinstance(value, Mapping | set | frozenset):
         return False
     return all(isinstance(item, str) for item in value)
+
+
+_VALUE_KINDS: Mapping[str, Callable[[Any], bool]] = {
+    "boolean": pd.api.types.is_bool,
+    "text": lambda value: isinstance(value, str),
+    "integer": pd.api.types.is_integer,
+    "number": pd.api.types.is_float,
+    "datetime": lambda value: isinstance(value, datetime),
+    "date": lambda value: isinstance(value, date),
+    "list": _is_texts,
+}
 
 
 def _unsupported(name: str, what: str) -> ValueError:
@@ -295,5 +291,5 @@ def _check_rows(cells: Mapping[str, list[SqlValue]], now: datetime) -> None:
             "drop those rows, or pass a later now="
         )
     if len(set(ids)) < len(ids):
-        twice = next(one for one in ids if ids.count(one) > 1)
+        twice = Counter(ids).most_common(1)[0][0]
         raise ValueError(f"case_id {twice!r} is there twice; ids must be unique")

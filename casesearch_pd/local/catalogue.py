@@ -141,4 +141,4 @@ _PERSONA = (
     _persona_only("address", "hash", "Address"),
     _persona_only("raw_check", "json", "Check result"),
 )
-SCHEMA = Schema(_BOTH + _CONNECT + _CUSTOM + _PERSONA, TEMPLATES, RESOLUTIONS)
+SCHEMA = Schema(_BOTH + _CONNECT + _CUSTOM + _PERSONA, TEMPLATES, RESOLUTIONS, generated=True)

@@ -8,9 +8,9 @@ comparisons for numbers and times, equality for all.
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from casesearch_pd.local.choices import Choices
 from casesearch_pd.local.schema import Column, Schema
 from casesearch_pd.local.store import Store
 from casesearch_pd.local.times import parse_instant
@@ -49,26 +49,7 @@ class InvalidRequest(ValueError):  # noqa: N818 - it becomes a ValidationExcepti
     """A request that breaks a documented rule; its text goes back to the client."""
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How filters are read where the documents leave it open.
-
-    Parameters
-    ----------
-    text_match
-        Equality on Text: ``exact``, ``caseless``, or ``token`` (every word of the value occurs).
-    text_ranges
-        Whether comparisons other than equality are taken on text.
-    depth
-        The deepest nesting taken, or None for as deep as the store can.
-    """
-
-    text_match: str = "exact"
-    text_ranges: bool = False
-    depth: int | None = None
-
-
-def condition(store: Store, body: Any, reading: Reading) -> Where:
+def condition(store: Store, body: Any, choices: Choices) -> Where:
     """Return the condition that a CaseFilter states.
 
     Raises
@@ -76,34 +57,34 @@ def condition(store: Store, body: Any, reading: Reading) -> Where:
     InvalidRequest
         Anything that the service model or the field's type does not allow.
     """
-    return _condition(store, body, reading, "filter", 1)
+    return _condition(store, body, choices, "filter", 1)
 
 
-def _condition(store: Store, body: Any, reading: Reading, path: str, level: int) -> Where:
-    if level > min(_DEEPEST, reading.depth or _DEEPEST):
+def _condition(store: Store, body: Any, choices: Choices, path: str, level: int) -> Where:
+    if level > min(_DEEPEST, choices.filter_depth or _DEEPEST):
         raise InvalidRequest(f"The filter is nested deeper than {level - 1} levels")
     member, value = one_member(body, {"field", "not", "tag", "andAll", "orAll"}, path)
     match member:
         case "field":
-            return field_condition(store, value, reading, f"{path}.field")
+            return field_condition(store, value, choices, f"{path}.field")
         case "tag":
             return _tag(store, value, f"{path}.tag")
         case "not":
-            return negated(_condition(store, value, reading, f"{path}.not", level + 1))
+            return negated(_condition(store, value, choices, f"{path}.not", level + 1))
         case _:
-            parts = _members(store, value, reading, f"{path}.{member}", level)
+            parts = _members(store, value, choices, f"{path}.{member}", level)
             return all_of(parts) if member == "andAll" else any_of(parts)
 
 
-def _members(store: Store, value: Any, reading: Reading, path: str, level: int) -> Sequence[Where]:
+def _members(store: Store, value: Any, choices: Choices, path: str, level: int) -> Sequence[Where]:
     items = listed(value, path, most=_MOST_MEMBERS)
     return [
-        _condition(store, item, reading, f"{path}.{number}.member", level + 1)
+        _condition(store, item, choices, f"{path}.{number}.member", level + 1)
         for number, item in enumerate(items, 1)
     ]
 
 
-def field_condition(store: Store, body: Any, reading: Reading, path: str) -> Where:
+def field_condition(store: Store, body: Any, choices: Choices, path: str) -> Where:
     """Return the condition that a FieldFilter states."""
     name, leaf = one_member(body, set(OPERATORS), path)
     path = f"{path}.{name}"
@@ -112,9 +93,9 @@ def field_condition(store: Store, body: Any, reading: Reading, path: str) -> Whe
     kind, value = one_member(leaf.get("value"), _VALUES, f"{path}.value")
     if kind == "emptyValue":
         return _is_empty(store, column, name, value, path)
-    _check_operator(column, name, reading, path)
+    _check_operator(column, name, choices, path)
     wanted = _value(column, kind, value, f"{path}.value")
-    return _compare(store, column, OPERATORS[name], wanted, reading)
+    return _compare(store, column, OPERATORS[name], wanted, choices)
 
 
 def _is_empty(store: Store, column: Column, operator: str, value: Any, path: str) -> Where:
@@ -124,9 +105,9 @@ def _is_empty(store: Store, column: Column, operator: str, value: Any, path: str
     return Where(f"{store.expression(column.name)} IS NULL")
 
 
-def _check_operator(column: Column, operator: str, reading: Reading, path: str) -> None:
+def _check_operator(column: Column, operator: str, choices: Choices, path: str) -> None:
     kind = column.connect_type
-    ordered = _ORDERED | (_CONTAINS if reading.text_ranges else set())
+    ordered = _ORDERED | (_CONTAINS if choices.text_ranges else set())
     allowed = {"equalTo": True, "contains": kind in _CONTAINS}.get(operator, kind in ordered)
     if not allowed:
         raise InvalidRequest(f"{path}: {operator} is not supported for fields of type {kind}")
@@ -179,15 +160,15 @@ def _instant(value: str, path: str) -> str:
 
 
 def _compare(
-    store: Store, column: Column, operator: str, value: SqlValue, reading: Reading
+    store: Store, column: Column, operator: str, value: SqlValue, choices: Choices
 ) -> Where:
     expression = connect_expression(store, column)
     if isinstance(value, float) and math.isnan(value):
         return NOTHING
     if operator == "contains":
         return Where(f"has_text({expression}, ?)", (str(value).casefold(),))
-    if operator == "=" and column.connect_type == "Text" and reading.text_match != "exact":
-        return Where(f"{reading.text_match}_equal({expression}, ?)", (str(value).casefold(),))
+    if operator == "=" and column.connect_type == "Text" and choices.text_match != "exact":
+        return Where(f"{choices.text_match}_equal({expression}, ?)", (str(value).casefold(),))
     return Where(f"{expression} {operator} ?", (value,))
 
 
@@ -253,3 +234,24 @@ def text(value: Any, path: str, *, most: int, least: int = 0) -> str:
     if not least <= len(value) <= most:
         raise InvalidRequest(f"{path}: length {len(value)}, {least} to {most} is allowed")
     return value
+
+
+def page_size(value: Any, path: str, *, most: int, default: int) -> int:
+    """Return the number of results asked for, within its limits."""
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidRequest(f"{path}: {value!r} is not an integer")
+    if not 1 <= value <= most:
+        raise InvalidRequest(f"{path}: {value} is not between 1 and {most}")
+    return value
+
+
+def field_ids(value: Any, *, most: int, least: int = 0) -> list[str]:
+    """Return the ids of a list of field identifiers."""
+    found = []
+    for number, item in enumerate(listed(value, "fields", least=least, most=most), 1):
+        path = f"fields.{number}.member"
+        members(item, {"id"}, path)
+        found.append(text(item.get("id"), f"{path}.id", least=1, most=_LONGEST_ID))
+    return found

@@ -2,74 +2,33 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from casesearch_pd.local.connect_answers import position
+from casesearch_pd.local.connect_domain import Domain
 from casesearch_pd.local.connect_filter import (
     InvalidRequest,
-    Reading,
     condition,
     connect_expression,
+    field_ids,
     known_field,
     listed,
     members,
+    page_size,
     text,
 )
 from casesearch_pd.local.schema import Column
-from casesearch_pd.local.store import Key, Row, Store
+from casesearch_pd.local.store import Key, Row
 from casesearch_pd.local.times import wire_time
-from casesearch_pd.local.tokens import Tokens
 from casesearch_pd.local.where import EVERYTHING, SqlValue, Where, all_of
 
 _MEMBERS = {"maxResults", "nextToken", "searchTerm", "filter", "sorts", "fields"}
-_MOST_RESULTS, _DEFAULT_RESULTS = 100, 25
+_MOST_RESULTS, _USUAL_RESULTS = 100, 25
 _MOST_FIELDS, _MOST_SORTS = 25, 2
-_LONGEST_TERM, _LONGEST_TOKEN = 255, 9000
+_LONGEST_TERM = 255
 _ALWAYS = ("case_id", "template_id", "tags")
-
-
-@dataclass(frozen=True)
-class Domain:
-    """A Cases domain: its cases and how it answers.
-
-    Parameters
-    ----------
-    store
-        The cases.
-    domain_id, region, account
-        What the domain's ARNs are made of.
-    created
-        When the domain was made.
-    tokens
-        Makes and reads page tokens.
-    access_key
-        The one access key id let in, or None for any.
-    reading
-        How filters are read where the documents leave it open.
-    unset
-        A field asked for and not set on a case: ``omit`` it, or show it as ``empty`` or ``null``.
-    nulls_last
-        Whether cases without the sort field come last, in both directions.
-    window
-        How many cases of a result can be reached by paging, or None for all.
-    offsets
-        Whether a page token is an offset in the result instead of a place in the order.
-    """
-
-    store: Store
-    domain_id: str
-    region: str
-    account: str
-    created: datetime
-    tokens: Tokens
-    access_key: str | None = None
-    reading: Reading = Reading()
-    unset: str = "omit"
-    nulls_last: bool = True
-    window: int | None = None
-    offsets: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,10 +49,12 @@ def search_cases(domain: Domain, sent: Any) -> dict[str, Any]:
     """
     members(sent, _MEMBERS, "body")
     body = {name: value for name, value in sent.items() if value is not None}
-    size = page_size(body.get("maxResults"), "maxResults", most=_MOST_RESULTS, default=25)
+    size = page_size(
+        body.get("maxResults"), "maxResults", most=_MOST_RESULTS, default=_USUAL_RESULTS
+    )
     where = _where(domain, body)
     order = _order(domain, body.get("sorts", []))
-    columns = _columns(domain, body.get("fields", []))
+    columns = _columns(domain, body.get("fields"))
     scope = ["search", {name: body[name] for name in sorted(body) if name != "nextToken"}]
     place = _place(domain, body.get("nextToken"), scope)
     rows, more = _read(domain, where, order, columns, place, size)
@@ -113,7 +74,7 @@ def _where(domain: Domain, body: Mapping[str, Any]) -> Where:
     if term.strip():
         parts.append(domain.store.having_words(term))
     if "filter" in body:
-        parts.append(condition(domain.store, body["filter"], domain.reading))
+        parts.append(condition(domain.store, body["filter"], domain.choices))
     return all_of(parts) if parts else EVERYTHING
 
 
@@ -139,28 +100,26 @@ def _sort_key(domain: Domain, sort: Any, number: int) -> Key:
         column.name,
         expression=connect_expression(domain.store, column),
         descending=direction == "Desc",
-        nulls_last=domain.nulls_last,
+        nulls_last=domain.choices.nulls_last,
     )
 
 
 def _columns(domain: Domain, fields: Any) -> list[Column]:
-    found = []
-    for number, item in enumerate(listed(fields, "fields", most=_MOST_FIELDS), 1):
-        path = f"fields.{number}.member"
-        members(item, {"id"}, path)
-        found.append(known_field(domain.store.schema, item.get("id"), f"{path}.id"))
-    return found
+    if fields is None:
+        shown = domain.choices.default_fields == "system"
+        return [one for one in domain.store.schema.by_connect.values() if shown and not one.custom]
+    return [
+        known_field(domain.store.schema, one, f"fields.{number}.member.id")
+        for number, one in enumerate(field_ids(fields, most=_MOST_FIELDS), 1)
+    ]
 
 
 def _place(domain: Domain, token: Any, scope: Any) -> _Place:
-    sent = text("" if token is None else token, "nextToken", most=_LONGEST_TOKEN)
-    if not sent:
+    found = position(domain, token, scope)
+    if found is None:
         return _Place()
-    try:
-        after, skipped = domain.tokens.read(sent, scope)
-    except ValueError as error:
-        raise InvalidRequest(f"nextToken: {error}") from error
-    return _Place(None if domain.offsets else after, skipped)
+    after, skipped = found
+    return _Place(None if domain.choices.cursor == "offset" else after, skipped)
 
 
 def _read(
@@ -171,16 +130,18 @@ def _read(
     place: _Place,
     size: int,
 ) -> tuple[list[Row], bool]:
-    reach = size if domain.window is None else min(size, domain.window - place.skipped)
+    reach = (
+        size if domain.choices.window is None else min(size, domain.choices.window - place.skipped)
+    )
     rows = domain.store.page(
         [*_ALWAYS, *(column.name for column in columns)],
         where,
         order,
         after=place.after,
         limit=size + 1,
-        offset=place.skipped if domain.offsets else 0,
+        offset=place.skipped if domain.choices.cursor == "offset" else 0,
     )
-    at_window = domain.window is not None and place.skipped + reach >= domain.window
+    at_window = domain.choices.window is not None and place.skipped + reach >= domain.choices.window
     return rows[:reach], len(rows) > reach and not at_window
 
 
@@ -190,7 +151,8 @@ def _cases(
     shows = [value_shower(column) for column in columns]
     ids = [column.connect for column in columns]
     first = keys + len(_ALWAYS)
-    missing = MISSING[domain.unset]
+    missing = missing_value(domain)
+    omit = domain.choices.unset == "omit"
     return [
         {
             "caseId": row[keys],
@@ -198,7 +160,7 @@ def _cases(
             "fields": [
                 {"id": field_id, "value": missing if value is None else show(value)}
                 for field_id, show, value in zip(ids, shows, row[first:], strict=True)
-                if value is not None or missing is not OMIT
+                if value is not None or not omit
             ],
             "tags": shown_tags(row[keys + 2]),
         }
@@ -206,9 +168,9 @@ def _cases(
     ]
 
 
-OMIT: Any = object()
-MISSING: Mapping[str, Any] = {"omit": OMIT, "empty": {"emptyValue": {}}, "null": None}
-"""How a field that a case does not have is shown; which of them holds is not documented."""
+def missing_value(domain: Domain) -> Any:
+    """Return what is shown for a field that a case does not have, where it is shown at all."""
+    return {"emptyValue": {}} if domain.choices.unset == "empty" else None
 
 
 def value_shower(column: Column) -> Callable[[SqlValue], dict[str, Any]]:
@@ -239,14 +201,3 @@ def shown_tags(stored: SqlValue) -> dict[str, str]:
         return {}
     pairs = (tag.partition("=") for tag in msgspec.json.decode(str(stored), type=list[str]))
     return {key: value for key, _, value in pairs}
-
-
-def page_size(value: Any, path: str, *, most: int, default: int) -> int:
-    """Return the number of results asked for, within its limits."""
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidRequest(f"{path}: {value!r} is not an integer")
-    if not 1 <= value <= most:
-        raise InvalidRequest(f"{path}: {value} is not between 1 and {most}")
-    return value

@@ -16,9 +16,9 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from casesearch_pd.local.choices import Choices
 from casesearch_pd.local.http import Reply, Request, parse_json
 from casesearch_pd.local.persona_query import (
-    Grammar,
     PersonaError,
     bad_request,
     condition,
@@ -57,6 +57,13 @@ class _Replays:
     kept: OrderedDict[str, tuple[bytes, Reply]] = field(default_factory=OrderedDict)
 
 
+@dataclass
+class _Offsets:
+    """How many rows came before a cursor when it was handed out, for cursors that are offsets."""
+
+    kept: OrderedDict[tuple[Where, str], int] = field(default_factory=OrderedDict)
+
+
 @dataclass(frozen=True)
 class Environment:
     """A Persona environment: its cases and how it answers.
@@ -73,12 +80,8 @@ class Environment:
         The rate limit of the environment.
     created
         When its templates were made.
-    grammar
-        How queries are read where the documents leave it open.
-    wrapped
-        Whether custom values are shown as ``{"type", "value"}``.
-    result_window
-        How many cases of a result can be reached by paging, or None for all.
+    choices
+        How it answers where no document says it.
     """
 
     store: Store
@@ -86,10 +89,9 @@ class Environment:
     token: str = field(repr=False)
     window: Window
     created: datetime
-    grammar: Grammar = Grammar()
-    wrapped: bool = True
-    result_window: int | None = None
+    choices: Choices
     replays: _Replays = field(default_factory=_Replays)
+    offsets: _Offsets = field(default_factory=_Offsets)
     numbers: Iterator[int] = field(default_factory=count)
 
 
@@ -191,7 +193,7 @@ def _inflection(request: Request) -> Inflect:
 
 
 def _route(request: Request) -> tuple["Operation", list[str]]:
-    parts = request.parts[2:]
+    parts = request.parts[2:] if request.path.startswith(f"{PREFIX}/") else []
     match request.method, parts:
         case "POST", ["cases", "search"]:
             return _search, []
@@ -217,8 +219,8 @@ def _search(
     page = _page({**_body_page(body), **query.get("page", {})})
     where = EVERYTHING
     if "query" in body:
-        where = condition(environment.store, body["query"], environment.grammar)
-    keys = order(environment.store, body.get("sort"), environment.grammar)
+        where = condition(environment.store, body["query"], environment.choices)
+    keys = order(environment.store, body.get("sort"), environment.choices)
     path = f"{PREFIX}/cases/search"
     return _answer_page(environment, environment.store, where, keys, page, query, inflect, path)
 
@@ -249,8 +251,8 @@ def _answer_page(
     path: str,
 ) -> dict[str, Any]:
     fieldset = query.get("fields", {}).get("case")
-    shown = plan(store.schema, inflect, fieldset, wrapped=environment.wrapped)
-    rows, earlier, later = _read(store, shown.columns, where, keys, page)
+    shown = plan(store.schema, inflect, fieldset, choices=environment.choices)
+    rows, earlier, later = _read(environment, store, shown.columns, where, keys, page)
     ids = [row[len(keys)] for row in rows]
     return {
         "data": [case_object(shown, row[len(keys) :]) for row in rows],
@@ -262,21 +264,59 @@ def _answer_page(
 
 
 def _read(
-    store: Store, columns: Sequence[str], where: Where, keys: Sequence[Key], page: _Page
+    environment: Environment,
+    store: Store,
+    columns: Sequence[str],
+    where: Where,
+    keys: Sequence[Key],
+    page: _Page,
 ) -> tuple[list[Row], bool, bool]:
     """Return the rows of a page, and whether there are rows before and after it."""
-    cursor = page.after or page.before
     backwards = page.before is not None
     walked = [key.reversed() for key in keys] if backwards else list(keys)
-    after = None if cursor is None else store.place_of(cursor, walked)
-    if cursor is not None and after is None:
-        raise bad_request(f"page cursor {cursor!r} is not a case")
-    rows = store.page(columns, where, walked, after=after, limit=page.size + 1)
+    place, skipped = _start(environment, store, where, walked, page)
+    after = None if skipped else place
+    rows = store.page(columns, where, walked, after=after, limit=page.size + 1, offset=skipped)
     more = len(rows) > page.size
     rows = rows[: page.size]
     if backwards:
         return rows[::-1], more, True
-    return rows, cursor is not None, more
+    reached = _reached(environment, store, where, walked, rows, skipped)
+    return rows, place is not None, more and not reached
+
+
+def _start(
+    environment: Environment, store: Store, where: Where, walked: Sequence[Key], page: _Page
+) -> tuple[Row | None, int]:
+    """Return the sort keys of the cursor's case, or how many rows to skip."""
+    cursor = page.after or page.before
+    if cursor is None:
+        return None, 0
+    place = store.place_of(cursor, walked)
+    if place is None:
+        raise bad_request(f"page cursor {cursor!r} is not a case")
+    return place, environment.offsets.kept.get((where, cursor), 0)
+
+
+def _reached(
+    environment: Environment,
+    store: Store,
+    where: Where,
+    walked: Sequence[Key],
+    rows: Sequence[Row],
+    skipped: int,
+) -> bool:
+    """Return whether the page ends the result window; note its end where cursors are offsets."""
+    choices = environment.choices
+    if not rows or (choices.window is None and choices.cursor == "keyset"):
+        return False
+    last = rows[-1][: len(walked)]
+    rank = store.rank(where, walked, last)
+    if choices.cursor == "offset":
+        environment.offsets.kept[where, str(last[-1])] = (
+            rank if not skipped else skipped + len(rows)
+        )
+    return choices.window is not None and rank >= choices.window
 
 
 def _link(path: str, side: str, case_id: Any, size: int) -> str:
@@ -290,7 +330,7 @@ def _retrieve(
     query = _query(request, {"fields", "include"})
     fieldset = query.get("fields", {}).get("case")
     live = environment.live
-    shown = plan(live.schema, inflect, fieldset, wrapped=environment.wrapped)
+    shown = plan(live.schema, inflect, fieldset, choices=environment.choices)
     rows = live.rows(shown.columns, Where(f"{live.expression('case_id')} = ?", (ids[0],)))
     if not rows:
         raise PersonaError(404, "Record not found")
@@ -309,7 +349,7 @@ def _included(
     if unknown:
         raise bad_request(f"include {unknown[0]!r} is not a relationship of a case")
     live = environment.live
-    whole = plan(live.schema, inflect, None, wrapped=environment.wrapped)
+    whole = plan(live.schema, inflect, None, choices=environment.choices)
     row = live.rows(whole.columns, Where(f"{live.expression('case_id')} = ?", (case_id,)))[0]
     related = case_object(whole, row).get("relationships", {})
     found = [related[name]["data"] for name in names if name in related]

@@ -1,6 +1,6 @@
 """Queries of Persona: the body of POST /cases/search in, a condition and an order out.
 
-The grammar and its limits are those of Persona's OpenAPI description (2025-12-08); which of 400 and
+The choices and its limits are those of Persona's OpenAPI description (2025-12-08); which of 400 and
 422 a fault gets is not documented: here 400 is for shape, 422 for meaning.
 """
 
@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from casesearch_pd.local.choices import Choices
 from casesearch_pd.local.schema import JSON_KINDS, NUMBER_KINDS, Column
-from casesearch_pd.local.store import Key, Store
+from casesearch_pd.local.store import SORTED_CHARACTERS, Key, Store
 from casesearch_pd.local.times import parse_date, parse_instant
 from casesearch_pd.local.where import SqlValue, Where, all_of, any_of, negated
 
@@ -17,7 +18,7 @@ OPERATORS: Mapping[str, str] = {"eq": "=", "gt": ">", "gte": ">=", "lt": "<", "l
 _CLAUSES = 20
 _DEPTH = 2
 _DEEPEST = 24  # the store's SQL parser ends a little later
-_JOINS = ("and", "or")
+_SEVERAL = frozenset({"list", "choices"})
 
 # Names in predicates → keys in answers: template and queue are relationships there, users are e-mails.
 _ANSWER_KEYS: Mapping[str, str] = {
@@ -55,35 +56,17 @@ def unprocessable(details: str, pointer: str) -> PersonaError:
     return PersonaError(422, "Unprocessable entity", details, pointer)
 
 
-@dataclass(frozen=True)
-class Grammar:
-    """How queries are read where the documents leave it open.
-
-    Parameters
-    ----------
-    depth
-        The deepest nesting of and, or, not; 2 by Persona's OpenAPI description.
-    text_ranges
-        Whether gt, gte, lt and lte are taken on text.
-    nulls_last
-        Whether cases without the sort attribute come last, in both directions.
-    """
-
-    depth: int = _DEPTH
-    text_ranges: bool = False
-    nulls_last: bool = True
-
-
 @dataclass(frozen=True, slots=True)
 class _Attribute:
-    """What a predicate names: its SQL, its kind, and the column behind it, if the store has one."""
+    """What a predicate names: its SQL, its kind, and whether it is free text, not an id."""
 
     name: str
     sql: str
     kind: str
+    matched: bool = False
 
 
-def condition(store: Store, query: Any, grammar: Grammar) -> Where:
+def condition(store: Store, query: Any, choices: Choices) -> Where:
     """Return the condition that a query states.
 
     Raises
@@ -91,28 +74,29 @@ def condition(store: Store, query: Any, grammar: Grammar) -> Where:
     PersonaError
         400 for shape, 422 for an attribute, a nesting or a number of clauses that is not allowed.
     """
-    return _condition(store, query, grammar, "/query", 0)
+    return _condition(store, query, choices, "/query", 0)
 
 
-def _condition(store: Store, clause: Any, grammar: Grammar, path: str, level: int) -> Where:
+def _condition(store: Store, clause: Any, choices: Choices, path: str, level: int) -> Where:
     if not isinstance(clause, dict):
         raise bad_request(f"{path} must be an object")
     names = set(clause)
     if names == {"attribute", "operator", "value"}:
-        return _predicate(store, clause, grammar, path)
+        return _predicate(store, clause, choices, path)
     if len(names) != 1 or not names <= {"and", "or", "not"}:
         raise bad_request(f"{path} must be one of: and, or, not, {{attribute, operator, value}}")
-    if level >= min(grammar.depth, _DEEPEST):
-        raise unprocessable(f"query is nested deeper than {level} levels", path)
     name = names.pop()
     inner = clause[name]
+    below = level + (choices.not_is_level or name != "not")
+    if below > (choices.filter_depth or _DEPTH) or path.count("/") > 2 * _DEEPEST:
+        raise unprocessable(f"query is nested deeper than {level} levels", path)
     if name == "not":
-        return negated(_condition(store, inner, grammar, f"{path}/not", level + 1))
-    parts = _parts(store, inner, grammar, f"{path}/{name}", level)
+        return negated(_condition(store, inner, choices, f"{path}/not", below))
+    parts = _parts(store, inner, choices, f"{path}/{name}", level)
     return all_of(parts) if name == "and" else any_of(parts)
 
 
-def _parts(store: Store, inner: Any, grammar: Grammar, path: str, level: int) -> Sequence[Where]:
+def _parts(store: Store, inner: Any, choices: Choices, path: str, level: int) -> Sequence[Where]:
     if not isinstance(inner, list):
         raise bad_request(f"{path} must be an array")
     if not inner:
@@ -120,12 +104,12 @@ def _parts(store: Store, inner: Any, grammar: Grammar, path: str, level: int) ->
     if len(inner) > _CLAUSES:
         raise unprocessable(f"{path} has {len(inner)} clauses, {_CLAUSES} are allowed", path)
     return [
-        _condition(store, one, grammar, f"{path}/{number}", level + 1)
+        _condition(store, one, choices, f"{path}/{number}", level + 1)
         for number, one in enumerate(inner)
     ]
 
 
-def _predicate(store: Store, leaf: Mapping[str, Any], grammar: Grammar, path: str) -> Where:
+def _predicate(store: Store, leaf: Mapping[str, Any], choices: Choices, path: str) -> Where:
     value, operator = leaf["value"], leaf["operator"]
     if not isinstance(value, str | int | float):
         raise bad_request(f"{path}/value must be a string, a number or a boolean")
@@ -133,11 +117,13 @@ def _predicate(store: Store, leaf: Mapping[str, Any], grammar: Grammar, path: st
         raise bad_request(f"{path}/operator must be one of: {', '.join(OPERATORS)}")
     attribute = _attribute(store, leaf["attribute"], f"{path}/attribute")
     wanted = _value(attribute, value, f"{path}/value")
-    if attribute.kind in {"list", "choices"} and operator == "eq":
+    if attribute.kind in _SEVERAL and operator == "eq" and choices.list_match == "member":
         return Where(f"has_item({attribute.sql}, ?)", (wanted,))
-    ranged = {"datetime", "date", *NUMBER_KINDS} | ({"text"} if grammar.text_ranges else set())
-    if operator != "eq" and attribute.kind not in ranged:
+    ranged = {"datetime", "date", *NUMBER_KINDS} | ({"text"} if choices.text_ranges else set())
+    if attribute.kind not in (ranged if operator != "eq" else set(_PARSERS) - _SEVERAL):
         raise unprocessable(f"{operator} is not supported for {attribute.name}", f"{path}/operator")
+    if attribute.matched and operator == "eq" and choices.text_match != "exact":
+        return Where(f"{choices.text_match}_equal({attribute.sql}, ?)", (str(wanted).casefold(),))
     return Where(f"{attribute.sql} {OPERATORS[operator]} ?", (wanted,))
 
 
@@ -155,7 +141,8 @@ def _attribute(store: Store, name: Any, path: str) -> _Attribute:
         raise unprocessable(f"{name} is not a searchable attribute", path)
     sql = _sql(store, _ANSWER_KEYS[name])
     kind = "datetime" if name in _TIMES else "text"
-    return _Attribute(name, f"user_id({sql})" if name in _USERS else sql, kind)
+    shown = f"user_id({sql})" if name in _USERS and sql != "NULL" else sql
+    return _Attribute(name, shown, kind, matched=name == "status")
 
 
 def _sql(store: Store, key: str) -> str:
@@ -168,7 +155,7 @@ def _custom(store: Store, name: str, path: str) -> _Attribute:
     if column is None or not _searchable(column):
         raise unprocessable(f"{name} is not a searchable field of any case template", path)
     kind = column.kind if column.kind in _PARSERS else "text"
-    return _Attribute(name, store.expression(column.name), kind)
+    return _Attribute(name, store.expression(column.name), kind, matched=kind == "text")
 
 
 def _searchable(column: Column) -> bool:
@@ -219,7 +206,7 @@ _PARSERS: Mapping[str, Callable[[str | float], SqlValue]] = {
 }
 
 
-def order(store: Store, sort: Any, grammar: Grammar) -> list[Key]:
+def order(store: Store, sort: Any, choices: Choices) -> list[Key]:
     """Return the total order of the results; newest first when the request has no sort."""
     case_id = store.key("case_id")
     if sort is None:
@@ -231,11 +218,21 @@ def order(store: Store, sort: Any, grammar: Grammar) -> list[Key]:
     attribute = _attribute(store, sort["attribute"], "/sort/attribute")
     if attribute.kind in JSON_KINDS:
         raise unprocessable(f"{attribute.name} cannot be sorted by", "/sort/attribute")
+    if attribute.sql == "NULL":
+        return [case_id]
     name = attribute.name if attribute.name in {"created_at", "updated_at"} else ""
     key = store.key(
         name,
-        expression=attribute.sql,
+        expression=_sortable(attribute),
         descending=sort["direction"] == "desc",
-        nulls_last=grammar.nulls_last,
+        nulls_last=choices.nulls_last,
     )
     return [key, case_id]
+
+
+def _sortable(attribute: _Attribute) -> str:
+    return (
+        f"substr({attribute.sql}, 1, {SORTED_CHARACTERS})"
+        if attribute.kind == "text"
+        else attribute.sql
+    )

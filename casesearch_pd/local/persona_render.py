@@ -1,11 +1,12 @@
 """Answers of Persona: stored rows in, JSON:API objects out, in the inflection asked for."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from casesearch_pd.local.choices import Choices
 from casesearch_pd.local.schema import JSON_KINDS, PERSONA_TYPES, Column, Schema, Template
 from casesearch_pd.local.store import Row
 from casesearch_pd.local.times import wire_time
@@ -68,10 +69,9 @@ class Plan:
     attributes: tuple[_Part, ...]
     fields: tuple[_Part, ...] | None
     relationships: tuple[_Part, ...] | None
-    fields_name: str
 
 
-def plan(schema: Schema, inflect: Inflect, fieldset: str | None, *, wrapped: bool) -> Plan:
+def plan(schema: Schema, inflect: Inflect, fieldset: str | None, *, choices: Choices) -> Plan:
     """Return what of a case to show.
 
     Parameters
@@ -82,15 +82,16 @@ def plan(schema: Schema, inflect: Inflect, fieldset: str | None, *, wrapped: boo
         Snake case → the member names in use.
     fieldset
         ``fields[case]``: comma-separated names as in the answers, ``fields.KEY`` for one custom field.
-    wrapped
-        Whether custom values are shown as ``{"type", "value"}``.
+    choices
+        Whether custom values are wrapped, and whether a sparse fieldset keeps relationships.
     """
     columns = ["case_id", "template_id"]
     wanted = None if fieldset is None else set(fieldset.split(","))
     attributes = _attributes(schema, inflect, wanted, columns)
-    fields = _fields(schema, wanted, columns, wrapped=wrapped)
-    relationships = _relationships(schema, inflect, wanted, columns)
-    return Plan(tuple(columns), attributes, fields, relationships, "fields")
+    fields = _fields(schema, wanted, columns, wrapped=choices.wrapped)
+    linked = None if choices.sparse_relationships else wanted
+    relationships = _relationships(schema, inflect, linked, columns)
+    return Plan(tuple(columns), attributes, fields, relationships)
 
 
 def case_object(shown: Plan, row: Row) -> dict[str, Any]:
@@ -98,7 +99,7 @@ def case_object(shown: Plan, row: Row) -> dict[str, Any]:
     attributes = {part.name: part.show(row[part.place]) for part in shown.attributes}
     if shown.fields is not None:
         template = row[1]
-        attributes[shown.fields_name] = {
+        attributes["fields"] = {
             part.name: part.show(row[part.place])
             for part in shown.fields
             if not part.templates or template in part.templates
@@ -164,7 +165,7 @@ def _fields(
         custom = [column for column in custom if column.persona in wanted]
         if not any(name.startswith("fields.") for name in wanted):
             return None
-    show = _wrapping if wrapped else _bare
+    show = _wrapping if wrapped else _plain
     return tuple(
         _Part(column.persona_key, _placed(columns, column), show(column), column.templates)
         for column in custom
@@ -222,10 +223,6 @@ def _attachments(inflect: Inflect) -> Show:
     return lambda value: [
         {inflect(name): held for name, held in one.items()} for one in _decoded(value)
     ]
-
-
-def _bare(column: Column) -> Show:
-    return _plain(column)
 
 
 def _wrapping(column: Column) -> Show:

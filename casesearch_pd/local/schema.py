@@ -122,11 +122,24 @@ class Template:
 
 @dataclass(frozen=True)
 class Schema:
-    """All columns, in the order in which the store keeps them, and the templates."""
+    """All columns, in the order in which the store keeps them, and the templates.
+
+    Parameters
+    ----------
+    columns
+        The columns.
+    templates
+        The case templates.
+    resolutions
+        What a Persona case can be resolved as.
+    generated
+        Whether its cases were generated, so that more can be made up around them.
+    """
 
     columns: tuple[Column, ...]
     templates: tuple[Template, ...]
     resolutions: tuple[str, ...] = ()
+    generated: bool = False
     by_name: dict[str, Column] = field(init=False)
 
     def __post_init__(self) -> None:

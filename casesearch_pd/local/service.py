@@ -14,12 +14,13 @@ import pandas as pd
 from casesearch_pd.local import connect, persona
 from casesearch_pd.local.adopt import adopt
 from casesearch_pd.local.catalogue import SCHEMA
-from casesearch_pd.local.connect_filter import Reading
-from casesearch_pd.local.connect_search import Domain
+from casesearch_pd.local.choices import Choices
+from casesearch_pd.local.connect_domain import Domain
 from casesearch_pd.local.generate import generate
 from casesearch_pd.local.http import Reply, Request
-from casesearch_pd.local.persona_query import Grammar, PersonaError
+from casesearch_pd.local.lag import Lag
 from casesearch_pd.local.rates import Buckets, Window
+from casesearch_pd.local.related import RelatedItems
 from casesearch_pd.local.schema import made_id
 from casesearch_pd.local.server import Received, Server
 from casesearch_pd.local.store import Store
@@ -57,13 +58,16 @@ class CaseService:
         The one AWS access key id to let in, or None for any.
     port
         The port on 127.0.0.1, or 0 for a free one.
-    rate
-        Requests per second taken on each Connect operation, and sixty times that a minute on
-        Persona; None for no limit.
-    burst
-        Requests that Connect takes at once before `rate` holds.
     kept_requests
         How many of the last requests `requests` holds at least; 0 for none.
+    **choices
+        What the documents leave open, by name: ``unset``, ``text_match``, ``window``, ``rate`` and
+        the others of `Choices`, which describes them.
+
+    Raises
+    ------
+    ValueError
+        A frame that cannot be served, or a choice that there is not.
 
     Examples
     --------
@@ -82,33 +86,29 @@ class CaseService:
         token: str = TOKEN,
         access_key: str | None = None,
         port: int = 0,
-        rate: float | None = None,
-        burst: float = 10,
         kept_requests: int = 10_000,
+        **choices: Any,
     ) -> None:
+        self._choices = Choices(**choices)
         self._started = time.monotonic()
+        self._advanced = 0.0
         self._base = _base_time(now)
         self._zero = now_utc() if now is None else self._base
         self._lock = threading.RLock()
         self._server: Server | None = None
         self._inserted = 0
         self.domain_id, self.token, self.region = domain_id, token, REGION
-        self._port, self._kept = port, kept_requests
-        self._seed = seed
-        self._store = _load(
-            cases, seed=seed, now=self._base if isinstance(cases, int) else self.clock()
-        )
-        self._close_store = weakref.finalize(self, self._store.close)
-        self._buckets = Buckets(rate, burst, time.monotonic)
+        self._port, self._kept, self._seed = port, kept_requests, seed
+        live = _load(cases, seed=seed, now=self._base if isinstance(cases, int) else self.clock())
+        self._lag = Lag(live, self._choices.index_delay, self._seconds)
         self._domain = self._make_domain(access_key)
-        limit = _UNLIMITED if rate is None else max(round(rate * 60), 1)
-        self._environment = persona.Environment(
-            self._store, self._store, token, Window(limit, time.monotonic), self._base - _YEAR
-        )
+        self._environment = self._make_environment()
+        self._closing = weakref.finalize(self, _close, self._lag, self._domain.items)
+        self._buckets = Buckets(self._choices.rate, self._choices.burst, self._seconds)
 
     def __repr__(self) -> str:
         where = self.url if self._server else "not started"
-        return f"CaseService({self._store.count(EVERYTHING)} cases, {where})"
+        return f"CaseService({self._lag.live.count(EVERYTHING)} cases, {where})"
 
     def __enter__(self) -> Self:
         return self.start()
@@ -129,7 +129,7 @@ class CaseService:
         RuntimeError
             It was stopped: its cases are gone, so make a new one.
         """
-        if not self._close_store.alive:
+        if not self._closing.alive:
             raise RuntimeError("this service was stopped and its cases are gone; make a new one")
         if self._server is None:
             self._server = Server(self._answer, clock=self.clock, port=self._port, kept=self._kept)
@@ -138,9 +138,9 @@ class CaseService:
 
     def stop(self) -> None:
         """Stop answering, end all connections and threads, drop the cases."""
-        if self._server is not None and self._close_store.alive:
+        if self._server is not None and self._closing.alive:
             self._server.close()
-        self._close_store()
+        self._closing()
 
     @property
     def port(self) -> int:
@@ -164,7 +164,11 @@ class CaseService:
 
     def clock(self) -> datetime:
         """Return the service's time, in UTC, which advances as real time does."""
-        return self._zero + timedelta(seconds=time.monotonic() - self._started)
+        return self._zero + timedelta(seconds=self._seconds())
+
+    def advance(self, seconds: float) -> None:
+        """Move the service's time ahead: tokens expire, budgets refill, searches catch up."""
+        self._advanced += seconds
 
     def insert(self, case: Mapping[str, Any]) -> str:
         """Add a case given by column names and return its id.
@@ -175,23 +179,24 @@ class CaseService:
             An unknown column, a value that does not fit, an id that is taken.
         """
         with self._lock:
-            values = self._stored(case)
+            values = self._lag.live(case)
             self._inserted += 1
             now = stored_time(self.clock())
             defaults: dict[str, SqlValue] = {
                 "case_id": made_id("case", self._seed, "inserted", self._inserted),
                 "created_at": now,
                 "updated_at": values.get("created_at") or now,
-                "template_id": self._store.schema.templates[0].id,
+                "template_id": self._lag.live.schema.templates[0].id,
                 "status": "open",
             }
             row = {
                 **defaults,
                 **{name: value for name, value in values.items() if value is not None},
             }
-            if self._store.place_of(str(row["case_id"]), [self._store.key("case_id")]):
+            if self._lag.live.rows(["case_id"], self._lag.live.is_case(str(row["case_id"]))):
                 raise ValueError(f"case_id {row['case_id']!r} is taken")
-            self._store.add([[row.get(column.name) for column in self._store.schema.columns]])
+            stored = [row.get(column.name) for column in self._lag.live.schema.columns]
+            self._lag.apply(lambda store: store.add([stored]))
             return str(row["case_id"])
 
     def update(self, case_id: str, **columns: Any) -> None:
@@ -204,13 +209,13 @@ class CaseService:
         ValueError
             An unknown column, or a value that does not fit.
         """
-        values = {"updated_at": stored_time(self.clock()), **self._stored(columns)}
-        if not self._store.change(case_id, values):
+        values = {"updated_at": stored_time(self.clock()), **self._lag.live(columns)}
+        if not self._lag.apply(lambda store: store.change(case_id, values)):
             raise KeyError(case_id)
 
     def delete(self, case_id: str) -> None:
         """Remove a case, or raise KeyError."""
-        if not self._store.remove(case_id):
+        if not self._lag.apply(lambda store: store.remove(case_id)):
             raise KeyError(case_id)
 
     def frame(self) -> pd.DataFrame:
@@ -222,8 +227,8 @@ class CaseService:
             One column for each column served: text as ``str``, numbers as ``Float64`` and ``Int64``,
             ``boolean``, ``datetime64[us, UTC]``, lists and maps as objects.
         """
-        columns = self._store.schema.columns
-        rows = self._store.rows([column.name for column in columns])
+        columns = self._lag.live.schema.columns
+        rows = self._lag.live.rows([column.name for column in columns])
         held = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
         return pd.DataFrame(
             {
@@ -233,7 +238,7 @@ class CaseService:
         )
 
     def _stored(self, case: Mapping[str, Any]) -> dict[str, SqlValue]:
-        known = self._store.schema.by_name
+        known = self._lag.live.schema.by_name
         unknown = sorted(set(case) - set(known))
         if unknown:
             raise ValueError(f"unknown column {unknown[0]!r}, not one of {sorted(known)}")
@@ -247,22 +252,49 @@ class CaseService:
     def _make_domain(self, access_key: str | None) -> Domain:
         secret = hashlib.sha256(f"{self._seed} {self.domain_id}".encode()).digest()
         return Domain(
-            self._store,
-            self.domain_id,
-            REGION,
-            ACCOUNT,
-            self._base - _YEAR,
-            Tokens(secret, time.monotonic),
-            access_key,
-            Reading(),
+            store=self._lag.searched,
+            domain_id=self.domain_id,
+            region=REGION,
+            account=ACCOUNT,
+            created=self._base - _YEAR,
+            tokens=Tokens(secret, self._seconds, self._choices.token_lifetime),
+            access_key=access_key,
+            choices=self._choices,
+            live=self._lag.live,
+            items=RelatedItems(self._lag.live),
+            clock=self.clock,
         )
 
+    def _make_environment(self) -> persona.Environment:
+        rate = self._choices.rate
+        limit = _UNLIMITED if rate is None else max(round(rate * 60), 1)
+        return persona.Environment(
+            store=self._lag.searched,
+            live=self._lag.live,
+            token=self.token,
+            window=Window(limit, self._seconds),
+            created=self._base - _YEAR,
+            choices=self._choices,
+        )
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._started + self._advanced
+
     def _answer(self, request: Request) -> Reply:
-        if request.path == persona.PREFIX or request.path.startswith(f"{persona.PREFIX}/"):
+        self._lag.catch_up()
+        if _is_persona(request):
             return persona.answer(self._environment, request)
-        if request.headers.get("authorization", "").lower().startswith("bearer "):
-            return persona.error_reply(PersonaError(404, "Record not found"))
         return connect.answer(self._domain, request, self._buckets.refuses)
+
+
+def _close(lag: Lag, items: RelatedItems) -> None:
+    lag.close()
+    items.close()
+
+
+def _is_persona(request: Request) -> bool:
+    bearer = request.headers.get("authorization", "").lower().startswith("bearer ")
+    return bearer or f"{request.path}/".startswith(f"{persona.PREFIX}/")
 
 
 def _base_time(now: datetime | None) -> datetime:

@@ -14,16 +14,18 @@ from dataclasses import dataclass
 import msgspec
 
 from casesearch_pd.local.schema import JSON_KINDS, TEXT_KINDS, Schema, user_id
-from casesearch_pd.local.where import EVERYTHING, NOTHING, SqlValue, Where
+from casesearch_pd.local.where import EVERYTHING, NOTHING, SqlValue, Where, all_of
 
 Row = tuple[SqlValue, ...]
 
 _PAST_ALL = "x''"  # SQLite sorts NULL < numbers < text < blobs
 _BEFORE_ALL = "-9e999"
 _COUNTS_KEPT = 512
-_SORTED_CHARACTERS = 512  # a text's key: a cursor must fit the 9,000 characters of a token
+SORTED_CHARACTERS = 512  # a text's key: a cursor must fit the 9,000 characters of a token
 _LONG_KINDS = TEXT_KINDS | JSON_KINDS
-ALWAYS_SET = frozenset({"case_id", "created_at", "updated_at"})
+ALWAYS_SET = frozenset({"created_at", "updated_at"})
+ROWID = ""
+"""Stands for SQLite's own row number where columns are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,14 @@ class Store:
     Parameters
     ----------
     schema
-        The columns; ``case_id``, ``created_at``, ``updated_at`` and ``template_id`` are among them.
+        The columns.
+    identity
+        The column that tells rows apart.
     """
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, *, identity: str = "case_id") -> None:
         self.schema = schema
+        self.identity = identity
         self.version = 0
         self._lock = threading.RLock()
         # An empty name is a private database that spills to a file of its own when it grows.
@@ -79,6 +84,8 @@ class Store:
 
     def expression(self, name: str) -> str:
         """Return the SQL expression of a column: NULL where this store has no such column."""
+        if name == ROWID:
+            return "rowid"
         return self.schema.sql.get(name, "NULL")
 
     def key(
@@ -92,23 +99,24 @@ class Store:
         """Return the sort key of a column, or of what a wire shows of it."""
         sql = expression or self.expression(name)
         column = self.schema.by_name.get(name)
-        if column is not None and column.kind in _LONG_KINDS and name != "case_id":
-            sql = f"substr({sql}, 1, {_SORTED_CHARACTERS})"
-        return Key(sql, descending, nulls_last, nullable=name not in ALWAYS_SET)
+        if column is not None and column.kind in _LONG_KINDS and name != self.identity:
+            sql = f"substr({sql}, 1, {SORTED_CHARACTERS})"
+        return Key(sql, descending, nulls_last, nullable=name not in {self.identity, *ALWAYS_SET})
 
-    def add(self, rows: Iterable[Sequence[SqlValue]]) -> None:
-        """Add rows of stored values in the order of the schema's columns."""
+    def add(self, rows: Iterable[Sequence[SqlValue]]) -> bool:
+        """Add rows of stored values in the order of the schema's columns; return True."""
         marks = ", ".join("?" * len(self.schema.columns))
         with self._lock:
             self._db.execute("BEGIN")
             self._db.executemany(f"INSERT INTO cases VALUES ({marks})", rows)  # noqa: S608 - marks
             self._db.execute("COMMIT")
             self._changed()
+            return True
 
     def change(self, case_id: str, values: Mapping[str, SqlValue]) -> bool:
         """Set stored values of one case; return whether there is such a case."""
         names = ", ".join(f"{self.schema.sql[name]} = ?" for name in values)
-        where = f"{self.schema.sql['case_id']} = ?"
+        where = f"{self.schema.sql[self.identity]} = ?"
         with self._lock:
             done = self._db.execute(
                 f"UPDATE cases SET {names} WHERE {where}",  # noqa: S608 - own names
@@ -119,7 +127,7 @@ class Store:
 
     def remove(self, case_id: str) -> bool:
         """Remove one case; return whether there was such a case."""
-        where = f"{self.schema.sql['case_id']} = ?"
+        where = f"{self.schema.sql[self.identity]} = ?"
         with self._lock:
             done = self._db.execute(f"DELETE FROM cases WHERE {where}", (case_id,))  # noqa: S608
             self._changed()
@@ -137,7 +145,7 @@ class Store:
     def rows(self, names: Sequence[str], where: Where = EVERYTHING) -> list[Row]:
         """Return the named columns of all matching cases, in the order of their ids."""
         chosen = ", ".join(self.expression(name) for name in names)
-        sql = f"SELECT {chosen} FROM cases WHERE {where.sql} ORDER BY {self.expression('case_id')}"  # noqa: S608
+        sql = f"SELECT {chosen} FROM cases WHERE {where.sql} ORDER BY {self.expression(self.identity)}"  # noqa: S608
         with self._lock:
             return self._db.execute(sql, where.values).fetchall()
 
@@ -184,10 +192,27 @@ class Store:
                     break
         return found
 
+    def is_case(self, case_id: str) -> Where:
+        """Return the condition that a row is the one of that id."""
+        return Where(f"{self.expression(self.identity)} = ?", (case_id,))
+
+    def copy(self) -> "Store":
+        """Return another store with the same cases."""
+        other = Store(self.schema, identity=self.identity)
+        other.add(self.rows([column.name for column in self.schema.columns]))
+        return other
+
+    def rank(self, where: Where, order: Sequence[Key], place: Sequence[SqlValue]) -> int:
+        """Return how many matching cases come before a place in an order, itself included."""
+        backwards = [key.reversed() for key in order]
+        return 1 + sum(
+            self.count(all_of([where, piece])) for piece in _pieces(tuple(backwards), place)
+        )
+
     def place_of(self, case_id: str, order: Sequence[Key]) -> Row | None:
         """Return the sort keys of one case, or None where there is no such case."""
         chosen = ", ".join(key.sql for key in order)
-        sql = f"SELECT {chosen} FROM cases WHERE {self.expression('case_id')} = ?"  # noqa: S608
+        sql = f"SELECT {chosen} FROM cases WHERE {self.expression(self.identity)} = ?"  # noqa: S608
         with self._lock:
             row: Row | None = self._db.execute(sql, (case_id,)).fetchone()
         return row
@@ -210,7 +235,7 @@ class Store:
         self._db.execute("PRAGMA journal_mode = OFF")
         self._db.execute("PRAGMA cache_size = -400000")
         self._db.execute(f"CREATE TABLE cases ({names})")
-        self._db.execute(f"CREATE UNIQUE INDEX by_id ON cases ({self.schema.sql['case_id']})")
+        self._db.execute(f"CREATE UNIQUE INDEX by_id ON cases ({self.schema.sql[self.identity]})")
 
     def _counted(self, where: Where) -> int:
         sql = f"SELECT count(*) FROM cases WHERE {where.sql}"  # noqa: S608 - own names only
@@ -225,7 +250,7 @@ class Store:
         if (
             keys in self._orders
             or backwards in self._orders
-            or keys[0].sql == self.schema.sql["case_id"]
+            or keys[0].sql == self.schema.sql[self.identity]
         ):
             return
         parts = ", ".join(f"{key.total} {'DESC' if key.descending else 'ASC'}" for key in keys)

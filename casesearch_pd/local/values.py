@@ -36,9 +36,8 @@ def stored_value(column: Column, value: Any) -> SqlValue:
 def shown_series(column: Column, kept: list[SqlValue]) -> pd.Series:
     """Return stored values as the column of a frame that has the fitting dtype."""
     if column.kind == "datetime":
-        return pd.Series(pd.to_datetime(kept, format="ISO8601", utc=True)).astype(
-            "datetime64[us, UTC]"
-        )
+        times = pd.Series(kept, dtype="str")
+        return pd.to_datetime(times, format="ISO8601", utc=True).astype("datetime64[us, UTC]")
     if column.kind in JSON_KINDS:
         decoded = [None if v is None else msgspec.json.decode(str(v)) for v in kept]
         return pd.Series(decoded, dtype=object)
