@@ -179,7 +179,7 @@ class CaseService:
             An unknown column, a value that does not fit, an id that is taken.
         """
         with self._lock:
-            values = self._lag.live(case)
+            values = self._stored(case)
             self._inserted += 1
             now = stored_time(self.clock())
             defaults: dict[str, SqlValue] = {
@@ -209,7 +209,7 @@ class CaseService:
         ValueError
             An unknown column, or a value that does not fit.
         """
-        values = {"updated_at": stored_time(self.clock()), **self._lag.live(columns)}
+        values = {"updated_at": stored_time(self.clock()), **self._stored(columns)}
         if not self._lag.apply(lambda store: store.change(case_id, values)):
             raise KeyError(case_id)
 
