@@ -1,0 +1,78 @@
+"""Search Amazon Connect Cases and Persona cases from pandas.
+
+Filter keywords in, one typed DataFrame out::
+
+    import casesearch_pd as cs
+
+    source = cs.ConnectCases("domain-id")
+    df = cs.read_cases(source, status="open", created_at__gte="2026-03")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from casesearch_pd.errors import (
+    AccessDeniedError,
+    BadAnswerError,
+    CaseSearchError,
+    FilterError,
+    IncompleteReadError,
+    NotFoundError,
+    ReadInterrupted,
+    RefusedError,
+    ServiceError,
+    ThrottledError,
+    UnreachableError,
+)
+from casesearch_pd.notebook.accessor import CasesAccessor as _CasesAccessor  # registers df.cases
+from casesearch_pd.reading.read import count_cases, list_fields, read_cases
+
+if TYPE_CHECKING:
+    from casesearch_pd.demo import LocalCases, open_source
+    from casesearch_pd.sources.connect import ConnectCases
+    from casesearch_pd.sources.persona import PersonaCases
+
+__all__ = [
+    "AccessDeniedError",
+    "BadAnswerError",
+    "CaseSearchError",
+    "ConnectCases",
+    "FilterError",
+    "IncompleteReadError",
+    "LocalCases",
+    "NotFoundError",
+    "PersonaCases",
+    "ReadInterrupted",
+    "RefusedError",
+    "ServiceError",
+    "ThrottledError",
+    "UnreachableError",
+    "count_cases",
+    "list_fields",
+    "open_source",
+    "read_cases",
+]
+
+del _CasesAccessor  # its import was the point
+
+# boto3, requests and the embedded service are dear to import: each waits for its first use.
+_LAZY = {
+    "ConnectCases": "casesearch_pd.sources.connect",
+    "LocalCases": "casesearch_pd.demo",
+    "PersonaCases": "casesearch_pd.sources.persona",
+    "open_source": "casesearch_pd.demo",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is dear when it is first used."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names, the lazy ones too."""
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Looking: knows no service."""

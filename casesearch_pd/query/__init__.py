@@ -1,0 +1,1 @@
+"""Asking: pure, no IO, no frames."""

@@ -1,0 +1,152 @@
+"""The filter language: comparisons joined by and, or, not; immutable, and free of any service.
+
+Four nodes say everything. `Compare` holds one field, one operator and one value; before
+binding the field is the name that the user wrote, afterwards it is the `Field` of a schema
+and the value is of the field's own type. `all_of` and `any_of` fold while they build: they
+flatten, drop duplicates and let TRUE (an empty `And`) and FALSE (an empty `Or`) take effect.
+
+A comparison with a missing value is false, and `~` flips it: the logic is two-valued, so
+``~(a < 5)`` keeps the rows whose ``a`` is missing, and ``a >= 5`` does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, assert_never
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from casesearch_pd.query.schema import Field
+
+__all__ = [
+    "FALSE",
+    "TRUE",
+    "And",
+    "Compare",
+    "Expression",
+    "Not",
+    "Or",
+    "all_of",
+    "any_of",
+    "fields_of",
+    "inward",
+    "literals",
+    "negate",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """One comparison: ``op`` is eq, ne, lt, lte, gt, gte, in, contains, isna or between.
+
+    A bound comparison has only eq, lt, lte, gt, gte, contains and isna; the others are folded.
+    """
+
+    field: str | Field
+    op: str
+    value: Any
+
+    @property
+    def target(self) -> Field:
+        """The field of a bound comparison."""
+        assert not isinstance(self.field, str), "this comparison is not bound to a schema"
+        return self.field
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """True where every term is true; without terms it is TRUE."""
+
+    terms: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """True where at least one term is true; without terms it is FALSE."""
+
+    terms: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """True where the term is not."""
+
+    term: Expression
+
+
+Expression = Compare | And | Or | Not
+TRUE = And(())
+FALSE = Or(())
+
+
+def all_of(terms: Iterable[Expression]) -> Expression:
+    """Join by AND, folded."""
+    return _join(And, Or, terms)
+
+
+def any_of(terms: Iterable[Expression]) -> Expression:
+    """Join by OR, folded."""
+    return _join(Or, And, terms)
+
+
+def _join(same: type[And | Or], other: type[And | Or], terms: Iterable[Expression]) -> Expression:
+    flat: dict[Expression, None] = {}
+    for term in terms:
+        parts = term.terms if isinstance(term, same) else (term,)
+        flat.update(dict.fromkeys(parts))
+    if other(()) in flat:  # FALSE in an AND, TRUE in an OR
+        return other(())
+    return next(iter(flat)) if len(flat) == 1 else same(tuple(flat))
+
+
+def negate(term: Expression) -> Expression:
+    """Flip, folded: a double negation falls away, TRUE and FALSE change places."""
+    match term:
+        case Not(inner):
+            return inner
+        case And(()):
+            return FALSE
+        case Or(()):
+            return TRUE
+        case _:
+            return Not(term)
+
+
+def inward(term: Expression) -> Expression:
+    """Move every negation down to the comparisons, by De Morgan and by nothing else."""
+    match term:
+        case Compare():
+            return term
+        case And(terms):
+            return all_of(inward(item) for item in terms)
+        case Or(terms):
+            return any_of(inward(item) for item in terms)
+        case Not(And(terms)):
+            return any_of(inward(negate(item)) for item in terms)
+        case Not(Or(terms)):
+            return all_of(inward(negate(item)) for item in terms)
+        case Not(Not(inner)):
+            return inward(inner)
+        case Not():
+            return term
+        case _:
+            assert_never(term)
+
+
+def literals(term: Expression) -> tuple[Compare, ...]:
+    """List the comparisons of an expression, in order."""
+    match term:
+        case Compare():
+            return (term,)
+        case Not(inner):
+            return literals(inner)
+        case And(terms) | Or(terms):
+            return tuple(literal for item in terms for literal in literals(item))
+        case _:
+            assert_never(term)
+
+
+def fields_of(term: Expression) -> tuple[Field, ...]:
+    """List the fields that a bound expression looks at, each once, in order."""
+    return tuple(dict.fromkeys(literal.target for literal in literals(term)))

@@ -1,0 +1,223 @@
+"""Keywords and unbound expressions in, one expression bound to a schema out.
+
+Binding resolves every name, coerces every value once, and folds what a user may write
+(``ne``, ``in``, ``between``, periods, None) into the few comparisons that services and
+frames know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, assert_never
+
+import numpy as np
+import pandas as pd
+
+from casesearch_pd.errors import FilterError, unknown_name
+from casesearch_pd.query.expr import And, Compare, Expression, Not, Or, all_of, any_of, negate
+from casesearch_pd.query.schema import LOOKUPS, lookups
+from casesearch_pd.query.values import is_missing, scalar, span
+
+if TYPE_CHECKING:
+    from casesearch_pd.query.schema import Field, Schema
+
+__all__ = ["Binding", "bind", "from_keywords", "from_tags"]
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What names and times mean: the schema, the zone of naive times, the moment now (UTC)."""
+
+    schema: Schema
+    tz: str
+    now: pd.Timestamp
+
+
+def from_keywords(filters: Mapping[str, object], schema: Schema) -> Expression:
+    """Read ``name=value`` and ``name__lookup=value`` pairs, joined by AND.
+
+    Raises
+    ------
+    FilterError
+        If a lookup is unknown.
+    """
+    return all_of(_keyword(name, value, schema) for name, value in filters.items())
+
+
+def _keyword(name: str, value: object, schema: Schema) -> Expression:
+    stem, _, lookup = name.rpartition("__")
+    # A full column name beats a lookup: a custom field may be labelled "Amount in".
+    if not stem or schema.find(name) is not None:
+        return Compare(name, "eq", _hashable(name, value))
+    if lookup in LOOKUPS:
+        return Compare(stem, lookup, _hashable(name, value))
+    if schema.find(stem) is not None:
+        raise unknown_name(
+            "lookup", f"__{lookup}", [f"__{item}" for item in LOOKUPS], see="the README"
+        )
+    return Compare(name, "eq", _hashable(name, value))
+
+
+def _hashable(name: str, value: object) -> object:
+    if isinstance(value, Mapping):
+        raise FilterError(f"{name!r} cannot be compared with a mapping; write one value or a list")
+    return _members(value) if _is_collection(value) else value
+
+
+def from_tags(tags: Mapping[str, str] | Iterable[str] | str | None, schema: Schema) -> Expression:
+    """Read ``tags=``: a case must bear all of them.
+
+    Raises
+    ------
+    FilterError
+        If the source writes its tags in the other form.
+    """
+    if tags is None:
+        return all_of(())
+    keyed = schema.resolve("tags").type == "tags"
+    if isinstance(tags, Mapping):
+        if not keyed:
+            raise FilterError(f"tags are plain text here; write tags={[*tags.values()]!r}")
+        return all_of(Compare("tags", "contains", f"{key}={value}") for key, value in tags.items())
+    listed = [tags] if isinstance(tags, str) else list(tags)
+    bare = next((tag for tag in listed if keyed and "=" not in str(tag)), None)
+    if bare is not None:
+        raise FilterError(f"tags have a key and a value here; write tags={{{bare!r}: 'value'}}")
+    return all_of(Compare("tags", "contains", tag) for tag in listed)
+
+
+def bind(expression: Expression, binding: Binding) -> Expression:
+    """Resolve names and coerce values.
+
+    Raises
+    ------
+    FilterError
+        If a name is unknown, a lookup does not fit the field or a value does not fit its type.
+    """
+    match expression:
+        case And(terms):
+            return all_of([bind(term, binding) for term in terms])
+        case Or(terms):
+            return any_of([bind(term, binding) for term in terms])
+        case Not(term):
+            return negate(bind(term, binding))
+        case Compare(str(name), op, value):
+            return _compare(binding.schema.resolve(name), op, value, binding)
+        case Compare():
+            return expression
+        case _:
+            assert_never(expression)
+
+
+def _compare(field: Field, op: str, value: Any, binding: Binding) -> Expression:
+    if op == "ne":
+        return negate(_compare(field, "eq", value, binding))
+    if op == "in" or (op == "eq" and _is_collection(value)):
+        return any_of([_equal(field, item, binding) for item in _any_of(field, value)])
+    _check(field, op)
+    match op:
+        case "eq":
+            return _equal(field, value, binding)
+        case "isna":
+            return _isna(field, value)
+        case "between":
+            return _between(field, value, binding)
+        case "contains":
+            return Compare(field, "contains", _substring(field, value))
+        case _:
+            return _ordered(field, op, value, binding)
+
+
+def _check(field: Field, op: str) -> None:
+    fitting = lookups(field.type)
+    # Equality with None asks for missing values, which fits every type.
+    if op not in fitting and not (op == "eq" and "isna" in fitting):
+        shown = ", ".join(f"__{item}" for item in fitting)
+        raise FilterError(f"__{op} does not fit {field.column!r} of type {field.type}; use {shown}")
+
+
+def _any_of(field: Field, value: Any) -> tuple[Any, ...]:
+    if isinstance(value, tuple):
+        return value
+    if _is_collection(value):
+        return _members(value)
+    raise FilterError(f"{field.column!r} __in takes a list, not {value!r}; write [{value!r}]")
+
+
+def _equal(field: Field, value: Any, binding: Binding) -> Expression:
+    if is_missing(value):
+        return Compare(field, "isna", None)
+    if "eq" not in lookups(field.type):
+        _check(field, "contains" if field.type in {"list", "tags"} else "eq")
+        raise FilterError(
+            f"{field.column!r} holds lists; ask for a member: {field.column}__contains={value!r}"
+        )
+    if field.type != "datetime":
+        return Compare(field, "eq", scalar(field, value))
+    when = span(field, value, tz=binding.tz, now=binding.now)
+    return all_of([Compare(field, "gte", when.start), Compare(field, "lt", when.end)])
+
+
+def _isna(field: Field, value: Any) -> Expression:
+    if not isinstance(value, (bool, np.bool_)):
+        raise FilterError(f"{field.column!r} __isna takes True or False, not {value!r}")
+    missing = Compare(field, "isna", None)
+    return missing if value else negate(missing)
+
+
+def _between(field: Field, value: Any, binding: Binding) -> Expression:
+    ends = _members(value) if _is_collection(value) else ()
+    if len(ends) != 2:  # noqa: PLR2004 - a pair
+        raise FilterError(f"{field.column!r} __between takes a pair (from, to), not {value!r}")
+    first, last = (
+        _ordered(field, op, end, binding) for op, end in zip(("gte", "lte"), ends, strict=True)
+    )
+    if _reversed(first, last):
+        raise FilterError(
+            f"{field.column!r} __between is reversed: {ends[0]!r} comes after {ends[1]!r}"
+        )
+    return all_of([first, last])
+
+
+def _reversed(first: Expression, last: Expression) -> bool:
+    assert isinstance(first, Compare)
+    assert isinstance(last, Compare)
+    return bool(first.value > last.value)
+
+
+def _substring(field: Field, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise FilterError(f"{field.column!r} __contains takes some text, not {value!r}")
+    return value
+
+
+def _ordered(field: Field, op: str, value: Any, binding: Binding) -> Expression:
+    if is_missing(value) or _is_collection(value):
+        raise FilterError(f"{field.column!r} __{op} takes one value, not {value!r}")
+    if field.type != "datetime":
+        return Compare(field, op, scalar(field, value))
+    when = span(field, value, tz=binding.tz, now=binding.now)
+    # A period is as long as it is: "after March" begins with April.
+    match op:
+        case "gt":
+            return Compare(field, "gte", when.end)
+        case "lte":
+            return Compare(field, "lt", when.end)
+        case _:
+            return Compare(field, op, when.start)
+
+
+def _is_collection(value: object) -> bool:
+    if isinstance(value, (str, bytes, Mapping)):
+        return False
+    return isinstance(value, (Sequence, AbstractSet, np.ndarray, pd.Series, pd.Index)) or (
+        isinstance(value, Iterable) and pd.api.types.is_list_like(value)
+    )
+
+
+def _members(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, AbstractSet):  # the same set must make the same request every time
+        return tuple(sorted(value, key=repr))
+    return tuple(value.tolist() if isinstance(value, np.ndarray) else value)

@@ -1,0 +1,98 @@
+"""An unbound expression to JSON and back: what provenance keeps of a filter.
+
+Times stay as the user wrote them, so that "the last seven days" of a stored filter means the
+last seven days of the day on which it is read again.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import Any, assert_never
+
+import numpy as np
+import pandas as pd
+
+from casesearch_pd.errors import FilterError
+from casesearch_pd.query.expr import And, Compare, Expression, Not, Or
+
+__all__ = ["from_json", "to_json"]
+
+
+def to_json(term: Expression) -> dict[str, Any]:
+    """Write an expression whose fields are still names.
+
+    >>> from casesearch_pd.query.expr import Compare
+    >>> to_json(Compare("status", "eq", "open"))
+    {'field': 'status', 'op': 'eq', 'value': 'open'}
+    """
+    match term:
+        case Compare(field, op, value):
+            name = field if isinstance(field, str) else field.column
+            return {"field": name, "op": op, "value": _out(value)}
+        case And(terms):
+            return {"and": [to_json(item) for item in terms]}
+        case Or(terms):
+            return {"or": [to_json(item) for item in terms]}
+        case Not(inner):
+            return {"not": to_json(inner)}
+        case _:
+            assert_never(term)
+
+
+def from_json(told: dict[str, Any]) -> Expression:
+    """Read what `to_json` wrote.
+
+    Raises
+    ------
+    FilterError
+        If it is something else.
+    """
+    match told:
+        case {"field": str(field), "op": str(op), "value": value}:
+            return Compare(field, op, _in(value))
+        case {"and": list(terms)}:
+            return And(tuple(from_json(item) for item in terms))
+        case {"or": list(terms)}:
+            return Or(tuple(from_json(item) for item in terms))
+        case {"not": dict(inner)}:
+            return Not(from_json(inner))
+        case _:
+            raise FilterError(f"this is no stored filter: {told!r}")
+
+
+def _out(value: Any) -> Any:
+    match value:
+        case tuple():
+            return [_out(item) for item in value]
+        case pd.Period():
+            return {"period": str(value), "freq": value.freqstr}
+        case timedelta() | np.timedelta64():
+            return {"timedelta": pd.Timedelta(value).isoformat()}
+        case datetime() | np.datetime64():
+            return {"time": pd.Timestamp(value).isoformat()} if not pd.isna(value) else None
+        case date():
+            return {"date": value.isoformat()}
+        case np.generic():
+            return _out(value.item())
+        case str() | bool() | int() | None:
+            return value
+        case float():
+            return None if pd.isna(value) else value
+        case _:
+            return None if pd.api.types.is_scalar(value) and pd.isna(value) else str(value)
+
+
+def _in(value: Any) -> Any:
+    match value:
+        case list():
+            return tuple(_in(item) for item in value)
+        case {"period": str(text), "freq": str(freq)}:
+            return pd.Period(text, freq)
+        case {"timedelta": str(text)}:
+            return pd.Timedelta(text)
+        case {"time": str(text)}:
+            return pd.Timestamp(text)
+        case {"date": str(text)}:
+            return date.fromisoformat(text)
+        case _:
+            return value

@@ -1,0 +1,206 @@
+"""One user value and one field type in, one canonical value out, or an error that says what fits.
+
+The hard idea is time. A user may name an *instant* ("2026-03-14T09:30") or a *period*
+("2026-03", a date, a `pandas.Period`): both become a half-open `Span` of UTC microseconds, so
+that a comparison with a period needs no case of its own. Days are counted on the calendar of
+the zone, never as 24 hours: two days a year have 23 or 25.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import re
+import warnings
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from casesearch_pd.errors import FilterError, nearest
+
+if TYPE_CHECKING:
+    from casesearch_pd.query.schema import Field
+
+__all__ = ["Span", "is_missing", "scalar", "span"]
+
+_PERIOD = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
+_INSTANT = re.compile(
+    r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?", re.IGNORECASE
+)
+_TICK = pd.Timedelta(1, "us")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The instants from ``start`` up to, not including, ``end``; an instant is one tick long."""
+
+    start: pd.Timestamp
+    end: pd.Timestamp
+
+
+def is_missing(value: Any) -> bool:
+    """Tell whether a user means "no value": None, NA, NaT or NaN."""
+    return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))
+
+
+def scalar(field: Field, value: object) -> Any:
+    """Take one value for a comparison with `field`, in the field's own type.
+
+    Raises
+    ------
+    FilterError
+        If the value is of another type; the message shows what fits.
+    """
+    plain = value.item() if isinstance(value, np.generic) else value
+    match field.type:
+        case "number" | "integer":
+            return _number(field, plain)
+        case "boolean":
+            return _boolean(field, plain)
+        case "select":
+            return _option(field, _text(field, plain))
+        case "any":
+            return _any(field, plain)
+        case _:
+            return _text(field, plain)
+
+
+def _number(field: Field, value: object) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise _unfit(field, value, "a number such as 3 or 2.5")
+    if not isinstance(value, int) and not math.isfinite(value):
+        raise _unfit(field, value, "a finite number; None asks for missing values")
+    return value if isinstance(value, (int, float)) else float(value)
+
+
+def _boolean(field: Field, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _unfit(field, value, "True or False")
+    return value
+
+
+def _text(field: Field, value: object) -> str:
+    if not isinstance(value, str):
+        raise _unfit(field, value, f"text such as {str(value)!r}")
+    return value
+
+
+def _any(field: Field, value: object) -> Any:
+    if isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, numbers.Real):
+        return _number(field, value)
+    raise _unfit(field, value, "text, a number, True or False")
+
+
+def _option(field: Field, value: str) -> str:
+    values = [option.value for option in field.options]
+    if not values or value in values:
+        return value
+    by_label = [option.value for option in field.options if option.label == value]
+    if len(by_label) == 1:
+        return by_label[0]
+    close = nearest(value, [*values, *(option.label for option in field.options)])
+    hint = f"the nearest is {close[0]!r}" if close else f"the options are {_some(values)}"
+    warnings.warn(f"{value!r} is not an option of {field.column!r}; {hint}", stacklevel=2)
+    return value
+
+
+def _some(values: list[str]) -> str:
+    shown = ", ".join(map(repr, values[:8]))
+    return f"{shown}, …" if len(values) > 8 else shown  # noqa: PLR2004 - as many as fit a line
+
+
+def _unfit(field: Field, value: object, fits: str) -> FilterError:
+    return FilterError(
+        f"{field.column!r} is of type {field.type}: {value!r} does not fit; write {fits}"
+    )
+
+
+def span(field: Field, value: object, *, tz: str, now: pd.Timestamp) -> Span:
+    """Read an instant, a period or a distance from now.
+
+    Parameters
+    ----------
+    field
+        The date-time field that the value is compared with; named in errors.
+    value
+        Text in ISO 8601, a date, datetime, `pandas.Timestamp`, `pandas.Period`,
+        `numpy.datetime64` or a timedelta.
+    tz
+        The zone of times that name none.
+    now
+        What a timedelta counts from; UTC.
+    """
+    try:
+        return _span(field, value, tz, now)
+    except (pd.errors.OutOfBoundsDatetime, OverflowError) as error:
+        raise FilterError(f"{field.column!r}: {value!r} is outside the years 1 to 9999") from error
+
+
+def _span(field: Field, value: object, tz: str, now: pd.Timestamp) -> Span:
+    if isinstance(value, str):
+        value = _from_text(field, value)
+    if isinstance(value, np.datetime64):
+        value = _from_numpy(value)
+    if isinstance(value, (timedelta, np.timedelta64)):
+        return _instant(now + pd.Timedelta(value))
+    if isinstance(value, pd.Period):
+        return _period(value, tz)
+    if isinstance(value, datetime):
+        return _instant(_in_zone(field, pd.Timestamp(value), tz))
+    if isinstance(value, date):
+        return _period(pd.Period(value, "D"), tz)
+    raise _unfit(field, value, "a time such as '2026-03', '2026-03-14' or '2026-03-14T09:30'")
+
+
+def _from_text(field: Field, value: str) -> pd.Period | pd.Timestamp:
+    text = value.strip()
+    try:
+        if _PERIOD.fullmatch(text):
+            return pd.Period(text)
+        # Words are refused here: pandas would read "today" as this very moment.
+        if _INSTANT.fullmatch(text):
+            return pd.Timestamp(text.upper())
+    except ValueError as error:
+        raise FilterError(f"{field.column!r}: {value!r} is not on the calendar") from error
+    raise _unfit(field, value, "a time such as '2026-03', '2026-03-14' or '2026-03-14T09:30'")
+
+
+def _from_numpy(value: np.datetime64) -> pd.Period | pd.Timestamp:
+    unit, _ = np.datetime_data(value.dtype)
+    return pd.Period(str(value), unit) if unit in {"Y", "M", "D"} else pd.Timestamp(value)
+
+
+def _in_zone(field: Field, moment: pd.Timestamp, tz: str) -> pd.Timestamp:
+    if moment.tzinfo is not None:
+        return moment
+    try:
+        return moment.tz_localize(tz)
+    except ValueError as error:  # a clock change skips or repeats it
+        raise FilterError(
+            f"{field.column!r}: {moment} happens twice or not at all in {tz}; "
+            f"give an offset, such as '{moment.isoformat()}+01:00'"
+        ) from error
+
+
+def _instant(moment: pd.Timestamp) -> Span:
+    # A bound finer than a microsecond lies between two ticks: an empty span there keeps
+    # every comparison right.
+    utc = moment.tz_convert("UTC")
+    start = utc.ceil("us").as_unit("us")
+    return Span(start, utc.floor("us").as_unit("us") + _TICK)
+
+
+def _period(period: pd.Period, tz: str) -> Span:
+    return Span(_midnight(period.start_time, tz), _midnight((period + 1).start_time, tz))
+
+
+def _midnight(naive: pd.Timestamp, tz: str) -> pd.Timestamp:
+    # Where a clock change skips midnight the day begins when clocks resume; where it comes
+    # twice, with the first.
+    local = naive.tz_localize(tz, nonexistent="shift_forward", ambiguous=True)
+    return local.tz_convert("UTC").as_unit("us")

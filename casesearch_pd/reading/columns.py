@@ -1,0 +1,251 @@
+"""Pages in, typed Arrow columns out; a cell that does not fit costs itself, never the page.
+
+Values are collected as plain lists and turned into Arrow arrays every few thousand rows, all
+of a column at once. A column whose values are all of its type takes the short way; any other
+is looked at cell by cell: what does not fit becomes NA and is counted under its name.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from casesearch_pd.query.schema import Field, FieldType
+    from casesearch_pd.sources.contract import Page
+
+__all__ = ["OBJECTS", "Columns", "arrow_type", "typed"]
+
+OBJECTS: frozenset[FieldType] = frozenset({"list", "tags", "json"})
+"""Types whose cells stay Python objects: Arrow would give lists back as arrays."""
+
+_FLUSH = 4_000  # rows
+_TIME = pa.timestamp("us", "UTC")
+_ARROW: dict[str, pa.DataType] = {
+    "number": pa.float64(),
+    "integer": pa.int64(),
+    "boolean": pa.bool_(),
+    "datetime": _TIME,
+}
+
+
+def arrow_type(kind: FieldType) -> pa.DataType:
+    """Tell the Arrow type of a field type's column."""
+    return _ARROW.get(kind, pa.large_string())
+
+
+@dataclass
+class Columns:
+    """The columns of one walk, growing page by page.
+
+    Parameters
+    ----------
+    fields
+        The columns to keep, in order.
+    open
+        Whether fields that only a page shows are kept too.
+    """
+
+    fields: Sequence[Field]
+    open: bool = False
+    rows: int = 0
+    odd: Counter[str] = field(default_factory=Counter)
+    _known: dict[str, Field] = field(init=False)
+    _plain: dict[str, list[Any]] = field(default_factory=dict)
+    _chunks: dict[str, list[pa.Array]] = field(default_factory=dict)
+    _flushed: int = 0
+
+    def __post_init__(self) -> None:
+        """Open one list a column."""
+        self._known = {item.column: item for item in self.fields}
+        for column in self._known:
+            self._plain[column], self._chunks[column] = [], []
+
+    def add(self, page: Page) -> None:
+        """Take a page in."""
+        if self.open:
+            for column in page.found.keys() - self._known.keys():
+                self._open_late(page.found[column])
+        for column, plain in self._plain.items():
+            held = page.columns.get(column)
+            plain.extend(held if held is not None else [None] * page.rows)
+        self.odd.update(page.odd)
+        self.rows += page.rows
+        if self.rows - self._flushed >= _FLUSH:
+            self._flush()
+
+    def _open_late(self, late: Field) -> None:
+        self._known[late.column] = late
+        self._plain[late.column] = [None] * (
+            self.rows - (0 if _keeps(late.type) else self._flushed)
+        )
+        self._chunks[late.column] = []
+        if not _keeps(late.type) and self._flushed:
+            self._chunks[late.column].append(pa.nulls(self._flushed, arrow_type(late.type)))
+
+    def _flush(self) -> None:
+        for column, plain in self._plain.items():
+            kind = self._known[column].type
+            if not _keeps(kind) and plain:
+                array, odd = typed(plain, kind)
+                self._chunks[column].append(array)
+                self._count(column, odd)
+                plain.clear()
+        self._flushed = self.rows
+
+    def _count(self, column: str, odd: int) -> None:
+        if odd:
+            self.odd[column] += odd
+
+    def finish(self) -> tuple[dict[str, pa.ChunkedArray | list[Any]], dict[str, Field]]:
+        """Close all columns; those of objects come as lists, all others as Arrow."""
+        self._flush()
+        out: dict[str, pa.ChunkedArray | list[Any]] = {}
+        for column, item in self._known.items():
+            if item.type in OBJECTS:
+                out[column] = self._plain[column]
+            elif item.type == "any":
+                out[column] = self._guessed(column, self._plain[column])
+            else:
+                out[column] = pa.chunked_array(self._chunks[column], arrow_type(item.type))
+        return out, dict(self._known)
+
+    def _guessed(self, column: str, values: list[Any]) -> pa.ChunkedArray | list[Any]:
+        """Decide the type of a column that nobody told: text wins over numbers."""
+        kinds = set(map(type, values)) - {type(None)}
+        if kinds & {list, dict}:
+            return values
+        kind = _kind_of(kinds)
+        plain = values if kind != "text" else [None if v is None else _as_text(v) for v in values]
+        array, odd = typed(plain, kind)
+        self._count(column, odd)
+        return pa.chunked_array([array])
+
+
+def _keeps(kind: FieldType) -> bool:
+    """Tell whether values stay as they are until the end."""
+    return kind in OBJECTS or kind == "any"
+
+
+def _kind_of(kinds: set[type]) -> FieldType:
+    if kinds == {bool}:
+        return "boolean"
+    if kinds == {int}:
+        return "integer"
+    if kinds and kinds <= {int, float}:
+        return "number"
+    return "text"
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else f"{value!r}"
+
+
+def typed(values: list[Any], kind: FieldType) -> tuple[pa.Array, int]:
+    """Turn plain values into an Arrow array.
+
+    Parameters
+    ----------
+    values
+        One value a row; None is missing.
+    kind
+        The type that the schema tells.
+
+    Returns
+    -------
+    tuple
+        The array, and how many values did not fit or lost digits.
+    """
+    maker, convert = _MAKERS.get(kind, (_texts, _text))
+    kinds = set(map(type, values)) - {type(None)}
+    if kinds <= _FITTING.get(kind, {str}):
+        try:
+            return maker(values), 0
+        except (pa.ArrowInvalid, OverflowError, UnicodeEncodeError):
+            pass  # one of them is out of range; see which
+    return _cell_by_cell(values, convert, arrow_type(kind))
+
+
+def _cell_by_cell(
+    values: Iterable[Any], convert: Callable[[Any], tuple[Any, bool]], to: pa.DataType
+) -> tuple[pa.Array, int]:
+    cells = [(None, False) if value is None else convert(value) for value in values]
+    return pa.array([cell for cell, _ in cells], to), sum(odd for _, odd in cells)
+
+
+def _texts(values: list[Any]) -> pa.Array:
+    return pa.array(values, pa.large_string())
+
+
+def _numbers(values: list[Any]) -> pa.Array:
+    array = pa.array(values, pa.float64())
+    nan = pc.is_nan(array)
+    return pc.if_else(nan, None, array) if pc.any(nan).as_py() else array
+
+
+def _integers(values: list[Any]) -> pa.Array:
+    return pa.array(values, pa.int64())
+
+
+def _booleans(values: list[Any]) -> pa.Array:
+    return pa.array(values, pa.bool_())
+
+
+def _times(values: list[Any]) -> pa.Array:
+    return pa.array(values, pa.string()).cast(_TIME)
+
+
+def _text(value: Any) -> tuple[str | None, bool]:
+    if not isinstance(value, str):
+        return None, True
+    clean = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return clean, clean != value
+
+
+def _number(value: Any) -> tuple[float | None, bool]:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None, True
+    try:
+        number = float(value)
+    except OverflowError:
+        return None, True
+    return (None, False) if number != number else (number, number != value)  # noqa: PLR0124 - NaN
+
+
+def _integer(value: Any) -> tuple[int | None, bool]:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    fits = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+    return (value, False) if fits else (None, True)
+
+
+def _boolean(value: Any) -> tuple[bool | None, bool]:
+    return (value, False) if isinstance(value, bool) else (None, True)
+
+
+def _time(value: Any) -> tuple[pd.Timestamp | None, bool]:
+    if not isinstance(value, str):
+        return None, True
+    try:
+        moment = pd.to_datetime(value, format="ISO8601", utc=True)
+    except (ValueError, OverflowError):
+        return None, True
+    return (None, True) if pd.isna(moment) else (moment.floor("us").as_unit("us"), False)
+
+
+_FITTING: dict[str, set[type]] = {"number": {int, float}, "integer": {int}, "boolean": {bool}}
+_MAKERS: dict[str, tuple[Callable[[list[Any]], pa.Array], Callable[[Any], tuple[Any, bool]]]] = {
+    "number": (_numbers, _number),
+    "integer": (_integers, _integer),
+    "boolean": (_booleans, _boolean),
+    "datetime": (_times, _time),
+}

@@ -1,0 +1,197 @@
+"""Typed columns in, one DataFrame out; and the mask that checks a filter on a frame.
+
+The mask is the one place where a filter meets rows on this machine: the part of a filter that
+a service could not answer goes through it.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any, Literal, assert_never
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from casesearch_pd.errors import FilterError
+from casesearch_pd.query.expr import And, Compare, Expression, Not, Or
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from casesearch_pd.sources.contract import Sort
+
+__all__ = ["DtypeBackend", "build", "keep", "mask", "ordered"]
+
+DtypeBackend = Literal["numpy_nullable", "pyarrow"] | None
+Mask = npt.NDArray[np.bool_]
+
+_NULLABLE = {
+    pa.float64(): pd.Float64Dtype(),
+    pa.int64(): pd.Int64Dtype(),
+    pa.bool_(): pd.BooleanDtype(),
+}
+_DEFAULT = {**_NULLABLE, pa.large_string(): pd.StringDtype(na_value=np.nan)}
+
+
+def build(
+    columns: Mapping[str, pa.ChunkedArray | list[Any]], *, tz: str, backend: DtypeBackend
+) -> pd.DataFrame:
+    """Make the frame: one column each, in the order given.
+
+    Parameters
+    ----------
+    columns
+        Arrow arrays for typed columns, lists for columns of objects.
+    tz
+        The zone that times are shown in.
+    backend
+        The kind of dtypes, as everywhere in pandas.
+    """
+    typed = {
+        name: _in_zone(held, tz) for name, held in columns.items() if not isinstance(held, list)
+    }
+    table = pa.table(typed)
+    frame: pd.DataFrame = table.to_pandas(
+        types_mapper=_mapper(backend), self_destruct=True, split_blocks=True
+    )
+    del table, typed
+    for at, (name, held) in enumerate(columns.items()):
+        if isinstance(held, list):
+            frame.insert(at, name, pd.Series(held, index=frame.index, dtype=object))
+    return frame
+
+
+def _in_zone(array: pa.ChunkedArray, tz: str) -> pa.ChunkedArray:
+    return array.cast(pa.timestamp("us", tz)) if pa.types.is_timestamp(array.type) else array
+
+
+def _mapper(backend: DtypeBackend) -> Any:
+    match backend:
+        case None:
+            return _DEFAULT.get
+        case "numpy_nullable":
+            return {**_NULLABLE, pa.large_string(): pd.StringDtype()}.get
+        case "pyarrow":
+            return pd.ArrowDtype
+        case _:
+            raise FilterError(
+                f"dtype_backend={backend!r} is none of None, 'numpy_nullable', 'pyarrow'"
+            )
+
+
+def ordered(frame: pd.DataFrame, sort: Sequence[Sort]) -> pd.DataFrame:
+    """Sort by the given fields, missing values last; a frame in order already is left alone."""
+    by = [item.field.column for item in sort]
+    ascending = [not item.descending for item in sort]
+    if _in_order(frame, by, ascending):
+        return frame
+    return frame.sort_values(
+        by, ascending=ascending, kind="stable", na_position="last", ignore_index=True
+    )
+
+
+def _in_order(frame: pd.DataFrame, by: Sequence[str], ascending: Sequence[bool]) -> bool:
+    """Tell whether the rows need no sorting; cheap for the usual order, time and then id."""
+    first = frame[by[0]]
+    rising = first.is_monotonic_increasing if ascending[0] else first.is_monotonic_decreasing
+    if not rising or first.hasnans:
+        return False
+    tied = first.eq(first.shift()).to_numpy(dtype=bool, na_value=False)
+    if not tied.any():
+        return True
+    return len(by) == 2 and _ties_rise(frame[by[1]], tied, ascending=ascending[1])  # noqa: PLR2004
+
+
+def _ties_rise(second: pd.Series[Any], tied: Mask, *, ascending: bool) -> bool:
+    before, after = second.shift()[tied], second[tied]
+    rising = before.le(after) if ascending else before.ge(after)
+    return bool(rising.to_numpy(dtype=bool, na_value=False).all())
+
+
+def keep(frame: pd.DataFrame, expression: Expression) -> pd.DataFrame:
+    """Keep the rows that an expression keeps."""
+    found = mask(frame, expression)
+    return frame if found.all() else frame[found].reset_index(drop=True)
+
+
+def mask(frame: pd.DataFrame, expression: Expression) -> Mask:
+    """Tell for each row whether a bound expression keeps it: two-valued, never NA."""
+    match expression:
+        case Compare():
+            return _compared(frame[expression.target.column], expression)
+        case Not(term):
+            return np.logical_not(mask(frame, term), dtype=bool)
+        case And(terms):
+            every = np.ones(len(frame), dtype=bool)
+            for term in terms:
+                every &= mask(frame, term)
+            return every
+        case Or(terms):
+            some = np.zeros(len(frame), dtype=bool)
+            for term in terms:
+                some |= mask(frame, term)
+            return some
+        case _:
+            assert_never(expression)
+
+
+_OPERATORS = {
+    "eq": operator.eq,
+    "lt": operator.lt,
+    "lte": operator.le,
+    "gt": operator.gt,
+    "gte": operator.ge,
+}
+
+
+def _compared(column: pd.Series[Any], literal: Compare) -> Mask:
+    op, value = literal.op, literal.value
+    if op == "isna":
+        return column.isna().to_numpy(dtype=bool)
+    if op == "contains":
+        return _contains(column, value)
+    compare = _OPERATORS[op]
+    if column.dtype == object or not _comparable(column, value):
+        return np.fromiter(
+            (_holds(compare, held, value) for held in column), dtype=bool, count=len(column)
+        )
+    return _two_valued(compare(column, value))
+
+
+def _two_valued(found: pd.Series[Any]) -> Mask:
+    return found.to_numpy(dtype=bool, na_value=False)
+
+
+def _comparable(column: pd.Series[Any], value: Any) -> bool:
+    """Tell whether pandas can compare the whole column at once."""
+    if isinstance(value, str):
+        return pd.api.types.is_string_dtype(column.dtype)
+    if isinstance(value, bool):
+        return pd.api.types.is_bool_dtype(column.dtype)
+    if isinstance(value, pd.Timestamp):
+        return isinstance(column.dtype, pd.DatetimeTZDtype) or str(column.dtype).startswith(
+            "timestamp"
+        )
+    return pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(
+        column.dtype
+    )
+
+
+def _holds(compare: Any, held: Any, value: Any) -> bool:
+    if held is None or held is pd.NA or isinstance(held, (list, dict)):
+        return False
+    if isinstance(held, bool) != isinstance(value, bool):
+        return False
+    try:
+        return bool(compare(held, value))
+    except TypeError:  # text and a number: equal to nothing, before and after nothing
+        return False
+
+
+def _contains(column: pd.Series[Any], value: str) -> Mask:
+    if column.dtype == object:
+        members = (isinstance(held, list) and value in held for held in column)
+        return np.fromiter(members, dtype=bool, count=len(column))
+    return _two_valued(column.str.lower().str.contains(value.lower(), regex=False))

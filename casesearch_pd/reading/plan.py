@@ -1,0 +1,236 @@
+"""A question in, the walks that answer it out: pure but for the source's discovery.
+
+A `Query` is what a user wants, bound to the source's schema. A `Plan` is how it is read: what
+the service is asked, one `Scan` for every pass over its fields, and what remains to be done
+with the rows here.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import pandas as pd
+
+from casesearch_pd.errors import FilterError
+from casesearch_pd.query.expr import FALSE, TRUE, Expression, all_of, fields_of
+from casesearch_pd.query.filters import Binding, bind, from_keywords, from_tags
+from casesearch_pd.reading.columns import OBJECTS
+from casesearch_pd.sources.contract import Scan, Sort
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from casesearch_pd.query.schema import Field, Schema
+    from casesearch_pd.sources.contract import Source
+
+__all__ = ["Plan", "Query", "ask", "plan"]
+
+_MANY_PASSES = 2  # more than this is worth a word
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a user wants of a source.
+
+    Parameters
+    ----------
+    filter
+        The filter as the user wrote it, for provenance.
+    where
+        The same, bound to the schema.
+    columns
+        The fields to show, in order.
+    every
+        Whether the user left the columns to us.
+    sort
+        The order of the rows.
+    limit
+        How many rows at most.
+    search
+        The service's full-text search.
+    """
+
+    filter: Expression
+    where: Expression
+    columns: tuple[Field, ...]
+    every: bool
+    sort: tuple[Sort, ...]
+    limit: int | None = None
+    search: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a query is read.
+
+    Parameters
+    ----------
+    query
+        What is wanted.
+    scans
+        One walk for each pass over the fields; none if no case can match.
+    residual
+        What is checked again on the rows that come home.
+    needed
+        The fields that have to come home: to be shown, sorted by or checked again.
+    limited
+        Whether the walks may stop at the limit: the service filters and sorts exactly.
+    """
+
+    query: Query
+    scans: tuple[Scan, ...]
+    residual: Expression
+    needed: tuple[Field, ...]
+    limited: bool
+
+
+def ask(
+    source: Source,
+    where: Expression | Mapping[str, object] | None,
+    filters: Mapping[str, object],
+    *,
+    search: str | None = None,
+    tags: Mapping[str, str] | Iterable[str] | str | None = None,
+    columns: Sequence[str] | None = None,
+    sort: str | Sequence[str] | None = None,
+    limit: int | None = None,
+    tz: str = "UTC",
+) -> Query:
+    """Bind what a user wrote to the schema of the source.
+
+    Raises
+    ------
+    FilterError
+        If something of it cannot be asked.
+    """
+    schema = source.schema
+    written = all_of(
+        [_written(where, schema), from_tags(tags, schema), from_keywords(filters, schema)]
+    )
+    binding = Binding(schema, _zone(tz), pd.Timestamp.now("UTC"))
+    return Query(
+        filter=written,
+        where=bind(written, binding),
+        columns=_columns(columns, schema),
+        every=columns is None,
+        sort=_sort(sort, schema),
+        limit=_limit(limit),
+        search=_search(search, source),
+    )
+
+
+def _written(where: Expression | Mapping[str, object] | None, schema: Schema) -> Expression:
+    if where is None:
+        return TRUE
+    if isinstance(where, Expression):
+        return where
+    if hasattr(where, "items"):
+        return from_keywords(where, schema)
+    raise FilterError(f"where={where!r} is no filter; write a mapping such as {{'status': 'open'}}")
+
+
+def _zone(tz: str) -> str:
+    try:
+        ZoneInfo(tz)
+    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError) as error:
+        raise FilterError(
+            f"tz={tz!r} is no time zone; write 'UTC' or a name such as 'Europe/Berlin'"
+        ) from error
+    return tz
+
+
+def _columns(names: Sequence[str] | None, schema: Schema) -> tuple[Field, ...]:
+    if names is None:
+        return schema.active
+    listed = [names] if isinstance(names, str) else list(names)
+    if not listed:
+        raise FilterError("columns=[] asks for nothing; leave it out for all columns")
+    found = tuple(dict.fromkeys(schema.resolve(name) for name in listed))
+    hidden = next((item for item in found if not item.shown), None)
+    if hidden is not None:
+        raise FilterError(
+            f"{hidden.column!r} can be filtered by but is never shown; leave it out of columns="
+        )
+    return found
+
+
+def _sort(names: str | Sequence[str] | None, schema: Schema) -> tuple[Sort, ...]:
+    listed = [names] if isinstance(names, str) else list(names or ())
+    asked = tuple(_sort_by(name, schema) for name in listed)
+    return asked or (Sort(schema.resolve("created_at")),)
+
+
+def _sort_by(name: str, schema: Schema) -> Sort:
+    item = schema.resolve(name.removeprefix("-"))
+    if item.type in OBJECTS or not item.shown:
+        raise FilterError(
+            f"{item.column!r} has no order to sort by; sort by a time, number or text"
+        )
+    return Sort(item, descending=name.startswith("-"))
+
+
+def _limit(limit: int | None) -> int | None:
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+        raise FilterError(f"limit={limit!r} is no number of rows; write 0 or more, or None for all")
+    return limit
+
+
+def _search(search: str | None, source: Source) -> str | None:
+    if search is None:
+        return None
+    if not source.searches:
+        raise FilterError(f"{source.name} has no full-text search; filter by fields instead")
+    if not isinstance(search, str) or not 1 <= len(search) <= 255:  # noqa: PLR2004 - the documented limit
+        raise FilterError(f"search={search!r} takes a text of 1 to 255 characters")
+    return search
+
+
+def plan(source: Source, query: Query) -> Plan:
+    """Decide what is asked of the service and what is done here."""
+    if query.where == FALSE or query.limit == 0:
+        return Plan(query, (), TRUE, _needed(query, TRUE), limited=False)
+    parts = source.split(query.where)
+    pushable = len(query.sort) <= source.sorts and all(
+        source.sortable(item.field) for item in query.sort
+    )
+    limited = query.limit is not None and parts.residual == TRUE and pushable
+    sort = _walk(source, query.sort if limited else ())
+    needed = _needed(query, parts.residual)
+    dealt = source.passes(needed)
+    if query.every and len(dealt) > _MANY_PASSES:
+        _warn_of_passes(len(dealt), len(query.columns))
+    scans = tuple(Scan(parts.pushed, fields, sort, query.search) for fields in dealt)
+    return Plan(query, scans, parts.residual, needed, limited)
+
+
+def _walk(source: Source, asked: tuple[Sort, ...]) -> tuple[Sort, ...]:
+    """Order a walk: as asked, else by the creation time, which no update can change."""
+    schema = source.schema
+    sort = asked or (Sort(schema.resolve("created_at")),)
+    last = schema.find("case_id")
+    if (
+        last is not None
+        and len(sort) < source.sorts
+        and source.sortable(last)
+        and last != sort[0].field
+    ):
+        return (*sort, Sort(last))
+    return sort
+
+
+def _needed(query: Query, residual: Expression) -> tuple[Field, ...]:
+    """List what has to come home: to be shown, sorted by, and checked again."""
+    return tuple(
+        dict.fromkeys([*query.columns, *(item.field for item in query.sort), *fields_of(residual)])
+    )
+
+
+def _warn_of_passes(passes: int, columns: int) -> None:
+    warnings.warn(
+        f"reading all {columns} columns takes {passes} requests for every page; "
+        "columns=['status', 'created_at', …] with what you need is faster",
+        stacklevel=4,
+    )

@@ -1,0 +1,103 @@
+"""What was read, when and how completely: one JSON text that travels with the frame.
+
+It is text because pandas copies ``attrs`` deeply at every step, and because text survives
+Parquet and pickle. Nothing in it is secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from casesearch_pd.query.stored import to_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from casesearch_pd.reading.plan import Query
+    from casesearch_pd.sources.contract import Source
+    from casesearch_pd.sources.pace import Run
+
+__all__ = ["KEY", "Told", "digest", "inscribe", "read_back"]
+
+KEY = "casesearch"
+_FORMAT = 1
+
+
+@dataclass
+class Told:
+    """What a read has to tell of itself.
+
+    Parameters
+    ----------
+    rows
+        How many rows the frame has.
+    total
+        How many cases matched, where the service counts.
+    as_of
+        The service's clock when the read began.
+    passes
+        How many walks over the result it took.
+    complete
+        Whether every case is there.
+    notes
+        What a reader should know besides.
+    """
+
+    rows: int = 0
+    total: int | None = None
+    as_of: pd.Timestamp | None = None
+    passes: int = 0
+    complete: bool = True
+    notes: list[str] = field(default_factory=list)
+
+
+def inscribe(
+    frame: pd.DataFrame, source: Source, query: Query, told: Told, run: Run, *, ids: str, tz: str
+) -> pd.DataFrame:
+    """Write provenance into ``frame.attrs``."""
+    said = {
+        "format": _FORMAT,
+        "source": source.describe(),
+        "filter": to_json(query.filter),
+        "search": query.search,
+        "tz": tz,
+        "columns": {item.column: item.id for item in query.columns},
+        "sort": [("-" if item.descending else "") + item.field.column for item in query.sort],
+        "limit": query.limit,
+        "rows": told.rows,
+        "total": told.total,
+        "requests": run.requests,
+        "passes": told.passes,
+        "complete": told.complete,
+        "as_of": None if told.as_of is None else told.as_of.isoformat(),
+        "notes": told.notes,
+        "ids": ids,
+    }
+    frame.attrs[KEY] = json.dumps(said, ensure_ascii=False)
+    return frame
+
+
+def digest(ids: pd.Series[Any]) -> str:
+    """Fingerprint a set of case ids, whatever their order."""
+    joined = "\n".join(sorted(map(str, ids)))
+    return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def read_back(frame: pd.DataFrame) -> dict[str, Any]:
+    """Read the provenance of a frame; empty if it has none.
+
+    Raises
+    ------
+    ValueError
+        If it is not what this package writes.
+    """
+    text = frame.attrs.get(KEY)
+    if text is None:
+        return {}
+    told = json.loads(text)
+    if not isinstance(told, dict):
+        raise TypeError(f"attrs[{KEY!r}] is not provenance: {text!r}")
+    return told

@@ -1,0 +1,170 @@
+"""The public walk: what a user types in, a typed DataFrame out.
+
+Every function here is the same few steps: bind the question, plan it, read the walks, build
+the frame, finish it (check again, sort, cut, name what was read).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from casesearch_pd.query.expr import TRUE
+from casesearch_pd.query.schema import lookups
+from casesearch_pd.reading.exhaust import Look, OnError, exhaust
+from casesearch_pd.reading.plan import ask, plan
+from casesearch_pd.sources.pace import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from casesearch_pd.query.expr import Expression
+    from casesearch_pd.reading.frame import DtypeBackend
+    from casesearch_pd.reading.walk import Progress
+    from casesearch_pd.sources.contract import Source
+
+__all__ = ["count_cases", "list_fields", "read_cases"]
+
+
+def read_cases(
+    source: Source,
+    where: Expression | Mapping[str, object] | None = None,
+    *,
+    search: str | None = None,
+    tags: Mapping[str, str] | Iterable[str] | str | None = None,
+    columns: Sequence[str] | None = None,
+    sort: str | Sequence[str] | None = None,
+    limit: int | None = None,
+    dtype_backend: DtypeBackend = None,
+    tz: str = "UTC",
+    progress: Progress = "auto",
+    on_error: OnError = "raise",
+    deadline: float | None = None,
+    **filters: object,
+) -> pd.DataFrame:
+    """Read all cases that match into one typed DataFrame.
+
+    Parameters
+    ----------
+    source
+        Where to read: `ConnectCases`, `PersonaCases`, …
+    where
+        A mapping of filters whose names are no keywords, such as ``{"limit": 3}``; joined to
+        the keywords by AND.
+    search
+        A word or phrase for the service's own full-text search (Amazon Connect).
+    tags
+        Tags that a case must bear, all of them: a mapping on Amazon Connect, a list on Persona.
+    columns
+        The columns to read, by any of their names; None reads every active field.
+    sort
+        A column, ``"-column"`` for descending, or a list of these; missing values come last.
+        None sorts by ``created_at`` and ``case_id``.
+    limit
+        The first so many rows of that order.
+    dtype_backend
+        None, ``"numpy_nullable"`` or ``"pyarrow"``, as in `pandas.read_csv`.
+    tz
+        The zone of naive times in filters, and of the times in the frame.
+    progress
+        ``"auto"`` shows a bar in notebooks and terminals if the read takes a while.
+    on_error
+        ``"partial"`` returns, with a warning, what was read before an error; nothing else does.
+    deadline
+        Seconds that the whole read may take.
+    **filters
+        ``name=value`` or ``name__lookup=value``. A list is any-of, None is missing; lookups
+        are ``ne gt gte lt lte in isna between contains``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a case. ``df.cases.provenance`` tells what was read, when, and how completely.
+
+    Raises
+    ------
+    FilterError
+        If the question cannot be asked; nothing but discovery has been sent.
+    ServiceError
+        If the service does not answer, or not with cases.
+    IncompleteReadError
+        If it stopped answering half-way; ``.partial`` holds the rows.
+
+    Examples
+    --------
+    >>> import casesearch_pd as cs
+    >>> with cs.LocalCases(cases=50) as local:
+    ...     df = cs.read_cases(local.connect(), status="open", columns=["case_id", "status"])
+    >>> sorted(df["status"].unique())
+    ['open']
+    """
+    run = Run.within(deadline)
+    question = ask(
+        source,
+        where,
+        filters,
+        search=search,
+        tags=tags,
+        columns=columns,
+        sort=sort,
+        limit=limit,
+        tz=tz,
+    )
+    look = Look(tz, dtype_backend)
+    return exhaust(source, plan(source, question), run, look, progress=progress, on_error=on_error)
+
+
+def count_cases(
+    source: Source,
+    where: Expression | Mapping[str, object] | None = None,
+    *,
+    search: str | None = None,
+    tags: Mapping[str, str] | Iterable[str] | str | None = None,
+    tz: str = "UTC",
+    deadline: float | None = None,
+    **filters: object,
+) -> int:
+    """Count the cases that match.
+
+    Amazon Connect counts by itself, in one request, if it can take the whole filter; in any
+    other case, and always on Persona, the ids are read and counted.
+
+    Parameters
+    ----------
+    source, where, search, tags, tz, deadline, **filters
+        As in `read_cases`.
+    """
+    run = Run.within(deadline)
+    question = ask(source, where, filters, search=search, tags=tags, columns=["case_id"], tz=tz)
+    planned = plan(source, question)
+    if not planned.scans:
+        return 0
+    if source.counts and planned.residual == TRUE:
+        return source.count(planned.scans[0], run)
+    return len(exhaust(source, planned, run, Look(tz)))
+
+
+def list_fields(source: Source) -> pd.DataFrame:
+    """List what can be filtered by and read.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``column, id, label, type, namespace, operators, options``: the last two hold lists,
+        of lookups that fit the type and of option values.
+    """
+    fields = source.schema.fields
+    return pd.DataFrame(
+        {
+            "column": pd.Series([item.column for item in fields], dtype="str"),
+            "id": pd.Series([item.id for item in fields], dtype="str"),
+            "label": pd.Series([item.label for item in fields], dtype="str"),
+            "type": pd.Series([item.type for item in fields], dtype="str"),
+            "namespace": pd.Series([item.namespace for item in fields], dtype="str"),
+            "operators": pd.Series([list(lookups(item.type)) for item in fields], dtype=object),
+            "options": pd.Series(
+                [[o.value for o in item.options] for item in fields], dtype=object
+            ),
+        }
+    )

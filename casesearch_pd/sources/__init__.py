@@ -1,0 +1,1 @@
+"""The services: the only rooms that know a wire."""

@@ -1,0 +1,448 @@
+"""Amazon Connect Cases as a source: a scan in, pages out, through boto3.
+
+boto3 signs, finds credentials and endpoints and keeps the connections. Its retries are off,
+because one budget paces everything here, and its parser is passed by through its own
+``before-parse`` event: botocore takes a broken 200 for an empty success and loses a whole
+page to one null value (both measured), and costs twenty times the decoding. Should a version
+of botocore not call the handler, its parsed answer is used.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import quote
+
+import boto3
+import botocore
+import botocore.exceptions as boto_errors
+from botocore.config import Config
+
+from casesearch_pd import errors
+from casesearch_pd.query.expr import Compare, Expression, literals
+from casesearch_pd.query.pushdown import Split, Verdict, split
+from casesearch_pd.query.schema import Field, Option, Schema
+from casesearch_pd.sources import connect_wire as wire
+from casesearch_pd.sources.connect_fields import FREE, schema_of
+from casesearch_pd.sources.connect_judge import check_profile, judge
+from casesearch_pd.sources.contract import Page, Request, Scan, assumed
+from casesearch_pd.sources.moments import served_at
+from casesearch_pd.sources.pace import (
+    CONNECT_TIMEOUT,
+    READ_TIMEOUT,
+    Budget,
+    Run,
+    Trouble,
+    budget_for,
+    patiently,
+    retry_after,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["ConnectCases"]
+
+# Quotas: "Amazon Connect service quotas", administrator guide: SearchCases 2 a second, burst
+# 10; ListFields and ListTemplates 2 and 5; ListFieldOptions 6 and 16. The account and region
+# share them with production, so four fifths are used.
+_SHARE = 0.8
+_SEARCH_QUOTA = 2.0
+_LIST_QUOTA = (2.0, 5.0)
+_OPTIONS_QUOTA = (6.0, 16.0)
+
+_FIELDS = 25  # fields in one request (service model)
+_OLD_PAGE = 25  # cases in one request before 2025
+_THROTTLES = {
+    "ThrottlingException",
+    "Throttling",
+    "TooManyRequestsException",
+    "RequestThrottled",
+    "429",
+}
+_DENIED = {401, 403}
+_PASSING = {408, 500, 502, 503, 504}
+
+
+# --- configuration -----------------------------------------------------------------------
+
+
+class ConnectCases:
+    """Cases of one Amazon Connect Cases domain.
+
+    Credentials and region are boto3's own: environment, profile, SSO, role. The caller
+    needs ``cases:SearchCases``, ``cases:ListFields``, ``cases:ListFieldOptions`` and
+    ``cases:ListTemplates`` on the domain.
+
+    Parameters
+    ----------
+    domain_id
+        The id of the Cases domain.
+    region_name
+        The region, if the environment or profile names none or another.
+    boto3_session
+        A `boto3.Session`, for credentials of your own making.
+    endpoint_url
+        Another address that speaks the same wire.
+    rate
+        Requests a second; None uses 80 % of the documented quota of 2, `math.inf` never waits.
+    burst
+        Requests that may go at once after a pause.
+    page_size
+        Cases a request, 1 to 100. A service that refuses a first page of 100 is asked once
+        more with 25.
+    schema
+        A schema read earlier, to save the discovery requests.
+    assume
+        What is known of this service beyond its documentation, by name (see `ASSUME`).
+
+    Raises
+    ------
+    NotFoundError
+        If no region is known.
+    AccessDeniedError
+        If the profile does not exist.
+
+    Notes
+    -----
+    SearchCases returns 100 cases and 25 fields a request, so a read costs
+    ``ceil(cases / 100)`` requests for every 25 fields.
+    """
+
+    name: ClassVar[str] = "connect"
+    counts: ClassVar[bool] = True
+    searches: ClassVar[bool] = True
+    sorts: ClassVar[int] = 2
+
+    ASSUME: ClassVar[dict[str, bool]] = {"empty_filter": False}
+    """Unconfirmed facts, on the safe side. ``empty_filter``: whether ``equalTo`` with an
+    ``emptyValue`` finds the cases without a value; if not, they are found locally."""
+
+    def __init__(
+        self,
+        domain_id: str,
+        *,
+        region_name: str | None = None,
+        boto3_session: boto3.Session | None = None,
+        endpoint_url: str | None = None,
+        rate: float | None = None,
+        burst: float = 10,
+        page_size: int = 100,
+        schema: Schema | None = None,
+        assume: Mapping[str, bool] | None = None,
+    ) -> None:
+        if not isinstance(domain_id, str) or not domain_id.strip():
+            raise errors.FilterError(
+                f"domain_id={domain_id!r} is no domain; `aws connectcases list-domains` shows yours"
+            )
+        if not 1 <= page_size <= 100:  # noqa: PLR2004 - the documented limit
+            raise errors.FilterError(f"page_size={page_size!r} is outside 1 to 100")
+        self.domain_id = domain_id
+        self.page_size = page_size
+        self.assume = assumed(self.ASSUME, assume)
+        self.client = _client(boto3_session, region_name, endpoint_url)
+        self._given = schema
+        self._rate = _SEARCH_QUOTA * _SHARE if rate is None else rate
+        self._burst = burst
+        self._bodies = threading.local()
+        self.client.meta.events.register("before-parse.connectcases.SearchCases", self._keep_body)
+
+    def __repr__(self) -> str:
+        """Name the domain and region; nothing secret is in it."""
+        return f"ConnectCases({self.domain_id!r}, region_name={self.region_name!r})"
+
+    @property
+    def region_name(self) -> str:
+        """The AWS region."""
+        return str(self.client.meta.region_name)
+
+    def describe(self) -> dict[str, Any]:
+        """Tell domain, region and endpoint."""
+        return {
+            "service": self.name,
+            "domain_id": self.domain_id,
+            "region": self.region_name,
+            "endpoint_url": self.client.meta.endpoint_url,
+        }
+
+    @cached_property
+    def budget(self) -> Budget:
+        """The request budget that every source of this account and region shares."""
+        return self._budget_for("search", self._rate, self._burst)
+
+    def _budget_for(self, quota: str, rate: float, burst: float) -> Budget:
+        # The account is not known without another service; the access key stands for it.
+        credentials = self.client._request_signer._credentials  # noqa: SLF001 - boto3 has no public way
+        key = getattr(credentials, "access_key", None)
+        return budget_for((self.client.meta.endpoint_url, key, quota), rate=rate, burst=burst)
+
+    # --- the fields -----------------------------------------------------------------------
+
+    @cached_property
+    def schema(self) -> Schema:
+        """The fields of the domain: ListFields, with options and templates, asked once."""
+        if self._given is not None:
+            return self._given
+        templates = self._list("list_templates", "templates", _LIST_QUOTA)
+        return schema_of(
+            self._list("list_fields", "fields", _LIST_QUOTA),
+            [(item["templateId"], item["name"]) for item in templates],
+            self._options,
+        )
+
+    def _options(self, field_id: str) -> tuple[Option, ...]:
+        listed = self._list("list_field_options", "options", _OPTIONS_QUOTA, fieldId=field_id)
+        return tuple(Option(item["value"], item["name"], item["active"]) for item in listed)
+
+    @cached_property
+    def _templates(self) -> dict[str, str]:
+        return {option.value: option.label for option in self.schema.resolve("template_id").options}
+
+    def _list(
+        self, operation: str, member: str, quota: tuple[float, float], **named: str
+    ) -> list[dict[str, Any]]:
+        rate, burst = (math.inf, 1.0) if math.isinf(self._rate) else (quota[0] * _SHARE, quota[1])
+        budget = self._budget_for(operation, rate, burst)
+        found: list[dict[str, Any]] = []
+        token: dict[str, str] = {}
+        while True:
+            asked = {"domainId": self.domain_id, "maxResults": 100, **named, **token}
+            answer = patiently(partial(self._listed, operation, member, asked), budget, Run())
+            found += answer[member]
+            if not answer.get("nextToken") or answer["nextToken"] == token.get("nextToken"):
+                return found
+            token = {"nextToken": answer["nextToken"]}
+
+    def _listed(self, operation: str, member: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+        answer = self._call(operation, asked)
+        if member not in answer:  # boto3 takes a broken 200 for an empty one
+            bad = ValueError(f"{operation} without {member!r}")
+            raise Trouble(_bad_answer(bad, answer["ResponseMetadata"]))
+        return answer
+
+    # --- judging --------------------------------------------------------------------------
+
+    def split(self, where: Expression) -> Split:
+        """Divide a filter: what SearchCases can compare is pushed.
+
+        Raises
+        ------
+        FilterError
+            If ``customer_id`` is compared with something that is no profile ARN.
+        """
+        for literal in literals(where):
+            check_profile(literal)
+        return split(where, self.judge)
+
+    def judge(self, literal: Compare) -> Verdict:
+        """Say how well SearchCases answers one comparison."""
+        return judge(literal, self.assume)
+
+    def passes(self, fields: tuple[Field, ...]) -> list[tuple[Field, ...]]:
+        """Deal the fields to requests of 25, each with what a restart needs."""
+        wanted = [item for item in fields if item.column not in FREE]
+        created, updated = self.schema.find("created_at"), self.schema.find("updated_at")
+        first = [created] if created is not None else []
+        if len({*wanted, *first}) <= _FIELDS:
+            return [tuple(dict.fromkeys([*first, *wanted]))]
+        anchors = [*first, *([updated] if updated is not None else [])]
+        others = [item for item in wanted if item not in anchors]
+        room = _FIELDS - len(anchors)
+        return [(*anchors, *others[at : at + room]) for at in range(0, len(others), room)]
+
+    def sortable(self, field: Field) -> bool:
+        """Tell whether SearchCases can sort by the field: by any that the domain lists."""
+        return field.column not in FREE or field.id == "case_id"
+
+    # --- asking ---------------------------------------------------------------------------
+
+    def request(self, scan: Scan, cursor: str | None = None) -> Request:
+        """Write the SearchCases request for one page."""
+        body: dict[str, Any] = {"maxResults": self.page_size}
+        if cursor is not None:
+            body["nextToken"] = cursor
+        if scan.search is not None:
+            body["searchTerm"] = scan.search
+        if not scan.everything:
+            body["filter"] = wire.to_filter(scan.where)
+        if scan.sort:
+            body["sorts"] = [
+                {"fieldId": item.field.id, "sortOrder": "Desc" if item.descending else "Asc"}
+                for item in scan.sort
+            ]
+        if named := [{"id": item.id} for item in scan.fields if item.column not in FREE]:
+            body["fields"] = named
+        return Request("POST", f"/domains/{quote(self.domain_id, safe='')}/cases-search", body)
+
+    def page(self, scan: Scan, cursor: str | None, run: Run) -> Page:
+        """Ask for one page.
+
+        Raises
+        ------
+        ServiceError
+            What the service answered, once patience is at an end.
+        """
+        try:
+            return patiently(lambda: self._ask(scan, cursor), self.budget, run)
+        except errors.RefusedError:
+            if cursor is not None or self.page_size <= _OLD_PAGE:
+                raise
+        return self._small_page(scan, run)
+
+    def _small_page(self, scan: Scan, run: Run) -> Page:
+        asked, self.page_size = self.page_size, _OLD_PAGE
+        try:
+            return patiently(lambda: self._ask(scan, None), self.budget, run)
+        except errors.RefusedError:
+            self.page_size = asked  # it was not the size
+            raise
+
+    def count(self, scan: Scan, run: Run) -> int:
+        """Ask for ``totalCount`` with the smallest page."""
+        scan = replace(scan, fields=(), sort=())
+        total = patiently(lambda: self._ask(scan, None, size=1), self.budget, run).total
+        if total is None:
+            raise errors.BadAnswerError(
+                "the service answered without totalCount; read the cases to count them"
+            )
+        return total
+
+    def _ask(self, scan: Scan, cursor: str | None, size: int | None = None) -> Page:
+        body = dict(self.request(scan, cursor).body or {})
+        if size is not None:
+            body["maxResults"] = size
+        self._bodies.last = None
+        parsed = self._call("search_cases", {"domainId": self.domain_id, **body})
+        headers = parsed["ResponseMetadata"]["HTTPHeaders"]
+        try:
+            answer = self._answer(parsed, headers, scan.fields)
+        except (ValueError, RecursionError) as error:
+            raise Trouble(_bad_answer(error, parsed["ResponseMetadata"])) from error
+        return Page(
+            answer.rows,
+            answer.columns,
+            answer.cursor,
+            answer.total,
+            served_at(headers),
+            odd=answer.odd,
+        )
+
+    def _answer(
+        self, parsed: dict[str, Any], headers: Mapping[str, str], fields: Sequence[Field]
+    ) -> wire.Answer:
+        body: bytes | None = self._bodies.last
+        if body is None:  # this botocore does not call the handler
+            return wire.read_parsed(parsed, fields, self._templates)
+        length = headers.get("content-length")
+        if length is not None and length.isdigit() and int(length) != len(body):
+            raise ValueError(f"the body ends after {len(body)} of {length} bytes")
+        return wire.decode(body, fields, self._templates)
+
+    def _keep_body(self, response_dict: dict[str, Any], **_: object) -> None:
+        """Take the body aside and leave an empty page to the stock parser."""
+        if response_dict["status_code"] == 200:  # noqa: PLR2004 - errors stay botocore's
+            self._bodies.last = response_dict["body"]
+            response_dict["body"] = b'{"cases":[]}'
+
+    # --- errors ---------------------------------------------------------------------------
+
+    def _call(self, operation: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return getattr(self.client, operation)(**asked)  # type: ignore[no-any-return]
+        except boto_errors.ClientError as error:
+            raise _from_service(error, self) from error
+        except boto_errors.ParamValidationError as error:
+            raise errors.RefusedError(f"boto3 does not send this request: {error}") from error
+        except boto_errors.HTTPClientError as error:
+            raise Trouble(_unreachable(error, self)) from error
+        except boto_errors.ConnectionError as error:
+            raise Trouble(_unreachable(error, self)) from error
+        except boto_errors.BotoCoreError as error:
+            raise _not_signed(error) from error
+        except (botocore.parsers.ResponseParserError, UnicodeDecodeError) as error:
+            raise Trouble(
+                errors.BadAnswerError(f"{operation}: the answer cannot be read: {error}")
+            ) from error
+
+
+def _client(session: boto3.Session | None, region: str | None, endpoint: str | None) -> Any:
+    agent = f"casesearch_pd Boto3/{boto3.__version__} Botocore/{botocore.__version__}"
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": 1},  # the budget retries
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
+        max_pool_connections=32,
+        user_agent=agent,  # made once; botocore would make it at every call
+    )
+    try:
+        maker = session or boto3.Session()
+        return maker.client(
+            "connectcases", region_name=region, endpoint_url=endpoint, config=config
+        )
+    except boto_errors.NoRegionError as error:
+        raise errors.NotFoundError(
+            "no AWS region is known; pass region_name='us-east-1', or set AWS_DEFAULT_REGION"
+        ) from error
+    except boto_errors.ProfileNotFound as error:
+        raise errors.AccessDeniedError(
+            f"{error}; set AWS_PROFILE to one that `aws configure list-profiles` shows"
+        ) from error
+    except (boto_errors.BotoCoreError, ValueError) as error:
+        raise errors.NotFoundError(f"no endpoint for Amazon Connect Cases: {error}") from error
+
+
+def _from_service(error: boto_errors.ClientError, source: ConnectCases) -> Exception:
+    told, meta = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
+    code, status = str(told.get("Code", "")), meta.get("HTTPStatusCode", 0)
+    words = f"{code}: {told.get('Message') or 'no message'}"
+    facts: dict[str, Any] = {"status": status, "code": code, "request_id": meta.get("RequestId")}
+    if status == 429 or code in _THROTTLES:  # noqa: PLR2004
+        wait = retry_after(meta.get("HTTPHeaders", {}).get("retry-after"))
+        asked = errors.ThrottledError(
+            f"the service is throttling ({words}); pass a lower rate=", **facts
+        )
+        return Trouble(asked, throttled=True, wait=wait)
+    if status in _PASSING or status >= 500:  # noqa: PLR2004
+        return Trouble(
+            errors.UnreachableError(f"the service fails ({words}); try again later", **facts)
+        )
+    if status in _DENIED:
+        return errors.AccessDeniedError(
+            f"the service denies access ({words}); check AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN or "
+            "AWS_PROFILE, and that the caller may cases:SearchCases, cases:ListFields, "
+            "cases:ListFieldOptions and cases:ListTemplates",
+            **facts,
+        )
+    if status == 404:  # noqa: PLR2004
+        return errors.NotFoundError(
+            f"{words}; is {source.domain_id!r} a Cases domain in {source.region_name}? "
+            "`aws connectcases list-domains` shows yours",
+            **facts,
+        )
+    return errors.RefusedError(f"the service refuses the request ({words})", **facts)
+
+
+def _unreachable(error: Exception, source: ConnectCases) -> errors.ServiceError:
+    return errors.UnreachableError(
+        f"no answer from {source.client.meta.endpoint_url}: {error}; "
+        "check the network, a proxy, or endpoint_url="
+    )
+
+
+def _not_signed(error: Exception) -> errors.ServiceError:
+    return errors.AccessDeniedError(
+        f"no usable AWS credentials ({error}); set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
+        "AWS_SECRET_ACCESS_KEY, or run `aws sso login`"
+    )
+
+
+def _bad_answer(error: Exception, meta: Mapping[str, Any]) -> errors.BadAnswerError:
+    return errors.BadAnswerError(
+        f"the service answered {meta.get('HTTPStatusCode')} with what is no search result "
+        f"({error}); a proxy between may have changed it",
+        status=meta.get("HTTPStatusCode"),
+        request_id=meta.get("RequestId"),
+    )

@@ -1,0 +1,283 @@
+"""The Amazon Connect Cases wire: expression → filter JSON; answer bytes → columns.
+
+Shapes follow botocore's service model ``connectcases/2022-10-03``. A page is decoded by
+msgspec into typed structs; one that does not fit them (a new union member, a text where a
+number belongs, a lone surrogate) is read once more as plain JSON, value by value, so that an
+odd value costs a cell and never a page. Both ways give the same columns.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, assert_never
+
+import msgspec
+
+from casesearch_pd.query.expr import And, Compare, Expression, Not, Or
+from casesearch_pd.sources.connect_fields import FREE
+from casesearch_pd.sources.moments import instant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from casesearch_pd.query.schema import Field
+
+__all__ = ["MEMBERS", "Answer", "decode", "read_parsed", "to_filter"]
+
+MEMBERS = 10  # terms in one andAll or orAll
+
+_OPERATORS = {
+    "eq": "equalTo",
+    "contains": "contains",
+    "gt": "greaterThan",
+    "gte": "greaterThanOrEqualTo",
+    "lt": "lessThan",
+    "lte": "lessThanOrEqualTo",
+}
+_MEMBER = {
+    "number": "doubleValue",
+    "integer": "doubleValue",
+    "boolean": "booleanValue",
+    "user": "userArnValue",
+}  # of a field type; every other type travels as text
+_KNOWN = ("stringValue", "userArnValue", "doubleValue", "booleanValue")
+_NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
+
+
+# --- asking ---------------------------------------------------------------------------
+
+
+def to_filter(term: Expression) -> dict[str, Any]:
+    """Write a filter; more than ten terms are nested, ten to a level."""
+    match term:
+        case Compare():
+            return _comparison(term)
+        case Not(inner):
+            return {"not": to_filter(inner)}
+        case And(terms):
+            return _group("andAll", [to_filter(item) for item in terms])
+        case Or(terms):
+            return _group("orAll", [to_filter(item) for item in terms])
+        case _:
+            assert_never(term)
+
+
+def _group(name: str, members: list[dict[str, Any]]) -> dict[str, Any]:
+    while len(members) > MEMBERS:
+        members = [
+            _chunk(name, members[at : at + MEMBERS]) for at in range(0, len(members), MEMBERS)
+        ]
+    return {name: members}
+
+
+def _chunk(name: str, members: list[dict[str, Any]]) -> dict[str, Any]:
+    return members[0] if len(members) == 1 else {name: members}
+
+
+def _comparison(literal: Compare) -> dict[str, Any]:
+    target = literal.target
+    if target.column == "tags":
+        key, _, value = literal.value.partition("=")
+        return {"tag": {"equalTo": {"key": key, "value": value}}}
+    if literal.op == "isna":
+        return {"field": {"equalTo": {"id": target.id, "value": {"emptyValue": {}}}}}
+    value = instant(literal.value, literal.op) if target.type == "datetime" else literal.value
+    member = _MEMBER.get(target.type, "stringValue")
+    return {"field": {_OPERATORS[literal.op]: {"id": target.id, "value": {member: value}}}}
+
+
+# --- the answer -----------------------------------------------------------------------
+
+
+class _Value(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """One union value; a member that is null counts as absent (botocore would lose the page)."""
+
+    stringValue: str | None = None  # noqa: N815 - the wire's spelling, here and below
+    doubleValue: int | float | None = None  # noqa: N815
+    booleanValue: bool | None = None  # noqa: N815
+    userArnValue: str | None = None  # noqa: N815
+    emptyValue: dict[str, None] | None = None  # noqa: N815
+
+
+class _FieldValue(msgspec.Struct, gc=False):
+    id: str
+    value: _Value | None = None
+
+
+class _Case(msgspec.Struct, gc=False):
+    caseId: str  # noqa: N815
+    templateId: str | None = None  # noqa: N815
+    fields: list[_FieldValue] = []
+    tags: dict[str, str | None] | None = None
+
+
+class _Answer(msgspec.Struct, gc=False):
+    cases: list[_Case]
+    nextToken: str | None = None  # noqa: N815
+    totalCount: int | None = None  # noqa: N815
+
+
+_DECODER = msgspec.json.Decoder(_Answer)
+
+
+@dataclass(slots=True)
+class Answer:
+    """One page as columns, by the names of the fields asked for."""
+
+    rows: int
+    columns: dict[str, list[Any]]
+    cursor: str | None
+    total: int | None
+    odd: dict[str, int] = field(default_factory=dict)
+
+
+def decode(body: bytes, fields: Sequence[Field], templates: Mapping[str, str]) -> Answer:
+    """Read the bytes of a SearchCases answer.
+
+    Parameters
+    ----------
+    body
+        The whole body of a 200.
+    fields
+        The fields that were asked for.
+    templates
+        Template id to name.
+
+    Raises
+    ------
+    ValueError
+        If the body is no SearchCases answer: not JSON, cut short, or without ``cases``.
+    """
+    try:
+        answer = _DECODER.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # Bytes that are no UTF-8 become lone surrogates, which the frame counts and replaces.
+        return read_parsed(
+            json.loads(body.decode("utf-8", errors="surrogateescape")), fields, templates
+        )
+    columns = _free(answer.cases, templates)
+    slots = _slots(answer.cases, fields)
+    for item in fields:
+        if item.column not in columns:
+            columns[item.column] = _plain(slots[item.id], _MEMBER.get(item.type, "stringValue"))
+    return Answer(len(answer.cases), columns, answer.nextToken or None, answer.totalCount)
+
+
+def _free(cases: Sequence[_Case], templates: Mapping[str, str]) -> dict[str, list[Any]]:
+    template_ids = [case.templateId for case in cases]
+    return {
+        "case_id": [case.caseId for case in cases],
+        "template_id": template_ids,
+        "template": [templates.get(item or "") for item in template_ids],
+        "tags": [_tags(case.tags) for case in cases],
+    }
+
+
+def _tags(tags: Mapping[str, str | None] | None) -> list[str]:
+    if not isinstance(tags, dict):
+        return []
+    return sorted(f"{key}={'' if value is None else value}" for key, value in tags.items())
+
+
+class _Slots(dict[str, list[Any]]):
+    """Field id to one value a row; a field nobody asked for gets a list that nobody reads."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+
+    def __missing__(self, name: str) -> list[Any]:
+        self[name] = [None] * self.rows
+        return self[name]
+
+
+def _slots(cases: Sequence[_Case], fields: Sequence[Field]) -> _Slots:
+    slots = _Slots(len(cases))
+    for item in fields:
+        slots[item.id] = [None] * slots.rows
+    for row, case in enumerate(cases):
+        for held in case.fields:
+            slots[held.id][row] = held.value
+    return slots
+
+
+_GETTERS: dict[str, Callable[[Any], Any]] = {name: attrgetter(name) for name in _KNOWN}
+
+
+def _plain(slot: list[_Value | None], member: str) -> list[Any]:
+    get = _GETTERS[member]
+    values = [None if value is None else get(value) for value in slot]
+    if None in values:  # missing, empty, or under another member than the type says
+        for row, value in enumerate(slot):
+            if value is not None and values[row] is None:
+                values[row] = _other(value)
+    return values
+
+
+def _other(value: _Value) -> Any:
+    return next((held for name in _KNOWN if (held := getattr(value, name)) is not None), None)
+
+
+# --- the same, value by value -----------------------------------------------------------
+
+
+def read_parsed(answer: Any, fields: Sequence[Field], templates: Mapping[str, str]) -> Answer:
+    """Read an answer that is already parsed: plain JSON, or what botocore made of it.
+
+    Raises
+    ------
+    ValueError
+        If it is no SearchCases answer.
+    """
+    if not isinstance(answer, dict) or not isinstance(answer.get("cases"), list):
+        raise ValueError("the answer has no list of cases")  # noqa: TRY004 - wire, not a type
+    cases = [case for case in answer["cases"] if case is not None]
+    if not all(isinstance(case, dict) and isinstance(case.get("caseId"), str) for case in cases):
+        raise ValueError("the answer has a case without a caseId")
+    typed = [_Case(case["caseId"], case.get("templateId"), [], case.get("tags")) for case in cases]
+    cursor = answer.get("nextToken") or None
+    if cursor is not None and not isinstance(cursor, str):
+        raise ValueError("the answer's nextToken is not text")
+    out = Answer(len(cases), _free(typed, templates), cursor, _count(answer))
+    for item in fields:
+        if item.column not in out.columns:
+            out.columns[item.column] = [None] * out.rows
+    wanted = {item.id: item for item in fields if item.column not in FREE}
+    for row, case in enumerate(cases):
+        for held in case.get("fields") or ():
+            target = wanted.get(str(held.get("id"))) if isinstance(held, dict) else None
+            if target is not None:
+                _place(out, target, row, held.get("value"))
+    return out
+
+
+def _count(answer: Mapping[str, Any]) -> int | None:
+    total = answer.get("totalCount")
+    return total if isinstance(total, int) else None
+
+
+def _place(out: Answer, target: Field, row: int, union: Any) -> None:
+    known, value = _pick(union, _MEMBER.get(target.type, "stringValue"))
+    out.columns[target.column][row] = value
+    if not known:
+        out.odd[target.column] = out.odd.get(target.column, 0) + 1
+
+
+def _pick(union: Any, member: str) -> tuple[bool, Any]:
+    """Find the value in a union; tell whether its member is a known one."""
+    if union is None:
+        return True, None
+    if not isinstance(union, dict):
+        return False, None
+    for name in (member, *_KNOWN):
+        value = union.get(name)
+        if value is not None:
+            return True, _finite_or_not(value) if name == "doubleValue" else value
+    strange = set(union) - {*_KNOWN, "emptyValue", "__type"}
+    return not strange, None
+
+
+def _finite_or_not(value: Any) -> Any:
+    """Read the three numbers that JSON has no figure for; AWS writes them as text."""
+    return _NOT_FINITE.get(value, value) if isinstance(value, str) else value

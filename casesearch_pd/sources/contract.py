@@ -1,0 +1,184 @@
+"""What every source answers: the only thing that reading knows of a service.
+
+A source turns a `Scan` into requests and one answer into a `Page`; it knows nothing of
+frames, threads or progress. Users may write their own: whatever has these members can be
+read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from casesearch_pd.errors import unknown_name
+from casesearch_pd.query.expr import TRUE, Expression
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from casesearch_pd.query.expr import Compare
+    from casesearch_pd.query.pushdown import Split, Verdict
+    from casesearch_pd.query.schema import Field, Schema
+    from casesearch_pd.sources.pace import Run
+
+__all__ = ["Page", "Request", "Scan", "Sort", "Source", "assumed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """One field to sort by."""
+
+    field: Field
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """One walk through one result: picklable, without client or secret.
+
+    Parameters
+    ----------
+    where
+        The pushed filter; the service takes it as it is.
+    fields
+        The fields to bring home, at most as many as one request may name.
+    sort
+        The order of the walk.
+    search
+        The service's own full-text search.
+    """
+
+    where: Expression = TRUE
+    fields: tuple[Field, ...] = ()
+    sort: tuple[Sort, ...] = ()
+    search: str | None = None
+
+    @property
+    def everything(self) -> bool:
+        """Whether no filter is pushed."""
+        return self.where == TRUE
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent, as it is sent, without credentials."""
+
+    method: str
+    path: str
+    body: dict[str, Any] | None = None
+    query: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(slots=True)
+class Page:
+    """One answer: columns of plain values in the order of the rows.
+
+    Parameters
+    ----------
+    rows
+        How many cases.
+    columns
+        Column name to one value a row: text, numbers, booleans, ISO 8601 text for times,
+        lists; None where the case has none.
+    cursor
+        What asks for the next page; None at the end.
+    total
+        How many cases match in all, where the service counts.
+    served_at
+        The service's clock.
+    found
+        Fields that no schema told, by column.
+    odd
+        Values that are of no known form, counted by column; they are None in ``columns``.
+    """
+
+    rows: int
+    columns: dict[str, list[Any]]
+    cursor: str | None
+    total: int | None
+    served_at: pd.Timestamp
+    found: dict[str, Field] = field(default_factory=dict)
+    odd: dict[str, int] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A service that cases can be read from."""
+
+    @property
+    def name(self) -> str:
+        """The service in a word, for progress bars and provenance."""
+        ...
+
+    @property
+    def counts(self) -> bool:
+        """Whether the service tells how many cases match."""
+        ...
+
+    @property
+    def searches(self) -> bool:
+        """Whether the service has a full-text search."""
+        ...
+
+    @property
+    def page_size(self) -> int:
+        """Cases a request, at most."""
+        ...
+
+    @property
+    def sorts(self) -> int:
+        """Fields that one request can sort by."""
+        ...
+
+    @property
+    def schema(self) -> Schema:
+        """The fields, discovered once."""
+        ...
+
+    def split(self, where: Expression) -> Split:
+        """Divide a bound filter between the service and this machine, within its limits."""
+        ...
+
+    def passes(self, fields: tuple[Field, ...]) -> list[tuple[Field, ...]]:
+        """Deal the fields to as many requests a page as the service needs."""
+        ...
+
+    def sortable(self, field: Field) -> bool:
+        """Tell whether the service can sort by the field."""
+        ...
+
+    def request(self, scan: Scan, cursor: str | None = None) -> Request:
+        """Write the request for one page."""
+        ...
+
+    def page(self, scan: Scan, cursor: str | None, run: Run) -> Page:
+        """Ask for one page, as patiently as the source is."""
+        ...
+
+    def count(self, scan: Scan, run: Run) -> int:
+        """Ask how many cases match; only where ``counts``."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Tell what was read, for provenance: never a secret."""
+        ...
+
+    def judge(self, literal: Compare) -> Verdict:
+        """Say how well the service answers one comparison."""
+        ...
+
+
+def assumed(known: Mapping[str, bool], given: Mapping[str, bool] | None) -> dict[str, bool]:
+    """Lay what a user knows of a service over the safe assumptions about it.
+
+    Raises
+    ------
+    FilterError
+        If an assumption is not one of the known ones.
+    """
+    strange = next((name for name in given or {} if name not in known), None)
+    if strange is not None:
+        raise unknown_name("assumption", strange, known, see=f"{sorted(known)}")
+    return {**known, **(given or {})}

@@ -1,0 +1,242 @@
+"""The one request budget: every request asks it for leave, and tells it how it went.
+
+This is the only room with a clock and the only one that sleeps. A `Budget` is a token bucket
+that all sources of one account and region (or host and token) share within the process,
+because the services count them together. `patiently` sends one request until it has an answer,
+the error is final, or the patience is at an end.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+import time
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from casesearch_pd.errors import (
+    FilterError,
+    ServiceError,
+    ThrottledError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Budget", "Run", "Trouble", "budget_for", "patiently", "retry_after"]
+
+Answer = TypeVar("Answer")
+
+THROTTLE_PATIENCE = 120.0  # seconds of being throttled, for one request
+FAULT_PATIENCE = 20.0  # seconds of any other passing fault, for one request
+FAULT_TRIES = 6
+READ_TIMEOUT = 20.0  # seconds without an answer
+CONNECT_TIMEOUT = 5.0
+_LONGEST_PAUSE = 20.0
+
+
+@dataclass(slots=True)
+class Run:
+    """One read: when it has to be done, on the monotonic clock, and what it has sent."""
+
+    until: float = math.inf
+    requests: int = 0
+    throttles: int = 0
+
+    @classmethod
+    def within(cls, seconds: float | None) -> Run:
+        """Start counting now; None is without end.
+
+        Raises
+        ------
+        FilterError
+            If the time is over before it begins.
+        """
+        if seconds is None:
+            return cls()
+        if not seconds > 0:
+            raise FilterError(
+                f"deadline={seconds!r} is over before it begins; give seconds above 0"
+            )
+        return cls(time.monotonic() + seconds)
+
+    def left(self) -> float:
+        """Seconds that remain; never below 0."""
+        return max(0.0, self.until - time.monotonic())
+
+
+class Trouble(Exception):  # noqa: N818 - a signal between a source and its budget, not an error that users see
+    """A passing fault: worth another try.
+
+    Parameters
+    ----------
+    error
+        What to raise when the patience is at an end.
+    throttled
+        Whether the service asked to slow down.
+    wait
+        Seconds that the service asked to wait, where it said so.
+    """
+
+    def __init__(
+        self, error: ServiceError, *, throttled: bool = False, wait: float | None = None
+    ) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.throttled = throttled
+        self.wait = wait
+
+
+@dataclass
+class Budget:
+    """Leave to send, at so many requests a second after a first burst.
+
+    Parameters
+    ----------
+    rate
+        Requests a second; `math.inf` never waits.
+    burst
+        Requests that may go at once when the budget is full.
+    """
+
+    rate: float = math.inf
+    burst: float = 1.0
+    _tokens: float = field(init=False, repr=False)
+    _filled: float = field(default_factory=time.monotonic, repr=False)
+    _closed_until: float = field(default=0.0, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse a rate that no request could ever pass."""
+        if not self.rate > 0:
+            raise FilterError(
+                f"rate={self.rate!r} lets no request pass; give requests per second above 0"
+            )
+        if not self.burst >= 1:
+            raise FilterError(f"burst={self.burst!r} lets no request pass; give 1 or more")
+        self._tokens = float(self.burst)
+
+    def acquire(self, run: Run) -> None:
+        """Wait for the leave to send one request.
+
+        Raises
+        ------
+        ThrottledError
+            If the run's time is over first.
+        """
+        wait = self._reserve()
+        if wait > run.left():
+            raise ThrottledError(
+                f"the deadline passes before the rate limit of {self.rate:g} requests a second "
+                "lets another one go; give a longer deadline= or a narrower filter"
+            )
+        if wait > 0:
+            time.sleep(wait)
+        run.requests += 1
+
+    def _reserve(self) -> float:
+        with self._lock:
+            now = time.monotonic()
+            wait = max(0.0, self._closed_until - now)
+            if math.isinf(self.rate):
+                return wait
+            self._tokens = min(self.burst, self._tokens + (now - self._filled) * self.rate) - 1
+            self._filled = now
+            return max(wait, -self._tokens / self.rate)
+
+    def close_for(self, seconds: float) -> None:
+        """Let nobody send for so many seconds: the service said so."""
+        with self._lock:
+            self._closed_until = max(self._closed_until, time.monotonic() + seconds)
+
+
+_BUDGETS: dict[tuple[object, ...], Budget] = {}
+_BUDGETS_LOCK = threading.Lock()
+
+
+def budget_for(key: tuple[object, ...], *, rate: float, burst: float) -> Budget:
+    """Find the budget that everybody with this key, rate and burst shares, or open it."""
+    with _BUDGETS_LOCK:
+        place = (*key, rate, burst)
+        if place not in _BUDGETS:
+            _BUDGETS[place] = Budget(rate, burst)
+        return _BUDGETS[place]
+
+
+def patiently(send: Callable[[], Answer], budget: Budget, run: Run) -> Answer:
+    """Send until there is an answer, a final error, or no patience left.
+
+    Parameters
+    ----------
+    send
+        Sends once; raises `Trouble` for a passing fault, anything else is final.
+
+    Raises
+    ------
+    ServiceError
+        The last trouble's error.
+    """
+    patience = _Patience()
+    while True:
+        budget.acquire(run)
+        try:
+            return send()
+        except Trouble as trouble:
+            pause = patience.pause(trouble)
+            if pause is None or pause > run.left():
+                raise trouble.error from trouble.__cause__
+            if trouble.throttled:
+                run.throttles += 1
+                budget.close_for(pause)  # for everybody: the service counts all together
+            else:
+                time.sleep(pause)
+
+
+@dataclass(slots=True)
+class _Patience:
+    """How much longer one request is worth trying."""
+
+    throttled_for: float = 0.0
+    slowed: int = 0
+    faults: int = 0
+    until: float = math.inf
+
+    def pause(self, trouble: Trouble) -> float | None:
+        """Tell how long to wait before the next try; None when it is enough."""
+        if trouble.throttled:
+            self.slowed += 1
+            pause = _backoff(self.slowed, 1.0) if trouble.wait is None else trouble.wait
+            self.throttled_for += pause
+            return pause if self.throttled_for <= THROTTLE_PATIENCE else None
+        self.faults += 1
+        self.until = min(self.until, time.monotonic() + FAULT_PATIENCE)
+        pause = _backoff(self.faults, 0.1) if trouble.wait is None else trouble.wait
+        return (
+            pause if self.faults < FAULT_TRIES and time.monotonic() + pause <= self.until else None
+        )
+
+
+def _backoff(attempt: int, base: float) -> float:
+    """Wait a random part of an exponentially growing time, so that many readers spread out."""
+    longest = min(_LONGEST_PAUSE, base * 2 ** (attempt - 1))
+    return float(random.uniform(0.5, 1.0) * longest)  # noqa: S311 - spreads readers, hides nothing
+
+
+def retry_after(value: str | None, served_at: float | None = None) -> float | None:
+    """Read ``Retry-After`` in seconds, as seconds or as a date; None for rubbish.
+
+    >>> retry_after("7"), retry_after("-3"), retry_after("soon")
+    (7.0, None, None)
+    """
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        when = float(parsedate_to_datetime(text).timestamp())
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return max(0.0, when - (served_at if served_at is not None else time.time()))

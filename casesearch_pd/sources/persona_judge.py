@@ -1,0 +1,136 @@
+"""What Persona's search can compare, and how large a filter may be: expression in, split out.
+
+Operators and limits as Persona's OpenAPI description has them: eq, gt, gte, lt, lte; two levels
+of and, or, not; twenty terms in each.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from casesearch_pd.errors import FilterError
+from casesearch_pd.query.expr import And, Compare, Expression, Not, Or, all_of, literals
+from casesearch_pd.query.pushdown import Split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from casesearch_pd.query.pushdown import Judge, Verdict
+    from casesearch_pd.query.schema import Field
+
+__all__ = ["SORTED", "by_id", "fits", "ids_of", "judge", "judge_listed", "legal", "listable"]
+
+_CLAUSES = 20
+_DEPTH = 2
+_EXACT = 2**53  # whole numbers that JSON readers hold exactly
+
+# Searchable attributes, and of these the ones that the samples sort by.
+_SEARCHED = {
+    "status", "created-at", "updated-at", "resolved-at", "sla-expires-at",
+    "case-template", "case-queue", "assignee-id", "state", "resolver",
+}  # fmt: skip
+SORTED = {"created-at", "updated-at", "resolved-at"}
+
+
+def judge(literal: Compare, assume: Mapping[str, bool]) -> Verdict:
+    """Say how well search answers one comparison: equality and order, never "is missing"."""
+    target = literal.target
+    if not target.shown:
+        return "unseen" if literal.op == "eq" else "no"
+    if literal.op in {"isna", "contains"}:
+        return "no"
+    if target.namespace == "system" and target.id not in _SEARCHED:
+        return "no"
+    return _by_type(target, literal.op, literal.value, assume)
+
+
+def judge_listed(literal: Compare) -> Verdict:
+    """Say how well List answers one comparison: it takes a status and a template."""
+    if literal.op == "eq" and literal.target.id in {"status", "case-template"}:
+        return "superset"
+    return "no"
+
+
+def _by_type(target: Field, op: str, value: Any, assume: Mapping[str, bool]) -> Verdict:
+    if target.id == "assignee-id":  # cells show an address, search takes a user id
+        return "unseen" if op == "eq" and value.startswith("user_") else "no"
+    if target.id in {"case-template", "case-queue"}:
+        return "exact" if op == "eq" else "no"
+    if target.type == "datetime":
+        return "exact" if value == value.floor("ms") else "superset"
+    if isinstance(value, str):
+        return ("exact" if assume["exact_text"] else "superset") if op == "eq" else "no"
+    return "exact" if abs(value) <= _EXACT else "no"
+
+
+def fits(term: Expression) -> bool:
+    """Tell whether search takes the shape: two levels of and/or/not, twenty terms in each."""
+    return _depth(term) <= _DEPTH and _breadth(term) <= _CLAUSES
+
+
+def _depth(term: Expression) -> int:
+    match term:
+        case Compare():
+            return 0
+        case Not(inner):
+            return 1 + _depth(inner)
+        case And(terms) | Or(terms):
+            return 1 + max((_depth(item) for item in terms), default=0)
+
+
+def _breadth(term: Expression) -> int:
+    match term:
+        case Compare():
+            return 1
+        case Not(inner):
+            return _breadth(inner)
+        case And(terms) | Or(terms):
+            return max([len(terms), *map(_breadth, terms)])
+
+
+def listable(term: Expression) -> bool:
+    """Tell whether List takes the filter: one status and one template at most."""
+    terms = term.terms if isinstance(term, And) else (term,)
+    names = [item.target.id for item in terms if isinstance(item, Compare)]
+    return len(names) == len(terms) == len(set(names))
+
+
+def legal(parts: Split, fits: Callable[[Expression], bool], judge: Judge) -> Split:
+    """Keep of the pushed part what fits into one request; the rest is checked here."""
+    if fits(parts.pushed):
+        return parts
+    terms = parts.pushed.terms if isinstance(parts.pushed, And) else (parts.pushed,)
+    kept: list[Expression] = []
+    left: list[Expression] = []
+    for term in terms:
+        (kept if fits(all_of([*kept, term])) else left).append(term)
+    hidden = next(
+        (item for term in left for item in literals(term) if judge(item) == "unseen"), None
+    )
+    if hidden is not None:
+        raise FilterError(
+            f"{hidden.target.column!r} can only be compared by the service, and this filter is "
+            "more than one request may hold; ask in several reads"
+        )
+    return Split(all_of(kept), all_of([parts.residual, *left]))
+
+
+def by_id(where: Expression, judge: Judge) -> Split | None:
+    """See whether the cases are named by their ids: then each is asked for alone."""
+    terms = where.terms if isinstance(where, And) else (where,)
+    named = next((term for term in terms if ids_of(term)), None)
+    if named is None:
+        return None
+    rest = all_of(term for term in terms if term != named)
+    # What only search can see has to go through search.
+    return None if any(judge(item) == "unseen" for item in literals(rest)) else Split(named, rest)
+
+
+def ids_of(term: Expression) -> tuple[str, ...]:
+    """List the ids if an expression is nothing but "one of these cases"."""
+    terms = term.terms if isinstance(term, Or) else (term,)
+    if all(
+        isinstance(item, Compare) and item.op == "eq" and item.target.id == "id" for item in terms
+    ):
+        return tuple(item.value for item in terms)  # type: ignore[union-attr]
+    return ()

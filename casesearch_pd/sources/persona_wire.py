@@ -1,0 +1,435 @@
+"""The Persona wire: expression → query JSON; answer bytes → columns.
+
+Shapes follow Persona's OpenAPI description (version 2025-12-08). A page is decoded by msgspec
+into typed structs; one that does not fit them (another key inflection, an attribute added
+since, a bare hash in ``fields``) is read once more as plain JSON, value by value. Both ways
+give the same columns.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, assert_never
+
+import msgspec
+
+from casesearch_pd.query.expr import And, Compare, Expression, Not, Or
+from casesearch_pd.query.schema import Field, FieldType, column_name
+from casesearch_pd.sources.moments import instant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = [
+    "ATTRIBUTES",
+    "RELATIONSHIPS",
+    "TYPES",
+    "Answer",
+    "Known",
+    "custom_column",
+    "decode",
+    "shown",
+    "to_query",
+]
+
+ATTRIBUTES: dict[str, tuple[str, FieldType]] = {
+    "name": ("reference", "text"),
+    "status": ("status", "text"),
+    "resolution": ("resolution", "text"),
+    "created-at": ("created_at", "datetime"),
+    "updated-at": ("updated_at", "datetime"),
+    "resolved-at": ("closed_at", "datetime"),
+    "sla-expires-at": ("sla_at", "datetime"),
+    "assigned-at": ("assigned_at", "datetime"),
+    "redacted-at": ("redacted_at", "datetime"),
+    "assignee-id": ("assignee", "text"),
+    "assigner-id": ("assigner_id", "text"),
+    "assigner-type": ("assigner_type", "text"),
+    "creator-id": ("creator_id", "text"),
+    "creator-type": ("creator_type", "text"),
+    "resolver-id": ("resolver_id", "text"),
+    "resolver-type": ("resolver_type", "text"),
+    "updater-id": ("updater_id", "text"),
+    "updater-type": ("updater_type", "text"),
+    "tags": ("tags", "list"),
+    "attachments": ("attachments", "list"),
+}
+"""Attribute to column and type, in the order of the columns."""
+
+RELATIONSHIPS = {
+    "case-template": "template_id",
+    "case-queue": "queue",
+    "case-comments": "case_comments",
+    "accounts": "accounts",
+    "inquiries": "inquiries",
+    "reports": "reports",
+    "verifications": "verifications",
+    "txns": "txns",
+}
+"""Relationship to column; the first two hold one id, the others a list."""
+
+_TO_ONE = ("case-template", "case-queue")
+
+TYPES: dict[str, FieldType] = {
+    "string": "text",
+    "email-address": "text",
+    "date": "text",  # no clock time and no zone in it
+    "choices": "select",
+    "number": "number",
+    "integer": "integer",
+    "boolean": "boolean",
+    "datetime": "datetime",
+    "array": "list",
+    "multi-choices": "list",
+    "hash": "json",
+    "json": "json",
+    "file": "json",
+    "relation-schema": "json",
+}
+"""Field type of a template to ours."""
+
+
+# --- asking ---------------------------------------------------------------------------
+
+
+def to_query(term: Expression) -> dict[str, Any]:
+    """Write a query; the shape is within the limits already."""
+    match term:
+        case Compare():
+            return _predicate(term)
+        case Not(inner):
+            return {"not": to_query(inner)}
+        case And(terms):
+            return {"and": [to_query(item) for item in terms]}
+        case Or(terms):
+            return {"or": [to_query(item) for item in terms]}
+        case _:
+            assert_never(term)
+
+
+def _predicate(literal: Compare) -> dict[str, Any]:
+    target = literal.target
+    value = instant(literal.value, literal.op) if target.type == "datetime" else literal.value
+    return {"attribute": _attribute(target), "operator": literal.op, "value": value}
+
+
+_SEARCHED_AS = {"case-template": "template", "case-queue": "case_queue", "assignee-id": "assignee"}
+
+
+def _attribute(target: Field) -> str:
+    """Spell the attribute as predicates do: snake case, and some under another name."""
+    if target.namespace == "custom":
+        return target.id
+    return _SEARCHED_AS.get(target.id, target.id.replace("-", "_"))
+
+
+# --- the answer -----------------------------------------------------------------------
+
+
+class _Ref(msgspec.Struct, gc=False):
+    id: str
+
+
+class _Link(msgspec.Struct, gc=False):
+    data: list[_Ref] | _Ref | None = None
+
+
+class _Wrapped(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    type: str
+    value: Any = None
+
+
+class _Links(msgspec.Struct, gc=False):
+    next: str | None
+
+
+_Held = _Wrapped | str | int | float | bool | list[Any] | None
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a page is read by: the custom fields by key, the names of templates.
+
+    Parameters
+    ----------
+    custom
+        Key of a custom field to the field.
+    templates
+        Template id to name.
+    taken
+        Columns that a field met on the page must not take.
+    """
+
+    custom: Mapping[str, Field]
+    templates: Mapping[str, str]
+    taken: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class Answer:
+    """One page as columns."""
+
+    rows: int
+    columns: dict[str, list[Any]]
+    next: str | None
+    linked: bool
+    found: dict[str, Field] = field(default_factory=dict)
+    templates: tuple[str, ...] = ()
+
+
+def _snake(name: str) -> str:
+    return name.replace("-", "_")
+
+
+_Attributes = msgspec.defstruct(
+    "_Attributes",
+    [(_snake(name), Any, None) for name in ATTRIBUTES] + [("fields", dict[str, _Held], {})],
+    rename="kebab",
+    forbid_unknown_fields=True,
+    gc=False,
+)
+
+
+class _Case(msgspec.Struct, gc=False):
+    id: str
+    attributes: _Attributes  # type: ignore[valid-type]
+    relationships: dict[str, _Link] | None = None
+
+
+class _Answer(msgspec.Struct, gc=False):
+    data: list[_Case]
+    links: _Links
+
+
+_DECODER = msgspec.json.Decoder(_Answer)
+_GETTERS = {name: attrgetter(_snake(name)) for name in ATTRIBUTES}
+
+
+def decode(body: bytes, known: Known, wanted: Sequence[Field]) -> Answer:
+    """Read the bytes of a search or List answer.
+
+    Parameters
+    ----------
+    body
+        The whole body of a 200.
+    known
+        The custom fields and templates that were discovered.
+    wanted
+        The fields that were asked for; empty for all.
+
+    Raises
+    ------
+    ValueError
+        If the body is no list of cases: not JSON, cut short, or without ``data``.
+    """
+    try:
+        answer = _DECODER.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # Bytes that are no UTF-8 become lone surrogates, which the frame counts and replaces.
+        return _slowly(json.loads(body.decode("utf-8", errors="surrogateescape")), known, wanted)
+    cases = answer.data
+    asked = {item.id for item in wanted}
+    columns: dict[str, list[Any]] = {"case_id": [case.id for case in cases]}
+    every: list[Any] = [case.attributes for case in cases]
+    for name, (column, _) in ATTRIBUTES.items():
+        if not asked or name in asked:
+            get = _GETTERS[name]
+            columns[column] = [get(held) for held in every]
+    for column, render in (("tags", _listed), ("attachments", _attachments)):
+        if column in columns:
+            columns[column] = [render(value) for value in columns[column]]
+    links = [case.relationships or {} for case in cases]
+    _relate(columns, links, known, asked)
+    out = Answer(len(cases), columns, answer.links.next, linked=True, templates=_ids(columns))
+    _spread(out, (held.fields for held in every), known, asked)
+    return out
+
+
+def _listed(value: Any) -> Any:
+    return value if value is None or isinstance(value, list) else [value]
+
+
+def _attachments(value: Any) -> Any:
+    """Name and size only: the address of an attachment holds an access token."""
+    if not isinstance(value, list):
+        return None
+    return [_attachment(item) for item in value if isinstance(item, dict)]
+
+
+def _attachment(item: Mapping[str, Any]) -> str:
+    size = next((item[key] for key in ("byte-size", "byte_size", "byteSize") if key in item), None)
+    name = str(item.get("filename") or "attachment")
+    return name if size is None else f"{name} ({size} bytes)"
+
+
+def _relate(
+    columns: dict[str, list[Any]],
+    links: Sequence[Mapping[str, _Link]],
+    known: Known,
+    asked: set[str],
+) -> None:
+    for name, column in RELATIONSHIPS.items():
+        if not asked or name in asked or (name == "case-template" and "template" in asked):
+            columns[column] = [_related(held.get(name), one=name in _TO_ONE) for held in links]
+    if "template_id" in columns:
+        columns["template"] = [known.templates.get(item) for item in columns["template_id"]]
+
+
+def _related(link: _Link | None, *, one: bool) -> Any:
+    if link is None or link.data is None:
+        return None
+    if one:
+        return link.data.id if isinstance(link.data, _Ref) else None
+    return [item.id for item in link.data] if isinstance(link.data, list) else [link.data.id]
+
+
+def _ids(columns: Mapping[str, list[Any]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(item for item in columns.get("template_id", ()) if item is not None))
+
+
+def _spread(
+    out: Answer, fields: Iterable[Mapping[str, Any]], known: Known, asked: set[str]
+) -> None:
+    """Lay the custom fields of each case into columns; meet new ones on the way."""
+    slots: dict[str, list[Any]] = {
+        key: [None] * out.rows
+        for key, item in known.custom.items()
+        if not asked or item.id in asked
+    }
+    met: dict[str, str] = {}
+    for row, held in enumerate(fields):
+        for key, value in held.items():
+            plain = value
+            if type(value) is _Wrapped:
+                plain = value.value
+                if key not in slots:
+                    met.setdefault(key, value.type)
+            if key not in slots:
+                slots[key] = [None] * out.rows
+            slots[key][row] = _unwrapped(plain) if type(plain) in (list, dict) else plain
+    for key, slot in slots.items():
+        item = known.custom.get(key) or _met(key, met.get(key, "any"), known)
+        if asked and item.id not in asked:
+            continue
+        out.columns[item.column] = slot
+        if key not in known.custom:
+            out.found[item.column] = item
+
+
+def _met(key: str, kind: str, known: Known) -> Field:
+    column = custom_column(key, known.taken)
+    return Field(column, f"fields.{key}", key, TYPES.get(kind.replace("_", "-"), "any"), "custom")
+
+
+def custom_column(key: str, taken: frozenset[str]) -> str:
+    """Name the column of a custom field: its key, ``fields_KEY`` where that is taken."""
+    column = key if re.fullmatch(r"[^\W\d]\w*", key) else column_name(key)
+    return f"fields_{column}" if column in taken else column
+
+
+def _unwrapped(value: Any) -> Any:
+    """Take ``{"type", "value"}`` wrappers off, at any depth: hashes and arrays nest them."""
+    if isinstance(value, list):
+        return [_unwrapped(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"type", "value"} and isinstance(value["type"], str):
+        return _unwrapped(value["value"])
+    return {key: _unwrapped(item) for key, item in value.items()}
+
+
+# --- the same, value by value -----------------------------------------------------------
+
+
+def _slowly(answer: Any, known: Known, wanted: Sequence[Field]) -> Answer:
+    if not isinstance(answer, dict) or not isinstance(answer.get("data"), list):
+        raise ValueError("the answer has no list of cases")  # noqa: TRY004 - wire, not a type
+    cases = answer["data"]
+    if not all(isinstance(case, dict) and isinstance(case.get("id"), str) for case in cases):
+        raise ValueError("the answer has a case without an id")
+    asked = {item.id for item in wanted}
+    attributes = [_kebab(case.get("attributes")) for case in cases]
+    out = Answer(len(cases), {"case_id": [case["id"] for case in cases]}, *_next(answer))
+    for name, (column, _) in ATTRIBUTES.items():
+        if not asked or name in asked:
+            out.columns[column] = [held.get(name) for held in attributes]
+    for column, render in (("tags", _listed), ("attachments", _attachments)):
+        if column in out.columns:
+            out.columns[column] = [render(value) for value in out.columns[column]]
+    _new_attributes(out, attributes, known, asked)
+    _relate(out.columns, [_links(case.get("relationships")) for case in cases], known, asked)
+    out.templates = _ids(out.columns)
+    _spread(out, [_typed(held.get("fields")) for held in attributes], known, asked)
+    return out
+
+
+def shown(body: bytes) -> frozenset[str]:
+    """List the attributes and relationships that the cases of an answer have, in kebab case."""
+    cases = json.loads(body)["data"]
+    held = [_kebab(case.get(part)) for case in cases for part in ("attributes", "relationships")]
+    return frozenset(name for names in held for name in names)
+
+
+def _next(answer: Mapping[str, Any]) -> tuple[str | None, bool]:
+    links = answer.get("links")
+    if not isinstance(links, dict) or "next" not in links:
+        return None, False
+    following = links["next"]
+    if following is not None and not isinstance(following, str):
+        raise ValueError("links.next is not text")
+    return following, True
+
+
+def _kebab(held: Any) -> dict[str, Any]:
+    """Bring attribute names back to kebab case, whatever the inflection of the answer."""
+    if not isinstance(held, dict):
+        return {}
+    return {
+        re.sub(r"(?<=[a-z0-9])([A-Z])", r"-\1", key).replace("_", "-").lower(): value
+        for key, value in held.items()
+    }
+
+
+def _new_attributes(
+    out: Answer, attributes: Sequence[Mapping[str, Any]], known: Known, asked: set[str]
+) -> None:
+    names = dict.fromkeys(name for held in attributes for name in held)
+    for name in names:
+        if name in ATTRIBUTES or name == "fields" or (asked and name not in asked):
+            continue
+        column = _snake(name)
+        if any(column == item.column for item in known.custom.values()):
+            column = f"attribute_{column}"
+        out.columns[column] = [held.get(name) for held in attributes]
+        out.found[column] = Field(column, name, name, "any")
+
+
+def _links(held: Any) -> dict[str, _Link]:
+    return {name: _link(value) for name, value in _kebab(held).items()}
+
+
+def _link(value: Any) -> _Link:
+    try:
+        return msgspec.convert(value, _Link)
+    except msgspec.ValidationError:
+        return _Link()
+
+
+def _typed(held: Any) -> dict[str, Any]:
+    """Give wrapped values the form that the typed decoder gives them."""
+    if not isinstance(held, dict):
+        return {}
+    return {key: _wrapper(value) for key, value in held.items()}
+
+
+def _wrapper(value: Any) -> Any:
+    if (
+        isinstance(value, dict)
+        and isinstance(value.get("type"), str)
+        and not value.keys() - {"type", "value"}
+    ):
+        return _Wrapped(value["type"], value.get("value"))
+    return value
