@@ -31,6 +31,7 @@ from casesearch_pd.query.expr import (
     inward,
     literals,
 )
+from casesearch_pd.query.shape import How  # noqa: TC001 - a dataclass field
 
 __all__ = ["Judge", "Split", "Verdict", "split"]
 
@@ -40,10 +41,26 @@ Judge = Callable[[Compare], Verdict]
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """What the service is asked, and what of its answer is checked again."""
+    """What the service is asked, and what of its answer is checked again.
 
-    pushed: Expression
+    Parameters
+    ----------
+    parts
+        One filter a request; no case meets two of them.
+    residual
+        What is checked again.
+    how
+        What had to be done to make the requests legal, in a word.
+    """
+
+    parts: tuple[Expression, ...]
     residual: Expression
+    how: How = "as it is"
+
+    @property
+    def pushed(self) -> Expression:
+        """The filter that the requests make together."""
+        return any_of(self.parts)
 
 
 def split(expression: Expression, judge: Judge) -> Split:
@@ -58,6 +75,10 @@ def split(expression: Expression, judge: Judge) -> Split:
     return _split(inward(expression), judge)
 
 
+def _one(pushed: Expression, residual: Expression) -> Split:
+    return Split((pushed,), residual)
+
+
 def _split(term: Expression, judge: Judge) -> Split:
     match term:
         case Compare():
@@ -68,7 +89,7 @@ def _split(term: Expression, judge: Judge) -> Split:
             return _literal(term, "no" if verdict == "superset" else verdict, inner)
         case And(terms):
             parts = [_split(item, judge) for item in terms]
-            return Split(all_of(p.pushed for p in parts), all_of(p.residual for p in parts))
+            return _one(all_of(p.pushed for p in parts), all_of(p.residual for p in parts))
         case Or(terms):
             return _either(term, [_split(item, judge) for item in terms], judge)
         case Not():
@@ -80,18 +101,18 @@ def _split(term: Expression, judge: Judge) -> Split:
 def _literal(term: Expression, verdict: Verdict, inner: Compare) -> Split:
     match verdict:
         case "exact":
-            return Split(term, TRUE)
+            return _one(term, TRUE)
         case "unseen":
-            return Split(term, TRUE)
+            return _one(term, TRUE)
         case "superset":
-            return Split(term, term)
+            return _one(term, term)
         case "no":
             if not inner.target.shown:
                 raise FilterError(
                     f"{inner.target.column!r} is never shown, so only what the service itself "
                     f"can compare may be asked of it"
                 )
-            return Split(TRUE, term)
+            return _one(TRUE, term)
         case _:
             assert_never(verdict)
 
@@ -99,7 +120,7 @@ def _literal(term: Expression, verdict: Verdict, inner: Compare) -> Split:
 def _either(term: Or, parts: list[Split], judge: Judge) -> Split:
     pushed = any_of(part.pushed for part in parts)
     if all(part.residual == TRUE for part in parts):
-        return Split(pushed, TRUE)
+        return _one(pushed, TRUE)
     # The whole OR is checked again, which only works where all of it can be seen.
     hidden = next((item for item in literals(term) if judge(item) == "unseen"), None)
     if hidden is not None:
@@ -108,4 +129,4 @@ def _either(term: Or, parts: list[Split], judge: Judge) -> Split:
             "so it cannot be joined by OR with a condition that has to be checked here "
             f"({', '.join(repr(f.column) for f in fields_of(term))}); ask in two reads"
         )
-    return Split(pushed, term)
+    return _one(pushed, term)

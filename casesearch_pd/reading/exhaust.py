@@ -24,7 +24,7 @@ from casesearch_pd.errors import (
 )
 from casesearch_pd.query.expr import TRUE
 from casesearch_pd.reading.columns import Columns
-from casesearch_pd.reading.frame import DtypeBackend, build, keep, ordered
+from casesearch_pd.reading.frame import DtypeBackend, beside, build, keep, newest, ordered
 from casesearch_pd.reading.provenance import Told, digest, inscribe
 from casesearch_pd.reading.walk import Progress, Walk, follow, progress_bar
 from casesearch_pd.sources.contract import Sort
@@ -137,25 +137,26 @@ def _once(reading: _Reading) -> pd.DataFrame:
 
 
 def _walk_all(reading: _Reading, limit: int | None) -> pd.DataFrame:
+    """Read pass by pass; the parts of a filter fill the same columns one after the other."""
+    planned = reading.planned
     reading.walks.clear()
     reading.bar.reset()
-    if not reading.planned.scans:  # no case can match: the columns alone
-        reading.walks.append(Walk(Columns(_kept(reading, ()))))
-    for scan in reading.planned.scans:
-        every = reading.planned.query.every and not scan.fields
-        walk = Walk(Columns(_kept(reading, scan.fields), open=every))
+    for fields in planned.passes:
+        every = planned.query.every and not fields
+        walk = Walk(Columns(_kept(reading, fields), open=every))
         reading.walks.append(walk)
-        follow(walk, reading.source, scan, reading.run, limit=limit, bar=reading.bar)
+        for scan in planned.walks(fields):
+            follow(walk, reading.source, scan, reading.run, limit=limit, bar=reading.bar)
     return _joined(reading)
 
 
 def _kept(reading: _Reading, fields: tuple[Field, ...]) -> list[Field]:
-    """Name what a walk keeps: what it asks for and what comes free, if it is needed."""
+    """Name what a pass keeps: what it asks for and what comes free, if it is needed."""
     case_id = reading.source.schema.resolve("case_id")
     if reading.walks:
         first = {item.column for item in reading.walks[0].columns.fields}
         return [case_id, *(item for item in fields if item.column not in first)]
-    later = {item for scan in reading.planned.scans[1:] for item in scan.fields} - set(fields)
+    later = {item for other in reading.planned.passes[1:] for item in other} - set(fields)
     kept = dict.fromkeys([case_id, *reading.planned.needed, *fields])
     return [item for item in kept if item not in later]
 
@@ -164,7 +165,7 @@ def _joined(reading: _Reading) -> pd.DataFrame:
     frames = [_frame_of(reading, walk) for walk in reading.walks]
     first = frames[0]
     for other in frames[1:]:
-        first = _beside(first, other)
+        first = beside(first, other)
     return first
 
 
@@ -172,27 +173,7 @@ def _frame_of(reading: _Reading, walk: Walk) -> pd.DataFrame:
     columns, known = walk.columns.finish()
     asked = {item.column for item in walk.columns.fields}
     reading.late |= {name: item for name, item in known.items() if name not in asked}
-    frame = build(columns, tz=reading.look.tz, backend=reading.look.backend)
-    if not frame["case_id"].is_unique:  # a case can move to a later page while it is read
-        frame = _newest(frame)
-    return frame
-
-
-def _newest(frame: pd.DataFrame) -> pd.DataFrame:
-    if "updated_at" in frame:
-        frame = frame.sort_values("updated_at", kind="stable", na_position="first")
-    return frame.drop_duplicates("case_id", keep="last").sort_index().reset_index(drop=True)
-
-
-def _beside(first: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """Join two passes: the cases that both have."""
-    if first["case_id"].equals(other["case_id"]):
-        right = other.drop(columns="case_id")
-    else:
-        first = first[first["case_id"].isin(other["case_id"])].reset_index(drop=True)
-        right = other.set_index("case_id").loc[first["case_id"]].reset_index(drop=True)
-    right.index = first.index
-    return first.join(right)
+    return newest(build(columns, tz=reading.look.tz, backend=reading.look.backend))
 
 
 def _head_is_sure(frame: pd.DataFrame, planned: Plan, limit: int) -> bool:
@@ -206,10 +187,11 @@ def _head_is_sure(frame: pd.DataFrame, planned: Plan, limit: int) -> bool:
 
 def _short(reading: _Reading, rows: int) -> str:
     """Say what is missing against the count; more rows than the count are no harm."""
-    walk = reading.walks[0] if reading.walks else None
-    if walk is None or walk.total is None or walk.more or rows >= walk.total:
+    walk = reading.walks[0]
+    if walk.total is None or walk.more or rows >= walk.total:
         return ""
-    now = reading.source.count(reading.planned.scans[0], reading.run)
+    scans = reading.planned.walks(reading.planned.passes[0])
+    now = sum(reading.source.count(scan, reading.run) for scan in scans)
     if rows >= now:
         reading.told.notes.append(f"the count fell from {walk.total} to {now} during the read")
         return ""
@@ -222,8 +204,8 @@ def _short(reading: _Reading, rows: int) -> str:
 def _finished(reading: _Reading, frame: pd.DataFrame) -> pd.DataFrame:
     """Check again, sort, cut, choose columns, and write down what was read."""
     query, told, walks = reading.planned.query, reading.told, reading.walks
-    if reading.planned.residual != TRUE:
-        frame = keep(frame, reading.planned.residual)
+    if reading.planned.split.residual != TRUE:
+        frame = keep(frame, reading.planned.split.residual)
     frame = ordered(frame, _whole_order(reading))
     if query.limit is not None and len(frame) > query.limit:
         frame = frame.head(query.limit)
@@ -262,7 +244,7 @@ def _partial(reading: _Reading, why: str) -> pd.DataFrame:
 
 def _broken(reading: _Reading, error: ServiceError, on_error: OnError) -> pd.DataFrame:
     walk = reading.walks[-1]
-    last = f"after page {walk.pages} of pass {len(reading.walks)} of {len(reading.planned.scans)}"
+    last = f"after page {walk.pages} of pass {len(reading.walks)} of {len(reading.planned.passes)}"
     partial = _partial(reading, f"broke off {last}: {error}")
     broken = IncompleteReadError(
         f"the read broke off {last}, with {len(partial)} rows in .partial: {error}",

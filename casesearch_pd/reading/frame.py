@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from casesearch_pd.sources.contract import Sort
 
-__all__ = ["DtypeBackend", "build", "keep", "mask", "ordered"]
+__all__ = ["DtypeBackend", "beside", "build", "keep", "mask", "newest", "ordered"]
 
 DtypeBackend = Literal["numpy_nullable", "pyarrow"] | None
 Mask = npt.NDArray[np.bool_]
@@ -108,6 +108,26 @@ def _ties_rise(second: pd.Series[Any], tied: Mask, *, ascending: bool) -> bool:
     before, after = second.shift()[tied], second[tied]
     rising = before.le(after) if ascending else before.ge(after)
     return bool(rising.to_numpy(dtype=bool, na_value=False).all())
+
+
+def newest(frame: pd.DataFrame) -> pd.DataFrame:
+    """Keep each case once, in its newest version: it can move to a later page while it is read."""
+    if frame["case_id"].is_unique:
+        return frame
+    if "updated_at" in frame:
+        frame = frame.sort_values("updated_at", kind="stable", na_position="first")
+    return frame.drop_duplicates("case_id", keep="last").sort_index().reset_index(drop=True)
+
+
+def beside(first: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """Join two passes over the same cases: the cases that both have, in the order of the first."""
+    if first["case_id"].equals(other["case_id"]):
+        right = other.drop(columns="case_id")
+    else:
+        first = first[first["case_id"].isin(other["case_id"])].reset_index(drop=True)
+        right = other.set_index("case_id").loc[first["case_id"]].reset_index(drop=True)
+    right.index = first.index
+    return first.join(right)
 
 
 def keep(frame: pd.DataFrame, expression: Expression) -> pd.DataFrame:

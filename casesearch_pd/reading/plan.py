@@ -17,6 +17,7 @@ import pandas as pd
 from casesearch_pd.errors import FilterError
 from casesearch_pd.query.expr import FALSE, TRUE, Expression, all_of, fields_of
 from casesearch_pd.query.filters import Binding, bind, from_keywords, from_tags
+from casesearch_pd.query.pushdown import Split
 from casesearch_pd.reading.columns import OBJECTS
 from casesearch_pd.sources.contract import Scan, Sort
 
@@ -68,23 +69,39 @@ class Plan:
 
     Parameters
     ----------
+    source
+        Who is asked.
     query
         What is wanted.
-    scans
-        One walk for each pass over the fields; none if no case can match.
-    residual
-        What is checked again on the rows that come home.
+    split
+        What the service is asked, in one part or several disjoint ones, and what is checked
+        again on the rows that come home.
+    passes
+        The fields of each pass over the result.
     needed
         The fields that have to come home: to be shown, sorted by or checked again.
+    order
+        The order of a walk.
     limited
-        Whether the walks may stop at the limit: the service filters and sorts exactly.
+        Whether a walk may stop at the limit: the service filters and sorts exactly.
     """
 
+    source: Source
     query: Query
-    scans: tuple[Scan, ...]
-    residual: Expression
+    split: Split
+    passes: tuple[tuple[Field, ...], ...]
     needed: tuple[Field, ...]
+    order: tuple[Sort, ...]
     limited: bool
+
+    def walks(self, fields: tuple[Field, ...]) -> tuple[Scan, ...]:
+        """List the walks of one pass, one for each part of the filter."""
+        return tuple(Scan(part, fields, self.order, self.query.search) for part in self.split.parts)
+
+    @property
+    def scans(self) -> tuple[Scan, ...]:
+        """Every walk, pass by pass."""
+        return tuple(scan for fields in self.passes for scan in self.walks(fields))
 
 
 def ask(
@@ -190,23 +207,21 @@ def _search(search: str | None, source: Source) -> str | None:
 
 def plan(source: Source, query: Query) -> Plan:
     """Decide what is asked of the service and what is done here."""
-    if query.where == FALSE or query.limit == 0:
-        return Plan(query, (), TRUE, _needed(query, TRUE), limited=False)
-    parts = source.split(query.where)
+    nothing = query.where == FALSE or query.limit == 0
+    parts = Split((), TRUE) if nothing else source.split(query.where)
+    needed = _needed(query, parts.residual)
+    passes = tuple(source.passes(needed))
     pushable = len(query.sort) <= source.sorts and all(
         source.sortable(item.field) for item in query.sort
     )
     limited = query.limit is not None and parts.residual == TRUE and pushable
-    sort = _walk(source, query.sort if limited else ())
-    needed = _needed(query, parts.residual)
-    dealt = source.passes(needed)
-    if query.every and len(dealt) > _MANY_PASSES:
-        _warn_of_passes(len(dealt), len(query.columns))
-    scans = tuple(Scan(parts.pushed, fields, sort, query.search) for fields in dealt)
-    return Plan(query, scans, parts.residual, needed, limited)
+    limited = limited and len(parts.parts) == 1
+    _warn(source, query, parts, passes)
+    order = _order(source, query.sort if limited else ())
+    return Plan(source, query, parts, passes, needed, order, limited)
 
 
-def _walk(source: Source, asked: tuple[Sort, ...]) -> tuple[Sort, ...]:
+def _order(source: Source, asked: tuple[Sort, ...]) -> tuple[Sort, ...]:
     """Order a walk: as asked, else by the creation time, which no update can change."""
     schema = source.schema
     sort = asked or (Sort(schema.resolve("created_at")),)
@@ -228,9 +243,22 @@ def _needed(query: Query, residual: Expression) -> tuple[Field, ...]:
     )
 
 
-def _warn_of_passes(passes: int, columns: int) -> None:
-    warnings.warn(
-        f"reading all {columns} columns takes {passes} requests for every page; "
-        "columns=['status', 'created_at', …] with what you need is faster",
-        stacklevel=4,
-    )
+def _warn(
+    source: Source, query: Query, parts: Split, passes: tuple[tuple[Field, ...], ...]
+) -> None:
+    """Tell before a read what makes it dear."""
+    if query.every and len(passes) > _MANY_PASSES:
+        warnings.warn(
+            f"reading all {len(query.columns)} columns takes {len(passes)} requests for every "
+            "page; columns=['status', 'created_at', …] with what you need is faster",
+            stacklevel=4,
+        )
+    if parts.parts == (TRUE,) and query.where != TRUE and query.search is None:
+        pages = 10_000 // source.page_size * len(passes)
+        seconds = pages / source.rate
+        wait = "" if seconds < 1 else f" and {seconds:.0f} seconds at {source.rate:g} a second"
+        warnings.warn(
+            f"{source.name} can answer nothing of this filter, so every case is read and checked "
+            f"here: {pages} requests{wait} for every 10,000 cases; a bound on created_at helps",
+            stacklevel=4,
+        )

@@ -138,10 +138,8 @@ def count_cases(
     run = Run.within(deadline)
     question = ask(source, where, filters, search=search, tags=tags, columns=["case_id"], tz=tz)
     planned = plan(source, question)
-    if not planned.scans:
-        return 0
-    if source.counts and planned.residual == TRUE:
-        return source.count(planned.scans[0], run)
+    if source.counts and planned.split.residual == TRUE:
+        return sum(source.count(scan, run) for scan in planned.walks(planned.passes[0]))
     return len(exhaust(source, planned, run, Look(tz)))
 
 

@@ -43,8 +43,6 @@ class Walk:
         The service's clock at the first page.
     pages
         How many pages came.
-    done
-        Whether the walk came to its end, or to the limit.
     more
         Whether the service had more when the walk stopped at the limit.
     """
@@ -53,8 +51,13 @@ class Walk:
     total: int | None = None
     as_of: pd.Timestamp | None = None
     pages: int = 0
-    done: bool = False
     more: bool = False
+
+    def begin(self, page: Page) -> None:
+        """Note what the first page of a scan tells of all of them."""
+        self.as_of = page.served_at if self.as_of is None else self.as_of
+        if page.total is not None:
+            self.total = page.total + (self.total or 0)
 
 
 def pages(source: Source, scan: Scan, run: Run) -> Iterator[Page]:
@@ -84,20 +87,22 @@ def pages(source: Source, scan: Scan, run: Run) -> Iterator[Page]:
 def follow(
     walk: Walk, source: Source, scan: Scan, run: Run, *, limit: int | None, bar: Any
 ) -> None:
-    """Read one walk into `walk`; what came before an error stays in it."""
+    """Read one scan into `walk`; what came before an error stays in it."""
     by = [item.field.column for item in scan.sort]
-    with closing(pages(source, scan, run)) as following:  # type: ignore[type-var]
-        for page in following:
-            if walk.as_of is None:
-                walk.as_of, walk.total = page.served_at, page.total
-                bar.total = _expected(page.total, limit)
-            walk.columns.add(page)
-            walk.pages += 1
-            walk.more = page.cursor is not None
-            bar.update(page.rows)
-            if limit is not None and walk.more and _past(walk, page, by, limit):
-                break
-    walk.done = True
+    before = walk.columns.rows
+    first = True
+    for page in pages(source, scan, run):
+        if first:
+            walk.begin(page)
+            bar.total = _expected(walk.total, limit)
+        first = False
+        walk.columns.add(page)
+        walk.pages += 1
+        bar.update(page.rows)
+        rows = walk.columns.rows - before
+        if limit is not None and page.cursor is not None and _past(page, by, rows, limit):
+            walk.more = True
+            return
 
 
 def _expected(total: int | None, limit: int | None) -> int | None:
@@ -105,18 +110,17 @@ def _expected(total: int | None, limit: int | None) -> int | None:
     return min(known, default=None)
 
 
-def _past(walk: Walk, page: Page, by: Sequence[str], limit: int) -> bool:
+def _past(page: Page, by: Sequence[str], rows: int, limit: int) -> bool:
     """Tell whether the limit is reached, and the last row is not tied with later ones.
 
     Rows that share a sort value come in an order of the service's own; ours goes on by
     case_id, so the whole tie must be here before the head of it is taken.
     """
-    if walk.columns.rows < limit:
+    if rows < limit:
         return False
     if by[-1] == "case_id":  # the service breaks ties as we do
         return True
-    before = walk.columns.rows - page.rows
-    edge, last = max(limit - 1 - before, 0), page.rows - 1
+    edge, last = max(limit - 1 - (rows - page.rows), 0), page.rows - 1
     return any(_differ(page.columns.get(name), edge, last) for name in by)
 
 

@@ -159,6 +159,11 @@ class ConnectCases:
         """The AWS region."""
         return str(self.client.meta.region_name)
 
+    @property
+    def rate(self) -> float:
+        """Searches a second."""
+        return self._rate
+
     def describe(self) -> dict[str, Any]:
         """Tell domain, region and endpoint."""
         return {

@@ -128,6 +128,11 @@ class Source(Protocol):
         ...
 
     @property
+    def rate(self) -> float:
+        """Requests a second that it may be sent."""
+        ...
+
+    @property
     def sorts(self) -> int:
         """Fields that one request can sort by."""
         ...

@@ -38,12 +38,11 @@ from casesearch_pd.sources.persona_fields import TAKEN, schema_of
 from casesearch_pd.sources.persona_judge import (
     SORTED,
     by_id,
-    fits,
     ids_of,
     judge,
     judge_listed,
     legal,
-    listable,
+    legal_listed,
 )
 
 if TYPE_CHECKING:
@@ -145,6 +144,11 @@ class PersonaCases:
         """Take the token from the environment."""
         self.__dict__.update(state, _token=_Bearer(None))
 
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return _QUOTA * _SHARE if self._rate is None else self._rate
+
     def describe(self) -> dict[str, Any]:
         """Tell address and version."""
         return {
@@ -222,7 +226,7 @@ class PersonaCases:
         one_by_one = by_id(where, self.judge)
         if one_by_one is not None:
             return one_by_one
-        return legal(split(where, self.judge), listable if self.fresh else fits, self.judge)
+        return (legal_listed if self.fresh else legal)(split(where, self.judge), self.judge)
 
     def judge(self, literal: Compare) -> Verdict:
         """Say how well search, or List, answers one comparison."""

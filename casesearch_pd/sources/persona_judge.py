@@ -9,19 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from casesearch_pd.errors import FilterError
-from casesearch_pd.query.expr import And, Compare, Expression, Not, Or, all_of, literals
+from casesearch_pd.query.expr import And, Compare, Expression, Or, all_of, literals
 from casesearch_pd.query.pushdown import Split
+from casesearch_pd.query.shape import Limits, shape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from casesearch_pd.query.pushdown import Judge, Verdict
     from casesearch_pd.query.schema import Field
 
-__all__ = ["SORTED", "by_id", "fits", "ids_of", "judge", "judge_listed", "legal", "listable"]
+__all__ = ["LIMITS", "SORTED", "by_id", "ids_of", "judge", "judge_listed", "legal", "legal_listed"]
 
-_CLAUSES = 20
-_DEPTH = 2
+LIMITS = Limits(depth=2, breadth=20)
 _EXACT = 2**53  # whole numbers that JSON readers hold exactly
 
 # Searchable attributes, and of these the ones that the samples sort by.
@@ -63,56 +63,38 @@ def _by_type(target: Field, op: str, value: Any, assume: Mapping[str, bool]) -> 
     return "exact" if abs(value) <= _EXACT else "no"
 
 
-def fits(term: Expression) -> bool:
-    """Tell whether search takes the shape: two levels of and/or/not, twenty terms in each."""
-    return _depth(term) <= _DEPTH and _breadth(term) <= _CLAUSES
+def legal(parts: Split, judge: Judge) -> Split:
+    """Bring what is pushed to search within its limits."""
+    shaped = shape(parts.pushed, LIMITS, lambda item: judge(item) in {"exact", "unseen"})
+    _check_left(shaped.left, judge)
+    return Split(shaped.parts, all_of([parts.residual, shaped.left]), shaped.how)
 
 
-def _depth(term: Expression) -> int:
-    match term:
-        case Compare():
-            return 0
-        case Not(inner):
-            return 1 + _depth(inner)
-        case And(terms) | Or(terms):
-            return 1 + max((_depth(item) for item in terms), default=0)
+def legal_listed(parts: Split, judge: Judge) -> Split:
+    """Keep of what is pushed as much as List takes."""
+    terms = parts.pushed.terms if isinstance(parts.pushed, And) else (parts.pushed,)
+    kept: list[Expression] = []
+    left: list[Expression] = []
+    for term in terms:
+        (kept if _listable(all_of([*kept, term])) else left).append(term)
+    _check_left(all_of(left), judge)
+    return Split((all_of(kept),), all_of([parts.residual, *left]))
 
 
-def _breadth(term: Expression) -> int:
-    match term:
-        case Compare():
-            return 1
-        case Not(inner):
-            return _breadth(inner)
-        case And(terms) | Or(terms):
-            return max([len(terms), *map(_breadth, terms)])
-
-
-def listable(term: Expression) -> bool:
+def _listable(term: Expression) -> bool:
     """Tell whether List takes the filter: one status and one template at most."""
     terms = term.terms if isinstance(term, And) else (term,)
     names = [item.target.id for item in terms if isinstance(item, Compare)]
     return len(names) == len(terms) == len(set(names))
 
 
-def legal(parts: Split, fits: Callable[[Expression], bool], judge: Judge) -> Split:
-    """Keep of the pushed part what fits into one request; the rest is checked here."""
-    if fits(parts.pushed):
-        return parts
-    terms = parts.pushed.terms if isinstance(parts.pushed, And) else (parts.pushed,)
-    kept: list[Expression] = []
-    left: list[Expression] = []
-    for term in terms:
-        (kept if fits(all_of([*kept, term])) else left).append(term)
-    hidden = next(
-        (item for term in left for item in literals(term) if judge(item) == "unseen"), None
-    )
+def _check_left(left: Expression, judge: Judge) -> None:
+    hidden = next((item for item in literals(left) if judge(item) == "unseen"), None)
     if hidden is not None:
         raise FilterError(
             f"{hidden.target.column!r} can only be compared by the service, and this filter is "
-            "more than one request may hold; ask in several reads"
+            "more than its requests may hold; ask in several reads"
         )
-    return Split(all_of(kept), all_of([parts.residual, *left]))
 
 
 def by_id(where: Expression, judge: Judge) -> Split | None:
@@ -123,7 +105,9 @@ def by_id(where: Expression, judge: Judge) -> Split | None:
         return None
     rest = all_of(term for term in terms if term != named)
     # What only search can see has to go through search.
-    return None if any(judge(item) == "unseen" for item in literals(rest)) else Split(named, rest)
+    return (
+        None if any(judge(item) == "unseen" for item in literals(rest)) else Split((named,), rest)
+    )
 
 
 def ids_of(term: Expression) -> tuple[str, ...]:
