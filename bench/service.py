@@ -36,7 +36,9 @@ def serve(cases: int, pipe: Connection) -> None:
     """Run the service; answer each message with the CPU seconds used so far."""
     started = time.perf_counter()
     with CaseService(cases, kept_requests=0) as service:
-        pipe.send((Served(service.port, service.domain_id, service.token), time.perf_counter() - started))
+        pipe.send(
+            (Served(service.port, service.domain_id, service.token), time.perf_counter() - started)
+        )
         while pipe.recv():
             used = resource.getrusage(resource.RUSAGE_SELF)
             pipe.send((used.ru_utime + used.ru_stime, used.ru_maxrss / 1024))

@@ -135,7 +135,9 @@ def test_defaults_are_25_cases_no_fields_most_recently_updated_first(service, cl
 @pytest.mark.parametrize("order", ["Asc", "Desc"])
 def test_missing_sort_values_come_last_both_ways(service, order):
     sorts = [{"fieldId": "last_closed_datetime", "sortOrder": order}]
-    cases, _ = search_all(service, sorts=sorts, fields=[{"id": "last_closed_datetime"}], maxResults=9)
+    cases, _ = search_all(
+        service, sorts=sorts, fields=[{"id": "last_closed_datetime"}], maxResults=9
+    )
     shown = [values_of(case).get("last_closed_datetime") for case in cases]
     held = [one for one in shown if one is not None]
     assert shown == held + [None] * (len(shown) - len(held))
@@ -169,9 +171,13 @@ def test_search_term_needs_every_word_somewhere_in_the_case(service, client):
     title = frame["title"].iloc[0].split(" (")[0]
     found = client.search_cases(domainId=service.domain_id, searchTerm=title.upper())
     words = title.lower().split()
-    text = frame[["title", "summary", "internal_notes"]].fillna("").agg(" ".join, axis=1).str.lower()
+    text = (
+        frame[["title", "summary", "internal_notes"]].fillna("").agg(" ".join, axis=1).str.lower()
+    )
     assert found["totalCount"] >= text.map(lambda t: all(w in t for w in words)).sum() > 0
-    assert client.search_cases(domainId=service.domain_id, searchTerm="nosuchword")["totalCount"] == 0
+    assert (
+        client.search_cases(domainId=service.domain_id, searchTerm="nosuchword")["totalCount"] == 0
+    )
     assert client.search_cases(domainId=service.domain_id, searchTerm="!?")["totalCount"] == 0
     assert client.search_cases(domainId=service.domain_id, searchTerm="")["totalCount"] == 240
 
@@ -196,11 +202,15 @@ def test_instants_are_compared_whatever_their_offset_and_digits(service):
     later = at.tz_convert("+05:30").isoformat(timespec="milliseconds")
     equal = [shown + "Z", shown + "000+00:00", later]
     for text in equal:
-        assert len(ids_of(service, filter=leaf("equalTo", "created_datetime", stringValue=text))) >= 1
+        assert (
+            len(ids_of(service, filter=leaf("equalTo", "created_datetime", stringValue=text))) >= 1
+        )
     finer = shown + "0001Z"
     assert ids_of(service, filter=leaf("equalTo", "created_datetime", stringValue=finer)) == []
     below = ids_of(service, filter=leaf("lessThan", "created_datetime", stringValue=finer))
-    upto = ids_of(service, filter=leaf("lessThanOrEqualTo", "created_datetime", stringValue=equal[0]))
+    upto = ids_of(
+        service, filter=leaf("lessThanOrEqualTo", "created_datetime", stringValue=equal[0])
+    )
     assert sorted(below) == sorted(upto)
 
 
@@ -288,7 +298,9 @@ def test_values_of_another_type_are_refused(service, fields, kind, value):
     assert post_connect(service, {"filter": leaf("equalTo", field_id, **value)}).status_code == 400
 
 
-@pytest.mark.parametrize(("text", "all_below"), [("Infinity", True), ("NaN", False), (10**30, True)])
+@pytest.mark.parametrize(
+    ("text", "all_below"), [("Infinity", True), ("NaN", False), (10**30, True)]
+)
 def test_numbers_beyond_json_and_64_bits_are_taken(service, fields, text, all_below):
     number = next(one["fieldId"] for one in fields if one["name"] == "Contacts")
     found = ids_of(service, filter=leaf("lessThan", number, doubleValue=text))
@@ -304,7 +316,12 @@ def test_a_token_is_bound_to_its_request(service):
     first = {"maxResults": 10, "sorts": [{"fieldId": "status", "sortOrder": "Asc"}]}
     token = post_connect(service, first).json()["nextToken"]
     assert post_connect(service, {**first, "nextToken": token}).status_code == 200
-    for other in ({"maxResults": 11}, {"filter": STATUS}, {"sorts": []}, {"fields": [{"id": "title"}]}):
+    for other in (
+        {"maxResults": 11},
+        {"filter": STATUS},
+        {"sorts": []},
+        {"fields": [{"id": "title"}]},
+    ):
         answer = post_connect(service, {**first, **other, "nextToken": token})
         assert answer.status_code == 400
     changed = token[:-4] + ("AAAA" if token[-4:] != "AAAA" else "BBBB")

@@ -54,7 +54,9 @@ def test_every_answer_fits_the_description(contract, service):
     for page in (1, 100):
         answer = persona_search(service, {"page": {"size": page}})
         check(contract, "/cases/search", "post", answer)
-        check(contract, "/cases", "get", persona(service, "GET", f"/api/v1/cases?page[size]={page}"))
+        check(
+            contract, "/cases", "get", persona(service, "GET", f"/api/v1/cases?page[size]={page}")
+        )
     case_id = answer.json()["data"][0]["id"]
     one = persona(service, "GET", f"/api/v1/cases/{case_id}?include=case-template,accounts")
     check(contract, "/cases/{case-id}", "get", one)
@@ -312,8 +314,12 @@ def test_names_are_inflected_but_not_field_keys_or_types(service, inflection, cr
     assert files
     assert all(set(one) == {"filename", "url", size} for one in files)
     template = service.frame()["template_id"][0]
-    answer = persona(service, "GET", f"/api/v1/case-templates/{template}", Key_Inflection=inflection)
-    schemas = {"kebab": "field-schemas", "snake": "field_schemas", "camel": "fieldSchemas"}[inflection]
+    answer = persona(
+        service, "GET", f"/api/v1/case-templates/{template}", Key_Inflection=inflection
+    )
+    schemas = {"kebab": "field-schemas", "snake": "field_schemas", "camel": "fieldSchemas"}[
+        inflection
+    ]
     assert answer.json()["data"]["attributes"][schemas]
 
 

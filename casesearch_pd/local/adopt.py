@@ -141,6 +141,8 @@ def _dtype_kind(name: str, values: pd.Series) -> str:
     types = pd.api.types
     if isinstance(dtype, pd.CategoricalDtype):
         return _category_kind(name, dtype)
+    if isinstance(dtype, pd.ArrowDtype) and dtype.type is date:
+        return "date"
     for kind, fits in (
         ("boolean", types.is_bool_dtype),
         ("integer", types.is_integer_dtype),

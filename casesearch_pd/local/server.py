@@ -19,8 +19,6 @@ from casesearch_pd.local.http import Reply, Request, parse_json
 _LOG = logging.getLogger(__name__)
 _MOST_BYTES = 1 << 20
 
-_FAILED = {"Content-Type": "application/json", "x-amzn-ErrorType": "InternalServerException"}
-
 Answer = Callable[[Request], Reply]
 
 
@@ -166,18 +164,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Request(self.command, self.path, headers, content)
-        reply = self._answered(request)
+        reply = self.server.answer(request)
         self.server.record(request, reply)
         self._send(reply)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = answer  # noqa: N815
-
-    def _answered(self, request: Request) -> Reply:
-        try:
-            return self.server.answer(request)
-        except Exception:
-            _LOG.exception("%s %s failed", request.method, request.path)
-            return Reply(500, b'{"message": "internal failure"}', _FAILED)
 
     def _content(self) -> bytes | None:
         """Return the body, or None after having refused it."""

@@ -1,6 +1,7 @@
 """The case service: cases from a seed or a frame, one store, two wires, one port."""
 
 import hashlib
+import logging
 import threading
 import time
 import weakref
@@ -15,10 +16,12 @@ from casesearch_pd.local import connect, persona
 from casesearch_pd.local.adopt import adopt
 from casesearch_pd.local.catalogue import SCHEMA
 from casesearch_pd.local.choices import Choices
+from casesearch_pd.local.connect_answers import ConnectError, error_reply
 from casesearch_pd.local.connect_domain import Domain
 from casesearch_pd.local.generate import generate
 from casesearch_pd.local.http import Reply, Request
 from casesearch_pd.local.lag import Lag
+from casesearch_pd.local.persona_query import PersonaError
 from casesearch_pd.local.rates import Buckets, Window
 from casesearch_pd.local.related import RelatedItems
 from casesearch_pd.local.schema import made_id
@@ -107,6 +110,8 @@ class CaseService:
         self._buckets = Buckets(self._choices.rate, self._choices.burst, self._seconds)
 
     def __repr__(self) -> str:
+        if not self._closing.alive:
+            return "CaseService(stopped)"
         where = self.url if self._server else "not started"
         return f"CaseService({self._lag.live.count(EVERYTHING)} cases, {where})"
 
@@ -281,10 +286,24 @@ class CaseService:
         return time.monotonic() - self._started + self._advanced
 
     def _answer(self, request: Request) -> Reply:
+        try:
+            return self._routed(request)
+        except Exception:  # a service that has failed still answers, and says so in its log
+            _LOG.exception("%s %s failed", request.method, request.path)
+            return _FAILED[_is_persona(request)]
+
+    def _routed(self, request: Request) -> Reply:
         self._lag.catch_up()
         if _is_persona(request):
             return persona.answer(self._environment, request)
         return connect.answer(self._domain, request, self._buckets.refuses)
+
+
+_LOG = logging.getLogger(__name__)
+_FAILED = {
+    True: persona.error_reply(PersonaError(500, "Internal server error")),
+    False: error_reply(ConnectError(500, "InternalServerException", "internal failure")),
+}
 
 
 def _close(lag: Lag, items: RelatedItems) -> None:

@@ -1,0 +1,281 @@
+"""A user's own DataFrame behind both wires: its columns and no more, every value back."""
+
+import datetime as dt
+import os
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from casesearch_pd.local import CaseService
+from tests.local_clients import (
+    connect_client,
+    ids_of,
+    persona,
+    persona_all,
+    post_connect,
+    search_all,
+    values_of,
+)
+
+INCIDENTS = Path(
+    os.environ.get(
+        "CASESEARCH_INCIDENTS", Path(__file__).parents[2] / "shared/data/incidents.parquet"
+    )
+)
+MIDNIGHT = pd.Timestamp("2024-05-01")
+
+
+def one(**columns):
+    """Return a frame of one case."""
+    return pd.DataFrame(
+        {"created_at": [MIDNIGHT], **{name: [held] for name, held in columns.items()}}
+    )
+
+
+def shown_by(service):
+    """Return the only case as Connect's field names → values, and as Persona's object."""
+    fields = post_connect(service, b"", "fields-list").json()["fields"]
+    names = {field["fieldId"]: field["name"] for field in fields}
+    case = search_all(service, fields=[{"id": field_id} for field_id in names])[0][0]
+    return {names[key]: held for key, held in values_of(case).items()}, persona_all(service, {})[0]
+
+
+def test_every_dtype_is_served_and_typed():
+    frame = one(
+        text="x", whole=7, number=2.5, flag=True, at=pd.Timestamp("2024-05-01T10:00:00.123999"),
+        day=dt.date(2024, 5, 2), texts=["a", "b"], nothing=None,
+    ).assign(
+        small=pd.array([3], dtype="int8"),
+        arrow=pd.Series(["é"], dtype=pd.ArrowDtype(pa.string())),
+        arrow_time=pd.Series([MIDNIGHT], dtype=pd.ArrowDtype(pa.timestamp("ns"))),
+        arrow_list=pd.Series([["c"]], dtype=pd.ArrowDtype(pa.list_(pa.string()))),
+        arrow_day=pd.Series([dt.date(2024, 5, 3)], dtype=pd.ArrowDtype(pa.date32())),
+        choice=pd.Categorical(["b"], categories=["a", "b"]),
+        objects=pd.Series([np.int64(4)], dtype=object),
+        mixed=pd.Series([1.5], dtype=object),
+        array=pd.Series([np.array(["q"], dtype=object)]),
+    )  # fmt: skip
+    with CaseService(frame) as service:
+        fields = post_connect(service, b"", "fields-list").json()["fields"]
+        types = {field["name"]: field["type"] for field in fields}
+        connect, case = shown_by(service)
+        template = case["relationships"]["case-template"]["data"]["id"]
+        schema = persona(service, "GET", f"/api/v1/case-templates/{template}").json()["data"]
+    kinds = {f["key"]: f["type"] for f in schema["attributes"]["field-schemas"]}
+    assert types == {
+        "Case Id": "Text", "Created": "DateTime", "text": "Text", "whole": "Number", "number": "Number",
+        "flag": "Boolean", "at": "DateTime", "day": "Text", "texts": "Text", "nothing": "Text",
+        "small": "Number", "arrow": "Text", "arrow_time": "DateTime", "arrow_list": "Text",
+        "arrow_day": "Text", "choice": "SingleSelect", "objects": "Number", "mixed": "Number",
+        "array": "Text",
+    }  # fmt: skip
+    assert kinds == {
+        "text": "string", "whole": "integer", "number": "number", "flag": "boolean", "at": "datetime",
+        "day": "date", "texts": "array", "nothing": "string", "small": "integer", "arrow": "string",
+        "arrow_time": "datetime", "arrow_list": "array", "arrow_day": "date", "choice": "choices",
+        "objects": "integer", "mixed": "number", "array": "array",
+    }  # fmt: skip
+    held = {key: value["value"] for key, value in case["attributes"]["fields"].items()}
+    assert connect["at"] == held["at"] == "2024-05-01T10:00:00.123Z", "cut to milliseconds"
+    assert connect["texts"] == "a, b"
+    assert [item["value"] for item in held["texts"]] == ["a", "b"]
+    assert connect["day"] == held["day"] == "2024-05-02"
+    assert (connect["whole"], held["flag"], held["choice"]) == (7, True, "b")
+    assert "nothing" not in connect
+    assert held["nothing"] is None
+
+
+def test_vocabulary_becomes_system_fields_and_the_rest_custom():
+    at = pd.Timestamp("2024-05-02", tz="Europe/Berlin")
+    frame = one(
+        case_id="C-1", reference="R-1", title="T", summary="S", status="Resolved", updated_at=at,
+        closed_at=at, sla_at=at, resolved_at=at, assignee="agent-6", queue="group-56",
+        tags=["k=v", "bare"], template="Standard", accounts=["act_1"], resolution="done",
+        creator_id="u1", customer_id="cust", name="own name",
+    )  # fmt: skip
+    with CaseService(frame) as service:
+        connect, case = shown_by(service)
+        tags = search_all(service)[0][0]["tags"]
+        templates = post_connect(service, b"", "templates-list").json()["templates"]
+        assert len(ids_of(service, filter={"tag": {"equalTo": {"key": "bare", "value": ""}}})) == 1
+    shown, links = case["attributes"], case["relationships"]
+    time_shown = "2024-05-01T22:00:00.000Z"
+    assert connect == {
+        "Case Id": "C-1", "Reference number": "R-1", "Title": "T", "Summary": "S", "Status": "Resolved",
+        "Created": "2024-05-01T00:00:00.000Z", "Last updated": time_shown, "Last closed": time_shown,
+        "Next SLA breach": time_shown, "resolved_at": time_shown, "Assigned user": "agent-6",
+        "Assigned queue": "group-56", "accounts": "act_1", "resolution": "done", "creator_id": "u1",
+        "Customer": "cust", "name": "own name",
+    }  # fmt: skip
+    assert tags == {"k": "v", "bare": ""}
+    assert [template["name"] for template in templates] == ["Standard"]
+    assert set(shown) == {
+        "status", "name", "resolution", "created-at", "updated-at", "resolved-at", "sla-expires-at",
+        "creator-id", "assignee-id", "tags", "fields",
+    }  # fmt: skip
+    assert set(shown["fields"]) == {"title", "summary", "resolved_at", "customer_id", "name"}
+    assert set(links) == {"case-template", "case-queue", "accounts"}
+    assert links["case-queue"]["data"]["id"] == "group-56"
+    assert (shown["assignee-id"], shown["name"], shown["resolved-at"]) == (
+        "agent-6",
+        "R-1",
+        time_shown,
+    )
+
+
+def test_only_the_frame_is_offered():
+    with CaseService(one(title="x")) as service:
+        fields = post_connect(service, b"", "fields-list").json()["fields"]
+        assert [field["fieldId"] for field in fields] == ["created_datetime", "title", "case_id"]
+        case = persona_all(service, {})[0]
+        assert set(case["attributes"]) == {"created-at", "fields"}
+        assert set(case["relationships"]) == {"case-template"}
+        unknown = {"field": {"equalTo": {"id": "status", "value": {"stringValue": "open"}}}}
+        assert post_connect(service, {"filter": unknown}).status_code == 400
+        for attribute in ("status", "assignee", "resolved_at"):
+            value = "2024-01-01" if attribute == "resolved_at" else "x"
+            query = {"attribute": attribute, "operator": "eq", "value": value}
+            sort = {"attribute": attribute, "direction": "asc"}
+            assert persona_all(service, {"query": query, "sort": sort}) == []
+        items = post_connect(service, {}, f"cases/{case['id']}/related-items-search").json()
+        assert items == {"relatedItems": []}, "nothing is made up around a user's cases"
+
+
+def test_made_ids_are_the_same_every_time():
+    frame = pd.DataFrame(
+        {"created_at": pd.date_range("2024-01-01", periods=4), "title": list("abcd")}
+    )
+    with CaseService(frame) as first, CaseService(frame) as second:
+        assert sorted(ids_of(first)) == sorted(ids_of(second))
+    with CaseService(frame.assign(case_id=["x", None, "y", None])) as partly:
+        assert {"x", "y"} < set(ids_of(partly))
+
+
+def test_templates_come_from_their_columns():
+    frame = pd.DataFrame({
+        "created_at": pd.to_datetime(["2024-01-01"] * 3), "template_id": ["t1", "t2", None],
+    })  # fmt: skip
+    with CaseService(frame) as service:
+        named = post_connect(service, b"", "templates-list").json()["templates"]
+        assert [(one["templateId"], one["name"]) for one in named][:2] == [
+            ("t1", "t1"),
+            ("t2", "t2"),
+        ]
+        assert named[2]["name"] == "Cases"
+    with CaseService(frame.assign(template=["One", "Two", None])) as service:
+        named = post_connect(service, b"", "templates-list").json()["templates"]
+        assert {one["name"] for one in named} == {"One", "Two", "Cases"}
+
+
+def test_status_options_are_the_data_and_the_fixed_two():
+    frame = pd.DataFrame({"created_at": [MIDNIGHT] * 2, "status": ["Waiting on UBOs", "open"]})
+    with CaseService(frame) as service:
+        client = connect_client(service)
+        options = client.list_field_options(domainId=service.domain_id, fieldId="status")["options"]
+    assert {option["value"] for option in options} == {"open", "closed", "Waiting on UBOs"}
+
+
+def test_columns_that_differ_by_case_only_are_two():
+    with CaseService(one(Note="a", note="b")) as service:
+        connect, case = shown_by(service)
+    assert (connect["Note"], connect["note"]) == ("a", "b")
+    assert case["attributes"]["fields"]["Note"]["value"] == "a"
+
+
+def test_an_empty_frame_is_served():
+    frame = pd.DataFrame({"created_at": pd.to_datetime([]), "title": pd.Series([], dtype="str")})
+    with CaseService(frame) as service:
+        assert search_all(service) == ([], 0)
+        assert persona_all(service, {}) == []
+        assert post_connect(service, b"", "templates-list").json()["templates"]
+
+
+BAD = {
+    "no created_at": (pd.DataFrame({"title": ["x"]}), "created_at.*assign"),
+    "missing created_at": (pd.DataFrame({"created_at": [MIDNIGHT, None]}), "created_at.*1 rows.*row 1"),
+    "text created_at": (pd.DataFrame({"created_at": ["2024"]}), "created_at.*convert"),
+    "future": (pd.DataFrame({"created_at": [pd.Timestamp("2999-01-01")]}), "later than now"),
+    "same ids": (pd.DataFrame({"created_at": [MIDNIGHT] * 2, "case_id": ["a", "a"]}), "'a' is there twice"),
+    "column twice": (pd.DataFrame([[MIDNIGHT, 1, 2]], columns=["created_at", "a", "a"]), "'a' is there twice"),
+    "unnamed": (pd.DataFrame([[MIDNIGHT, 1]], columns=["created_at", 0]), "0.*rename"),
+    "too many": (pd.DataFrame([[1] * 501], columns=[f"c{n}" for n in range(501)]), "501"),
+    "whole ids": (one(case_id=5), "case_id.*convert"),
+    "text tags": (one(tags="k=v"), "tags.*convert"),
+    "maps": (one(extra={"a": 1}), "'extra'.*dict"),
+    "sets": (one(extra={"a"}), "'extra'.*set"),
+    "decimals": (one(extra=Decimal(1)), "'extra'.*Decimal"),
+    "mixed": (pd.DataFrame({"created_at": [MIDNIGHT] * 2, "m": pd.Series([1, "a"], dtype=object)}), "'m'.*int, str"),
+    "spans": (one(extra=pd.Timedelta("1h")), "'extra'.*timedelta"),
+    "periods": (one(extra=pd.Period("2024-01")), "'extra'.*period"),
+    "numbered categories": (one().assign(extra=pd.Categorical([1])), "'extra'.*category"),
+    "infinite": (one(extra=float("inf")), "'extra'.*finite"),
+    "huge": (one().assign(extra=pd.array([2**64 - 1], dtype="UInt64")), "'extra'.*64 bits"),
+    "surrogate": (one().assign(extra=pd.Series(["\ud800"], dtype=object)), "'extra'.*surrogate"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_cannot_be_served_is_refused_by_name(name):
+    frame, told = BAD[name]
+    with pytest.raises(ValueError, match=told):
+        CaseService(frame)
+
+
+def test_a_later_now_admits_later_cases():
+    frame = pd.DataFrame({"created_at": [pd.Timestamp("2999-01-01")]})
+    with CaseService(frame, now=dt.datetime(3000, 1, 1, tzinfo=dt.UTC)) as service:
+        assert search_all(service)[1] == 1
+
+
+def test_frame_returns_what_was_given():
+    frame = pd.DataFrame({
+        "case_id": ["a", "b"], "created_at": pd.to_datetime(["2024-01-01", "2024-01-02"], utc=True),
+        "size": pd.array([1, None], dtype="Int64"), "words": [["x"], None],
+    })  # fmt: skip
+    with CaseService(frame) as service:
+        back = service.frame()[list(frame.columns)]
+    pd.testing.assert_frame_equal(back, frame, check_dtype=False)
+
+
+@pytest.mark.skipif(not INCIDENTS.is_file(), reason="the real incidents are not here")
+def test_real_incidents_come_back_cell_by_cell():
+    frame = pd.read_parquet(INCIDENTS)
+    began = time.perf_counter()
+    with CaseService(frame, kept_requests=0) as service:
+        assert time.perf_counter() - began < 10
+        fields = post_connect(service, b"", "fields-list").json()["fields"]
+        names = {field["fieldId"]: field["name"] for field in fields}
+        labels = {
+            "Case Id": "case_id", "Created": "created_at", "Last updated": "updated_at", "Title": "title",
+            "Last closed": "closed_at", "Status": "status", "Assigned user": "assignee",
+            "Assigned queue": "queue",
+        }  # fmt: skip
+        asked = [field for field in names if names[field] not in ("Title", "Assigned queue")]
+        rows = {}
+        for part in (asked[:25], [field for field in names if field not in asked]):
+            for case in search_all(service, fields=[{"id": field} for field in part])[0]:
+                held = {labels.get(names[k], names[k]): v for k, v in values_of(case).items()}
+                rows.setdefault(case["caseId"], {}).update(held)
+        objects = persona_all(service, {}, Key_Inflection="snake")
+    got = pd.DataFrame.from_dict(rows, orient="index").set_index("case_id").sort_index()
+    other = pd.DataFrame([
+        {**{key: one["value"] for key, one in case["attributes"].pop("fields").items()},
+         "case_id": case["id"], "closed_at": case["attributes"].pop("resolved_at"),
+         "assignee": case["attributes"].pop("assignee_id"), **case["attributes"],
+         "queue": (case["relationships"]["case_queue"]["data"] or {}).get("id")}
+        for case in objects
+    ]).set_index("case_id").sort_index()  # fmt: skip
+    wanted = frame.set_index("case_id").sort_index()
+    for name in wanted.columns:
+        for back in (got, other):
+            held = wanted[name]
+            if isinstance(held.dtype, pd.DatetimeTZDtype):
+                held = held.dt.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+            held, seen = held.astype(object), back[name].astype(object)
+            assert (held.isna() == seen.isna()).all(), name
+            assert (held.dropna() == seen.dropna()).all(), name
