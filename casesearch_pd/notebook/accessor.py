@@ -11,7 +11,7 @@ from casesearch_pd.reading.provenance import read_back
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["CasesAccessor"]
+__all__ = ["CasePlots", "CasesAccessor"]
 
 
 @pd.api.extensions.register_dataframe_accessor("cases")
