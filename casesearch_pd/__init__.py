@@ -27,6 +27,7 @@ from casesearch_pd.errors import (
     UnreachableError,
 )
 from casesearch_pd.notebook.accessor import CasesAccessor as _CasesAccessor  # registers df.cases
+from casesearch_pd.query.names import field
 from casesearch_pd.reading.read import count_cases, list_fields, read_cases
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ __all__ = [
     "ThrottledError",
     "UnreachableError",
     "count_cases",
+    "field",
     "list_fields",
     "open_source",
     "read_cases",

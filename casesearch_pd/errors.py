@@ -17,7 +17,10 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ __all__ = [
     "UnreachableError",
     "nearest",
     "unknown_name",
+    "warn",
 ]
 
 
@@ -148,3 +152,14 @@ def unknown_name(kind: str, name: object, known: Iterable[str], *, see: str) -> 
     close = nearest(str(name), known)
     hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else f"; see {see}"
     return FilterError(f"unknown {kind} {name!r}{hint}")
+
+
+def warn(message: str) -> None:
+    """Warn at the line of the user's that led here, wherever in this package it is found."""
+    frame, level = sys._getframe(1), 2  # noqa: SLF001 - what warnings itself does
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HOME):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
+
+
+_HOME = str(Path(__file__).parent)

@@ -14,6 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never
 
+from casesearch_pd.errors import FilterError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -25,6 +27,7 @@ __all__ = [
     "And",
     "Compare",
     "Expression",
+    "Node",
     "Not",
     "Or",
     "all_of",
@@ -36,8 +39,30 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+class Node:
+    """What all nodes can be: joined by & and |, flipped by ~, and never taken for true."""
+
+    __slots__ = ()
+
+    def __and__(self, other: object) -> Expression:
+        return all_of([_node(self), _node(other)])
+
+    def __or__(self, other: object) -> Expression:
+        return any_of([_node(self), _node(other)])
+
+    __rand__, __ror__ = __and__, __or__
+
+    def __invert__(self) -> Expression:
+        return negate(_node(self))
+
+    def __bool__(self) -> bool:
+        raise FilterError(
+            "a filter has no truth of its own; join filters with & | ~, each in parentheses"
+        )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Compare(Node):
     """One comparison: ``op`` is eq, ne, lt, lte, gt, gte, in, contains, isna or between.
 
     A bound comparison has only eq, lt, lte, gt, gte, contains and isna; the others are folded.
@@ -53,31 +78,76 @@ class Compare:
         assert not isinstance(self.field, str), "this comparison is not bound to a schema"
         return self.field
 
+    def __repr__(self) -> str:
+        name = self.field if isinstance(self.field, str) else self.field.column
+        if self.op == "isna" and self.value is False:
+            return f"field({name!r}).notna()"
+        return _WRITTEN[self.op].format(f"field({name!r})", self.value)
 
-@dataclass(frozen=True, slots=True)
-class And:
+
+@dataclass(frozen=True, slots=True, repr=False)
+class And(Node):
     """True where every term is true; without terms it is TRUE."""
 
     terms: tuple[Expression, ...]
 
+    def __repr__(self) -> str:
+        return " & ".join(map(_in_brackets, self.terms)) or "TRUE"
 
-@dataclass(frozen=True, slots=True)
-class Or:
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Or(Node):
     """True where at least one term is true; without terms it is FALSE."""
 
     terms: tuple[Expression, ...]
 
+    def __repr__(self) -> str:
+        return " | ".join(map(_in_brackets, self.terms)) or "FALSE"
 
-@dataclass(frozen=True, slots=True)
-class Not:
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Not(Node):
     """True where the term is not."""
 
     term: Expression
+
+    def __repr__(self) -> str:
+        return f"~{_in_brackets(self.term)}"
 
 
 Expression = Compare | And | Or | Not
 TRUE = And(())
 FALSE = Or(())
+
+_WRITTEN = {
+    "eq": "{} == {!r}",
+    "ne": "{} != {!r}",
+    "lt": "{} < {!r}",
+    "lte": "{} <= {!r}",
+    "gt": "{} > {!r}",
+    "gte": "{} >= {!r}",
+    "in": "{}.isin({!r})",
+    "contains": "{}.contains({!r})",
+    "between": "{}.between{!r}",
+    "isna": "{}.isna()",
+}
+
+
+def _in_brackets(term: Expression) -> str:
+    bare = isinstance(term, Not) or (isinstance(term, Compare) and term.op in _METHODS)
+    return repr(term) if bare else f"({term!r})"
+
+
+_METHODS = {"in", "contains", "between", "isna"}
+
+
+def _node(term: object) -> Expression:
+    """Take what is joined by an operator; a bare True or False folds away."""
+    if isinstance(term, bool):
+        return TRUE if term else FALSE
+    if isinstance(term, Compare | And | Or | Not):
+        return term
+    raise FilterError(f"{term!r} is no filter; compare a field with a value, in parentheses")
 
 
 def all_of(terms: Iterable[Expression]) -> Expression:

@@ -7,20 +7,29 @@ frames know.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
-import pandas as pd
 
 from casesearch_pd.errors import FilterError, unknown_name
 from casesearch_pd.query.expr import And, Compare, Expression, Not, Or, all_of, any_of, negate
 from casesearch_pd.query.schema import LOOKUPS, lookups
-from casesearch_pd.query.values import is_missing, scalar, span
+from casesearch_pd.query.values import (
+    frozen,
+    is_collection,
+    is_missing,
+    members,
+    scalar,
+    span,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pandas as pd
+
     from casesearch_pd.query.schema import Field, Schema
 
 __all__ = ["Binding", "bind", "from_keywords", "from_tags"]
@@ -50,20 +59,14 @@ def _keyword(name: str, value: object, schema: Schema) -> Expression:
     stem, _, lookup = name.rpartition("__")
     # A full column name beats a lookup: a custom field may be labelled "Amount in".
     if not stem or schema.find(name) is not None:
-        return Compare(name, "eq", _hashable(name, value))
+        return Compare(name, "eq", frozen(name, value))
     if lookup in LOOKUPS:
-        return Compare(stem, lookup, _hashable(name, value))
+        return Compare(stem, lookup, frozen(name, value))
     if schema.find(stem) is not None:
         raise unknown_name(
             "lookup", f"__{lookup}", [f"__{item}" for item in LOOKUPS], see="the README"
         )
-    return Compare(name, "eq", _hashable(name, value))
-
-
-def _hashable(name: str, value: object) -> object:
-    if isinstance(value, Mapping):
-        raise FilterError(f"{name!r} cannot be compared with a mapping; write one value or a list")
-    return _members(value) if _is_collection(value) else value
+    return Compare(name, "eq", frozen(name, value))
 
 
 def from_tags(tags: Mapping[str, str] | Iterable[str] | str | None, schema: Schema) -> Expression:
@@ -114,7 +117,7 @@ def bind(expression: Expression, binding: Binding) -> Expression:
 def _compare(field: Field, op: str, value: Any, binding: Binding) -> Expression:
     if op == "ne":
         return negate(_compare(field, "eq", value, binding))
-    if op == "in" or (op == "eq" and _is_collection(value)):
+    if op == "in" or (op == "eq" and is_collection(value)):
         return any_of([_equal(field, item, binding) for item in _any_of(field, value)])
     _check(field, op)
     match op:
@@ -141,8 +144,8 @@ def _check(field: Field, op: str) -> None:
 def _any_of(field: Field, value: Any) -> tuple[Any, ...]:
     if isinstance(value, tuple):
         return value
-    if _is_collection(value):
-        return _members(value)
+    if is_collection(value):
+        return members(value)
     raise FilterError(f"{field.column!r} __in takes a list, not {value!r}; write [{value!r}]")
 
 
@@ -168,7 +171,7 @@ def _isna(field: Field, value: Any) -> Expression:
 
 
 def _between(field: Field, value: Any, binding: Binding) -> Expression:
-    ends = _members(value) if _is_collection(value) else ()
+    ends = members(value) if is_collection(value) else ()
     if len(ends) != 2:  # noqa: PLR2004 - a pair
         raise FilterError(f"{field.column!r} __between takes a pair (from, to), not {value!r}")
     first, last = (
@@ -194,7 +197,7 @@ def _substring(field: Field, value: Any) -> str:
 
 
 def _ordered(field: Field, op: str, value: Any, binding: Binding) -> Expression:
-    if is_missing(value) or _is_collection(value):
+    if is_missing(value) or is_collection(value):
         raise FilterError(f"{field.column!r} __{op} takes one value, not {value!r}")
     if field.type != "datetime":
         return Compare(field, op, scalar(field, value))
@@ -207,17 +210,3 @@ def _ordered(field: Field, op: str, value: Any, binding: Binding) -> Expression:
             return Compare(field, "lt", when.end)
         case _:
             return Compare(field, op, when.start)
-
-
-def _is_collection(value: object) -> bool:
-    if isinstance(value, (str, bytes, Mapping)):
-        return False
-    return isinstance(value, (Sequence, AbstractSet, np.ndarray, pd.Series, pd.Index)) or (
-        isinstance(value, Iterable) and pd.api.types.is_list_like(value)
-    )
-
-
-def _members(value: Any) -> tuple[Any, ...]:
-    if isinstance(value, AbstractSet):  # the same set must make the same request every time
-        return tuple(sorted(value, key=repr))
-    return tuple(value.tolist() if isinstance(value, np.ndarray) else value)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 import numbers
 import re
-import warnings
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -19,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from casesearch_pd.errors import FilterError, nearest
+from casesearch_pd.errors import FilterError, nearest, warn
 
 if TYPE_CHECKING:
     from casesearch_pd.query.schema import Field
 
-__all__ = ["Span", "is_missing", "scalar", "span"]
+__all__ = ["Span", "frozen", "is_collection", "is_missing", "members", "scalar", "span"]
 
 _PERIOD = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
 _INSTANT = re.compile(
@@ -103,9 +104,9 @@ def _option(field: Field, value: str) -> str:
     by_label = [option.value for option in field.options if option.label == value]
     if len(by_label) == 1:
         return by_label[0]
-    close = nearest(value, [*values, *(option.label for option in field.options)])
+    close = nearest(value, values) or nearest(value, [option.label for option in field.options])
     hint = f"the nearest is {close[0]!r}" if close else f"the options are {_some(values)}"
-    warnings.warn(f"{value!r} is not an option of {field.column!r}; {hint}", stacklevel=2)
+    warn(f"{value!r} is not an option of {field.column!r}; {hint}")
     return value
 
 
@@ -204,3 +205,31 @@ def _midnight(naive: pd.Timestamp, tz: str) -> pd.Timestamp:
     # twice, with the first.
     local = naive.tz_localize(tz, nonexistent="shift_forward", ambiguous=True)
     return local.tz_convert("UTC").as_unit("us")
+
+
+# --- collections ------------------------------------------------------------------------
+
+
+def frozen(name: str, value: Any) -> Any:
+    """Copy what a caller could change after the call; expressions are immutable.
+
+    Raises
+    ------
+    FilterError
+        If the value is a mapping, which nothing can be compared with.
+    """
+    if isinstance(value, Mapping):
+        raise FilterError(f"{name!r} cannot be compared with a mapping; write a value or a list")
+    return members(value) if is_collection(value) else value
+
+
+def is_collection(value: object) -> bool:
+    """Tell whether a value means any-of."""
+    return not isinstance(value, (str, bytes, Mapping)) and pd.api.types.is_list_like(value)
+
+
+def members(value: Any) -> tuple[Any, ...]:
+    """List the members of a collection; those of a set in the same order every time."""
+    if isinstance(value, AbstractSet):
+        return tuple(sorted(value, key=repr))
+    return tuple(value.tolist() if isinstance(value, np.ndarray) else value)

@@ -9,7 +9,6 @@ inside an `IncompleteReadError`, inside a `ReadInterrupted`, or, asked for with
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +20,7 @@ from casesearch_pd.errors import (
     NotFoundError,
     ReadInterrupted,
     ServiceError,
+    warn,
 )
 from casesearch_pd.query.expr import TRUE
 from casesearch_pd.reading.columns import Columns
@@ -231,7 +231,7 @@ def _tell_odd(reading: _Reading) -> None:
     named = ", ".join(f"{column} ({count})" for column, count in sorted(odd.items()))
     said = f"values that do not fit their column's type, or not exactly: {named}"
     reading.told.notes.append(said)
-    warnings.warn(said, stacklevel=5)
+    warn(said)
 
 
 def _partial(reading: _Reading, why: str) -> pd.DataFrame:
@@ -258,5 +258,5 @@ def _broken(reading: _Reading, error: ServiceError, on_error: OnError) -> pd.Dat
 
 def _warned(error: IncompleteReadError) -> pd.DataFrame:
     assert error.partial is not None, "incomplete reads carry what they have"
-    warnings.warn(f"this frame is not whole: {error}", stacklevel=4)
+    warn(f"this frame is not whole: {error}")
     return error.partial

@@ -7,16 +7,16 @@ with the rows here.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pandas as pd
 
-from casesearch_pd.errors import FilterError
+from casesearch_pd.errors import FilterError, warn
 from casesearch_pd.query.expr import FALSE, TRUE, Expression, all_of, fields_of
 from casesearch_pd.query.filters import Binding, bind, from_keywords, from_tags
+from casesearch_pd.query.names import from_pandas, is_pandas
 from casesearch_pd.query.pushdown import Split
 from casesearch_pd.reading.columns import OBJECTS
 from casesearch_pd.sources.contract import Scan, Sort
@@ -144,9 +144,14 @@ def _written(where: Expression | Mapping[str, object] | None, schema: Schema) ->
         return TRUE
     if isinstance(where, Expression):
         return where
+    if is_pandas(where):
+        return from_pandas(where)
     if hasattr(where, "items"):
         return from_keywords(where, schema)
-    raise FilterError(f"where={where!r} is no filter; write a mapping such as {{'status': 'open'}}")
+    raise FilterError(
+        f"where={where!r} is no filter; write cs.field('status') == 'open', or a mapping such as "
+        "{'status': 'open'}"
+    )
 
 
 def _zone(tz: str) -> str:
@@ -248,17 +253,15 @@ def _warn(
 ) -> None:
     """Tell before a read what makes it dear."""
     if query.every and len(passes) > _MANY_PASSES:
-        warnings.warn(
+        warn(
             f"reading all {len(query.columns)} columns takes {len(passes)} requests for every "
-            "page; columns=['status', 'created_at', …] with what you need is faster",
-            stacklevel=4,
+            "page; columns=['status', 'created_at', …] with what you need is faster"
         )
     if parts.parts == (TRUE,) and query.where != TRUE and query.search is None:
         pages = 10_000 // source.page_size * len(passes)
         seconds = pages / source.rate
         wait = "" if seconds < 1 else f" and {seconds:.0f} seconds at {source.rate:g} a second"
-        warnings.warn(
+        warn(
             f"{source.name} can answer nothing of this filter, so every case is read and checked "
-            f"here: {pages} requests{wait} for every 10,000 cases; a bound on created_at helps",
-            stacklevel=4,
+            f"here: {pages} requests{wait} for every 10,000 cases; a bound on created_at helps"
         )
