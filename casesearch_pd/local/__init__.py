@@ -1,4 +1,4 @@
-"""The embedded case service: Amazon Connect Cases and Persona on loopback, strict by their documents.
+"""The embedded case service: Amazon Connect Cases and Persona on loopback, strict as documented.
 
 It shares no code with the clients: both sides meet on the wire only.
 """

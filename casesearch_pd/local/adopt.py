@@ -1,7 +1,7 @@
 """A user's own DataFrame as cases: columns by name and dtype become a schema and rows to store.
 
-Columns of the shared vocabulary become system fields on each wire that has them; all others are custom
-fields under their own name. Nothing that the frame lacks is offered.
+Columns of the shared vocabulary become system fields on each wire that has them; all others are
+custom fields under their own name. Nothing that the frame lacks is offered.
 """
 
 from collections import Counter
@@ -89,8 +89,8 @@ def adopt(
     Raises
     ------
     ValueError
-        A column's name or dtype, a duplicate ``case_id``, a ``created_at`` that is missing or lies in
-        the future; the message names the column and the next step.
+        A column's name or dtype, a duplicate ``case_id``, a ``created_at`` that is missing or
+        lies in the future; the message names the column and the next step.
     """
     _check_names(frame)
     kinds = {name: _kind(name, frame[name]) for name in frame.columns if name != "template"}

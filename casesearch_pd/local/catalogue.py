@@ -1,7 +1,7 @@
 """The generated service's schema: system fields of both services, custom fields of every type.
 
-Labels are chosen to be met in practice and to trip clients: spaces, punctuation, other scripts, a leading
-digit, the name of a system field, and select values that differ from their labels.
+Labels are such as clients meet and trip over: spaces, punctuation, other scripts, a leading digit,
+the name of a system field, select values that differ from their labels.
 """
 
 from casesearch_pd.local.schema import Column, Option, Schema, Template, custom_field_id, made_id

@@ -14,17 +14,18 @@ class Choices:
     Parameters
     ----------
     unset
-        Connect, a field asked for that a case does not have: ``omit`` it, or show it with the value
-        ``{"emptyValue": {}}`` (``empty``) or ``null``. Event streams carry "only non-null field values".
+        Connect, a field asked for that a case does not have: ``omit`` it, or show it with the
+        value ``{"emptyValue": {}}`` (``empty``) or ``null``. Event streams carry "only non-null
+        field values".
     default_fields
         Connect, SearchCases without ``fields``: ``none`` come back, or the ``system`` fields.
     text_match
-        Equality on text: ``exact``; ``caseless``; or ``token``, every word of the value occurs. (AWS's
-        own SearchCases example finds "Forward Web Engineer-1" by "Forward Web Engineer".)
+        Equality on text: ``exact``; ``caseless``; or ``token``, every word of the value occurs.
+        (AWS's own SearchCases example finds "Forward Web Engineer-1" by "Forward Web Engineer".)
     text_ranges
         Whether greater and less than are taken on text, in code point order, or refused.
     list_match
-        Persona, ``eq`` on a field that holds several values: some ``member`` is equal, or ``refuse``.
+        Persona, ``eq`` on a field of several values: some ``member`` is equal, or ``refuse``.
     filter_depth
         The deepest nesting of a filter; None is what is documented: 2 on Persona, none on Connect.
     not_is_level
@@ -32,22 +33,23 @@ class Choices:
     nulls
         Cases without the sort field come ``last`` or ``first``, in both directions.
     cursor
-        A page starts after the row before it (``keyset``), or after a number of rows (``offset``), so
-        that inserts and deletes shift it.
+        A page starts after the row before it (``keyset``), or after a number of rows
+        (``offset``), so that inserts and deletes shift it.
     window
         How many cases of a result can be reached by paging, or None for all.
     token_lifetime
         Seconds for which Connect takes a page token, or None for ever.
     index_delay
-        Seconds until SearchCases and Persona's search see a change; List, retrieve and GetCase see it
-        at once. Persona documents "within approximately 1 minute"; AWS "typically less than a few
-        seconds".
+        Seconds until SearchCases and Persona's search see a change; List, retrieve and GetCase
+        see it at once. Persona documents "within approximately 1 minute"; AWS "typically less
+        than a few seconds".
     rate, burst
-        Requests per second on each Connect operation after a burst, and sixty times the rate a minute
-        on Persona; None for no limit. AWS's quotas page has 2 and 10, Persona's 300 a minute.
+        Requests per second on each Connect operation after a burst, and sixty times the rate a
+        minute on Persona; None for no limit. AWS's quotas page has 2 and 10, Persona's 300 a
+        minute.
     wrapped
-        Persona, whether custom values are ``{"type", "value"}``, as in its search sample, or bare, as
-        in its webhook samples.
+        Persona, whether custom values are ``{"type", "value"}``, as in its search sample, or
+        bare, as in its webhook samples.
     sparse_relationships
         Persona, whether a sparse fieldset that names no relationship still shows them all.
     """

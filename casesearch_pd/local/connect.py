@@ -27,15 +27,19 @@ def answer(domain: Domain, request: Request, throttled: Callable[[str], bool]) -
     try:
         _authenticate(domain, request)
         operation, ids = _route(request)
-        if throttled(operation.__name__):
-            raise ConnectError(429, "ThrottlingException", "Rate exceeded")
-        if ids and ids[0] != domain.domain_id:
-            raise not_found("Domain", ids[0])
+        _admit(domain, ids, throttled=throttled(operation.__name__))
         return reply(200, operation(domain, request, ids))
     except InvalidRequest as error:
         return error_reply(ConnectError(400, "ValidationException", str(error)))
     except ConnectError as error:
         return error_reply(error)
+
+
+def _admit(domain: Domain, ids: Sequence[str], *, throttled: bool) -> None:
+    if throttled:
+        raise ConnectError(429, "ThrottlingException", "Rate exceeded")
+    if ids and ids[0] != domain.domain_id:
+        raise not_found("Domain", ids[0])
 
 
 def _authenticate(domain: Domain, request: Request) -> None:

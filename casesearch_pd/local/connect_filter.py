@@ -1,7 +1,7 @@
 """Filters of Amazon Connect Cases: the CaseFilter union of a request body in, a condition out.
 
-Limits are those of botocore's service model (connectcases, 2022-10-03); which operator fits which type
-follows the flow block "Get case" of the Amazon Connect administrator guide: contains for text,
+Limits are those of botocore's service model (connectcases, 2022-10-03); which operator fits which
+type follows the flow block "Get case" of the Amazon Connect administrator guide: contains for text,
 comparisons for numbers and times, equality for all.
 """
 

@@ -48,7 +48,7 @@ def search_related_items(domain: Domain, request: Request, ids: Sequence[str]) -
 
 
 def search_all_related_items(domain: Domain, request: Request, _: Sequence[str]) -> dict[str, Any]:
-    """Answer SearchAllRelatedItems; the first call after a change gathers the items of all cases."""
+    """Answer SearchAllRelatedItems; the first one after a change gathers all items."""
     body = given(request, {"maxResults", "nextToken", "filters", "sorts"})
     sorts = [
         _item_sort(one, number)

@@ -57,15 +57,29 @@ def search_cases(domain: Domain, sent: Any) -> dict[str, Any]:
     columns = _columns(domain, body.get("fields"))
     scope = ["search", {name: body[name] for name in sorted(body) if name != "nextToken"}]
     place = _place(domain, body.get("nextToken"), scope)
-    rows, more = _read(domain, where, order, columns, place, size)
+    reach = _reach(domain, place, size)
+    rows = domain.store.page(
+        [*_ALWAYS, *(column.name for column in columns)],
+        where,
+        order,
+        after=place.after,
+        limit=size + 1,
+        offset=place.skipped if domain.choices.cursor == "offset" else 0,
+    )
     answer: dict[str, Any] = {
-        "cases": _cases(domain, rows, columns, len(order)),
+        "cases": _cases(domain, rows[:reach], columns, len(order)),
         "totalCount": domain.store.count(where),
     }
-    if more:
-        position = [list(rows[-1][: len(order)]), place.skipped + len(rows)]
-        answer["nextToken"] = domain.tokens.issue(position, scope)
+    if len(rows) > reach and _reach(domain, place, size + 1) > reach:
+        last = [list(rows[reach - 1][: len(order)]), place.skipped + reach]
+        answer["nextToken"] = domain.tokens.issue(last, scope)
     return answer
+
+
+def _reach(domain: Domain, place: _Place, size: int) -> int:
+    """Return how many rows of a page are within the result window."""
+    window = domain.choices.window
+    return size if window is None else min(size, window - place.skipped)
 
 
 def _where(domain: Domain, body: Mapping[str, Any]) -> Where:
@@ -79,10 +93,8 @@ def _where(domain: Domain, body: Mapping[str, Any]) -> Where:
 
 
 def _order(domain: Domain, sorts: Any) -> list[Key]:
-    keys = [
-        _sort_key(domain, sort, number)
-        for number, sort in enumerate(listed(sorts, "sorts", most=_MOST_SORTS), 1)
-    ]  # noqa: E501
+    asked = listed(sorts, "sorts", most=_MOST_SORTS)
+    keys = [_sort_key(domain, sort, number) for number, sort in enumerate(asked, 1)]
     if not keys:
         # "sorted from most-recently to least-recently updated": Connect administrator guide
         keys = [domain.store.key("updated_at", descending=True)]
@@ -120,29 +132,6 @@ def _place(domain: Domain, token: Any, scope: Any) -> _Place:
         return _Place()
     after, skipped = found
     return _Place(None if domain.choices.cursor == "offset" else after, skipped)
-
-
-def _read(
-    domain: Domain,
-    where: Where,
-    order: Sequence[Key],
-    columns: Sequence[Column],
-    place: _Place,
-    size: int,
-) -> tuple[list[Row], bool]:
-    reach = (
-        size if domain.choices.window is None else min(size, domain.choices.window - place.skipped)
-    )
-    rows = domain.store.page(
-        [*_ALWAYS, *(column.name for column in columns)],
-        where,
-        order,
-        after=place.after,
-        limit=size + 1,
-        offset=place.skipped if domain.choices.cursor == "offset" else 0,
-    )
-    at_window = domain.choices.window is not None and place.skipped + reach >= domain.choices.window
-    return rows[:reach], len(rows) > reach and not at_window
 
 
 def _cases(

@@ -1,17 +1,12 @@
 """Believable cases from a seed: arrivals by weekday and hour, lives, queues, people, custom fields.
 
-All times lie before the service's "now"; the same seed and the same now give the same cases, whatever
-the size of the chunks they are made in.
+All times lie before the service's "now"; the same seed and the same now give the same cases.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from casesearch_pd.local.catalogue import (
     CHANNELS,
@@ -24,24 +19,26 @@ from casesearch_pd.local.catalogue import (
     SCHEMA,
     SUPPORT,
 )
-from casesearch_pd.local.schema import Option, made_id
+from casesearch_pd.local.draws import (
+    NEVER,
+    Flags,
+    chance,
+    iso,
+    json_text,
+    lists_of,
+    masked,
+    option_of,
+    picked,
+    some_of,
+)
+from casesearch_pd.local.lives import HOUR, Lives, arrivals, lives_of
+from casesearch_pd.local.schema import made_id
 from casesearch_pd.local.times import stored_time
 from casesearch_pd.local.where import SqlValue
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 Cells = Sequence[SqlValue]
 
 CHUNK = 10_000
-_SPAN_DAYS = 120
-_HOUR = 3_600_000
-_NEVER = np.iinfo(np.int64).max
-_WEEKDAYS = np.array([1.25, 1.15, 1.05, 1.0, 0.95, 0.35, 0.25])
-_HOURS = np.array(
-    [1, 1, 1, 1, 1, 2, 4, 8, 14, 18, 19, 18, 15, 16, 17, 16, 14, 12, 9, 7, 6, 4, 3, 2]
-)
-_CLOSE_HOURS = np.array([140.0, 60.0, 20.0, 6.0])  # low, normal, high, urgent
 _SLA_HOURS = np.array([168, 72, 24, 8])
 _QUEUES = ("billing", "technical", "delivery", "accounts", "identity", "escalations", "vip")
 _QUEUE_SHARES = (0.34, 0.24, 0.17, 0.12, 0.07, 0.04, 0.02)
@@ -70,23 +67,12 @@ _PROBLEMS = (
 )  # fmt: skip
 _NOTES = (
     "Called back, no answer.", "Customer sent photos.\nForwarded to the carrier.",
-    "Waiting for the bank; ask again on Monday.", "お客様に確認済み ✅", "Goodwill voucher offered & accepted.",
+    "Waiting for the bank; ask again on Monday.", "お客様に確認済み ✅",
+    "Goodwill voucher offered & accepted.",
     "See also the earlier case; <b>do not</b> promise a date.",
 )  # fmt: skip
 _ACCOUNT = "arn:aws:connect:us-east-1:111122223333:instance/8a1f6c1e-0000-4000-8000-2f6b1c9d0e11"
 _PROFILES = "arn:aws:profile:us-east-1:111122223333:domains/customers/profiles"
-
-
-@dataclass(frozen=True)
-class _Lives:
-    """What happened to each case, in milliseconds since 1970; `_NEVER` is not yet."""
-
-    created: Ints
-    priority: Ints
-    closed: Ints
-    reopened: Ints
-    updated: Ints
-    is_open: Flags
 
 
 def generate(cases: int, *, seed: int, now: datetime) -> Iterator[list[tuple[SqlValue, ...]]]:
@@ -102,11 +88,11 @@ def generate(cases: int, *, seed: int, now: datetime) -> Iterator[list[tuple[Sql
         No time is later than this.
     """
     end = _milliseconds(now)
-    created = _arrivals(np.random.default_rng([seed, 0]), cases, end)
+    created = arrivals(np.random.default_rng([seed, 0]), cases, end)
     for number, start in enumerate(range(0, cases, CHUNK)):
         rng = np.random.default_rng([seed, 1, number])
         part = created[start : start + CHUNK]
-        columns = _columns(rng, seed, start, _lives(rng, part, end))
+        columns = _columns(rng, seed, start, lives_of(rng, part, end))
         yield list(zip(*(columns[column.name] for column in SCHEMA.columns), strict=True))
 
 
@@ -114,50 +100,9 @@ def _milliseconds(moment: datetime) -> int:
     return int(np.datetime64(stored_time(moment), "ms").astype(np.int64))
 
 
-def _arrivals(rng: np.random.Generator, cases: int, end: int) -> Ints:
-    """Return sorted times of arrival; about one in fifty shares the time of the one before."""
-    first = (end // _HOUR - _SPAN_DAYS * 24) * _HOUR
-    hours = np.arange(_SPAN_DAYS * 24)
-    since_monday = hours + first // _HOUR + 3 * 24  # 1970-01-01 was a Thursday
-    weights = _HOURS[since_monday % 24] * _WEEKDAYS[since_monday // 24 % 7]
-    chosen = rng.choice(hours, size=cases, p=weights / weights.sum())
-    times = np.sort(first + chosen * _HOUR + rng.integers(0, _HOUR, cases))
-    same = np.flatnonzero(rng.random(cases) < 0.02)  # noqa: PLR2004 - a share
-    times[same] = times[np.maximum(same - 1, 0)]
-    return np.sort(times).astype(np.int64)
-
-
-def _lives(rng: np.random.Generator, created: Ints, end: int) -> _Lives:
-    size = len(created)
-    priority = rng.choice(4, size=size, p=[0.22, 0.5, 0.21, 0.07])
-    stale = rng.random(size) < 0.05  # noqa: PLR2004 - some cases are never closed
-    closed = np.where(stale, _NEVER, created + _spell(rng, _CLOSE_HOURS[priority]))
-    closed = np.where(closed > end, _NEVER, closed)
-    again = (rng.random(size) < 0.08) & (closed != _NEVER)  # noqa: PLR2004 - share of reopenings
-    reopened = np.where(again, np.minimum(closed, end) + _spell(rng, np.full(size, 30.0)), _NEVER)
-    reopened = np.where(reopened > end, _NEVER, reopened)
-    second = np.where(reopened == _NEVER, 0, reopened) + _spell(rng, _CLOSE_HOURS[priority] / 2)
-    done_again = (reopened != _NEVER) & (second <= end) & (rng.random(size) < 0.75)  # noqa: PLR2004
-    closed = np.where(done_again, second, closed)
-    is_open = (closed == _NEVER) | ((reopened != _NEVER) & ~done_again)
-    last = np.maximum(created, np.maximum(_or_zero(closed), _or_zero(reopened)))
-    touched = last + ((end - last) * rng.beta(0.6, 2.5, size)).astype(np.int64)
-    settled = np.minimum(last + rng.integers(0, 4 * _HOUR, size), end)
-    return _Lives(created, priority, closed, reopened, np.where(is_open, touched, settled), is_open)
-
-
-def _spell(rng: np.random.Generator, median_hours: Floats) -> Ints:
-    drawn = median_hours * np.exp(rng.normal(0.0, 1.0, len(median_hours)))
-    return (drawn * _HOUR).astype(np.int64) + 60_000
-
-
-def _or_zero(times: Ints) -> Ints:
-    return np.where(times == _NEVER, 0, times)
-
-
-def _columns(rng: np.random.Generator, seed: int, start: int, lives: _Lives) -> dict[str, Cells]:
+def _columns(rng: np.random.Generator, seed: int, start: int, lives: Lives) -> dict[str, Cells]:
     numbers = range(start, start + len(lives.created))
-    review = rng.random(len(numbers)) < 0.25  # noqa: PLR2004 - share of the second template
+    review = chance(rng, len(numbers), 0.25)
     ids = [made_id("case", seed, number) for number in numbers]
     columns: dict[str, Cells] = {
         "case_id": ids,
@@ -169,33 +114,33 @@ def _columns(rng: np.random.Generator, seed: int, start: int, lives: _Lives) -> 
     columns |= _texts(rng, ids)
     columns |= _shared_fields(rng, lives)
     columns |= _support_fields(rng, lives, ~review)
-    columns |= _review_fields(rng, lives, review)
+    columns |= _review_fields(rng, review)
     columns |= _related(rng, ids, review)
     return columns
 
 
-def _times(rng: np.random.Generator, lives: _Lives) -> dict[str, Cells]:
+def _times(rng: np.random.Generator, lives: Lives) -> dict[str, Cells]:
     size = len(lives.created)
-    due = lives.created + _SLA_HOURS[lives.priority] * _HOUR
-    has_sla = lives.is_open & (rng.random(size) < 0.85)  # noqa: PLR2004 - share with an SLA
+    due = lives.created + _SLA_HOURS[lives.priority] * HOUR
+    has_sla = lives.is_open & (chance(rng, size, 0.85))
     early = rng.choice(3, size=size, p=[0.3, 0.45, 0.25])
     status = np.array(["open", "in_progress", "pending"], dtype=object)[early]
-    picked = np.minimum(lives.created + rng.integers(0, 3 * _HOUR, size), lives.updated)
+    taken = np.minimum(lives.created + rng.integers(0, 3 * HOUR, size), lives.updated)
     return {
         "status": np.where(lives.is_open, status, "closed").tolist(),
-        "created_at": _iso(lives.created),
-        "updated_at": _iso(lives.updated),
-        "closed_at": _iso(lives.closed),
-        "resolved_at": _iso(np.where(lives.is_open, _NEVER, lives.closed)),
-        "last_reopened_datetime": _iso(lives.reopened),
-        "sla_at": _iso(np.where(has_sla, due, _NEVER)),
-        "assigned_at": _iso(picked),
+        "created_at": iso(lives.created),
+        "updated_at": iso(lives.updated),
+        "closed_at": iso(lives.closed),
+        "resolved_at": iso(np.where(lives.is_open, NEVER, lives.closed)),
+        "last_reopened_datetime": iso(lives.reopened),
+        "sla_at": iso(np.where(has_sla, due, NEVER)),
+        "assigned_at": iso(taken),
         "redacted_at": [None] * size,
-        "resolution": _some(rng, RESOLUTIONS, ~lives.is_open),
+        "resolution": some_of(rng, RESOLUTIONS, ~lives.is_open),
     }
 
 
-def _people(rng: np.random.Generator, lives: _Lives, review: Flags) -> dict[str, Cells]:
+def _people(rng: np.random.Generator, lives: Lives, review: Flags) -> dict[str, Cells]:
     size = len(review)
     shares = 1 / np.arange(1.0, len(_AGENTS) + 1)
     agent = rng.choice(len(_AGENTS), size=size, p=shares / shares.sum())
@@ -204,24 +149,26 @@ def _people(rng: np.random.Generator, lives: _Lives, review: Flags) -> dict[str,
     arns = [f"{_ACCOUNT}/agent/{made_id('agent', name)[6:]}" for name in _AGENTS]
     queue = rng.choice(len(_QUEUES), size=size, p=_QUEUE_SHARES)
     queue = np.where(review, _QUEUES.index("identity"), queue)
-    assigned = ~lives.is_open | (rng.random(size) < 0.7)  # noqa: PLR2004 - share picked up
+    assigned = ~lives.is_open | (chance(rng, size, 0.7))
     done = ~lives.is_open
-    has_queue = rng.random(size) < 0.96  # noqa: PLR2004 - some wait outside of any queue
+    has_queue = chance(rng, size, 0.96)
     kind = ["user", "workflow-run", "api-key"]
     return {
-        "assignee": _at(emails, agent, assigned),
-        "queue": _at([f"cqueue_{name}" for name in _QUEUES], queue, has_queue),
-        "created_by": _at(arns, creator, rng.random(size) < 0.9),  # noqa: PLR2004 - others by flow
-        "last_updated_user": _at(arns, agent, assigned),
-        "account_owner": _at(arns, rng.choice(4, size=size), rng.random(size) < 0.3),  # noqa: PLR2004
-        "creator_id": _at(emails, creator, np.ones(size, bool)),
-        "creator_type": _at(kind, rng.choice(3, size=size, p=[0.7, 0.2, 0.1]), np.ones(size, bool)),
-        "assigner_id": _at(emails, creator, assigned),
-        "assigner_type": _at(kind, np.zeros(size, np.int64), assigned),
-        "resolver_id": _at(emails, agent, done),
-        "resolver_type": _at(kind, np.zeros(size, np.int64), done),
-        "updater_id": _at(emails, agent, assigned),
-        "updater_type": _at(kind, np.zeros(size, np.int64), assigned),
+        "assignee": picked(emails, agent, assigned),
+        "queue": picked([f"cqueue_{name}" for name in _QUEUES], queue, has_queue),
+        "created_by": picked(arns, creator, chance(rng, size, 0.9)),
+        "last_updated_user": picked(arns, agent, assigned),
+        "account_owner": picked(arns, rng.choice(4, size=size), chance(rng, size, 0.3)),
+        "creator_id": picked(emails, creator, np.ones(size, bool)),
+        "creator_type": picked(
+            kind, rng.choice(3, size=size, p=[0.7, 0.2, 0.1]), np.ones(size, bool)
+        ),
+        "assigner_id": picked(emails, creator, assigned),
+        "assigner_type": picked(kind, np.zeros(size, np.int64), assigned),
+        "resolver_id": picked(emails, agent, done),
+        "resolver_type": picked(kind, np.zeros(size, np.int64), done),
+        "updater_id": picked(emails, agent, assigned),
+        "updater_type": picked(kind, np.zeros(size, np.int64), assigned),
     }
 
 
@@ -236,9 +183,9 @@ def _texts(rng: np.random.Generator, ids: Sequence[str]) -> dict[str, Cells]:
     ]
     return {
         "title": titles,
-        "summary": _masked(summaries, rng.random(size) < 0.8),  # noqa: PLR2004 - share filled in
-        "customer_id": _masked(profiles, rng.random(size) < 0.93),  # noqa: PLR2004
-        "internal_notes": _at(_NOTES, rng.choice(6, size), rng.random(size) < 0.4),  # noqa: PLR2004
+        "summary": masked(summaries, chance(rng, size, 0.8)),
+        "customer_id": masked(profiles, chance(rng, size, 0.93)),
+        "internal_notes": picked(_NOTES, rng.choice(6, size), chance(rng, size, 0.4)),
         "tags": _tags(rng, size),
     }
 
@@ -246,92 +193,93 @@ def _texts(rng: np.random.Generator, ids: Sequence[str]) -> dict[str, Cells]:
 def _tags(rng: np.random.Generator, size: int) -> list[SqlValue]:
     teams = ("red", "blue", "green")
     team, cost = rng.choice(3, size), rng.integers(100, 108, size)
-    shown, billed = rng.random(size) < 0.5, rng.random(size) < 0.25  # noqa: PLR2004 - shares
+    shown, billed = chance(rng, size, 0.5), chance(rng, size, 0.25)
     return [
-        _json([f"cost center={c}"] * bool(b) + [f"team={teams[t]}"] * bool(s))
+        json_text([f"cost center={c}"] * bool(b) + [f"team={teams[t]}"] * bool(s))
         for t, c, s, b in zip(team, cost, shown, billed, strict=True)
     ]
 
 
-def _shared_fields(rng: np.random.Generator, lives: _Lives) -> dict[str, Cells]:
+def _shared_fields(rng: np.random.Generator, lives: Lives) -> dict[str, Cells]:
     size = len(lives.created)
     return {
-        "priority": _at([o.value for o in PRIORITIES], lives.priority, np.ones(size, bool)),
-        "case_reason": _option(rng, REASONS, size, 0.9),
-        "contact_channel": _option(rng, CHANNELS, size, 0.97),
-        "língua": _option(rng, LANGUAGES, size, 0.85),
+        "priority": picked([o.value for o in PRIORITIES], lives.priority, np.ones(size, bool)),
+        "case_reason": option_of(rng, REASONS, size, 0.9),
+        "contact_channel": option_of(rng, CHANNELS, size, 0.97),
+        "língua": option_of(rng, LANGUAGES, size, 0.85),
         "contacts": (rng.poisson(1.6, size) + 1).tolist(),
-        "vip_customer": _masked(
-            (rng.random(size) < 0.06).astype(int).tolist(), rng.random(size) < 0.9
-        ),  # noqa: PLR2004
-        "field_2nd_line": _masked(
-            (rng.random(size) < 0.2).astype(int).tolist(), rng.random(size) < 0.6
-        ),  # noqa: PLR2004, E501
+        "vip_customer": masked(
+            (chance(rng, size, 0.06)).astype(int).tolist(), chance(rng, size, 0.9)
+        ),
+        "field_2nd_line": masked(
+            (chance(rng, size, 0.2)).astype(int).tolist(), chance(rng, size, 0.6)
+        ),
     }
 
 
-def _support_fields(rng: np.random.Generator, lives: _Lives, here: Flags) -> dict[str, Cells]:
+def _support_fields(rng: np.random.Generator, lives: Lives, here: Flags) -> dict[str, Cells]:
     size = len(here)
     orders = [f"{number:010d}" for number in rng.integers(0, 10**10, size)]
-    callback = lives.updated + rng.integers(-48, 72, size) * _HOUR
-    rated = here & ~lives.is_open & (rng.random(size) < 0.45)  # noqa: PLR2004 - share that answers
-    some = here & (rng.random(size) < 0.7)  # noqa: PLR2004 - share filled in
+    callback = lives.updated + rng.integers(-48, 72, size) * HOUR
+    rated = here & ~lives.is_open & (chance(rng, size, 0.45))
+    some = here & (chance(rng, size, 0.7))
     amounts = np.round(np.exp(rng.normal(3.2, 1.1, size)), 2)
     return {
-        "城市": _some(rng, _CITIES, here),
-        "order_number": _masked(orders, some),
-        "order_link": _masked([f"https://shop.example.com/orders/{o}" for o in orders], some),
-        "product_plan": _some(rng, _PRODUCTS, some),
-        "refund_amount_eur": _masked(amounts.tolist(), here & (rng.random(size) < 0.4)),  # noqa: PLR2004
-        "weight_kg": _masked(np.round(rng.gamma(2.0, 1.5, size), 3).tolist(), some),
-        "csat_1_5": _masked(
+        "城市": some_of(rng, _CITIES, here),
+        "order_number": masked(orders, some),
+        "order_link": masked([f"https://shop.example.com/orders/{o}" for o in orders], some),
+        "product_plan": some_of(rng, _PRODUCTS, some),
+        "refund_amount_eur": masked(amounts.tolist(), here & chance(rng, size, 0.4)),
+        "weight_kg": masked(np.round(rng.gamma(2.0, 1.5, size), 3).tolist(), some),
+        "csat_1_5": masked(
             rng.choice([1, 2, 3, 4, 5], size, p=[0.1, 0.06, 0.14, 0.3, 0.4]).tolist(), rated
-        ),  # noqa: E501
-        "callback_due": _iso(np.where(here & (rng.random(size) < 0.2), callback, _NEVER)),  # noqa: PLR2004
-        "shipment_status": _some(rng, ("packed", "on its way", "delivered", "lost?"), some),
+        ),
+        "callback_due": iso(np.where(here & (chance(rng, size, 0.2)), callback, NEVER)),
+        "shipment_status": some_of(rng, ("packed", "on its way", "delivered", "lost?"), some),
     }
 
 
-def _review_fields(rng: np.random.Generator, lives: _Lives, here: Flags) -> dict[str, Cells]:
+def _review_fields(rng: np.random.Generator, here: Flags) -> dict[str, Cells]:
     size = len(here)
     births = np.datetime64("1950-01-01") + rng.integers(0, 20_000, size)
     streets = rng.integers(1, 200, size)
     return {
-        "risk_score": _masked(np.round(rng.beta(1.5, 6, size), 4).tolist(), here),
-        "class": _some(rng, ("A", "B", "C"), here),
-        "birthdate": _masked(np.datetime_as_string(births).tolist(), here),
-        "email": _masked([f"person{n}@example.org" for n in rng.integers(0, 10**6, size)], here),
-        "risk_tags": _masked(_lists(rng, [o.value for o in RISKS], size), here),
-        "aliases": _masked(_lists(rng, ["J. Doe", "山田 太郎", "Иван"], size), here),
-        "address": _masked([_address(int(n)) for n in streets], here),
-        "raw_check": _masked([_json({"score": int(n), "hits": [1, None]}) for n in streets], here),
+        "risk_score": masked(np.round(rng.beta(1.5, 6, size), 4).tolist(), here),
+        "class": some_of(rng, ("A", "B", "C"), here),
+        "birthdate": masked(np.datetime_as_string(births).tolist(), here),
+        "email": masked([f"person{n}@example.org" for n in rng.integers(0, 10**6, size)], here),
+        "risk_tags": masked(lists_of(rng, [o.value for o in RISKS], size), here),
+        "aliases": masked(lists_of(rng, ["J. Doe", "山田 太郎", "Иван"], size), here),
+        "address": masked([_address(int(n)) for n in streets], here),
+        "raw_check": masked(
+            [json_text({"score": int(n), "hits": [1, None]}) for n in streets], here
+        ),
     }
 
 
 def _address(number: int) -> str:
-    return _json(
+    return json_text(
         {"street": f"{number} High Street", "zip": f"{number:05d}", "verified": number % 2 == 0}
     )
 
 
 def _related(rng: np.random.Generator, ids: Sequence[str], review: Flags) -> dict[str, Cells]:
-    some = rng.random((5, len(ids)))
+    size = len(ids)
+    with_file = chance(rng, size, 0.2)
     return {
-        "accounts": _ids("act", ids, some[0] < 0.6),  # noqa: PLR2004 - shares that have one
+        "accounts": _ids("act", ids, chance(rng, size, 0.6)),
         "inquiries": _ids("inq", ids, review),
-        "reports": _ids("rep", ids, review & (some[1] < 0.5)),  # noqa: PLR2004
-        "verifications": _ids("ver", ids, review & (some[2] < 0.8)),  # noqa: PLR2004
-        "txns": _ids("txn", ids, ~review & (some[3] < 0.3)),  # noqa: PLR2004
-        "case_comments": _ids("cscm", ids, some[4] < 0.35),  # noqa: PLR2004
-        "attachments": [
-            _attachment(i) if s < 0.2 else "[]" for i, s in zip(ids, some[4], strict=True)
-        ],  # noqa: E501, PLR2004
+        "reports": _ids("rep", ids, review & chance(rng, size, 0.5)),
+        "verifications": _ids("ver", ids, review & chance(rng, size, 0.8)),
+        "txns": _ids("txn", ids, ~review & chance(rng, size, 0.3)),
+        "case_comments": _ids("cscm", ids, chance(rng, size, 0.35)),
+        "attachments": [_attachment(i) if f else "[]" for i, f in zip(ids, with_file, strict=True)],
     }
 
 
 def _ids(prefix: str, ids: Sequence[str], has: Flags) -> list[SqlValue]:
     return [
-        _json([made_id(prefix, case_id)]) if one else "[]"
+        json_text([made_id(prefix, case_id)]) if one else "[]"
         for case_id, one in zip(ids, has, strict=True)
     ]
 
@@ -339,43 +287,6 @@ def _ids(prefix: str, ids: Sequence[str], has: Flags) -> list[SqlValue]:
 def _attachment(case_id: str) -> str:
     secret = made_id("file", case_id)[5:]
     url = f"https://files.example.com/{secret[:8]}.pdf?access_token={secret}"
-    return _json(
+    return json_text(
         [{"filename": f"scan-{secret[:4]}.pdf", "url": url, "byte_size": 1000 + len(secret) * 37}]
     )
-
-
-def _iso(times: Ints) -> list[SqlValue]:
-    absent = times == _NEVER
-    text = np.datetime_as_string(np.where(absent, 0, times).astype("datetime64[ms]"))
-    return _masked(text.tolist(), ~absent)
-
-
-def _masked(values: Sequence[Any], shown: Flags) -> list[SqlValue]:
-    return [value if keep else None for value, keep in zip(values, shown.tolist(), strict=True)]
-
-
-def _at(values: Sequence[str], index: Ints, shown: Flags) -> list[SqlValue]:
-    return [
-        values[i] if keep else None for i, keep in zip(index.tolist(), shown.tolist(), strict=True)
-    ]
-
-
-def _some(rng: np.random.Generator, values: Sequence[str], shown: Flags) -> list[SqlValue]:
-    return _at(values, rng.choice(len(values), len(shown)), shown)
-
-
-def _option(
-    rng: np.random.Generator, options: Sequence[Option], size: int, share: float
-) -> list[SqlValue]:
-    return _some(rng, [option.value for option in options], rng.random(size) < share)
-
-
-def _lists(rng: np.random.Generator, values: Sequence[str], size: int) -> list[str]:
-    chosen = rng.random((size, len(values))) < 0.4  # noqa: PLR2004 - share of each value
-    return [
-        _json([v for v, one in zip(values, row, strict=True) if one]) for row in chosen.tolist()
-    ]
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()

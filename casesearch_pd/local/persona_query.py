@@ -20,7 +20,7 @@ _DEPTH = 2
 _DEEPEST = 24  # the store's SQL parser ends a little later
 _SEVERAL = frozenset({"list", "choices"})
 
-# Names in predicates → keys in answers: template and queue are relationships there, users are e-mails.
+# Names in predicates → keys in answers: template and queue are relationships there.
 _ANSWER_KEYS: Mapping[str, str] = {
     "template": "relationships.case_template",
     "status": "status",

@@ -81,7 +81,7 @@ def plan(schema: Schema, inflect: Inflect, fieldset: str | None, *, choices: Cho
     inflect
         Snake case → the member names in use.
     fieldset
-        ``fields[case]``: comma-separated names as in the answers, ``fields.KEY`` for one custom field.
+        ``fields[case]``: names as in the answers joined by commas, ``fields.KEY`` for a custom one.
     choices
         Whether custom values are wrapped, and whether a sparse fieldset keeps relationships.
     """

@@ -68,7 +68,7 @@ class Event:
 
 
 def items_of(store: Store, where: Where, now: str) -> Iterator[tuple[SqlValue, ...]]:
-    """Yield the related items of matching cases as rows of `ITEMS`; ``now`` decides on overdue SLAs."""
+    """Yield the related items of matching cases as rows of `ITEMS`; late SLAs are overdue."""
     if not store.schema.generated:
         return
     for row in store.rows(_READ, where):

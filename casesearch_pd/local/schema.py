@@ -1,7 +1,7 @@
 """What the service offers: columns of cases, their names on both wires, templates.
 
-One column has up to three names: its own in frames (``queue``), its field id on Amazon Connect Cases
-(``assigned_queue``) and its key on Persona (``case_queue``, or ``fields.KEY`` for a custom field).
+One column has up to three names: its own in frames (``queue``), its field id on Amazon Connect
+Cases (``assigned_queue``), its key on Persona (``case_queue``; ``fields.KEY`` for a custom field).
 """
 
 import hashlib
@@ -28,7 +28,7 @@ CONNECT_TYPES: Mapping[str, str] = {
     "datetime": "DateTime",
     "date": "Text",
 }
-"""Kind of a column → FieldType of Amazon Connect Cases; lists and dates are served as text there."""
+"""Kind of a column → FieldType of Amazon Connect Cases; lists and dates are text there."""
 
 PERSONA_TYPES: Mapping[str, str] = {
     "text": "string",

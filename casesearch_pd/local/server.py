@@ -1,6 +1,6 @@
 """The HTTP side: requests read from sockets, handed to an answering function, replies written back.
 
-Head and body of a reply leave in one send and without Nagle's delay: apart they would cost 40 ms each.
+Head and body of a reply leave in one send and without Nagle's delay: apart they cost 40 ms.
 """
 
 import logging
@@ -111,7 +111,7 @@ class Server(ThreadingHTTPServer):
             if len(self.received) > 2 * self._kept:
                 del self.received[: -self._kept]
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - as inherited
         """Log what went wrong in a connection; a client that went away is nothing."""
         _LOG.debug("connection from %s ended", client_address, exc_info=True)
 

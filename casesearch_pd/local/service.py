@@ -21,6 +21,7 @@ from casesearch_pd.local.connect_domain import Domain
 from casesearch_pd.local.generate import generate
 from casesearch_pd.local.http import Reply, Request
 from casesearch_pd.local.lag import Lag
+from casesearch_pd.local.persona_environment import PREFIX, Environment
 from casesearch_pd.local.persona_query import PersonaError
 from casesearch_pd.local.rates import Buckets, Window
 from casesearch_pd.local.related import RelatedItems
@@ -229,8 +230,8 @@ class CaseService:
         Returns
         -------
         pandas.DataFrame
-            One column for each column served: text as ``str``, numbers as ``Float64`` and ``Int64``,
-            ``boolean``, ``datetime64[us, UTC]``, lists and maps as objects.
+            One column for each column served: text as ``str``, numbers as ``Float64`` and
+            ``Int64``, ``boolean``, ``datetime64[us, UTC]``, lists and maps as objects.
         """
         columns = self._lag.live.schema.columns
         rows = self._lag.live.rows([column.name for column in columns])
@@ -270,10 +271,10 @@ class CaseService:
             clock=self.clock,
         )
 
-    def _make_environment(self) -> persona.Environment:
+    def _make_environment(self) -> Environment:
         rate = self._choices.rate
         limit = _UNLIMITED if rate is None else max(round(rate * 60), 1)
-        return persona.Environment(
+        return Environment(
             store=self._lag.searched,
             live=self._lag.live,
             token=self.token,
@@ -288,7 +289,7 @@ class CaseService:
     def _answer(self, request: Request) -> Reply:
         try:
             return self._routed(request)
-        except Exception:  # a service that has failed still answers, and says so in its log
+        except Exception:  # noqa: BLE001 - a service that has failed still answers, and logs why
             _LOG.exception("%s %s failed", request.method, request.path)
             return _FAILED[_is_persona(request)]
 
@@ -313,7 +314,7 @@ def _close(lag: Lag, items: RelatedItems) -> None:
 
 def _is_persona(request: Request) -> bool:
     bearer = request.headers.get("authorization", "").lower().startswith("bearer ")
-    return bearer or f"{request.path}/".startswith(f"{persona.PREFIX}/")
+    return bearer or f"{request.path}/".startswith(f"{PREFIX}/")
 
 
 def _base_time(now: datetime | None) -> datetime:

@@ -1,8 +1,8 @@
 """The cases in SQLite: one row a case, pages by keyset, an index for every order asked for.
 
-A page is found by the sort keys of the row before it, never by counting rows, so page 1,000 costs what
-page 1 costs. Missing sort keys are replaced by a sentinel that sorts past every text and number
-(or before them), which makes the order total and the index usable in both directions.
+A page is found by the sort keys of the row before it, never by counting rows, so page 1,000 costs
+what page 1 costs. Missing sort keys are replaced by a sentinel that sorts past every text and
+number (or before them), which makes the order total and an index usable in both directions.
 """
 
 import sqlite3
@@ -145,7 +145,8 @@ class Store:
     def rows(self, names: Sequence[str], where: Where = EVERYTHING) -> list[Row]:
         """Return the named columns of all matching cases, in the order of their ids."""
         chosen = ", ".join(self.expression(name) for name in names)
-        sql = f"SELECT {chosen} FROM cases WHERE {where.sql} ORDER BY {self.expression(self.identity)}"  # noqa: S608
+        ordered = f"ORDER BY {self.expression(self.identity)}"
+        sql = f"SELECT {chosen} FROM cases WHERE {where.sql} {ordered}"  # noqa: S608 - own names
         with self._lock:
             return self._db.execute(sql, where.values).fetchall()
 
@@ -260,15 +261,14 @@ class Store:
     def _index_words(self) -> None:
         if self._words:
             return
-        rowid, text = "cases.rowid", self._all_text("cases")
-        fill = "INSERT INTO words(rowid, all_text) VALUES (new.rowid, {})".format(
-            self._all_text("new")
-        )
+        new, held = self._all_text("new"), self._all_text("cases")
+        fill = f"INSERT INTO words(rowid, all_text) VALUES (new.rowid, {new})"  # noqa: S608 - own names
         drop = "DELETE FROM words WHERE rowid = old.rowid"
+        tokens = "unicode61 remove_diacritics 0"
+        self._db.execute(f"CREATE VIRTUAL TABLE words USING fts5(all_text, tokenize='{tokens}')")
         self._db.execute(
-            "CREATE VIRTUAL TABLE words USING fts5(all_text, tokenize='unicode61 remove_diacritics 0')"
+            f"INSERT INTO words(rowid, all_text) SELECT cases.rowid, {held} FROM cases"  # noqa: S608 - own names
         )
-        self._db.execute(f"INSERT INTO words(rowid, all_text) SELECT {rowid}, {text} FROM cases")  # noqa: S608
         for event, steps in {"INSERT": fill, "DELETE": drop, "UPDATE": f"{drop}; {fill}"}.items():
             name = f"words_{event}"
             self._db.execute(f"CREATE TRIGGER {name} AFTER {event} ON cases BEGIN {steps}; END")

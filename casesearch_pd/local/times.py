@@ -1,7 +1,7 @@
 """Times on the wire and in the store: ISO 8601 text in, comparable text out.
 
-A time is stored as 23 characters of UTC, ``2022-03-16T23:16:57.893``, without the zone's letter. Such
-texts compare as instants, also with a finer one: ``…57.893`` < ``…57.8931`` < ``…57.894``.
+A time is stored as 23 characters of UTC, ``2022-03-16T23:16:57.893``, without the zone's letter.
+Such texts compare as instants, also with a finer one: ``…57.893`` < ``…57.8931`` < ``…57.894``.
 """
 
 import re

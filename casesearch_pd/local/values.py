@@ -1,4 +1,4 @@
-"""Values of cases: checked and turned into what the store keeps, and back into what a frame shows."""
+"""Values of cases: checked and turned into what the store keeps, and back for a frame."""
 
 import math
 from collections.abc import Callable, Mapping

@@ -1,7 +1,7 @@
 """Conditions on cases: SQL text and its values, combined by and, or, not.
 
-A comparison with a missing value is NULL in SQL, which WHERE takes for false; only under ``not`` does
-the difference show, so that is where it is made two-valued.
+A comparison with a missing value is NULL in SQL, which WHERE takes for false; only under ``not``
+does the difference show, so that is where it is made two-valued.
 """
 
 from collections.abc import Sequence
