@@ -28,7 +28,13 @@ from casesearch_pd.errors import (
 )
 from casesearch_pd.notebook.accessor import CasesAccessor as _CasesAccessor  # registers df.cases
 from casesearch_pd.query.names import field
-from casesearch_pd.reading.read import count_cases, list_fields, read_cases
+from casesearch_pd.reading.read import (
+    count_cases,
+    explain_cases,
+    iter_cases,
+    list_fields,
+    read_cases,
+)
 
 if TYPE_CHECKING:
     from casesearch_pd.demo import LocalCases, open_source
@@ -51,7 +57,9 @@ __all__ = [
     "ThrottledError",
     "UnreachableError",
     "count_cases",
+    "explain_cases",
     "field",
+    "iter_cases",
     "list_fields",
     "open_source",
     "read_cases",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from casesearch_pd.query.schema import Field, FieldType
     from casesearch_pd.sources.contract import Page
 
-__all__ = ["OBJECTS", "Columns", "arrow_type", "typed"]
+__all__ = ["OBJECTS", "Columns", "arrow_type", "misfits", "typed"]
 
 OBJECTS: frozenset[FieldType] = frozenset({"list", "tags", "json"})
 """Types whose cells stay Python objects: Arrow would give lists back as arrays."""
@@ -71,8 +71,9 @@ class Columns:
     def add(self, page: Page) -> None:
         """Take a page in."""
         if self.open:
-            for column in page.found.keys() - self._known.keys():
-                self._open_late(page.found[column])
+            for column, late in page.found.items():
+                if column not in self._known:
+                    self._open_late(late)
         for column, plain in self._plain.items():
             held = page.columns.get(column)
             plain.extend(held if held is not None else [None] * page.rows)
@@ -148,6 +149,12 @@ def _as_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return value if isinstance(value, str) else f"{value!r}"
+
+
+def misfits(odd: Counter[str]) -> str:
+    """Say in which columns how many values do not fit."""
+    named = ", ".join(f"{column} ({count})" for column, count in sorted(odd.items()))
+    return f"values that do not fit their column's type, or not exactly: {named}"
 
 
 def typed(values: list[Any], kind: FieldType) -> tuple[pa.Array, int]:

@@ -23,8 +23,8 @@ from casesearch_pd.errors import (
     warn,
 )
 from casesearch_pd.query.expr import TRUE
-from casesearch_pd.reading.columns import Columns
-from casesearch_pd.reading.frame import DtypeBackend, beside, build, keep, newest, ordered
+from casesearch_pd.reading.columns import Columns, misfits
+from casesearch_pd.reading.frame import Look, beside, build, keep, newest, ordered
 from casesearch_pd.reading.provenance import Told, digest, inscribe
 from casesearch_pd.reading.walk import Progress, Walk, follow, progress_bar
 from casesearch_pd.sources.contract import Sort
@@ -33,30 +33,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from casesearch_pd.query.schema import Field
-    from casesearch_pd.reading.plan import Plan
-    from casesearch_pd.sources.contract import Source
+    from casesearch_pd.reading.plan import Route
     from casesearch_pd.sources.pace import Run
 
-__all__ = ["Look", "OnError", "exhaust"]
+__all__ = ["OnError", "exhaust"]
 
 OnError = Literal["raise", "partial"]
 _TRIES = 2  # readings of a result that comes out short
-
-
-@dataclass(frozen=True)
-class Look:
-    """How the frame is to look."""
-
-    tz: str = "UTC"
-    backend: DtypeBackend = None
 
 
 @dataclass
 class _Reading:
     """One read under way."""
 
-    source: Source
-    planned: Plan
+    route: Route
     run: Run
     look: Look
     bar: Any
@@ -66,8 +56,7 @@ class _Reading:
 
 
 def exhaust(
-    source: Source,
-    planned: Plan,
+    route: Route,
     run: Run,
     look: Look,
     *,
@@ -87,8 +76,8 @@ def exhaust(
     """
     if on_error not in ("raise", "partial"):
         raise FilterError(f"on_error={on_error!r} is neither 'raise' nor 'partial'")
-    with progress_bar(progress, source) as bar:
-        reading = _Reading(source, planned, run, look, bar)
+    with progress_bar(progress, route.source) as bar:
+        reading = _Reading(route, run, look, bar)
         try:
             return _finished(reading, _whole(reading))
         except KeyboardInterrupt as stop:
@@ -127,10 +116,10 @@ def _whole(reading: _Reading) -> pd.DataFrame:
 
 
 def _once(reading: _Reading) -> pd.DataFrame:
-    planned = reading.planned
-    limit = planned.query.limit if planned.limited else None
+    route = reading.route
+    limit = route.query.limit if route.limited else None
     frame = _walk_all(reading, limit)
-    if limit is not None and reading.walks[0].more and not _head_is_sure(frame, planned, limit):
+    if limit is not None and reading.walks[0].more and not _head_is_sure(frame, route, limit):
         reading.told.notes.append("the service sorts in another way: all was read and sorted here")
         frame = _walk_all(reading, None)
     return frame
@@ -138,26 +127,26 @@ def _once(reading: _Reading) -> pd.DataFrame:
 
 def _walk_all(reading: _Reading, limit: int | None) -> pd.DataFrame:
     """Read pass by pass; the parts of a filter fill the same columns one after the other."""
-    planned = reading.planned
+    route = reading.route
     reading.walks.clear()
     reading.bar.reset()
-    for fields in planned.passes:
-        every = planned.query.every and not fields
+    for fields in route.passes:
+        every = route.query.every and not fields
         walk = Walk(Columns(_kept(reading, fields), open=every))
         reading.walks.append(walk)
-        for scan in planned.walks(fields):
-            follow(walk, reading.source, scan, reading.run, limit=limit, bar=reading.bar)
+        for scan in route.walks(fields):
+            follow(walk, reading.route.source, scan, reading.run, limit=limit, bar=reading.bar)
     return _joined(reading)
 
 
 def _kept(reading: _Reading, fields: tuple[Field, ...]) -> list[Field]:
     """Name what a pass keeps: what it asks for and what comes free, if it is needed."""
-    case_id = reading.source.schema.resolve("case_id")
+    case_id = reading.route.source.schema.resolve("case_id")
     if reading.walks:
         first = {item.column for item in reading.walks[0].columns.fields}
         return [case_id, *(item for item in fields if item.column not in first)]
-    later = {item for other in reading.planned.passes[1:] for item in other} - set(fields)
-    kept = dict.fromkeys([case_id, *reading.planned.needed, *fields])
+    later = {item for other in reading.route.passes[1:] for item in other} - set(fields)
+    kept = dict.fromkeys([case_id, *reading.route.needed, *fields])
     return [item for item in kept if item not in later]
 
 
@@ -176,12 +165,12 @@ def _frame_of(reading: _Reading, walk: Walk) -> pd.DataFrame:
     return newest(build(columns, tz=reading.look.tz, backend=reading.look.backend))
 
 
-def _head_is_sure(frame: pd.DataFrame, planned: Plan, limit: int) -> bool:
+def _head_is_sure(frame: pd.DataFrame, route: Route, limit: int) -> bool:
     """Tell whether the head that came is the head by our order: no missing value, no disorder."""
-    keys = [item.field.column for item in planned.query.sort]
+    keys = [item.field.column for item in route.query.sort]
     if frame[keys].isna().to_numpy().any():
         return False  # other rows may have a value, and missing comes last
-    by_us = ordered(frame, planned.query.sort).head(limit)
+    by_us = ordered(frame, route.query.sort).head(limit)
     return by_us["case_id"].tolist() == frame["case_id"].head(limit).tolist()
 
 
@@ -190,8 +179,8 @@ def _short(reading: _Reading, rows: int) -> str:
     walk = reading.walks[0]
     if walk.total is None or walk.more or rows >= walk.total:
         return ""
-    scans = reading.planned.walks(reading.planned.passes[0])
-    now = sum(reading.source.count(scan, reading.run) for scan in scans)
+    scans = reading.route.walks(reading.route.passes[0])
+    now = sum(reading.route.source.count(scan, reading.run) for scan in scans)
     if rows >= now:
         reading.told.notes.append(f"the count fell from {walk.total} to {now} during the read")
         return ""
@@ -203,9 +192,9 @@ def _short(reading: _Reading, rows: int) -> str:
 
 def _finished(reading: _Reading, frame: pd.DataFrame) -> pd.DataFrame:
     """Check again, sort, cut, choose columns, and write down what was read."""
-    query, told, walks = reading.planned.query, reading.told, reading.walks
-    if reading.planned.split.residual != TRUE:
-        frame = keep(frame, reading.planned.split.residual)
+    query, told, walks = reading.route.query, reading.told, reading.walks
+    if reading.route.split.residual != TRUE:
+        frame = keep(frame, reading.route.split.residual)
     frame = ordered(frame, _whole_order(reading))
     if query.limit is not None and len(frame) > query.limit:
         frame = frame.head(query.limit)
@@ -215,12 +204,14 @@ def _finished(reading: _Reading, frame: pd.DataFrame) -> pd.DataFrame:
     ids = digest(frame["case_id"])
     frame = frame[[*(item.column for item in query.columns), *reading.late]].copy(deep=False)
     _tell_odd(reading)
-    return inscribe(frame, reading.source, query, told, reading.run, ids=ids, tz=reading.look.tz)
+    return inscribe(
+        frame, reading.route.source, query, told, reading.run, ids=ids, tz=reading.look.tz
+    )
 
 
 def _whole_order(reading: _Reading) -> tuple[Sort, ...]:
-    case_id = reading.source.schema.resolve("case_id")
-    sort = reading.planned.query.sort
+    case_id = reading.route.source.schema.resolve("case_id")
+    sort = reading.route.query.sort
     return sort if any(item.field == case_id for item in sort) else (*sort, Sort(case_id))
 
 
@@ -228,8 +219,7 @@ def _tell_odd(reading: _Reading) -> None:
     odd: Counter[str] = sum((walk.columns.odd for walk in reading.walks), start=Counter())
     if not odd:
         return
-    named = ", ".join(f"{column} ({count})" for column, count in sorted(odd.items()))
-    said = f"values that do not fit their column's type, or not exactly: {named}"
+    said = misfits(odd)
     reading.told.notes.append(said)
     warn(said)
 
@@ -244,7 +234,7 @@ def _partial(reading: _Reading, why: str) -> pd.DataFrame:
 
 def _broken(reading: _Reading, error: ServiceError, on_error: OnError) -> pd.DataFrame:
     walk = reading.walks[-1]
-    last = f"after page {walk.pages} of pass {len(reading.walks)} of {len(reading.planned.passes)}"
+    last = f"after page {walk.pages} of pass {len(reading.walks)} of {len(reading.route.passes)}"
     partial = _partial(reading, f"broke off {last}: {error}")
     broken = IncompleteReadError(
         f"the read broke off {last}, with {len(partial)} rows in .partial: {error}",

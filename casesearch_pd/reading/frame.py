@@ -7,6 +7,7 @@ a service could not answer goes through it.
 from __future__ import annotations
 
 import operator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 import numpy as np
@@ -22,10 +23,27 @@ if TYPE_CHECKING:
 
     from casesearch_pd.sources.contract import Sort
 
-__all__ = ["DtypeBackend", "beside", "build", "keep", "mask", "newest", "ordered"]
+__all__ = ["DtypeBackend", "Look", "beside", "build", "keep", "mask", "newest", "ordered"]
 
 DtypeBackend = Literal["numpy_nullable", "pyarrow"] | None
 Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a frame is to look.
+
+    Parameters
+    ----------
+    tz
+        The zone of its times.
+    backend
+        The kind of its dtypes.
+    """
+
+    tz: str = "UTC"
+    backend: DtypeBackend = None
+
 
 _NULLABLE = {
     pa.float64(): pd.Float64Dtype(),
@@ -82,14 +100,27 @@ def _mapper(backend: DtypeBackend) -> Any:
 
 
 def ordered(frame: pd.DataFrame, sort: Sequence[Sort]) -> pd.DataFrame:
-    """Sort by the given fields, missing values last; a frame in order already is left alone."""
+    """Sort by the given fields, missing values last; a frame in order already is left alone.
+
+    Raises
+    ------
+    FilterError
+        If a column turned out to hold lists, which have no order.
+    """
     by = [item.field.column for item in sort]
+    _check_order(frame, by)
     ascending = [not item.descending for item in sort]
     if _in_order(frame, by, ascending):
         return frame
     return frame.sort_values(
         by, ascending=ascending, kind="stable", na_position="last", ignore_index=True
     )
+
+
+def _check_order(frame: pd.DataFrame, by: Sequence[str]) -> None:
+    lists = [column for column in by if frame[column].dtype == object]
+    if lists:
+        raise FilterError(f"{lists[0]!r} holds lists, which have no order; sort by another column")
 
 
 def _in_order(frame: pd.DataFrame, by: Sequence[str], ascending: Sequence[bool]) -> bool:
@@ -157,6 +188,7 @@ def mask(frame: pd.DataFrame, expression: Expression) -> Mask:
             assert_never(expression)
 
 
+_EXACT = 2**53  # up to here a double holds every whole number
 _OPERATORS = {
     "eq": operator.eq,
     "lt": operator.lt,
@@ -194,15 +226,22 @@ def _comparable(column: pd.Series[Any], value: Any) -> bool:
         return isinstance(column.dtype, pd.DatetimeTZDtype) or str(column.dtype).startswith(
             "timestamp"
         )
-    return pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(
-        column.dtype
-    )
+    return _exact(column, value)
+
+
+def _exact(column: pd.Series[Any], value: float) -> bool:
+    """Tell whether a number can be compared with a column without rounding either."""
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return False
+    if pd.api.types.is_integer_dtype(column.dtype) and isinstance(value, int):
+        return -(2**63) <= value < 2**63
+    return pd.api.types.is_numeric_dtype(column.dtype) and abs(value) < _EXACT
 
 
 def _holds(compare: Any, held: Any, value: Any) -> bool:
     if held is None or held is pd.NA or isinstance(held, (list, dict)):
         return False
-    if isinstance(held, bool) != isinstance(value, bool):
+    if isinstance(held, (bool, np.bool_)) != isinstance(value, bool):
         return False
     try:
         return bool(compare(held, value))
@@ -214,4 +253,6 @@ def _contains(column: pd.Series[Any], value: str) -> Mask:
     if column.dtype == object:
         members = (isinstance(held, list) and value in held for held in column)
         return np.fromiter(members, dtype=bool, count=len(column))
+    if not pd.api.types.is_string_dtype(column.dtype):
+        return np.zeros(len(column), dtype=bool)
     return _two_valued(column.str.lower().str.contains(value.lower(), regex=False))

@@ -1,13 +1,13 @@
 """A question in, the walks that answer it out: pure but for the source's discovery.
 
-A `Query` is what a user wants, bound to the source's schema. A `Plan` is how it is read: what
+A `Query` is what a user wants, bound to the source's schema. A `Route` is how it is read: what
 the service is asked, one `Scan` for every pass over its fields, and what remains to be done
 with the rows here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from casesearch_pd.query.schema import Field, Schema
     from casesearch_pd.sources.contract import Source
 
-__all__ = ["Plan", "Query", "ask", "plan"]
+__all__ = ["Query", "Route", "ask", "narrowed", "plan"]
 
 _MANY_PASSES = 2  # more than this is worth a word
 
@@ -64,7 +64,7 @@ class Query:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Route:
     """How a query is read.
 
     Parameters
@@ -210,20 +210,69 @@ def _search(search: str | None, source: Source) -> str | None:
     return search
 
 
-def plan(source: Source, query: Query) -> Plan:
-    """Decide what is asked of the service and what is done here."""
+def plan(source: Source, query: Query, *, streamed: bool = False) -> Route:
+    """Decide what is asked of the service and what is done here.
+
+    Parameters
+    ----------
+    source
+        Who is asked.
+    query
+        What is wanted.
+    streamed
+        Whether the rows are handed on as they come, so that only the service can sort them.
+
+    Raises
+    ------
+    FilterError
+        If the rows are streamed and the service cannot sort them as asked.
+    """
     nothing = query.where == FALSE or query.limit == 0
     parts = Split((), TRUE) if nothing else source.split(query.where)
     needed = _needed(query, parts.residual)
     passes = tuple(source.passes(needed))
-    pushable = len(query.sort) <= source.sorts and all(
-        source.sortable(item.field) for item in query.sort
-    )
+    pushable = len(parts.parts) <= 1 and _pushable(source, query.sort)
+    if streamed:
+        _check_streamed(query, pushable=pushable, passes=len(passes))
     limited = query.limit is not None and parts.residual == TRUE and pushable
-    limited = limited and len(parts.parts) == 1
     _warn(source, query, parts, passes)
-    order = _order(source, query.sort if limited else ())
-    return Plan(source, query, parts, passes, needed, order, limited)
+    order = _order(source, query.sort if limited or streamed else ())
+    return Route(source, query, parts, passes, needed, order, limited)
+
+
+def narrowed(route: Route) -> Route:
+    """Take the same way for the ids alone, without a second look at the rows."""
+    query = replace(
+        route.query,
+        columns=(route.source.schema.resolve("case_id"),),
+        every=False,
+        sort=_sort(None, route.source.schema),
+    )
+    bare = replace(route.split, residual=TRUE)
+    needed = _needed(query, TRUE)
+    passes = tuple(route.source.passes(needed))
+    return replace(
+        route, query=query, split=bare, passes=passes, needed=needed, order=_order(route.source, ())
+    )
+
+
+def _pushable(source: Source, sort: tuple[Sort, ...]) -> bool:
+    return len(sort) <= source.sorts and all(source.sortable(item.field) for item in sort)
+
+
+def _check_streamed(query: Query, *, pushable: bool, passes: int) -> None:
+    by_creation = query.sort[0].field.column == "created_at" and len(query.sort) == 1
+    wanted = ", ".join(item.field.column for item in query.sort)
+    if not pushable and not (by_creation and not query.sort[0].descending):
+        raise FilterError(
+            f"the service cannot sort this by {wanted}, and chunks cannot be sorted here; leave "
+            "sort= out, or use read_cases"
+        )
+    if passes > 1 and not by_creation:
+        raise FilterError(
+            f"{len(query.columns)} columns come in {passes} passes, which can only be joined in "
+            f"the order of created_at; ask for fewer columns=, or leave sort={wanted!r} out"
+        )
 
 
 def _order(source: Source, asked: tuple[Sort, ...]) -> tuple[Sort, ...]:

@@ -97,7 +97,10 @@ def read_back(frame: pd.DataFrame) -> dict[str, Any]:
     text = frame.attrs.get(KEY)
     if text is None:
         return {}
-    told = json.loads(text)
+    try:
+        told = json.loads(text)
+    except (TypeError, ValueError):
+        told = None
     if not isinstance(told, dict):
-        raise TypeError(f"attrs[{KEY!r}] is not provenance: {text!r}")
+        raise ValueError(f"attrs[{KEY!r}] is not provenance: {text!r}")  # noqa: TRY004 - so documented
     return told

@@ -12,8 +12,11 @@ import pandas as pd
 
 from casesearch_pd.query.expr import TRUE
 from casesearch_pd.query.schema import lookups
-from casesearch_pd.reading.exhaust import Look, OnError, exhaust
+from casesearch_pd.reading.exhaust import OnError, exhaust
+from casesearch_pd.reading.explain import Plan
+from casesearch_pd.reading.frame import Look
 from casesearch_pd.reading.plan import ask, plan
+from casesearch_pd.reading.stream import Chunks
 from casesearch_pd.sources.pace import Run
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from casesearch_pd.reading.walk import Progress
     from casesearch_pd.sources.contract import Source
 
-__all__ = ["count_cases", "list_fields", "read_cases"]
+__all__ = ["count_cases", "explain_cases", "iter_cases", "list_fields", "read_cases"]
 
 
 def read_cases(
@@ -112,7 +115,112 @@ def read_cases(
         tz=tz,
     )
     look = Look(tz, dtype_backend)
-    return exhaust(source, plan(source, question), run, look, progress=progress, on_error=on_error)
+    return exhaust(plan(source, question), run, look, progress=progress, on_error=on_error)
+
+
+def iter_cases(
+    source: Source,
+    where: Expression | Mapping[str, object] | None = None,
+    *,
+    search: str | None = None,
+    tags: Mapping[str, str] | Iterable[str] | str | None = None,
+    columns: Sequence[str] | None = None,
+    sort: str | Sequence[str] | None = None,
+    limit: int | None = None,
+    dtype_backend: DtypeBackend = None,
+    tz: str = "UTC",
+    deadline: float | None = None,
+    chunksize: int = 10_000,
+    **filters: object,
+) -> Chunks:
+    """Read all cases that match, a frame at a time, in bounded memory.
+
+    Parameters
+    ----------
+    source, where, search, tags, columns, sort, limit, dtype_backend, tz, deadline, **filters
+        As in `read_cases`; the sort must be one that the service can do.
+    chunksize
+        Rows of a frame, at most.
+
+    Returns
+    -------
+    Chunks
+        An iterator of frames with the same columns and dtypes, and one empty frame if no case
+        matches. ``.total`` is the number of rows, or None; close it, or use ``with``.
+
+    Raises
+    ------
+    FilterError
+        If the question cannot be asked, or its order not be had from the service.
+
+    Examples
+    --------
+    >>> import casesearch_pd as cs
+    >>> with cs.LocalCases(cases=250) as local, cs.iter_cases(
+    ...     local.persona(), columns=["case_id"], chunksize=100
+    ... ) as chunks:
+    ...     [len(chunk) for chunk in chunks]
+    [100, 100, 50]
+    """
+    question = ask(
+        source,
+        where,
+        filters,
+        search=search,
+        tags=tags,
+        columns=columns,
+        sort=sort,
+        limit=limit,
+        tz=tz,
+    )
+    route = plan(source, question, streamed=True)
+    return Chunks(route, Run.within(deadline), Look(tz, dtype_backend), chunksize)
+
+
+def explain_cases(
+    source: Source,
+    where: Expression | Mapping[str, object] | None = None,
+    *,
+    search: str | None = None,
+    tags: Mapping[str, str] | Iterable[str] | str | None = None,
+    columns: Sequence[str] | None = None,
+    sort: str | Sequence[str] | None = None,
+    limit: int | None = None,
+    tz: str = "UTC",
+    **filters: object,
+) -> Plan:
+    """Tell how `read_cases` would read, and send nothing but discovery.
+
+    Parameters
+    ----------
+    source, where, search, tags, columns, sort, limit, tz, **filters
+        As in `read_cases`.
+
+    Returns
+    -------
+    Plan
+        The exact requests (also as shell commands), what is checked again here and why,
+        passes and partitions. ``.count()`` asks the service what it will cost.
+
+    Examples
+    --------
+    >>> import casesearch_pd as cs
+    >>> with cs.LocalCases(cases=50) as local:
+    ...     cs.explain_cases(local.connect(), status="open", columns=["case_id"])
+    Plan(connect: 1 partition, 1 pass; asked: field('status') == 'open')
+    """
+    question = ask(
+        source,
+        where,
+        filters,
+        search=search,
+        tags=tags,
+        columns=columns,
+        sort=sort,
+        limit=limit,
+        tz=tz,
+    )
+    return Plan(plan(source, question))
 
 
 def count_cases(
@@ -137,10 +245,10 @@ def count_cases(
     """
     run = Run.within(deadline)
     question = ask(source, where, filters, search=search, tags=tags, columns=["case_id"], tz=tz)
-    planned = plan(source, question)
-    if source.counts and planned.split.residual == TRUE:
-        return sum(source.count(scan, run) for scan in planned.walks(planned.passes[0]))
-    return len(exhaust(source, planned, run, Look(tz)))
+    route = plan(source, question)
+    if source.counts and route.split.residual == TRUE:
+        return sum(source.count(scan, run) for scan in route.walks(route.passes[0]))
+    return len(exhaust(route, run, Look(tz)))
 
 
 def list_fields(source: Source) -> pd.DataFrame:

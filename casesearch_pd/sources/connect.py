@@ -9,7 +9,9 @@ of botocore not call the handler, its parsed answer is used.
 
 from __future__ import annotations
 
+import json
 import math
+import shlex
 import threading
 from dataclasses import replace
 from functools import cached_property, partial
@@ -145,6 +147,7 @@ class ConnectCases:
         self.assume = assumed(self.ASSUME, assume)
         self.client = _client(boto3_session, region_name, endpoint_url)
         self._given = schema
+        self._endpoint_url = endpoint_url
         self._rate = _SEARCH_QUOTA * _SHARE if rate is None else rate
         self._burst = burst
         self._bodies = threading.local()
@@ -163,6 +166,11 @@ class ConnectCases:
     def rate(self) -> float:
         """Searches a second."""
         return self._rate
+
+    @property
+    def burst(self) -> float:
+        """Searches that may go at once after a pause."""
+        return self._burst
 
     def describe(self) -> dict[str, Any]:
         """Tell domain, region and endpoint."""
@@ -281,6 +289,14 @@ class ConnectCases:
         if named := [{"id": item.id} for item in scan.fields if item.column not in FREE]:
             body["fields"] = named
         return Request("POST", f"/domains/{quote(self.domain_id, safe='')}/cases-search", body)
+
+    def command(self, request: Request) -> str:
+        """Write the request for the aws CLI."""
+        body = json.dumps({"domainId": self.domain_id, **(request.body or {})}, ensure_ascii=False)
+        where = ["--region", self.region_name]
+        if self._endpoint_url is not None:
+            where += ["--endpoint-url", self._endpoint_url]
+        return shlex.join(["aws", "connectcases", "search-cases", *where, "--cli-input-json", body])
 
     def page(self, scan: Scan, cursor: str | None, run: Run) -> Page:
         """Ask for one page.

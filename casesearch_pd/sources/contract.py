@@ -133,6 +133,11 @@ class Source(Protocol):
         ...
 
     @property
+    def burst(self) -> float:
+        """Requests that may go at once after a pause."""
+        ...
+
+    @property
     def sorts(self) -> int:
         """Fields that one request can sort by."""
         ...
@@ -156,6 +161,10 @@ class Source(Protocol):
 
     def request(self, scan: Scan, cursor: str | None = None) -> Request:
         """Write the request for one page."""
+        ...
+
+    def command(self, request: Request) -> str:
+        """Write the request as a shell command, with credentials from the environment."""
         ...
 
     def page(self, scan: Scan, cursor: str | None, run: Run) -> Page:

@@ -8,7 +8,9 @@ and the key inflection, because a key's own defaults would change the answers; n
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 from functools import cached_property, partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -149,6 +151,11 @@ class PersonaCases:
         """Requests a second."""
         return _QUOTA * _SHARE if self._rate is None else self._rate
 
+    @property
+    def burst(self) -> float:
+        """Requests that may go at once after a pause."""
+        return _BURST if self._rate is None else 1.0
+
     def describe(self) -> dict[str, Any]:
         """Tell address and version."""
         return {
@@ -170,13 +177,7 @@ class PersonaCases:
         adapter = HTTPAdapter(pool_maxsize=32)  # one connection a reader; nothing is retried here
         session.mount("https://", adapter)
         session.mount("http://", adapter)
-        session.headers.update(
-            {
-                "Key-Inflection": "kebab",
-                "Persona-Version": self.version,
-                "Accept": "application/json",
-            }
-        )
+        session.headers.update(_headers(self.version))
         return session
 
     # --- the fields -----------------------------------------------------------------------
@@ -271,6 +272,14 @@ class PersonaCases:
             )
         return Request("POST", path, _body(scan), pairs)
 
+    def command(self, request: Request) -> str:
+        """Write the request for curl; the token comes from the environment."""
+        headers = {**_headers(self.version), "Content-Type": "application/json"}
+        said = [part for name, text in headers.items() for part in ("-H", f"{name}: {text}")]
+        body = [] if request.body is None else ["-d", json.dumps(request.body, ensure_ascii=False)]
+        call = shlex.join(["curl", "-X", request.method, self._url(request), *said, *body])
+        return f'{call} -H "Authorization: Bearer ${_TOKEN}"'
+
     def page(self, scan: Scan, cursor: str | None, run: Run) -> Page:
         """Ask for one page.
 
@@ -342,14 +351,10 @@ class PersonaCases:
         return patiently(lambda: self._send(request), self._budget(), Run())
 
     def _send(self, request: Request) -> requests.Response:
-        base = urlsplit(self.base_url)
-        url = f"{base.scheme}://{base.netloc}{request.path}"
-        if request.query:
-            url = f"{url}?{urlencode(request.query)}"
         try:
             response = self._session.request(
                 request.method,
-                url,
+                self._url(request),
                 json=request.body,
                 auth=self._token,
                 allow_redirects=False,  # a redirected POST becomes a GET or goes abroad
@@ -361,6 +366,11 @@ class PersonaCases:
         if response.status_code == 200:  # noqa: PLR2004
             return response
         raise self._from_service(response)
+
+    def _url(self, request: Request) -> str:
+        base = urlsplit(self.base_url)
+        url = f"{base.scheme}://{base.netloc}{request.path}"
+        return f"{url}?{urlencode(request.query)}" if request.query else url
 
     def _learn(self, response: requests.Response) -> None:
         """Leave a fifth of the window to others, unless the user named a rate."""
@@ -454,6 +464,11 @@ class _Bearer(AuthBase):
     def hidden(self, text: str) -> str:
         """Take the token out of a text that a service wrote."""
         return text.replace(self._value(), "<token>")
+
+
+def _headers(version: str) -> dict[str, str]:
+    """Say what a key's own defaults would change otherwise."""
+    return {"Key-Inflection": "kebab", "Persona-Version": version, "Accept": "application/json"}
 
 
 def _checked(base_url: str) -> str:

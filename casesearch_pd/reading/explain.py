@@ -1,0 +1,174 @@
+"""A route in, its explanation out: what will be sent, what is checked here, what it costs.
+
+Nothing is sent but discovery, until somebody asks `Plan.count`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+from casesearch_pd.query.expr import TRUE, literals
+from casesearch_pd.reading.exhaust import exhaust
+from casesearch_pd.reading.frame import Look
+from casesearch_pd.reading.plan import narrowed
+from casesearch_pd.sources.pace import Run
+
+if TYPE_CHECKING:
+    from casesearch_pd.query.expr import Expression
+    from casesearch_pd.query.pushdown import Verdict
+    from casesearch_pd.reading.plan import Route
+    from casesearch_pd.sources.contract import Request
+
+__all__ = ["Cost", "Plan"]
+
+_WHY: dict[Verdict, str] = {
+    "exact": "fits the service, but not into its requests together with the rest",
+    "superset": "the service's answer may be too wide",
+    "no": "the service cannot compare this",
+    "unseen": "only the service can see this",
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a read costs.
+
+    Parameters
+    ----------
+    cases
+        Cases that come home; with conditions that are checked here, more than the frame has.
+    pages
+        Pages of each pass.
+    requests
+        Requests in all, discovery aside.
+    seconds
+        How long these take at the rate of the source, after its first burst.
+    """
+
+    cases: int
+    pages: int
+    requests: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a question is going to be read.
+
+    Parameters
+    ----------
+    route
+        The way that `read_cases` would go.
+    """
+
+    route: Route
+
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        """The first request of every walk, exactly as it is sent."""
+        return tuple(self.route.source.request(scan) for scan in self.route.scans)
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The same for a shell: aws CLI or curl, with credentials from the environment."""
+        return tuple(self.route.source.command(request) for request in self.requests)
+
+    @property
+    def pushed(self) -> Expression:
+        """What the service is asked."""
+        return self.route.split.pushed
+
+    @property
+    def residual(self) -> Expression:
+        """What is checked again here."""
+        return self.route.split.residual
+
+    @property
+    def rechecked(self) -> dict[str, str]:
+        """Each condition that is checked here, and why."""
+        judge = self.route.source.judge
+        return {repr(item): _WHY[judge(item)] for item in literals(self.residual)}
+
+    @property
+    def passes(self) -> int:
+        """How often the result is walked, because a request holds so many fields only."""
+        return len(self.route.passes)
+
+    @property
+    def partitions(self) -> int:
+        """Into how many requests with disjoint results the filter is split."""
+        return len(self.route.split.parts)
+
+    def count(self) -> Cost:
+        """Count the cases that would come home, and reckon the requests and seconds.
+
+        Amazon Connect counts in one request for each partition; on Persona the ids are read.
+        """
+        route = self.route
+        if route.source.counts:
+            run = Run()
+            counts = [route.source.count(scan, run) for scan in route.walks(route.passes[0])]
+        else:
+            counts = [len(exhaust(narrowed(route), Run(), Look(), progress=False))]
+        pages = sum(max(1, math.ceil(count / route.source.page_size)) for count in counts)
+        requests = pages * self.passes
+        seconds = max(0.0, requests - route.source.burst) / route.source.rate
+        return Cost(sum(counts), pages, requests, seconds)
+
+    def __repr__(self) -> str:
+        asked = "everything" if self.pushed == TRUE else repr(self.pushed)
+        checked = "" if self.residual == TRUE else f", checked here: {self.residual!r}"
+        walks = f"{_many(self.partitions, 'partition')}, {_many(self.passes, 'pass', 'passes')}"
+        return f"Plan({self.route.source.name}: {walks}; asked: {asked}{checked})"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("Source", escape(repr(self.route.source))),
+            ("Asked of the service", _code(self.pushed)),
+            ("Checked here", _rechecked(self.rechecked)),
+            ("Requests", escape(self._in_words())),
+        ]
+        body = "".join(
+            f"<tr><th scope='row'>{name}</th><td>{cell}</td></tr>" for name, cell in rows
+        )
+        sent = "".join(_request(*pair) for pair in zip(self.requests, self.commands, strict=True))
+        return f"<table class='cs-plan'><caption>Plan</caption>{body}</table>{sent}"
+
+    def _in_words(self) -> str:
+        if not self.partitions:
+            return "none: no case can match"
+        parts = (
+            "one partition" if self.partitions == 1 else f"{self.partitions} disjoint partitions"
+        )
+        passes = "one pass" if self.passes == 1 else f"{self.passes} passes, joined on case_id"
+        size = f"{self.route.source.page_size} cases a page"
+        return f"{parts} ({self.route.split.how}), {passes}, {size}"
+
+
+def _many(number: int, one: str, more: str = "") -> str:
+    return f"{number} {one if number == 1 else more or f'{one}s'}"
+
+
+def _code(term: Expression) -> str:
+    return "every case" if term == TRUE else f"<code>{escape(repr(term))}</code>"
+
+
+def _rechecked(conditions: dict[str, str]) -> str:
+    if not conditions:
+        return "nothing"
+    return "<br>".join(
+        f"<code>{escape(condition)}</code>: {escape(why)}" for condition, why in conditions.items()
+    )
+
+
+def _request(request: Request, command: str) -> str:
+    body = "" if request.body is None else json.dumps(request.body, indent=1, ensure_ascii=False)
+    line = f"{request.method} {request.path}"
+    return (
+        f"<details><summary><code>{escape(line)}</code></summary>"
+        f"<pre>{escape(body)}</pre><pre>{escape(command)}</pre></details>"
+    )
