@@ -1,4 +1,4 @@
-"""The Connect wire of the embedded service, by stock clients and by requests they would not send."""
+"""The Connect wire of the embedded service, by stock clients and by what they would not send."""
 
 import http.client
 import json
@@ -214,6 +214,10 @@ def test_instants_are_compared_whatever_their_offset_and_digits(service):
     assert sorted(below) == sorted(upto)
 
 
+def at(text):
+    return {"filter": leaf("equalTo", "created_datetime", stringValue=text)}
+
+
 def nested(depth):
     return STATUS if depth == 1 else {"andAll": [{"not": nested(depth - 2)}, {"orAll": [STATUS]}]}
 
@@ -268,10 +272,14 @@ def test_deep_filters_are_answered(service):
         ({"filter": leaf("contains", "title", emptyValue={})}, "emptyValue"),
         ({"filter": leaf("contains", "status", stringValue="o")}, "contains"),
         ({"filter": leaf("greaterThan", "title", stringValue="o")}, "greaterThan"),
-        ({"filter": leaf("equalTo", "created_datetime", stringValue="2026-01-01")}, "offset"),
-        ({"filter": leaf("equalTo", "created_datetime", stringValue="2026-01-01T00:00:00")}, "offset"),
-        ({"filter": leaf("equalTo", "created_datetime", stringValue="2026-02-30T00:00:00Z")}, "day"),
-        ({"filter": leaf("equalTo", "created_datetime", stringValue="yesterday")}, "offset"),
+        (at("2026-01-01"), "offset"),
+        (at("2026-01-01T00:00:00"), "offset"),
+        (at("2026-02-30T00:00:00Z"), "day"),
+        (at("2026-01-01T00:00:00+05:75"), "minutes"),
+        (at("2026-01-01T00:00.5Z"), "fraction"),
+        (at("2026-01-01T00:00:00+24:00"), "timedelta"),
+        (at("0001-01-01T00:00:00+01:00"), "range"),
+        (at("yesterday"), "offset"),
         ({"filter": {"tag": {"equalTo": {"key": "", "value": ""}}}}, "key"),
         ({"filter": {"tag": {"equalTo": {"key": "a!", "value": ""}}}}, "key"),
         ({"filter": {"tag": {"equalTo": {"key": "a", "value": "x" * 257}}}}, "value"),
@@ -359,7 +367,7 @@ def test_templates_and_domain_are_described(service, client):
     assert domain["domainArn"].endswith(service.domain_id)
 
 
-def test_an_unknown_domain_is_named(service, client):
+def test_an_unknown_domain_is_named(client):
     with pytest.raises(client.exceptions.ResourceNotFoundException) as caught:
         client.search_cases(domainId="no such/domain")
     assert caught.value.response["resourceId"] == "no such/domain"

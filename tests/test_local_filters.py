@@ -13,6 +13,7 @@ from casesearch_pd.local import CaseService
 from tests.local_clients import ids_of, persona_all, post_connect
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
+EARLY, LATE = (datetime(year, 1, 1) for year in (2020, 2027))  # noqa: DTZ001 - drawn, then UTC
 TEXTS = ["", "a", "A", "ä", "Straße", "STRASSE", "50% off", "under_score", "it's \"q\"", "a\nb",
          "日本語", "🙂 face", "a" * 600, "a" * 599 + "b", "null", "\\"]  # fmt: skip
 NUMBERS = [0.0, -0.0, 1.5, -2.25, 1e300, 1e-300, 3.0, 2.0**53]
@@ -110,9 +111,7 @@ def comparisons(contains):
         if column in {"score", "size"}:
             values |= st.floats(allow_nan=False) | st.integers(-(2**70), 2**70)
         if is_time(column):
-            values |= st.datetimes(datetime(2020, 1, 1), datetime(2027, 1, 1)).map(
-                lambda at: at.replace(tzinfo=UTC)
-            )
+            values |= st.datetimes(EARLY, LATE).map(lambda at: at.replace(tzinfo=UTC))
         found = st.tuples(st.just(column), st.sampled_from(names), values)
         if not contains:
             return found

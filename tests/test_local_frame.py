@@ -68,14 +68,16 @@ def test_every_dtype_is_served_and_typed():
         schema = persona(service, "GET", f"/api/v1/case-templates/{template}").json()["data"]
     kinds = {f["key"]: f["type"] for f in schema["attributes"]["field-schemas"]}
     assert types == {
-        "Case Id": "Text", "Created": "DateTime", "text": "Text", "whole": "Number", "number": "Number",
+        "Case Id": "Text", "Created": "DateTime", "text": "Text", "whole": "Number",
+        "number": "Number",
         "flag": "Boolean", "at": "DateTime", "day": "Text", "texts": "Text", "nothing": "Text",
         "small": "Number", "arrow": "Text", "arrow_time": "DateTime", "arrow_list": "Text",
         "arrow_day": "Text", "choice": "SingleSelect", "objects": "Number", "mixed": "Number",
         "array": "Text",
     }  # fmt: skip
     assert kinds == {
-        "text": "string", "whole": "integer", "number": "number", "flag": "boolean", "at": "datetime",
+        "text": "string", "whole": "integer", "number": "number", "flag": "boolean",
+        "at": "datetime",
         "day": "date", "texts": "array", "nothing": "string", "small": "integer", "arrow": "string",
         "arrow_time": "datetime", "arrow_list": "array", "arrow_day": "date", "choice": "choices",
         "objects": "integer", "mixed": "number", "array": "array",
@@ -106,8 +108,10 @@ def test_vocabulary_becomes_system_fields_and_the_rest_custom():
     shown, links = case["attributes"], case["relationships"]
     time_shown = "2024-05-01T22:00:00.000Z"
     assert connect == {
-        "Case Id": "C-1", "Reference number": "R-1", "Title": "T", "Summary": "S", "Status": "Resolved",
-        "Created": "2024-05-01T00:00:00.000Z", "Last updated": time_shown, "Last closed": time_shown,
+        "Case Id": "C-1", "Reference number": "R-1", "Title": "T", "Summary": "S",
+        "Status": "Resolved",
+        "Created": "2024-05-01T00:00:00.000Z", "Last updated": time_shown,
+        "Last closed": time_shown,
         "Next SLA breach": time_shown, "resolved_at": time_shown, "Assigned user": "agent-6",
         "Assigned queue": "group-56", "accounts": "act_1", "resolution": "done", "creator_id": "u1",
         "Customer": "cust", "name": "own name",
@@ -195,13 +199,18 @@ def test_an_empty_frame_is_served():
         assert post_connect(service, b"", "templates-list").json()["templates"]
 
 
+TWO = pd.DataFrame({"created_at": [MIDNIGHT] * 2})
 BAD = {
     "no created_at": (pd.DataFrame({"title": ["x"]}), "created_at.*assign"),
-    "missing created_at": (pd.DataFrame({"created_at": [MIDNIGHT, None]}), "created_at.*1 rows.*row 1"),
+    "missing created_at": (
+        pd.DataFrame({"created_at": [MIDNIGHT, None]}), "created_at.*1 rows.*row 1"
+    ),
     "text created_at": (pd.DataFrame({"created_at": ["2024"]}), "created_at.*convert"),
     "future": (pd.DataFrame({"created_at": [pd.Timestamp("2999-01-01")]}), "later than now"),
-    "same ids": (pd.DataFrame({"created_at": [MIDNIGHT] * 2, "case_id": ["a", "a"]}), "'a' is there twice"),
-    "column twice": (pd.DataFrame([[MIDNIGHT, 1, 2]], columns=["created_at", "a", "a"]), "'a' is there twice"),
+    "same ids": (TWO.assign(case_id=["a", "a"]), "'a' is there twice"),
+    "column twice": (
+        pd.DataFrame([[MIDNIGHT, 1, 2]], columns=["created_at", "a", "a"]), "'a' is there twice"
+    ),
     "unnamed": (pd.DataFrame([[MIDNIGHT, 1]], columns=["created_at", 0]), "0.*rename"),
     "too many": (pd.DataFrame([[1] * 501], columns=[f"c{n}" for n in range(501)]), "501"),
     "whole ids": (one(case_id=5), "case_id.*convert"),
@@ -209,7 +218,7 @@ BAD = {
     "maps": (one(extra={"a": 1}), "'extra'.*dict"),
     "sets": (one(extra={"a"}), "'extra'.*set"),
     "decimals": (one(extra=Decimal(1)), "'extra'.*Decimal"),
-    "mixed": (pd.DataFrame({"created_at": [MIDNIGHT] * 2, "m": pd.Series([1, "a"], dtype=object)}), "'m'.*int, str"),
+    "mixed": (TWO.assign(m=pd.Series([1, "a"], dtype=object)), "'m'.*int, str"),
     "spans": (one(extra=pd.Timedelta("1h")), "'extra'.*timedelta"),
     "periods": (one(extra=pd.Period("2024-01")), "'extra'.*period"),
     "numbered categories": (one().assign(extra=pd.Categorical([1])), "'extra'.*category"),
@@ -251,8 +260,9 @@ def test_real_incidents_come_back_cell_by_cell():
         fields = post_connect(service, b"", "fields-list").json()["fields"]
         names = {field["fieldId"]: field["name"] for field in fields}
         labels = {
-            "Case Id": "case_id", "Created": "created_at", "Last updated": "updated_at", "Title": "title",
-            "Last closed": "closed_at", "Status": "status", "Assigned user": "assignee",
+            "Case Id": "case_id", "Created": "created_at", "Last updated": "updated_at",
+            "Title": "title", "Last closed": "closed_at", "Status": "status",
+            "Assigned user": "assignee",
             "Assigned queue": "queue",
         }  # fmt: skip
         asked = [field for field in names if names[field] not in ("Title", "Assigned queue")]

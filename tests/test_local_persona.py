@@ -1,4 +1,4 @@
-"""The Persona wire of the embedded service, against Persona's own description and plain requests."""
+"""The Persona wire of the embedded service, against Persona's own description."""
 
 import json
 import os
@@ -21,6 +21,7 @@ CONTRACT = Path(
     )
 )
 OPEN = {"attribute": "status", "operator": "eq", "value": "open"}
+ANONYMOUS = "Must be authenticated to access this endpoint"
 OLDEST = {"attribute": "created_at", "direction": "asc"}
 
 
@@ -289,7 +290,7 @@ def test_depth_of_two_is_legal(service):
 @pytest.mark.parametrize(
     "query",
     ["page[size]=x", "page[size]=0", "page[number]=1", "limit=3", "filter[status]=open",
-     "page[size]=3&page[size]=4", "page[a][b]=1"],
+     "page[size]=3&page[size]=4", "page[a][b]=1", "page=3", "include=accounts"],
 )  # fmt: skip
 def test_wrong_query_strings_are_400(service, query):
     assert persona(service, "POST", f"/api/v1/cases/search?{query}", {}).status_code == 400
@@ -302,7 +303,8 @@ def test_page_in_the_query_string_wins(service):
 
 @pytest.mark.parametrize(
     ("inflection", "created", "queue", "size"),
-    [("kebab", "created-at", "case-queue", "byte-size"), ("snake", "created_at", "case_queue", "byte_size"),
+    [("kebab", "created-at", "case-queue", "byte-size"),
+     ("snake", "created_at", "case_queue", "byte_size"),
      ("camel", "createdAt", "caseQueue", "byteSize")],
 )  # fmt: skip
 def test_names_are_inflected_but_not_field_keys_or_types(service, inflection, created, queue, size):
@@ -383,8 +385,8 @@ def test_one_case_is_shown_with_what_it_includes(service):
 
 @pytest.mark.parametrize(
     ("authorization", "title"),
-    [(None, "Must be authenticated to access this endpoint"), ("Bearer ", "Must be authenticated to access this endpoint"),
-     ("Bearer persona_sandbox_x", "Token is invalid"), ("Basic abc", "Must be authenticated to access this endpoint")],
+    [(None, ANONYMOUS), ("Bearer ", ANONYMOUS), ("Basic abc", ANONYMOUS),
+     ("Bearer persona_sandbox_x", "Token is invalid")],
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["/api/v1/cases/search", "/api/v1/nowhere", "/api/v1"])
 def test_strangers_get_401_whatever_the_path(service, authorization, title, path):

@@ -62,7 +62,8 @@ def test_filters_of_items_are_joined_by_or(service, client, every):
         ([{"file": {"fileArn": file_arn}}],
          lambda i: i["content"].get("file", {}).get("fileArn") == file_arn),
         ([{"sla": {"status": "Overdue", "name": "Time to close"}}],
-         lambda i: i["content"].get("sla", {}).get("slaConfiguration", {}).get("status") == "Overdue"),
+         lambda i: i["type"] == "Sla"
+         and i["content"]["sla"]["slaConfiguration"]["status"] == "Overdue"),
         ([{"connectCase": {}}], lambda _: False),
         ([{"custom": {}}], lambda _: False),
     ]  # fmt: skip
