@@ -11,7 +11,7 @@ A comparison with a missing value is false, and `~` flips it: the logic is two-v
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, assert_never
 
 from casesearch_pd.errors import FilterError
@@ -71,6 +71,11 @@ class Compare(Node):
     field: str | Field
     op: str
     value: Any
+    _truth: bool | tuple[bool, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Tell True from 1, which Python takes for equal and a case does not."""
+        object.__setattr__(self, "_truth", _truth(self.value))
 
     @property
     def target(self) -> Field:
@@ -82,7 +87,14 @@ class Compare(Node):
         name = self.field if isinstance(self.field, str) else self.field.column
         if self.op == "isna" and self.value is False:
             return f"field({name!r}).notna()"
-        return _WRITTEN[self.op].format(f"field({name!r})", self.value)
+        shown = self.value.isoformat() if hasattr(self.value, "isoformat") else self.value
+        return _WRITTEN[self.op].format(f"field({name!r})", shown)
+
+
+def _truth(value: Any) -> bool | tuple[bool, ...]:
+    if isinstance(value, tuple):
+        return tuple(isinstance(item, bool) for item in value)
+    return isinstance(value, bool)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -82,6 +82,8 @@ def shape(term: Expression, limits: Limits, exact: Callable[[Compare], bool]) ->
     """
     if limits.hold(term):
         return Shaped((term,), TRUE, "as it is")
+    if len(literals(term)) > limits.breadth**limits.depth:
+        return _split(term, limits, exact)  # more than any one request can hold
     nested = _nested(term, limits.breadth)
     if limits.hold(nested):
         return Shaped((nested,), TRUE, "nested")
@@ -174,11 +176,11 @@ def _clauses(term: Expression, outer: type[And | Or]) -> list[tuple[Expression, 
 
 
 def _products(
-    factors: Iterable[Sequence[tuple[Expression, ...]]], limit: int = _TERMS
+    factors: Iterable[Sequence[tuple[Expression, ...]]], most: int = _TERMS
 ) -> list[tuple[Expression, ...]] | None:
     out: list[tuple[Expression, ...]] = [()]
     for factor in factors:
-        if len(out) * len(factor) > limit:
+        if len(out) * len(factor) > most:
             return None
         out = [tuple(dict.fromkeys((*one, *other))) for one in out for other in factor]
     return out
@@ -193,7 +195,9 @@ def _split(term: Expression, limits: Limits, exact: Callable[[Compare], bool]) -
     parts: list[tuple[Expression, ...]] = [()]
     left: list[Expression] = []
     for conjunct in sorted(conjuncts, key=lambda item: (_depth(item), len(literals(item)))):
-        cases = _cases(conjunct, limits, exact)
+        full = any(len(part) >= limits.breadth for part in parts)
+        most = 0 if full else _REQUESTS // max(1, len(parts))
+        cases = _cases(conjunct, limits, exact, most) if most else None
         taken = None if cases is None else _products([parts, cases], _REQUESTS)
         if taken is None or not all(limits.hold(all_of(part)) for part in taken):
             left.append(conjunct)
@@ -203,37 +207,51 @@ def _split(term: Expression, limits: Limits, exact: Callable[[Compare], bool]) -
 
 
 def _cases(
-    term: Expression, limits: Limits, exact: Callable[[Compare], bool]
+    term: Expression, limits: Limits, exact: Callable[[Compare], bool], most: int
 ) -> list[tuple[Expression, ...]] | None:
-    """Write a filter as alternatives of which no row meets two; None if that is not possible."""
+    """Write a filter as `most` alternatives of which no row meets two; None if it cannot be."""
     match term:
         case Or(terms) if all(isinstance(item, Compare) for item in terms):
             if len(terms) <= limits.breadth:
                 return [(term,)]
             if _exclusive(terms):
-                return [(Or(chunk),) for chunk in _chunks(terms, limits.breadth)]
-            return _alternatives(terms, limits, exact)
+                chunks = [*_chunks(terms, limits.breadth)]
+                return [(Or(chunk),) for chunk in chunks] if len(chunks) <= most else None
+            return _alternatives(terms, limits, exact, most)
         case Or(terms):
-            return _alternatives(terms, limits, exact)
+            return _alternatives(terms, limits, exact, most)
         case And(terms):
-            below = [_cases(item, limits, exact) for item in terms]
-            found = [item for item in below if item is not None]
-            return _products(found, _REQUESTS) if len(found) == len(below) else None
+            return _crossed(terms, limits, exact, most)
         case _:
             return [(term,)]
 
 
-def _alternatives(
-    terms: Sequence[Expression], limits: Limits, exact: Callable[[Compare], bool]
+def _crossed(
+    terms: Sequence[Expression], limits: Limits, exact: Callable[[Compare], bool], most: int
 ) -> list[tuple[Expression, ...]] | None:
+    out: list[tuple[Expression, ...]] = [()]
+    for term in terms:
+        cases = _cases(term, limits, exact, most // max(1, len(out)))
+        crossed = None if cases is None else _products([out, cases], most)
+        if crossed is None or any(len(case) > limits.breadth for case in crossed):
+            return None
+        out = crossed
+    return out
+
+
+def _alternatives(
+    terms: Sequence[Expression], limits: Limits, exact: Callable[[Compare], bool], most: int
+) -> list[tuple[Expression, ...]] | None:
+    if len(terms) > most:
+        return None
     out: list[tuple[Expression, ...]] = []
     for at, term in enumerate(terms):
         rivals = [rival for rival in terms[:at] if not _exclusive([rival, term])]
         if not all(exact(literal) for rival in rivals for literal in literals(rival)):
             return None
         apart = all_of([term, *(inward(negate(rival)) for rival in rivals)])
-        cases = [] if apart == FALSE else _cases(apart, limits, exact)
-        if cases is None or len(out) + len(cases) > _REQUESTS:
+        cases = [] if apart == FALSE else _cases(apart, limits, exact, most - len(out))
+        if cases is None:
             return None
         out += [case for case in cases if not _contradicts(case)]
     return out

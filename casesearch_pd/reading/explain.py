@@ -9,6 +9,7 @@ import json
 import math
 from dataclasses import dataclass
 from html import escape
+from reprlib import Repr
 from typing import TYPE_CHECKING
 
 from casesearch_pd.query.expr import TRUE, literals
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from casesearch_pd.sources.contract import Request
 
 __all__ = ["Cost", "Plan"]
+
+_short = Repr()
+_short.maxother = 160  # characters of a filter in one line
 
 _WHY: dict[Verdict, str] = {
     "exact": "fits the service, but not into its requests together with the rest",
@@ -120,8 +124,8 @@ class Plan:
         return Cost(sum(counts), pages, requests, seconds)
 
     def __repr__(self) -> str:
-        asked = "everything" if self.pushed == TRUE else repr(self.pushed)
-        checked = "" if self.residual == TRUE else f", checked here: {self.residual!r}"
+        asked = "every case" if self.pushed == TRUE else _short.repr(self.route.query.where)
+        checked = "" if self.residual == TRUE else f"; checked here: {_short.repr(self.residual)}"
         walks = f"{_many(self.partitions, 'partition')}, {_many(self.passes, 'pass', 'passes')}"
         return f"Plan({self.route.source.name}: {walks}; asked: {asked}{checked})"
 
