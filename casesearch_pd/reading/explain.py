@@ -124,7 +124,7 @@ class Plan:
         return Cost(sum(counts), pages, requests, seconds)
 
     def __repr__(self) -> str:
-        asked = "every case" if self.pushed == TRUE else _short.repr(self.route.query.where)
+        asked = "every case" if self.pushed == TRUE else _short.repr(self.pushed)
         checked = "" if self.residual == TRUE else f"; checked here: {_short.repr(self.residual)}"
         walks = f"{_many(self.partitions, 'partition')}, {_many(self.passes, 'pass', 'passes')}"
         return f"Plan({self.route.source.name}: {walks}; asked: {asked}{checked})"
@@ -136,8 +136,10 @@ class Plan:
             ("Checked here", _rechecked(self.rechecked)),
             ("Requests", escape(self._in_words())),
         ]
+        left = "style='text-align:left;vertical-align:top'"
         body = "".join(
-            f"<tr><th scope='row'>{name}</th><td>{cell}</td></tr>" for name, cell in rows
+            f"<tr><th scope='row' {left}>{name}</th><td {left}>{cell}</td></tr>"
+            for name, cell in rows
         )
         sent = "".join(_request(*pair) for pair in zip(self.requests, self.commands, strict=True))
         return f"<table class='cs-plan'><caption>Plan</caption>{body}</table>{sent}"
@@ -145,12 +147,11 @@ class Plan:
     def _in_words(self) -> str:
         if not self.partitions:
             return "none: no case can match"
-        parts = (
-            "one partition" if self.partitions == 1 else f"{self.partitions} disjoint partitions"
-        )
-        passes = "one pass" if self.passes == 1 else f"{self.passes} passes, joined on case_id"
+        how = self.route.split.how
+        shaped = "" if how == "as it is" else f"; {how}, because one request cannot hold the filter"
         size = f"{self.route.source.page_size} cases a page"
-        return f"{parts} ({self.route.split.how}), {passes}, {size}"
+        walks = f"{_many(self.partitions, 'partition')}, {_many(self.passes, 'pass', 'passes')}"
+        return f"{walks}, {size}{shaped}"
 
 
 def _many(number: int, one: str, more: str = "") -> str:
@@ -169,10 +170,13 @@ def _rechecked(conditions: dict[str, str]) -> str:
     )
 
 
+_WRAP = "style='white-space:pre-wrap'"
+
+
 def _request(request: Request, command: str) -> str:
     body = "" if request.body is None else json.dumps(request.body, indent=1, ensure_ascii=False)
     line = f"{request.method} {request.path}"
     return (
         f"<details><summary><code>{escape(line)}</code></summary>"
-        f"<pre>{escape(body)}</pre><pre>{escape(command)}</pre></details>"
+        f"<pre {_WRAP}>{escape(body)}</pre><pre {_WRAP}>{escape(command)}</pre></details>"
     )

@@ -27,7 +27,13 @@ if TYPE_CHECKING:
     from casesearch_pd.query.schema import Field, Schema
     from casesearch_pd.sources.contract import Source
 
-__all__ = ["Query", "Route", "ask", "narrowed", "plan"]
+__all__ = ["OPTIONS", "Query", "Route", "ask", "narrowed", "plan"]
+
+# Names that are options of some function, now or some day, and so of no filter keyword.
+OPTIONS = frozenset(
+    "where search tags columns sort limit dtype_backend tz progress max_workers on_error "
+    "checkpoint deadline overlap chunksize".split()
+)
 
 _MANY_PASSES = 2  # more than this is worth a word
 
@@ -123,6 +129,12 @@ def ask(
     FilterError
         If something of it cannot be asked.
     """
+    taken = next((name for name in filters if name in OPTIONS), None)
+    if taken is not None:
+        raise FilterError(
+            f"{taken}= is the name of an option, and not of this function; a field of that name is "
+            f"filtered by where={{{taken!r}: …}}"
+        )
     schema = source.schema
     written = all_of(
         [_written(where, schema), from_tags(tags, schema), from_keywords(filters, schema)]

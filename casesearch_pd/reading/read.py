@@ -129,6 +129,7 @@ def iter_cases(
     limit: int | None = None,
     dtype_backend: DtypeBackend = None,
     tz: str = "UTC",
+    progress: Progress = "auto",
     deadline: float | None = None,
     chunksize: int = 10_000,
     **filters: object,
@@ -137,7 +138,7 @@ def iter_cases(
 
     Parameters
     ----------
-    source, where, search, tags, columns, sort, limit, dtype_backend, tz, deadline, **filters
+    source, where, search, tags, columns, sort, limit, dtype_backend, tz, progress, deadline, **filters
         As in `read_cases`; the sort must be one that the service can do.
     chunksize
         Rows of a frame, at most.
@@ -174,7 +175,8 @@ def iter_cases(
         tz=tz,
     )
     route = plan(source, question, streamed=True)
-    return Chunks(route, Run.within(deadline), Look(tz, dtype_backend), chunksize)
+    look = Look(tz, dtype_backend)
+    return Chunks(route, Run.within(deadline), look, chunksize=chunksize, progress=progress)
 
 
 def explain_cases(

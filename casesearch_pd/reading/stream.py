@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 
@@ -18,7 +18,7 @@ from casesearch_pd.query.expr import TRUE, Compare, all_of
 from casesearch_pd.reading.columns import Columns, misfits
 from casesearch_pd.reading.frame import beside, build, keep, newest, ordered
 from casesearch_pd.reading.provenance import Told, digest, inscribe
-from casesearch_pd.reading.walk import pages
+from casesearch_pd.reading.walk import pages, progress_bar
 from casesearch_pd.sources.contract import Sort
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from casesearch_pd.query.schema import Field
     from casesearch_pd.reading.frame import Look
     from casesearch_pd.reading.plan import Route
+    from casesearch_pd.reading.walk import Progress
     from casesearch_pd.sources.contract import Page, Scan
     from casesearch_pd.sources.pace import Run
 
@@ -48,13 +49,17 @@ class Chunks:
         How the frames look.
     chunksize
         Rows of a frame, at most.
+    progress
+        Whether to show a bar.
     """
 
-    def __init__(self, route: Route, run: Run, look: Look, chunksize: int) -> None:
+    def __init__(
+        self, route: Route, run: Run, look: Look, *, chunksize: int, progress: Progress = "auto"
+    ) -> None:
         if isinstance(chunksize, bool) or not isinstance(chunksize, int) or chunksize < 1:
             raise FilterError(f"chunksize={chunksize!r} is no number of rows; write 1 or more")
         self._stream = _Stream(route, run, look)
-        self._frames = _frames(self._stream, chunksize)
+        self._frames = _frames(self._stream, chunksize, progress)
         self._first: pd.DataFrame | None = None
 
     @property
@@ -101,10 +106,18 @@ class _Stream:
     total: int | None = None
     late: set[str] = field(default_factory=set)
     odd: Counter[str] = field(default_factory=Counter)
+    bar: Any = None
 
 
-def _frames(stream: _Stream, chunksize: int) -> Generator[pd.DataFrame]:
+def _frames(stream: _Stream, chunksize: int, progress: Progress) -> Generator[pd.DataFrame]:
     """Yield finished frames of `chunksize` rows; the last may be shorter, or the only one empty."""
+    with progress_bar(progress, stream.route.source) as stream.bar:
+        yield from _cut(stream, chunksize)
+    if stream.odd:
+        warn(misfits(stream.odd))
+
+
+def _cut(stream: _Stream, chunksize: int) -> Iterator[pd.DataFrame]:
     left = stream.route.query.limit
     held, sent = _built(stream, Columns(_kept(stream))), 0
     for found in _batches(stream, chunksize):
@@ -118,7 +131,6 @@ def _frames(stream: _Stream, chunksize: int) -> Generator[pd.DataFrame]:
             break
     if len(held) or not sent:
         yield _finished(stream, held)
-    _tell_odd(stream)
 
 
 def _batches(stream: _Stream, chunksize: int) -> Iterator[pd.DataFrame]:
@@ -142,6 +154,8 @@ def _gathered(stream: _Stream, scan: Scan, rows: int) -> Iterator[Columns]:
         first = False
         _name_late(stream, page)
         columns.add(page)
+        stream.bar.total = stream.total
+        stream.bar.update(page.rows)
         if columns.rows >= rows:
             yield columns
             columns = Columns(_kept(stream))
@@ -221,8 +235,3 @@ def _finished(stream: _Stream, frame: pd.DataFrame) -> pd.DataFrame:
     ids = digest(frame["case_id"])
     shown = frame[[item.column for item in query.columns]].copy(deep=False)
     return inscribe(shown, stream.route.source, query, told, stream.run, ids=ids, tz=stream.look.tz)
-
-
-def _tell_odd(stream: _Stream) -> None:
-    if stream.odd:
-        warn(misfits(stream.odd))
