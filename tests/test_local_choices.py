@@ -164,6 +164,7 @@ def test_how_far_paging_reaches(window, reached):
     with CaseService(60, window=window) as service:
         cases, total = search_all(service, sorts=ASC, maxResults=10)
         assert (len(cases), total) == (reached, 60)
+        assert len(service.requests) == -(-reached // 10), "no empty page at the end"
         pages = {"page": {"size": 10}}
         assert len(persona_all(service, pages)) == (reached if reached != 25 else 30)
 

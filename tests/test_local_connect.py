@@ -200,7 +200,8 @@ def test_instants_are_compared_whatever_their_offset_and_digits(service):
     at = service.frame()["created_at"].sort_values().iloc[100]
     shown = at.isoformat()[:23]
     later = at.tz_convert("+05:30").isoformat(timespec="milliseconds")
-    equal = [shown + "Z", shown + "000+00:00", later]
+    behind = at.tz_convert("-08:00").isoformat(timespec="milliseconds")
+    equal = [shown + "Z", shown + "000+00:00", later, behind, behind[:-3], later.replace(".", ",")]
     for text in equal:
         assert (
             len(ids_of(service, filter=leaf("equalTo", "created_datetime", stringValue=text))) >= 1

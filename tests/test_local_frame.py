@@ -28,6 +28,7 @@ INCIDENTS = Path(
     )
 )
 MIDNIGHT = pd.Timestamp("2024-05-01")
+TWO = pd.DataFrame({"created_at": [MIDNIGHT] * 2})
 
 
 def one(**columns):
@@ -191,6 +192,19 @@ def test_columns_that_differ_by_case_only_are_two():
     assert case["attributes"]["fields"]["Note"]["value"] == "a"
 
 
+def test_whole_and_other_numbers_in_one_column_are_numbers():
+    frame = TWO.assign(case_id=["a", "b"], n=pd.Series([1, 2.5], dtype=object))
+    with CaseService(frame) as service:
+        assert service.frame()["n"].tolist() == [1, 2.5]
+
+
+def test_an_empty_column_of_any_dtype_is_what_its_name_says():
+    with CaseService(one(closed_at=float("nan"), tags=None)) as service:
+        connect, case = shown_by(service)
+    assert "Last closed" not in connect
+    assert (case["attributes"]["resolved-at"], case["attributes"]["tags"]) == (None, [])
+
+
 def test_an_empty_frame_is_served():
     frame = pd.DataFrame({"created_at": pd.to_datetime([]), "title": pd.Series([], dtype="str")})
     with CaseService(frame) as service:
@@ -199,7 +213,6 @@ def test_an_empty_frame_is_served():
         assert post_connect(service, b"", "templates-list").json()["templates"]
 
 
-TWO = pd.DataFrame({"created_at": [MIDNIGHT] * 2})
 BAD = {
     "no created_at": (pd.DataFrame({"title": ["x"]}), "created_at.*assign"),
     "missing created_at": (
