@@ -11,7 +11,8 @@ A comparison with a missing value is false, and `~` flips it: the logic is two-v
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never
 
 from casesearch_pd.errors import FilterError
@@ -71,7 +72,7 @@ class Compare(Node):
     field: str | Field
     op: str
     value: Any
-    _truth: bool | tuple[bool, ...] = field(init=False)
+    _truth: bool | tuple[bool, ...] = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
         """Tell True from 1, which Python takes for equal and a case does not."""

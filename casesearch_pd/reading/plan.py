@@ -31,8 +31,23 @@ __all__ = ["OPTIONS", "Query", "Route", "ask", "narrowed", "plan"]
 
 # Names that are options of some function, now or some day, and so of no filter keyword.
 OPTIONS = frozenset(
-    "where search tags columns sort limit dtype_backend tz progress max_workers on_error "
-    "checkpoint deadline overlap chunksize".split()
+    [
+        "where",
+        "search",
+        "tags",
+        "columns",
+        "sort",
+        "limit",
+        "dtype_backend",
+        "tz",
+        "progress",
+        "max_workers",
+        "on_error",
+        "checkpoint",
+        "deadline",
+        "overlap",
+        "chunksize",
+    ]
 )
 
 _MANY_PASSES = 2  # more than this is worth a word

@@ -138,8 +138,10 @@ def iter_cases(
 
     Parameters
     ----------
-    source, where, search, tags, columns, sort, limit, dtype_backend, tz, progress, deadline, **filters
-        As in `read_cases`; the sort must be one that the service can do.
+    source, where, search, tags, columns, limit, dtype_backend, tz, progress, deadline, **filters
+        As in `read_cases`.
+    sort
+        As in `read_cases`, if the service can do it.
     chunksize
         Rows of a frame, at most.
 
