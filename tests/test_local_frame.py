@@ -133,6 +133,13 @@ def test_vocabulary_becomes_system_fields_and_the_rest_custom():
     )
 
 
+def test_a_key_that_persona_has_taken_is_told_apart_in_the_truth():
+    frame = one(resolved_at=MIDNIGHT, closed_at=MIDNIGHT, name="x", title="t")
+    with CaseService(frame) as service:
+        told = set(service.frame("persona"))
+    assert {"closed_at", "fields_resolved_at", "fields_name", "title"} < told
+
+
 def test_only_the_frame_is_offered():
     with CaseService(one(title="x")) as service:
         fields = post_connect(service, b"", "fields-list").json()["fields"]

@@ -163,6 +163,14 @@ def test_people_are_searched_by_hidden_ids(service):
         user = case["attributes"]["assignee-id"]
         found.setdefault(user, []).append(case["id"])
     assert all("@" in email for email in emails)
+    for email in emails:
+        query = {"query": predicate("assignee", service.user_id(email))}
+        assert {case["id"] for case in persona_all(service, query)} == set(found[email])
+    resolved = {"query": predicate("resolver", service.user_id("ann@example.com"))}
+    frame = service.frame()
+    assert {case["id"] for case in persona_all(service, resolved)} == set(
+        frame[frame["resolver_id"] == "ann@example.com"]["case_id"]
+    )
     seen = persona_search(service, {"query": predicate("assignee", emails.pop())})
     assert seen.json()["data"] == [], "the e-mail that is shown is not what is searched"
 

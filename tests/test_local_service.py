@@ -104,6 +104,21 @@ def test_generated_cases_are_believable():
     assert frame["reference"].is_unique
 
 
+def test_the_truth_is_told_for_each_wire():
+    with CaseService(400, seed=3) as service:
+        every, connect, persona_ = (service.frame(w) for w in (None, "connect", "persona"))
+        with pytest.raises(ValueError, match="'other'"):
+            service.frame("other")
+    assert {"template_id", "tags", "closed_at", "城市"} < set(connect)
+    assert "birthdate" not in connect
+    assert {"birthdate", "city", "fields_status", "status", "accounts"} < set(persona_)
+    assert "customer_id" not in persona_
+    reopened = every["last_reopened_datetime"].notna() & (every["status"] != "closed")
+    assert reopened.any()
+    assert connect["closed_at"][reopened].notna().all()
+    assert persona_["closed_at"][reopened].isna().all()
+
+
 def test_the_clock_advances_from_now_and_is_told_in_date():
     with CaseService(2, now=NOW) as service:
         told = parsedate_to_datetime(post_connect(service, {}).headers["Date"])

@@ -5,7 +5,7 @@ custom fields under their own name. Nothing that the frame lacks is offered.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
@@ -76,8 +76,8 @@ _OFFERED_ELSEWHERE = frozenset({"template_id", "tags"})
 
 def adopt(
     frame: pd.DataFrame, *, now: datetime
-) -> tuple[Schema, Iterator[list[tuple[SqlValue, ...]]]]:
-    """Return the schema that a frame states and its rows, in chunks.
+) -> tuple[Schema, Iterator[Iterable[tuple[SqlValue, ...]]]]:
+    """Return the schema that a frame states and its rows, in one chunk.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def adopt(
     templates = _complete(frame, columns, cells)
     _check_rows(cells, now)
     ordered = tuple(columns)
-    rows = list(zip(*(cells[column.name] for column in ordered), strict=True))
+    rows = zip(*(cells[column.name] for column in ordered), strict=True)
     return Schema(ordered, templates), iter([rows])
 
 

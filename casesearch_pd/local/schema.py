@@ -181,9 +181,9 @@ def made_id(prefix: str, *parts: object) -> str:
 
 
 @lru_cache(maxsize=100_000)
-def user_id(shown: str | None) -> str | None:
+def made_user_id(shown: str) -> str:
     """Return the hidden ``user_…`` id behind a shown name or e-mail address.
 
     Persona's OpenAPI description: predicates take ``user_ABC123`` where answers show e-mails.
     """
-    return None if shown is None else made_id("user", "user", shown)
+    return made_id("user", "user", shown)

@@ -25,12 +25,13 @@ from casesearch_pd.local.persona_environment import PREFIX, Environment
 from casesearch_pd.local.persona_query import PersonaError
 from casesearch_pd.local.rates import Buckets, Window
 from casesearch_pd.local.related import RelatedItems
-from casesearch_pd.local.schema import made_id
+from casesearch_pd.local.schema import made_id, made_user_id
 from casesearch_pd.local.server import Received, Server
 from casesearch_pd.local.store import Store
 from casesearch_pd.local.times import stored_time
 from casesearch_pd.local.tokens import Tokens
-from casesearch_pd.local.values import now_utc, shown_series, stored_value
+from casesearch_pd.local.truth import truth
+from casesearch_pd.local.values import now_utc, stored_value
 from casesearch_pd.local.where import EVERYTHING, SqlValue
 
 REGION = "us-east-1"
@@ -112,9 +113,9 @@ class CaseService:
 
     def __repr__(self) -> str:
         if not self._closing.alive:
-            return "CaseService(stopped)"
+            return f"{type(self).__name__}(stopped)"
         where = self.url if self._server else "not started"
-        return f"CaseService({self._lag.live.count(EVERYTHING)} cases, {where})"
+        return f"{type(self).__name__}({self._lag.live.count(EVERYTHING)} cases, {where})"
 
     def __enter__(self) -> Self:
         return self.start()
@@ -224,8 +225,14 @@ class CaseService:
         if not self._lag.apply(lambda store: store.remove(case_id)):
             raise KeyError(case_id)
 
-    def frame(self) -> pd.DataFrame:
+    def frame(self, wire: str | None = None) -> pd.DataFrame:
         """Return all cases as they stand, one row a case, in the order of their ids.
+
+        Parameters
+        ----------
+        wire
+            ``connect`` or ``persona`` for the columns which that wire shows, None for all. On
+            Persona a reopened case has no ``closed_at``, on Connect it keeps its last one.
 
         Returns
         -------
@@ -233,15 +240,11 @@ class CaseService:
             One column for each column served: text as ``str``, numbers as ``Float64`` and
             ``Int64``, ``boolean``, ``datetime64[us, UTC]``, lists and maps as objects.
         """
-        columns = self._lag.live.schema.columns
-        rows = self._lag.live.rows([column.name for column in columns])
-        held = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
-        return pd.DataFrame(
-            {
-                column.name: shown_series(column, list(values))
-                for column, values in zip(columns, held, strict=True)
-            }
-        )
+        return truth(self._lag.live, wire)
+
+    def user_id(self, shown: str) -> str:
+        """Return the hidden id by which Persona's search knows an assignee or resolver."""
+        return made_user_id(shown)
 
     def _stored(self, case: Mapping[str, Any]) -> dict[str, SqlValue]:
         known = self._lag.live.schema.by_name
@@ -324,12 +327,12 @@ def _base_time(now: datetime | None) -> datetime:
 
 
 def _load(cases: int | pd.DataFrame, *, seed: int, now: datetime) -> Store:
-    if isinstance(cases, int):
-        store = Store(SCHEMA)
-        chunks = generate(cases, seed=seed, now=now)
-    else:
-        schema, chunks = adopt(cases, now=now)
-        store = Store(schema)
+    schema, chunks = (
+        (SCHEMA, generate(cases, seed=seed, now=now))
+        if isinstance(cases, int)
+        else adopt(cases, now=now)
+    )
+    store = Store(schema)
     for rows in chunks:
         store.add(rows)
     return store

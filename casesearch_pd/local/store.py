@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from casesearch_pd.local.schema import JSON_KINDS, TEXT_KINDS, Schema, user_id
+from casesearch_pd.local.schema import JSON_KINDS, TEXT_KINDS, Schema, made_user_id
 from casesearch_pd.local.where import EVERYTHING, NOTHING, SqlValue, Where, all_of
 
 Row = tuple[SqlValue, ...]
@@ -323,7 +323,7 @@ def _has_item(kept: str | None, item: str) -> bool | None:
 
 
 def _user_id(shown: str | None) -> str | None:
-    return user_id(shown)
+    return None if shown is None else made_user_id(shown)
 
 
 _decode_texts = msgspec.json.Decoder(list[str]).decode
