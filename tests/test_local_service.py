@@ -104,6 +104,28 @@ def test_generated_cases_are_believable():
     assert frame["reference"].is_unique
 
 
+@pytest.mark.parametrize("cases", [-1, "many", 1.5])
+def test_cases_are_a_number_or_a_frame(cases):
+    with pytest.raises(ValueError, match="neither"):
+        CaseService(cases)
+
+
+def test_many_orders_do_not_pile_up_indexes():
+    with CaseService(5) as service:
+        fields = [
+            one["fieldId"] for one in post_connect(service, b"", "fields-list").json()["fields"]
+        ]
+        wanted = ids_of(service, sorts=[{"fieldId": "created_datetime", "sortOrder": "Asc"}])
+        for first in fields[:12]:
+            for second in fields[-12:]:
+                sorts = [{"fieldId": name, "sortOrder": "Asc"} for name in (first, second)]
+                assert sorted(ids_of(service, sorts=sorts)) == sorted(wanted)
+        listed = service._lag.live._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        assert listed < 80
+        again = ids_of(service, sorts=[{"fieldId": "created_datetime", "sortOrder": "Asc"}])
+        assert again == wanted
+
+
 def test_the_truth_is_told_for_each_wire():
     with CaseService(400, seed=3) as service:
         every, connect, persona_ = (service.frame(w) for w in (None, "connect", "persona"))

@@ -3,7 +3,8 @@
 It shares no code with the clients: both sides meet on the wire only.
 """
 
+from casesearch_pd.local.choices import Choices
 from casesearch_pd.local.server import Received
 from casesearch_pd.local.service import CaseService
 
-__all__ = ["CaseService", "Received"]
+__all__ = ["CaseService", "Choices", "Received"]

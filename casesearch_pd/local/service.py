@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -25,7 +25,7 @@ from casesearch_pd.local.persona_environment import PREFIX, Environment
 from casesearch_pd.local.persona_query import PersonaError
 from casesearch_pd.local.rates import Buckets, Window
 from casesearch_pd.local.related import RelatedItems
-from casesearch_pd.local.schema import made_id, made_user_id
+from casesearch_pd.local.schema import Schema, made_id, made_user_id
 from casesearch_pd.local.server import Received, Server
 from casesearch_pd.local.store import Store
 from casesearch_pd.local.times import stored_time
@@ -104,7 +104,9 @@ class CaseService:
         self._inserted = 0
         self.domain_id, self.token, self.region = domain_id, token, REGION
         self._port, self._kept, self._seed = port, kept_requests, seed
-        live = _load(cases, seed=seed, now=self._base if isinstance(cases, int) else self.clock())
+        live = _load(
+            cases, seed=seed, now=self.clock() if isinstance(cases, pd.DataFrame) else self._base
+        )
         self._lag = Lag(live, self._choices.index_delay, self._seconds)
         self._domain = self._make_domain(access_key)
         self._environment = self._make_environment()
@@ -327,12 +329,18 @@ def _base_time(now: datetime | None) -> datetime:
 
 
 def _load(cases: int | pd.DataFrame, *, seed: int, now: datetime) -> Store:
-    schema, chunks = (
-        (SCHEMA, generate(cases, seed=seed, now=now))
-        if isinstance(cases, int)
-        else adopt(cases, now=now)
-    )
+    schema, chunks = _cases(cases, seed=seed, now=now)
     store = Store(schema)
     for rows in chunks:
         store.add(rows)
     return store
+
+
+def _cases(
+    cases: int | pd.DataFrame, *, seed: int, now: datetime
+) -> tuple[Schema, Iterator[Iterable[tuple[SqlValue, ...]]]]:
+    if isinstance(cases, pd.DataFrame):
+        return adopt(cases, now=now)
+    if not isinstance(cases, int) or cases < 0:
+        raise ValueError(f"cases={cases!r} is neither a number of cases nor a DataFrame")
+    return SCHEMA, generate(cases, seed=seed, now=now)

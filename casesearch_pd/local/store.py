@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import msgspec
 
@@ -21,6 +22,7 @@ Row = tuple[SqlValue, ...]
 _PAST_ALL = "x''"  # SQLite sorts NULL < numbers < text < blobs
 _BEFORE_ALL = "-9e999"
 _COUNTS_KEPT = 512
+_ORDERS_KEPT = 64
 SORTED_CHARACTERS = 512  # a text's key: a cursor must fit the 9,000 characters of a token
 _LONG_KINDS = TEXT_KINDS | JSON_KINDS
 ALWAYS_SET = frozenset({"created_at", "updated_at"})
@@ -73,7 +75,8 @@ class Store:
         # An empty name is a private database that spills to a file of its own when it grows.
         self._db = sqlite3.connect("", check_same_thread=False, isolation_level=None)
         self._counts: OrderedDict[Where, int] = OrderedDict()
-        self._orders: set[tuple[Key, ...]] = set()
+        self._orders: OrderedDict[tuple[Key, ...], str] = OrderedDict()
+        self._numbers = count()
         self._words = False
         self._create()
 
@@ -247,16 +250,19 @@ class Store:
         self._counts.clear()
 
     def _prepare(self, keys: tuple[Key, ...]) -> None:
+        """Make the index of an order, unless there is one; drop the one unused for longest."""
         backwards = tuple(key.reversed() for key in keys)
-        if (
-            keys in self._orders
-            or backwards in self._orders
-            or keys[0].sql == self.schema.sql[self.identity]
-        ):
+        if keys[0].sql == self.schema.sql[self.identity]:
             return
+        for known in (keys, backwards):
+            if known in self._orders:
+                self._orders.move_to_end(known)
+                return
         parts = ", ".join(f"{key.total} {'DESC' if key.descending else 'ASC'}" for key in keys)
-        self._db.execute(f"CREATE INDEX order{len(self._orders)} ON cases ({parts})")
-        self._orders.add(keys)
+        self._orders[keys] = f"order{next(self._numbers)}"
+        self._db.execute(f"CREATE INDEX {self._orders[keys]} ON cases ({parts})")
+        if len(self._orders) > _ORDERS_KEPT:
+            self._db.execute(f"DROP INDEX {self._orders.popitem(last=False)[1]}")
 
     def _index_words(self) -> None:
         if self._words:
