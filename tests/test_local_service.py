@@ -172,6 +172,10 @@ def test_live_changes_are_seen_by_both_wires():
         row = service.frame().set_index("case_id").loc[new]
         assert row["updated_at"] == pd.Timestamp("2026-01-15", tz="UTC")
         assert pd.isna(row["vip_customer"])
+        old = service.insert({"created_at": "2025-12-01T00:00:00Z"})
+        row = service.frame().set_index("case_id").loc[old]
+        assert row["updated_at"] > row["created_at"], "a change is made now, whatever it says"
+        service.delete(old)
         service.delete(new)
         assert new not in ids_of(service)
         assert search_all(service)[1] == 20

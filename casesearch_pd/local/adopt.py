@@ -26,6 +26,7 @@ from casesearch_pd.local.where import SqlValue
 
 _MOST_COLUMNS = 500  # fields of a domain, by the Amazon Connect quotas page
 _PREVIEW = 5
+_TEXTS = frozenset({"text", "select", "user"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +125,8 @@ def _kind(name: str, values: pd.Series) -> str:
     system = SYSTEM.get(name)
     if system is None:
         return found
-    fits = {found} if found != "select" else {"text", "select"}
-    empty = bool(values.isna().all())
-    if system.kind in fits or (system.kind in {"select", "user"} and found in {"text", "select"}):
-        return system.kind
-    if empty:
+    fits = _TEXTS if found in _TEXTS else {found}
+    if system.kind in fits or values.isna().all():
         return system.kind
     raise ValueError(
         f"column {name!r} has dtype {values.dtype}, but {name} is a {system.kind} field; "

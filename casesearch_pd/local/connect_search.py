@@ -39,6 +39,18 @@ class _Place:
     skipped: int = 0
 
 
+@dataclass(frozen=True)
+class _Search:
+    """A request, checked: which cases in which order, what of them, how many from where."""
+
+    where: Where
+    order: Sequence[Key]
+    columns: Sequence[Column]
+    size: int
+    place: _Place
+    scope: Sequence[Any]
+
+
 def search_cases(domain: Domain, sent: Any) -> dict[str, Any]:
     """Return the answer to SearchCases.
 
@@ -47,33 +59,42 @@ def search_cases(domain: Domain, sent: Any) -> dict[str, Any]:
     InvalidRequest
         Anything that the service model does not allow.
     """
+    search = _checked(domain, sent)
+    rows = _rows(domain, search)
+    reach = _reach(domain, search.place, search.size)
+    answer: dict[str, Any] = {
+        "cases": _cases(domain, rows[:reach], search),
+        "totalCount": domain.store.count(search.where),
+    }
+    if len(rows) > reach and _reach(domain, search.place, search.size + 1) > reach:
+        last = [list(rows[reach - 1][: len(search.order)]), search.place.skipped + reach]
+        answer["nextToken"] = domain.tokens.issue(last, search.scope)
+    return answer
+
+
+def _checked(domain: Domain, sent: Any) -> _Search:
     members(sent, _MEMBERS, "body")
     body = {name: value for name, value in sent.items() if value is not None}
-    size = page_size(
-        body.get("maxResults"), "maxResults", most=_MOST_RESULTS, default=_USUAL_RESULTS
-    )
+    asked = body.get("maxResults")
+    size = page_size(asked, "maxResults", most=_MOST_RESULTS, default=_USUAL_RESULTS)
     where = _where(domain, body)
     order = _order(domain, body.get("sorts", []))
     columns = _columns(domain, body.get("fields"))
     scope = ["search", {name: body[name] for name in sorted(body) if name != "nextToken"}]
     place = _place(domain, body.get("nextToken"), scope)
-    reach = _reach(domain, place, size)
-    rows = domain.store.page(
-        [*_ALWAYS, *(column.name for column in columns)],
-        where,
-        order,
-        after=place.after,
-        limit=size + 1,
-        offset=place.skipped if domain.choices.cursor == "offset" else 0,
+    return _Search(where, order, columns, size, place, scope)
+
+
+def _rows(domain: Domain, search: _Search) -> list[Row]:
+    """Return the rows of the page, and one more if there is one."""
+    return domain.store.page(
+        [*_ALWAYS, *(column.name for column in search.columns)],
+        search.where,
+        search.order,
+        after=search.place.after,
+        limit=search.size + 1,
+        offset=search.place.skipped if domain.choices.cursor == "offset" else 0,
     )
-    answer: dict[str, Any] = {
-        "cases": _cases(domain, rows[:reach], columns, len(order)),
-        "totalCount": domain.store.count(where),
-    }
-    if len(rows) > reach and _reach(domain, place, size + 1) > reach:
-        last = [list(rows[reach - 1][: len(order)]), place.skipped + reach]
-        answer["nextToken"] = domain.tokens.issue(last, scope)
-    return answer
 
 
 def _reach(domain: Domain, place: _Place, size: int) -> int:
@@ -134,11 +155,10 @@ def _place(domain: Domain, token: Any, scope: Any) -> _Place:
     return _Place(None if domain.choices.cursor == "offset" else after, skipped)
 
 
-def _cases(
-    domain: Domain, rows: Sequence[Row], columns: Sequence[Column], keys: int
-) -> list[dict[str, Any]]:
-    shows = [value_shower(column) for column in columns]
-    ids = [column.connect for column in columns]
+def _cases(domain: Domain, rows: Sequence[Row], search: _Search) -> list[dict[str, Any]]:
+    shows = [value_shower(column) for column in search.columns]
+    ids = [column.connect for column in search.columns]
+    keys = len(search.order)
     first = keys + len(_ALWAYS)
     missing = missing_value(domain)
     omit = domain.choices.unset == "omit"

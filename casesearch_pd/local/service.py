@@ -188,25 +188,14 @@ class CaseService:
             An unknown column, a value that does not fit, an id that is taken.
         """
         with self._lock:
-            values = self._stored(case)
-            self._inserted += 1
-            now = stored_time(self.clock())
-            defaults: dict[str, SqlValue] = {
-                "case_id": made_id("case", self._seed, "inserted", self._inserted),
-                "created_at": now,
-                "updated_at": values.get("created_at") or now,
-                "template_id": self._lag.live.schema.templates[0].id,
-                "status": "open",
-            }
-            row = {
-                **defaults,
-                **{name: value for name, value in values.items() if value is not None},
-            }
-            if self._lag.live.rows(["case_id"], self._lag.live.is_case(str(row["case_id"]))):
-                raise ValueError(f"case_id {row['case_id']!r} is taken")
-            stored = [row.get(column.name) for column in self._lag.live.schema.columns]
+            row = {**self._defaults(), **_held(self._stored(case))}
+            live = self._lag.live
+            case_id = str(row["case_id"])
+            if live.rows(["case_id"], live.is_case(case_id)):
+                raise ValueError(f"case_id {case_id!r} is taken")
+            stored = [row.get(column.name) for column in live.schema.columns]
             self._lag.apply(lambda store: store.add([stored]))
-            return str(row["case_id"])
+            return case_id
 
     def update(self, case_id: str, **columns: Any) -> None:
         """Change columns of a case; ``updated_at`` becomes now unless it is given.
@@ -247,6 +236,17 @@ class CaseService:
     def user_id(self, shown: str) -> str:
         """Return the hidden id by which Persona's search knows an assignee or resolver."""
         return made_user_id(shown)
+
+    def _defaults(self) -> dict[str, SqlValue]:
+        self._inserted += 1
+        now = stored_time(self.clock())
+        return {
+            "case_id": made_id("case", self._seed, "inserted", self._inserted),
+            "created_at": now,
+            "updated_at": now,
+            "template_id": self._lag.live.schema.templates[0].id,
+            "status": "open",
+        }
 
     def _stored(self, case: Mapping[str, Any]) -> dict[str, SqlValue]:
         known = self._lag.live.schema.by_name
@@ -310,6 +310,10 @@ _FAILED = {
     True: persona.error_reply(PersonaError(500, "Internal server error")),
     False: error_reply(ConnectError(500, "InternalServerException", "internal failure")),
 }
+
+
+def _held(values: Mapping[str, SqlValue]) -> dict[str, SqlValue]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _close(lag: Lag, items: RelatedItems) -> None:
