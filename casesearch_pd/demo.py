@@ -125,33 +125,36 @@ def open_source(text: str) -> Source:
     1000
     """
     parts = urlsplit(text)
-    match parts.scheme, parts.netloc:
+    named = dict(parse_qsl(parts.query, keep_blank_values=True))
+    strange = sorted(named.keys() - _SAYS.get(parts.scheme, set()))
+    if strange:
+        raise FilterError(
+            f"{strange} says nothing about a source; region= of a connect:// domain is all that "
+            "fits, and credentials come from the environment"
+        )
+    match parts.scheme, parts.netloc + parts.path:
         case "demo", "connect":
             return _demo_cases().connect()
         case "demo", "persona":
             return _demo_cases().persona()
-        case "connect", domain if domain:
-            return _connect(domain, dict(parse_qsl(parts.query)))
+        case "connect", domain if domain and "/" not in domain:
+            from casesearch_pd.sources.connect import ConnectCases  # noqa: PLC0415
+
+            return ConnectCases(domain, region_name=named.get("region"))
         case "persona", "":
             from casesearch_pd.sources.persona import PersonaCases  # noqa: PLC0415
 
             return PersonaCases()
         case _:
+            # What stands behind the scheme may be a token that was put into the wrong place.
+            shown = f"{parts.scheme}://…" if parts.scheme else text
             raise FilterError(
-                f"{text!r} names no source; write 'connect://DOMAIN?region=REGION', 'persona://', "
+                f"{shown!r} names no source; write 'connect://DOMAIN?region=REGION', 'persona://', "
                 "'demo://connect' or 'demo://persona'"
             )
 
 
-def _connect(domain: str, named: dict[str, str]) -> Source:
-    from casesearch_pd.sources.connect import ConnectCases  # noqa: PLC0415
-
-    strange = named.keys() - {"region"}
-    if strange:
-        raise FilterError(
-            f"{sorted(strange)} says nothing about a Connect domain; 'region' is all that fits"
-        )
-    return ConnectCases(domain, region_name=named.get("region"))
+_SAYS = {"connect": {"region"}}  # what may stand behind the question mark
 
 
 @cache

@@ -26,12 +26,12 @@ HOME = ROOT / PACKAGE
 # which needs no expression, stands above it.
 ORDER = (
     "errors",
-    "query", "query.schema", "query.expr", "query.values", "query.filters", "query.shape",
-    "query.pushdown", "query.stored",
+    "query", "query.schema", "query.expr", "query.values", "query.names", "query.filters",
+    "query.shape", "query.pushdown", "query.stored",
     "sources", "sources.pace", "sources.contract", "sources.moments", "sources.connect*",
     "sources.persona*",
     "reading", "reading.columns", "reading.frame", "reading.plan", "reading.provenance",
-    "reading.walk", "reading.exhaust", "reading.read",
+    "reading.walk", "reading.exhaust", "reading.stream", "reading.explain", "reading.read",
     "notebook", "notebook.plots", "notebook.accessor",
     "demo", "__main__", "__init__",
 )  # fmt: skip

@@ -46,8 +46,10 @@ class CasesAccessor:
         """
         if self.provenance.get("source", {}).get("service") == "persona":
             return self._column("closed_at").isna().rename("is_open")
-        status = self._column("status").str.lower().to_numpy(dtype=object)
-        return pd.Series(status != "closed", index=self._frame.index, name="is_open")
+        closed = (
+            self._column("status").str.lower().eq("closed").to_numpy(dtype=bool, na_value=False)
+        )
+        return pd.Series(~closed, index=self._frame.index, name="is_open")
 
     def _column(self, column: str) -> pd.Series[Any]:
         if column not in self._frame.columns:
@@ -59,6 +61,11 @@ class CasesAccessor:
     def open_since(self) -> pd.Series[Any]:
         """Tell when each open case was created."""
         return self._column("created_at")[self.is_open.to_numpy()]
+
+    def read_at(self) -> pd.Timestamp:
+        """Tell when the cases were as the frame shows them: the service's clock, else now."""
+        as_of = self.provenance.get("as_of")
+        return pd.Timestamp.now("UTC") if as_of is None else pd.Timestamp(as_of)
 
     @property
     def plot(self) -> CasePlots:
@@ -79,7 +86,7 @@ class CasePlots:
         self._cases = cases
 
     def ages(self, ax: Axes | None = None) -> Axes:
-        """Draw how old the open cases are.
+        """Draw how old the open cases were when the frame was read.
 
         Parameters
         ----------
@@ -88,4 +95,4 @@ class CasePlots:
         """
         from casesearch_pd.notebook import plots  # noqa: PLC0415 - matplotlib waits for a picture
 
-        return plots.ages(self._cases.open_since(), pd.Timestamp.now("UTC"), ax)
+        return plots.ages(self._cases.open_since(), self._cases.read_at(), ax)

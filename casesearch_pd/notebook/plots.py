@@ -33,6 +33,7 @@ def ages(created: pd.Series[Any], now: pd.Timestamp, ax: Axes | None = None) -> 
     """
     ax = _axes(ax)
     days = (now - created.dropna()).dt.total_seconds().to_numpy(dtype=float) / _DAY
+    days = days.clip(min=0)  # created while the read began: the service's clock has whole seconds
     counts, labels = _in_spans(days)
     bars = ax.bar(labels, counts, color=_BLUE)
     ax.bar_label(bars, labels=[f"{count:,}" if count else "" for count in counts], padding=2)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from casesearch_pd.errors import FilterError, nearest, unknown_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
 __all__ = [
     "LOOKUPS",
@@ -26,6 +26,7 @@ __all__ = [
     "Option",
     "Schema",
     "column_name",
+    "key_column",
     "lookups",
     "named_apart",
 ]
@@ -46,6 +47,7 @@ FieldType = Literal[
 ]
 Namespace = Literal["system", "custom"]
 
+_PREFIX = "fields."  # how a service with open fields spells a custom one
 _EQUALITY = ("eq", "ne", "in", "isna")
 _ORDER = ("lt", "lte", "gt", "gte", "between")
 LOOKUPS = (*_EQUALITY, *_ORDER, "contains")
@@ -113,8 +115,8 @@ class Schema:
     shared
         Bare names that several custom fields bear, each with the columns meant.
     open
-        Whether a name that is neither known nor close to one is taken as a custom field:
-        Persona does not tell all its fields.
+        Whether a name that is neither known nor close to one is taken as a custom field, and
+        ``fields.NAME`` always: Persona does not tell all its fields.
     """
 
     fields: tuple[Field, ...]
@@ -142,21 +144,23 @@ class Schema:
         FilterError
             If no field or more than one bears the name.
         """
+        if not isinstance(name, str):
+            raise FilterError(f"{name!r} is no name of a field; list_fields(source) shows them")
         known = self.find(name)
         if known is not None:
             return known
         if name in self.shared:
             meant = " or ".join(map(repr, self.shared[name]))
             raise FilterError(f"{name!r} is the name of more than one field; write {meant}")
-        if self.open and not nearest(name, self._names):
-            return self.guessed(name)
+        if self.open and (name.startswith(_PREFIX) or not nearest(name, self._names)):
+            return self._guessed(name.removeprefix(_PREFIX))
         raise unknown_name("field", name, self._suggestions(), see="list_fields(source)")
 
-    @staticmethod
-    def guessed(name: str) -> Field:
-        """Take a name that discovery did not meet for a custom field of unknown type."""
-        key = name.removeprefix("fields.")
-        return Field(column_name(key), f"fields.{key}", key, "any", "custom", active=False)
+    def _guessed(self, key: str) -> Field:
+        """Take a key that discovery did not meet for a custom field of unknown type."""
+        system = {name for item in self.fields if item.namespace == "system" for name in item.names}
+        column = key_column(key, system)
+        return Field(column, f"{_PREFIX}{key}", key, "any", "custom", active=False)
 
     def _suggestions(self) -> list[str]:
         return [item.column for item in self.fields] + [*self._names]
@@ -176,6 +180,16 @@ def column_name(label: str) -> str:
     folded = unicodedata.normalize("NFKC", label).lower()
     name = re.sub(r"\W+", "_", folded).strip("_") or "field"
     return f"field_{name}" if name[0].isdigit() else name
+
+
+def key_column(key: str, taken: Container[str]) -> str:
+    """Name the column of a custom field that goes by a key: ``fields_KEY`` where that is taken.
+
+    >>> key_column("orderNumber", ()), key_column("status", ("status",)), key_column("2nd-line", ())
+    ('orderNumber', 'fields_status', 'field_2nd_line')
+    """
+    column = key if re.fullmatch(r"[^\W\d]\w*", key) else column_name(key)
+    return f"fields_{column}" if column in taken else column
 
 
 def named_apart(

@@ -6,6 +6,8 @@ last seven days of the day on which it is read again.
 
 from __future__ import annotations
 
+import math
+import numbers
 from datetime import date, datetime, timedelta
 from typing import Any, assert_never
 
@@ -66,20 +68,32 @@ def _out(value: Any) -> Any:
             return [_out(item) for item in value]
         case pd.Period():
             return {"period": str(value), "freq": value.freqstr}
-        case timedelta() | np.timedelta64():
+        case timedelta():
             return {"timedelta": pd.Timedelta(value).isoformat()}
-        case datetime() | np.datetime64():
+        case np.generic():
+            return _out_of_numpy(value)
+        case datetime():
             return {"time": pd.Timestamp(value).isoformat()} if not pd.isna(value) else None
         case date():
             return {"date": value.isoformat()}
-        case np.generic():
-            return _out(value.item())
         case str() | bool() | int() | None:
             return value
-        case float():
-            return None if pd.isna(value) else value
+        case numbers.Real():
+            return None if math.isnan(value) else float(value)
         case _:
             return None if pd.api.types.is_scalar(value) and pd.isna(value) else str(value)
+
+
+def _out_of_numpy(value: np.generic) -> Any:
+    match value:
+        case np.datetime64() | np.timedelta64() if np.isnat(value):
+            return None
+        case np.datetime64():  # its unit tells whether it is a period
+            return {"numpy": str(value), "unit": np.datetime_data(value.dtype)[0]}
+        case np.timedelta64():
+            return _out(pd.Timedelta(value))
+        case _:
+            return _out(value.item())
 
 
 def _in(value: Any) -> Any:
@@ -88,6 +102,8 @@ def _in(value: Any) -> Any:
             return tuple(_in(item) for item in value)
         case {"period": str(text), "freq": str(freq)}:
             return pd.Period(text, freq)
+        case {"numpy": str(text), "unit": str(unit)}:
+            return np.array(text, dtype=f"datetime64[{unit}]")[()]
         case {"timedelta": str(text)}:
             return pd.Timedelta(text)
         case {"time": str(text)}:

@@ -16,6 +16,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,11 @@ _INSTANT = re.compile(
     r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?", re.IGNORECASE
 )
 _TICK = pd.Timedelta(1, "us")
+_FIRST = pd.Timestamp("0001-01-01T00:00Z")
+_LAST = pd.Timestamp("9999-12-31T23:59:59.999Z")  # in the milliseconds of the wires
+_BEYOND = (pd.errors.OutOfBoundsDatetime, pd.errors.OutOfBoundsTimedelta, OverflowError)
+# Units of numpy that are periods; its weeks begin on Thursday, as the first of 1970 was one.
+_PERIODS = {"Y": "Y", "M": "M", "W": "W-WED", "D": "D"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +143,23 @@ def span(field: Field, value: object, *, tz: str, now: pd.Timestamp) -> Span:
         What a timedelta counts from; UTC.
     """
     try:
-        return _span(field, value, tz, now)
-    except (pd.errors.OutOfBoundsDatetime, OverflowError) as error:
-        raise FilterError(f"{field.column!r}: {value!r} is outside the years 1 to 9999") from error
+        found = _span(field, value, tz, now)
+    except _BEYOND as error:
+        raise _outside(field, value) from error
+    if found.end <= _FIRST or found.start.year > _LAST.year:
+        raise _outside(field, value)
+    return Span(_within(found.start), _within(found.end))
+
+
+def _within(moment: pd.Timestamp) -> pd.Timestamp:
+    return min(max(moment, _FIRST), _LAST)
+
+
+def _outside(field: Field, value: object) -> FilterError:
+    return FilterError(
+        f"{field.column!r}: {value!r} is outside the years 1 to 9999, "
+        "or finer than a microsecond and outside 1678 to 2261"
+    )
 
 
 def _span(field: Field, value: object, tz: str, now: pd.Timestamp) -> Span:
@@ -166,6 +186,8 @@ def _from_text(field: Field, value: str) -> pd.Period | pd.Timestamp:
         # Words are refused here: pandas would read "today" as this very moment.
         if _INSTANT.fullmatch(text):
             return pd.Timestamp(text.upper())
+    except _BEYOND:
+        raise
     except ValueError as error:
         raise FilterError(f"{field.column!r}: {value!r} is not on the calendar") from error
     raise _unfit(field, value, "a time such as '2026-03', '2026-03-14' or '2026-03-14T09:30'")
@@ -173,7 +195,12 @@ def _from_text(field: Field, value: str) -> pd.Period | pd.Timestamp:
 
 def _from_numpy(value: np.datetime64) -> pd.Period | pd.Timestamp:
     unit, _ = np.datetime_data(value.dtype)
-    return pd.Period(str(value), unit) if unit in {"Y", "M", "D"} else pd.Timestamp(value)
+    if unit not in _PERIODS:
+        return pd.Timestamp(value)
+    day = value.astype("datetime64[D]").astype(object)
+    if not isinstance(day, date):  # numpy counts on where Python's calendar ends
+        raise OverflowError(str(value))
+    return pd.Period(day, _PERIODS[unit])
 
 
 def _in_zone(field: Field, moment: pd.Timestamp, tz: str) -> pd.Timestamp:
@@ -182,9 +209,10 @@ def _in_zone(field: Field, moment: pd.Timestamp, tz: str) -> pd.Timestamp:
     try:
         return moment.tz_localize(tz)
     except ValueError as error:  # a clock change skips or repeats it
+        one = moment.to_pydatetime().replace(tzinfo=ZoneInfo(tz)).isoformat()
         raise FilterError(
             f"{field.column!r}: {moment} happens twice or not at all in {tz}; "
-            f"give an offset, such as '{moment.isoformat()}+01:00'"
+            f"give an offset, such as {one!r}"
         ) from error
 
 
@@ -192,8 +220,8 @@ def _instant(moment: pd.Timestamp) -> Span:
     # A bound finer than a microsecond lies between two ticks: an empty span there keeps
     # every comparison right.
     utc = moment.tz_convert("UTC")
-    start = utc.ceil("us").as_unit("us")
-    return Span(start, utc.floor("us").as_unit("us") + _TICK)
+    tick = utc.as_unit("us")  # cuts
+    return Span(tick if tick == utc else tick + _TICK, tick + _TICK)
 
 
 def _period(period: pd.Period, tz: str) -> Span:
@@ -201,6 +229,8 @@ def _period(period: pd.Period, tz: str) -> Span:
 
 
 def _midnight(naive: pd.Timestamp, tz: str) -> pd.Timestamp:
+    if naive.year > _LAST.year:  # which only pandas can say
+        return _LAST
     # Where a clock change skips midnight the day begins when clocks resume; where it comes
     # twice, with the first.
     local = naive.tz_localize(tz, nonexistent="shift_forward", ambiguous=True)
