@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 from casesearch_pd.local.choices import Choices
 from casesearch_pd.local.http import Reply
+from casesearch_pd.local.persona_render import Plan
 from casesearch_pd.local.rates import Window
 from casesearch_pd.local.store import Store
 
@@ -69,6 +70,8 @@ class Environment:
         Replies by Idempotency-Key, with what they were replies to.
     offsets
         How many rows came before a cursor when it was handed out, for cursors that are offsets.
+    plans
+        What to show of a case, by inflection and sparse fieldset.
     numbers
         Counts requests.
     """
@@ -81,4 +84,5 @@ class Environment:
     choices: Choices
     replays: Memory[str, tuple[bytes, Reply]] = field(default_factory=Memory)
     offsets: Memory[object, int] = field(default_factory=Memory)
+    plans: Memory[object, Plan] = field(default_factory=Memory)
     numbers: Iterator[int] = field(default_factory=count)

@@ -5,6 +5,7 @@ Paths, members and parameters are those of Persona's OpenAPI description (2025-1
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,6 +17,7 @@ from casesearch_pd.local.persona_query import PersonaError, bad_request, conditi
 from casesearch_pd.local.persona_render import (
     RELATIONSHIPS,
     Inflect,
+    Plan,
     case_object,
     plan,
     template_object,
@@ -34,8 +36,7 @@ def search(environment: Environment, request: Request, inflect: Inflect, _: str)
     store, choices = environment.store, environment.choices
     where = condition(store, body["query"], choices) if "query" in body else EVERYTHING
     keys = order(store, body.get("sort"), choices)
-    fieldset = query.get("fields", {}).get("case")
-    shown = plan(store.schema, inflect, fieldset, choices=choices)
+    shown = _plan(environment, inflect, query.get("fields", {}).get("case"))
     walk = Walk(store, where, tuple(keys))
     return page_answer(environment, walk, page, shown, f"{PREFIX}/cases/search")
 
@@ -50,8 +51,7 @@ def list_cases(
     keys = tuple(store.key(name, descending=True) for name in ("created_at", "case_id"))
     kept = [pair for pair in request.query if not pair[0].startswith("page[")]
     path = f"{PREFIX}/cases" + (f"?{urlencode(kept)}" if kept else "")
-    fieldset = query.get("fields", {}).get("case")
-    shown = plan(store.schema, inflect, fieldset, choices=environment.choices)
+    shown = _plan(environment, inflect, query.get("fields", {}).get("case"))
     page = page_of(query.get("page", {}))
     return page_answer(environment, Walk(store, where, keys), page, shown, path)
 
@@ -72,11 +72,18 @@ def _case(
     environment: Environment, inflect: Inflect, case_id: str, fieldset: str | None
 ) -> dict[str, Any]:
     live = environment.live
-    shown = plan(live.schema, inflect, fieldset, choices=environment.choices)
+    shown = _plan(environment, inflect, fieldset)
     rows = live.rows(shown.columns, live.is_case(case_id))
     if not rows:
         raise PersonaError(404, "Record not found")
     return case_object(shown, rows[0])
+
+
+def _plan(environment: Environment, inflect: Inflect, fieldset: str | None) -> Plan:
+    """Return what to show of a case, worked out once for each way of asking."""
+    schema, choices = environment.live.schema, environment.choices
+    make = partial(plan, schema, inflect, fieldset, choices=choices)
+    return environment.plans.once((inflect, fieldset), make)
 
 
 def _included(environment: Environment, inflect: Inflect, case_id: str, names: list[str]) -> Any:

@@ -216,7 +216,11 @@ def _plain(column: Column) -> Show:
         case kind if kind in JSON_KINDS:
             return lambda value: None if value is None else msgspec.Raw(str(value).encode())
         case _:
-            return lambda value: value
+            return _as_it_is
+
+
+def _as_it_is(value: SqlValue) -> SqlValue:
+    return value
 
 
 def _attachments(inflect: Inflect) -> Show:
@@ -229,6 +233,8 @@ def _wrapping(column: Column) -> Show:
     kind, plain = PERSONA_TYPES[column.kind], _plain(column)
     if column.kind in {"hash", "list"}:
         return lambda value: {"type": kind, "value": _wrapped_members(value)}
+    if plain is _as_it_is:
+        return lambda value: {"type": kind, "value": value}
     return lambda value: {"type": kind, "value": plain(value)}
 
 

@@ -87,19 +87,22 @@ class Server(ThreadingHTTPServer):
         self.shutdown()
         self._thread.join()
         with self._lock:
-            for connection in self._open:
-                _shut(connection)
+            held = list(self._open)
+        for connection in held:
+            _shut(connection)
         self.server_close()
 
-    def opened(self, connection: socket.socket) -> None:
-        """Remember a connection, so that `close` can end it."""
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Remember a connection before its thread begins, so that `close` can end it."""
         with self._lock:
-            self._open.add(connection)
+            self._open.add(request)
+        super().process_request(request, client_address)
 
-    def closed(self, connection: socket.socket) -> None:
-        """Forget a connection."""
+    def shutdown_request(self, request: Any) -> None:
+        """Forget a connection that has ended."""
         with self._lock:
-            self._open.discard(connection)
+            self._open.discard(request)
+        super().shutdown_request(request)
 
     def record(self, request: Request, reply: Reply) -> None:
         """Keep what was asked and how it was answered, without the authorization."""
@@ -148,14 +151,6 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = 1 << 20  # head and body leave together
     error_content_type = "application/json"
     error_message_format = '{"message": "%(message)s"}'
-
-    def setup(self) -> None:
-        super().setup()
-        self.server.opened(self.connection)
-
-    def finish(self) -> None:
-        self.server.closed(self.connection)
-        super().finish()
 
     def answer(self) -> None:
         """Answer one request."""
