@@ -246,11 +246,18 @@ def frozen(name: str, value: Any) -> Any:
     Raises
     ------
     FilterError
-        If the value is a mapping, which nothing can be compared with.
+        If the value is a mapping, or a collection of collections: nothing can be compared with
+        those.
     """
     if isinstance(value, Mapping):
         raise FilterError(f"{name!r} cannot be compared with a mapping; write a value or a list")
-    return members(value) if is_collection(value) else value
+    if not is_collection(value):
+        return value
+    found = members(value)
+    inner = next((item for item in found if isinstance(item, Mapping) or is_collection(item)), None)
+    if inner is not None:
+        raise FilterError(f"{name!r} cannot be compared with {inner!r}; write one flat list")
+    return found
 
 
 def is_collection(value: object) -> bool:
@@ -262,4 +269,6 @@ def members(value: Any) -> tuple[Any, ...]:
     """List the members of a collection; those of a set in the same order every time."""
     if isinstance(value, AbstractSet):
         return tuple(sorted(value, key=repr))
-    return tuple(value.tolist() if isinstance(value, np.ndarray) else value)
+    # Of times in nanoseconds numpy would make whole numbers.
+    plain = isinstance(value, np.ndarray) and value.dtype.kind not in "mM"
+    return tuple(value.tolist() if plain else value)
