@@ -28,7 +28,8 @@ ORDER = (
     "errors",
     "query", "query.schema", "query.expr", "query.values", "query.names", "query.filters",
     "query.shape", "query.pushdown", "query.stored",
-    "sources", "sources.pace", "sources.contract", "sources.moments", "sources.connect*",
+    "sources", "sources.pace", "sources.contract", "sources.moments", "sources.origin",
+    "sources.connect*",
     "sources.persona*",
     "reading", "reading.columns", "reading.frame", "reading.plan", "reading.provenance",
     "reading.walk", "reading.exhaust", "reading.stream", "reading.explain", "reading.read",
@@ -40,7 +41,7 @@ DOORS = ("demo", "__main__", "__init__")  # they see the rooms of both services
 
 # Of the rows above, what a room may see all the same; rooms that stand here see nothing else.
 _ASKED = ("errors", "query.*")
-_SERVED = ("sources.pace", "sources.contract", "sources.moments")
+_SERVED = ("sources.pace", "sources.contract", "sources.moments", "sources.origin")
 SIGHT = {
     "sources.connect*": (*_ASKED, *_SERVED),
     "sources.persona*": (*_ASKED, *_SERVED),

@@ -13,7 +13,7 @@ import json
 import math
 import shlex
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
@@ -28,10 +28,18 @@ from casesearch_pd.query.expr import Compare, Expression, literals
 from casesearch_pd.query.pushdown import Split, Verdict, split
 from casesearch_pd.query.schema import Field, Option, Schema
 from casesearch_pd.sources import connect_wire as wire
+from casesearch_pd.sources.connect_errors import (
+    FAILURES,
+    bad_answer,
+    no_client,
+    not_signed,
+    translated,
+)
 from casesearch_pd.sources.connect_fields import FREE, schema_of
 from casesearch_pd.sources.connect_judge import check_profile, judge
 from casesearch_pd.sources.contract import Page, Request, Scan, assumed
 from casesearch_pd.sources.moments import served_at
+from casesearch_pd.sources.origin import is_loopback
 from casesearch_pd.sources.pace import (
     CONNECT_TIMEOUT,
     READ_TIMEOUT,
@@ -40,7 +48,6 @@ from casesearch_pd.sources.pace import (
     Trouble,
     budget_for,
     patiently,
-    retry_after,
 )
 
 if TYPE_CHECKING:
@@ -53,20 +60,31 @@ __all__ = ["ConnectCases"]
 # share them with production, so four fifths are used.
 _SHARE = 0.8
 _SEARCH_QUOTA = 2.0
-_LIST_QUOTA = (2.0, 5.0)
-_OPTIONS_QUOTA = (6.0, 16.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """One list of discovery: its operation and member, what each item must have, its quota."""
+
+    operation: str
+    member: str
+    keys: tuple[str, ...]
+    rate: float
+    burst: float
+
+
+_FIELD_LIST = _Listing(
+    "list_fields", "fields", ("fieldId", "name", "type", "namespace"), rate=2.0, burst=5.0
+)
+_TEMPLATE_LIST = _Listing(
+    "list_templates", "templates", ("templateId", "name"), rate=2.0, burst=5.0
+)
+_OPTION_LIST = _Listing(
+    "list_field_options", "options", ("value", "name", "active"), rate=6.0, burst=16.0
+)
 
 _FIELDS = 25  # fields in one request (service model)
 _OLD_PAGE = 25  # cases in one request before 2025
-_THROTTLES = {
-    "ThrottlingException",
-    "Throttling",
-    "TooManyRequestsException",
-    "RequestThrottled",
-    "429",
-}
-_DENIED = {401, 403}
-_PASSING = {408, 500, 502, 503, 504}
 
 
 # --- configuration -----------------------------------------------------------------------
@@ -145,17 +163,36 @@ class ConnectCases:
         self.domain_id = domain_id
         self.page_size = page_size
         self.assume = assumed(self.ASSUME, assume)
-        self.client = _client(boto3_session, region_name, endpoint_url)
         self._given = schema
         self._endpoint_url = endpoint_url
         self._rate = _SEARCH_QUOTA * _SHARE if rate is None else rate
         self._burst = burst
+        self._open(boto3_session, region_name)
+
+    def _open(self, session: boto3.Session | None, region: str | None) -> None:
+        self.client = _client(session, region, self._endpoint_url)
         self._bodies = threading.local()
         self.client.meta.events.register("before-parse.connectcases.SearchCases", self._keep_body)
+        self._profile = None if session is None else session.profile_name
 
     def __repr__(self) -> str:
         """Name the domain and region; nothing secret is in it."""
         return f"ConnectCases({self.domain_id!r}, region_name={self.region_name!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the credentials behind: a copy elsewhere finds its own, by the same profile."""
+        lost = {"client", "_bodies", "budget"}
+        kept = {name: value for name, value in self.__dict__.items() if name not in lost}
+        return {**kept, "region": self.region_name}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make a client of its own."""
+        region, profile = state.pop("region"), state["_profile"]
+        self.__dict__.update(state)
+        # boto3 calls it "default" where no profile was named; there need not be one.
+        self._open(
+            None if profile in {None, "default"} else boto3.Session(profile_name=profile), region
+        )
 
     @property
     def region_name(self) -> str:
@@ -189,7 +226,10 @@ class ConnectCases:
     def _budget_for(self, quota: str, rate: float, burst: float) -> Budget:
         # The account is not known without another service; the access key stands for it.
         credentials = self.client._request_signer._credentials  # noqa: SLF001 - boto3 has no public way
-        key = getattr(credentials, "access_key", None)
+        try:
+            key = getattr(credentials, "access_key", None)
+        except (boto_errors.BotoCoreError, boto_errors.ClientError) as error:  # it renews them
+            raise not_signed(error) from error
         return budget_for((self.client.meta.endpoint_url, key, quota), rate=rate, burst=burst)
 
     # --- the fields -----------------------------------------------------------------------
@@ -199,41 +239,47 @@ class ConnectCases:
         """The fields of the domain: ListFields, with options and templates, asked once."""
         if self._given is not None:
             return self._given
-        templates = self._list("list_templates", "templates", _LIST_QUOTA)
+        templates = self._list(_TEMPLATE_LIST)
         return schema_of(
-            self._list("list_fields", "fields", _LIST_QUOTA),
+            self._list(_FIELD_LIST),
             [(item["templateId"], item["name"]) for item in templates],
             self._options,
         )
 
     def _options(self, field_id: str) -> tuple[Option, ...]:
-        listed = self._list("list_field_options", "options", _OPTIONS_QUOTA, fieldId=field_id)
+        listed = self._list(_OPTION_LIST, fieldId=field_id)
         return tuple(Option(item["value"], item["name"], item["active"]) for item in listed)
 
     @cached_property
     def _templates(self) -> dict[str, str]:
         return {option.value: option.label for option in self.schema.resolve("template_id").options}
 
-    def _list(
-        self, operation: str, member: str, quota: tuple[float, float], **named: str
-    ) -> list[dict[str, Any]]:
-        rate, burst = (math.inf, 1.0) if math.isinf(self._rate) else (quota[0] * _SHARE, quota[1])
-        budget = self._budget_for(operation, rate, burst)
+    def _list(self, listing: _Listing, **named: str) -> list[dict[str, Any]]:
+        unpaced = math.isinf(self._rate)
+        rate, burst = (math.inf, 1.0) if unpaced else (listing.rate * _SHARE, listing.burst)
+        budget = self._budget_for(listing.operation, rate, burst)
         found: list[dict[str, Any]] = []
-        token: dict[str, str] = {}
+        token, seen = "", {""}
         while True:
-            asked = {"domainId": self.domain_id, "maxResults": 100, **named, **token}
-            answer = patiently(partial(self._listed, operation, member, asked), budget, Run())
-            found += answer[member]
-            if not answer.get("nextToken") or answer["nextToken"] == token.get("nextToken"):
+            asked = {"domainId": self.domain_id, "maxResults": 100, **named}
+            asked |= {"nextToken": token} if token else {}
+            answer = patiently(partial(self._listed, listing, asked), budget, Run())
+            found += answer[listing.member]
+            token = answer.get("nextToken") or ""
+            if not token:
                 return found
-            token = {"nextToken": answer["nextToken"]}
+            if token in seen:
+                raise bad_answer(
+                    f"{listing.operation} goes in a circle", answer["ResponseMetadata"]
+                )
+            seen.add(token)
 
-    def _listed(self, operation: str, member: str, asked: Mapping[str, Any]) -> dict[str, Any]:
-        answer = self._call(operation, asked)
-        if member not in answer:  # boto3 takes a broken 200 for an empty one
-            bad = ValueError(f"{operation} without {member!r}")
-            raise Trouble(_bad_answer(bad, answer["ResponseMetadata"]))
+    def _listed(self, listing: _Listing, asked: Mapping[str, Any]) -> dict[str, Any]:
+        answer = self._call(listing.operation, asked)
+        items = answer.get(listing.member)  # boto3 takes a broken 200 for an empty one
+        if items is None or not all(item and item.keys() >= {*listing.keys} for item in items):
+            why = f"{listing.operation} without {listing.member}: {', '.join(listing.keys)}"
+            raise Trouble(bad_answer(why, answer["ResponseMetadata"]))
         return answer
 
     # --- judging --------------------------------------------------------------------------
@@ -308,8 +354,8 @@ class ConnectCases:
         """
         try:
             return patiently(lambda: self._ask(scan, cursor), self.budget, run)
-        except errors.RefusedError:
-            if cursor is not None or self.page_size <= _OLD_PAGE:
+        except errors.RefusedError as error:
+            if cursor is not None or self.page_size <= _OLD_PAGE or error.status != 400:  # noqa: PLR2004
                 raise
         return self._small_page(scan, run)
 
@@ -341,7 +387,7 @@ class ConnectCases:
         try:
             answer = self._answer(parsed, headers, scan.fields)
         except (ValueError, RecursionError) as error:
-            raise Trouble(_bad_answer(error, parsed["ResponseMetadata"])) from error
+            raise Trouble(bad_answer(error, parsed["ResponseMetadata"])) from error
         return Page(
             answer.rows,
             answer.columns,
@@ -373,20 +419,8 @@ class ConnectCases:
     def _call(self, operation: str, asked: Mapping[str, Any]) -> dict[str, Any]:
         try:
             return getattr(self.client, operation)(**asked)  # type: ignore[no-any-return]
-        except boto_errors.ClientError as error:
-            raise _from_service(error, self) from error
-        except boto_errors.ParamValidationError as error:
-            raise errors.RefusedError(f"boto3 does not send this request: {error}") from error
-        except boto_errors.HTTPClientError as error:
-            raise Trouble(_unreachable(error, self)) from error
-        except boto_errors.ConnectionError as error:
-            raise Trouble(_unreachable(error, self)) from error
-        except boto_errors.BotoCoreError as error:
-            raise _not_signed(error) from error
-        except (botocore.parsers.ResponseParserError, UnicodeDecodeError) as error:
-            raise Trouble(
-                errors.BadAnswerError(f"{operation}: the answer cannot be read: {error}")
-            ) from error
+        except FAILURES as error:
+            raise translated(error, self.domain_id, self.client.meta) from error
 
 
 def _client(session: boto3.Session | None, region: str | None, endpoint: str | None) -> Any:
@@ -396,6 +430,7 @@ def _client(session: boto3.Session | None, region: str | None, endpoint: str | N
         connect_timeout=CONNECT_TIMEOUT,
         read_timeout=READ_TIMEOUT,
         max_pool_connections=32,
+        proxies={} if endpoint is not None and is_loopback(endpoint) else None,
         user_agent=agent,  # made once; botocore would make it at every call
     )
     try:
@@ -403,67 +438,5 @@ def _client(session: boto3.Session | None, region: str | None, endpoint: str | N
         return maker.client(
             "connectcases", region_name=region, endpoint_url=endpoint, config=config
         )
-    except boto_errors.NoRegionError as error:
-        raise errors.NotFoundError(
-            "no AWS region is known; pass region_name='us-east-1', or set AWS_DEFAULT_REGION"
-        ) from error
-    except boto_errors.ProfileNotFound as error:
-        raise errors.AccessDeniedError(
-            f"{error}; set AWS_PROFILE to one that `aws configure list-profiles` shows"
-        ) from error
     except (boto_errors.BotoCoreError, ValueError) as error:
-        raise errors.NotFoundError(f"no endpoint for Amazon Connect Cases: {error}") from error
-
-
-def _from_service(error: boto_errors.ClientError, source: ConnectCases) -> Exception:
-    told, meta = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
-    code, status = str(told.get("Code", "")), meta.get("HTTPStatusCode", 0)
-    words = f"{code}: {told.get('Message') or 'no message'}"
-    facts: dict[str, Any] = {"status": status, "code": code, "request_id": meta.get("RequestId")}
-    if status == 429 or code in _THROTTLES:  # noqa: PLR2004
-        wait = retry_after(meta.get("HTTPHeaders", {}).get("retry-after"))
-        asked = errors.ThrottledError(
-            f"the service is throttling ({words}); pass a lower rate=", **facts
-        )
-        return Trouble(asked, throttled=True, wait=wait)
-    if status in _PASSING or status >= 500:  # noqa: PLR2004
-        return Trouble(
-            errors.UnreachableError(f"the service fails ({words}); try again later", **facts)
-        )
-    if status in _DENIED:
-        return errors.AccessDeniedError(
-            f"the service denies access ({words}); check AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN or "
-            "AWS_PROFILE, and that the caller may cases:SearchCases, cases:ListFields, "
-            "cases:ListFieldOptions and cases:ListTemplates",
-            **facts,
-        )
-    if status == 404:  # noqa: PLR2004
-        return errors.NotFoundError(
-            f"{words}; is {source.domain_id!r} a Cases domain in {source.region_name}? "
-            "`aws connectcases list-domains` shows yours",
-            **facts,
-        )
-    return errors.RefusedError(f"the service refuses the request ({words})", **facts)
-
-
-def _unreachable(error: Exception, source: ConnectCases) -> errors.ServiceError:
-    return errors.UnreachableError(
-        f"no answer from {source.client.meta.endpoint_url}: {error}; "
-        "check the network, a proxy, or endpoint_url="
-    )
-
-
-def _not_signed(error: Exception) -> errors.ServiceError:
-    return errors.AccessDeniedError(
-        f"no usable AWS credentials ({error}); set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
-        "AWS_SECRET_ACCESS_KEY, or run `aws sso login`"
-    )
-
-
-def _bad_answer(error: Exception, meta: Mapping[str, Any]) -> errors.BadAnswerError:
-    return errors.BadAnswerError(
-        f"the service answered {meta.get('HTTPStatusCode')} with what is no search result "
-        f"({error}); a proxy between may have changed it",
-        status=meta.get("HTTPStatusCode"),
-        request_id=meta.get("RequestId"),
-    )
+        raise no_client(error) from error

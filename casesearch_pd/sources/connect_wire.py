@@ -153,10 +153,8 @@ def decode(body: bytes, fields: Sequence[Field], templates: Mapping[str, str]) -
     try:
         answer = _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        # Bytes that are no UTF-8 become lone surrogates, which the frame counts and replaces.
-        return read_parsed(
-            json.loads(body.decode("utf-8", errors="surrogateescape")), fields, templates
-        )
+        # Not json.loads(body): that would guess the encoding, and JSON is UTF-8.
+        return read_parsed(json.loads(body.decode()), fields, templates)
     columns = _free(answer.cases, templates)
     slots = _slots(answer.cases, fields)
     for item in fields:
@@ -235,7 +233,9 @@ def read_parsed(answer: Any, fields: Sequence[Field], templates: Mapping[str, st
     cases = [case for case in answer["cases"] if case is not None]
     if not all(isinstance(case, dict) and isinstance(case.get("caseId"), str) for case in cases):
         raise ValueError("the answer has a case without a caseId")
-    typed = [_Case(case["caseId"], case.get("templateId"), [], case.get("tags")) for case in cases]
+    typed = [
+        _Case(case["caseId"], _text(case.get("templateId")), [], case.get("tags")) for case in cases
+    ]
     cursor = answer.get("nextToken") or None
     if cursor is not None and not isinstance(cursor, str):
         raise ValueError("the answer's nextToken is not text")
@@ -245,7 +245,7 @@ def read_parsed(answer: Any, fields: Sequence[Field], templates: Mapping[str, st
             out.columns[item.column] = [None] * out.rows
     wanted = {item.id: item for item in fields if item.column not in FREE}
     for row, case in enumerate(cases):
-        for held in case.get("fields") or ():
+        for held in _list(case.get("fields")):
             target = wanted.get(str(held.get("id"))) if isinstance(held, dict) else None
             if target is not None:
                 _place(out, target, row, held.get("value"))
@@ -254,7 +254,15 @@ def read_parsed(answer: Any, fields: Sequence[Field], templates: Mapping[str, st
 
 def _count(answer: Mapping[str, Any]) -> int | None:
     total = answer.get("totalCount")
-    return total if isinstance(total, int) else None
+    return total if isinstance(total, int) and not isinstance(total, bool) else None
+
+
+def _text(held: Any) -> str | None:
+    return held if isinstance(held, str) else None
+
+
+def _list(held: Any) -> list[Any]:
+    return held if isinstance(held, list) else []
 
 
 def _place(out: Answer, target: Field, row: int, union: Any) -> None:

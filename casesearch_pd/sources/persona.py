@@ -9,16 +9,13 @@ and the key inflection, because a key's own defaults would change the answers; n
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from functools import cached_property, partial
-from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
 
 from casesearch_pd import errors
 from casesearch_pd.query.expr import Compare, Expression, literals
@@ -26,6 +23,7 @@ from casesearch_pd.query.pushdown import Split, Verdict, split
 from casesearch_pd.sources import persona_wire as wire
 from casesearch_pd.sources.contract import Page, Request, Scan, assumed
 from casesearch_pd.sources.moments import served_at
+from casesearch_pd.sources.origin import checked, is_loopback, pinned
 from casesearch_pd.sources.pace import (
     CONNECT_TIMEOUT,
     READ_TIMEOUT,
@@ -35,6 +33,12 @@ from casesearch_pd.sources.pace import (
     budget_for,
     patiently,
     retry_after,
+)
+from casesearch_pd.sources.persona_errors import (
+    bad_answer,
+    from_exception,
+    from_service,
+    unsearchable,
 )
 from casesearch_pd.sources.persona_fields import TAKEN, schema_of
 from casesearch_pd.sources.persona_judge import (
@@ -46,6 +50,7 @@ from casesearch_pd.sources.persona_judge import (
     legal,
     legal_listed,
 )
+from casesearch_pd.sources.persona_token import VARIABLE, Bearer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -54,14 +59,18 @@ if TYPE_CHECKING:
 
 __all__ = ["PersonaCases"]
 
+_Told = TypeVar("_Told")
+
 # "Rate limiting", Persona's documentation: 300 requests a minute for a whole environment;
 # four fifths are used, and a fifth of the window is always left to others.
 _QUOTA = 300 / 60
 _SHARE = 0.8
 _BURST = 10.0
 
+_WINDOW = 60.0  # seconds
+
 _PAGE = 100  # cases in one request (OpenAPI description)
-_TOKEN = "PERSONA_API_KEY"  # noqa: S105 - the name of a variable, not a token
+_API = "https://api.withpersona.com/api/v1"
 
 
 # --- configuration -----------------------------------------------------------------------
@@ -115,7 +124,7 @@ class PersonaCases:
         self,
         *,
         token: str | Callable[[], str] | None = None,
-        base_url: str = "https://api.withpersona.com/api/v1",
+        base_url: str = _API,
         version: str = "2025-12-08",
         rate: float | None = None,
         templates: Iterable[str] = (),
@@ -123,15 +132,15 @@ class PersonaCases:
         schema: Schema | None = None,
         assume: Mapping[str, bool] | None = None,
     ) -> None:
-        self.base_url = _checked(base_url)
+        self.base_url = checked(base_url, _API)
         self.version = version
         self.templates = (templates,) if isinstance(templates, str) else tuple(templates)
         self.fresh = fresh
         self.assume = assumed(self.ASSUME, assume)
-        self._token = _Bearer(token)
+        self._token = Bearer(token)
         self._given = schema
         self._rate = rate
-        self._budget()  # an impossible rate is an error now
+        _ = self.budget  # an impossible rate is an error now
 
     def __repr__(self) -> str:
         """Name the address; nothing secret is in it."""
@@ -139,12 +148,12 @@ class PersonaCases:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the token behind: a copy elsewhere finds its own in the environment."""
-        lost = {"_token", "_session", "_local"}
+        lost = {"_token", "_session", "budget"}
         return {name: value for name, value in self.__dict__.items() if name not in lost}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the token from the environment."""
-        self.__dict__.update(state, _token=_Bearer(None))
+        self.__dict__.update(state, _token=Bearer(None))
 
     @property
     def rate(self) -> float:
@@ -165,8 +174,10 @@ class PersonaCases:
             "fresh": self.fresh,
         }
 
-    def _budget(self) -> Budget:
-        key = (urlsplit(self.base_url).netloc, self._token.mark())
+    @cached_property
+    def budget(self) -> Budget:
+        """The request budget that every source of this host and token shares."""
+        key = (self._origin, hash(self._token.value()))
         if self._rate is None:
             return budget_for((*key, "quota"), rate=_QUOTA * _SHARE, burst=_BURST)
         return budget_for((*key, "given"), rate=self._rate, burst=1.0)
@@ -174,6 +185,7 @@ class PersonaCases:
     @cached_property
     def _session(self) -> requests.Session:
         session = requests.Session()
+        session.trust_env = not is_loopback(self.base_url)  # no proxy is asked for this machine
         adapter = HTTPAdapter(pool_maxsize=32)  # one connection a reader; nothing is retried here
         session.mount("https://", adapter)
         session.mount("http://", adapter)
@@ -188,26 +200,29 @@ class PersonaCases:
         if self._given is not None:
             return self._given
         request = Request("GET", f"{self._root}/cases", query=(("page[size]", str(_PAGE)),))
-        page, shown = patiently(partial(self._newest, request), self._budget(), Run())
+        page, shown = patiently(partial(self._newest, request), self.budget, Run())
         names = dict.fromkeys((*self.templates, *page.templates))
         told = [self._template(name) for name in names]
         return schema_of([item for item in told if item is not None], page, shown)
 
     def _newest(self, request: Request) -> tuple[wire.Answer, frozenset[str]]:
         response = self._send(request)
-        answer = self._decoded(response, wire.Known({}, {}, TAKEN), ())
+        known = wire.Known({}, {}, TAKEN)
+        answer = _read(response, lambda: wire.decode(response.content, known, ()))
         return answer, wire.shown(response.content)
 
-    def _template(self, name: str) -> dict[str, Any] | None:
+    def _template(self, name: str) -> wire.Template | None:
+        request = Request("GET", f"{self._root}/case-templates/{quote(name, safe='')}")
         try:
-            answer = self._get(
-                Request("GET", f"{self._root}/case-templates/{quote(name, safe='')}")
-            )
+            return patiently(partial(self._told, request), self.budget, Run())
         except (errors.AccessDeniedError, errors.NotFoundError):
             if name in self.templates:  # the user asked for it
                 raise
             return None  # its fields are known as far as the cases show them
-        return dict(answer.json()["data"])
+
+    def _told(self, request: Request) -> wire.Template:
+        response = self._send(request)
+        return _read(response, lambda: wire.decode_template(response.content))
 
     @cached_property
     def _known(self) -> wire.Known:
@@ -250,6 +265,10 @@ class PersonaCases:
     def _root(self) -> str:
         return urlsplit(self.base_url).path
 
+    @property
+    def _origin(self) -> str:
+        return self.base_url.removesuffix(self._root)
+
     def request(self, scan: Scan, cursor: str | None = None) -> Request:
         """Write the request for one page; a cursor is the next link, followed as it stands."""
         ids = ids_of(scan.where)
@@ -278,7 +297,7 @@ class PersonaCases:
         said = [part for name, text in headers.items() for part in ("-H", f"{name}: {text}")]
         body = [] if request.body is None else ["-d", json.dumps(request.body, ensure_ascii=False)]
         call = shlex.join(["curl", "-X", request.method, self._url(request), *said, *body])
-        return f'{call} -H "Authorization: Bearer ${_TOKEN}"'
+        return f'{call} -H "Authorization: Bearer ${VARIABLE}"'
 
     def page(self, scan: Scan, cursor: str | None, run: Run) -> Page:
         """Ask for one page.
@@ -293,9 +312,11 @@ class PersonaCases:
         if ids_of(scan.where):
             return self._one_case(scan, int(cursor or 0), run)
         try:
-            return patiently(lambda: self._ask(scan, cursor), self._budget(), run)
+            return patiently(lambda: self._ask(scan, cursor), self.budget, run)
         except errors.RefusedError as error:
-            raise _unsearchable(error, scan) or error from error
+            if (told := unsearchable(error, scan)) is not None:
+                raise told from error
+            raise
 
     def count(self, scan: Scan, run: Run) -> int:
         """Persona tells no totals."""
@@ -305,7 +326,7 @@ class PersonaCases:
         ids = ids_of(scan.where)
         following = str(at + 1) if at + 1 < len(ids) else None
         try:
-            page = patiently(lambda: self._ask(scan, str(at)), self._budget(), run)
+            page = patiently(lambda: self._ask(scan, str(at)), self.budget, run)
         except errors.NotFoundError:
             page = Page(0, {}, None, None, served_at({}))
         page.cursor = following
@@ -314,10 +335,13 @@ class PersonaCases:
     def _ask(self, scan: Scan, cursor: str | None) -> Page:
         request = self.request(scan, cursor)
         response = self._send(request)
-        answer = self._decoded(response, self._known, scan.fields)
+        decode = wire.decode_one if ids_of(scan.where) else wire.decode
+        answer = _read(response, lambda: decode(response.content, self._known, scan.fields))
         if not answer.linked and answer.rows == _PAGE:
-            raise Trouble(_bad_answer("a full page without a next link", response))
-        following = None if answer.next is None else self._pinned(answer.next, request)
+            raise Trouble(bad_answer("a full page without a next link", response))
+        following = answer.next or None
+        if following is not None:
+            following = pinned(following, base_url=self.base_url, path=request.path)
         return Page(
             answer.rows,
             answer.columns,
@@ -327,32 +351,18 @@ class PersonaCases:
             found=answer.found,
         )
 
-    def _decoded(
-        self, response: requests.Response, known: wire.Known, fields: tuple[Field, ...]
-    ) -> wire.Answer:
-        try:
-            return wire.decode(response.content, known, fields)
-        except (ValueError, RecursionError) as error:
-            raise Trouble(_bad_answer(error, response)) from error
-
-    def _pinned(self, link: str, asked: Request) -> str:
-        """Take a next link only if it leads to where the token belongs."""
-        base, target = urlsplit(self.base_url), urlsplit(urljoin(self.base_url + "/", link))
-        if (target.scheme, target.netloc, target.path) != (base.scheme, base.netloc, asked.path):
-            raise errors.BadAnswerError(
-                f"the next page is said to be at {target.scheme}://{target.hostname}{target.path}, "
-                f"not at {base.netloc}{asked.path}; the token is not sent there"
-            )
-        return f"{target.path}?{target.query}"
-
-    # --- errors ---------------------------------------------------------------------------
-
-    def _get(self, request: Request) -> requests.Response:
-        return patiently(lambda: self._send(request), self._budget(), Run())
+    # --- sending --------------------------------------------------------------------------
 
     def _send(self, request: Request) -> requests.Response:
+        response = self._exchange(request)
+        self._learn(response)
+        if response.status_code == 200:  # noqa: PLR2004
+            return response
+        raise from_service(response, self.base_url)
+
+    def _exchange(self, request: Request) -> requests.Response:
         try:
-            response = self._session.request(
+            return self._session.request(
                 request.method,
                 self._url(request),
                 json=request.body,
@@ -361,138 +371,33 @@ class PersonaCases:
                 timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
             )
         except requests.RequestException as error:
-            raise Trouble(self._unreachable(error)) from None  # the cause would carry the token
-        self._learn(response)
-        if response.status_code == 200:  # noqa: PLR2004
-            return response
-        raise self._from_service(response)
+            failure = from_exception(error, self.base_url)
+        raise Trouble(failure)  # out of the handler: its context would carry the token
 
     def _url(self, request: Request) -> str:
-        base = urlsplit(self.base_url)
-        url = f"{base.scheme}://{base.netloc}{request.path}"
+        url = f"{self._origin}{request.path}"
         return f"{url}?{urlencode(request.query)}" if request.query else url
 
     def _learn(self, response: requests.Response) -> None:
         """Leave a fifth of the window to others, unless the user named a rate."""
         if self._rate is not None:
             return
-        told = [
-            response.headers.get(f"RateLimit-{name}", "")
+        limit, remaining, reset = (
+            retry_after(response.headers.get(f"RateLimit-{name}"))
             for name in ("Limit", "Remaining", "Reset")
-        ]
-        if all(text.isdigit() for text in told):
-            limit, remaining, reset = map(int, told)
-            if remaining <= limit * (1 - _SHARE):
-                self._budget().close_for(reset)
-
-    def _from_service(self, response: requests.Response) -> Exception:
-        status, words = response.status_code, self._token.hidden(_words(response))
-        facts: dict[str, Any] = {
-            "status": status,
-            "code": words.partition(":")[0],
-            "request_id": response.headers.get("Request-Id"),
-        }
-        if status == 429:  # noqa: PLR2004
-            wait = retry_after(
-                response.headers.get("Retry-After") or response.headers.get("RateLimit-Reset")
-            )
-            error = errors.ThrottledError(
-                f"the service is throttling ({words}); pass a lower rate=", **facts
-            )
-            return Trouble(error, throttled=True, wait=wait)
-        if status in {408, 409} or status >= 500:  # noqa: PLR2004
-            return Trouble(
-                errors.UnreachableError(f"the service fails ({words}); try again later", **facts)
-            )
-        if status in {401, 403}:
-            return errors.AccessDeniedError(
-                f"the service denies access ({words}); set {_TOKEN} to a key of this "
-                "environment that may read cases",
-                **facts,
-            )
-        if status == 404:  # noqa: PLR2004
-            return errors.NotFoundError(
-                f"nothing at {self.base_url} ({words}); check base_url= and templates=", **facts
-            )
-        if status < 400:  # noqa: PLR2004
-            return errors.NotFoundError(
-                f"{self.base_url} redirects elsewhere ({status}), and the token is not sent there; "
-                "check base_url=",
-                **facts,
-            )
-        return errors.RefusedError(f"the service refuses the request ({words})", **facts)
-
-    def _unreachable(self, error: requests.RequestException) -> errors.ServiceError:
-        why = self._token.hidden(f"{type(error).__name__}: {error}")
-        return errors.UnreachableError(
-            f"no answer from {self.base_url} ({why}); check the network, a proxy, or base_url="
         )
+        if limit is None or remaining is None or reset is None:
+            return
+        if remaining <= limit * (1 - _SHARE):
+            self.budget.close_for(min(reset, _WINDOW))
 
 
-class _Bearer(AuthBase):
-    """The token, put on each request; an auth object, because ``~/.netrc`` overrules a header."""
-
-    def __init__(self, token: str | Callable[[], str] | None) -> None:
-        self._source = token
-        self()  # a missing token is an error now, not in the first request
-
-    def __repr__(self) -> str:
-        return "<token>"
-
-    def __call__(self, request: requests.PreparedRequest | None = None) -> Any:
-        """Sign one request; without one, only look whether there is a token."""
-        if request is None:
-            return self._value()
-        request.headers["Authorization"] = f"Bearer {self._value()}"
-        return request
-
-    def _value(self) -> str:
-        token = (
-            self._source() if callable(self._source) else self._source or os.environ.get(_TOKEN, "")
-        )
-        if not token or not token.isascii() or not token.isprintable() or " " in token:
-            state = "missing" if not token else "not one line of plain characters"
-            raise errors.AccessDeniedError(
-                f"the Persona token is {state}; set {_TOKEN}, or pass token="
-            )
-        return token
-
-    def mark(self) -> int:
-        """Tell tokens apart without showing one."""
-        return hash(self._value())
-
-    def hidden(self, text: str) -> str:
-        """Take the token out of a text that a service wrote."""
-        return text.replace(self._value(), "<token>")
+# --- one request ---------------------------------------------------------------------------
 
 
 def _headers(version: str) -> dict[str, str]:
     """Say what a key's own defaults would change otherwise."""
     return {"Key-Inflection": "kebab", "Persona-Version": version, "Accept": "application/json"}
-
-
-def _checked(base_url: str) -> str:
-    parts = urlsplit(base_url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query:
-        shown = parts._replace(netloc=parts.hostname or "", query="").geturl()
-        raise errors.NotFoundError(
-            f"base_url={shown!r} is no address; write 'https://api.withpersona.com/api/v1'"
-        )
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
-        raise errors.AccessDeniedError(
-            f"the token would travel to {parts.hostname} in clear text; use https://"
-        )
-    return base_url.rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-# --- one request ---------------------------------------------------------------------------
 
 
 def _body(scan: Scan) -> dict[str, Any]:
@@ -522,36 +427,12 @@ def _fieldset(scan: Scan) -> tuple[tuple[str, str], ...]:
     return (("fields[case]", ",".join(dict.fromkeys(names))),) if names else ()
 
 
-# --- what went wrong --------------------------------------------------------------------------
+# --- one answer ----------------------------------------------------------------------------
 
 
-def _words(response: requests.Response) -> str:
-    """Find the service's own words: title and details of its errors, else the status line."""
+def _read(response: requests.Response, decode: Callable[[], _Told]) -> _Told:
     try:
-        told = response.json()["errors"]
-        parts = [
-            ": ".join(str(item[k]) for k in ("title", "details") if item.get(k)) for item in told
-        ]
-        return "; ".join(parts) or f"status {response.status_code}"
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return f"status {response.status_code} {response.reason or ''}".strip()
-
-
-def _unsearchable(error: errors.RefusedError, scan: Scan) -> errors.FilterError | None:
-    asked = [item.target for item in literals(scan.where)] + [item.field for item in scan.sort]
-    custom = dict.fromkeys(item.id for item in asked if item.namespace == "custom")
-    if not custom or error.status not in {400, 422}:
-        return None
-    return errors.FilterError(
-        f"the service refuses the filter ({error}); {', '.join(custom)} must be marked searchable "
-        "on the case template"
-    )
-
-
-def _bad_answer(why: object, response: requests.Response) -> errors.BadAnswerError:
-    return errors.BadAnswerError(
-        f"the service answered {response.status_code} with what is no list of cases ({why}); "
-        "a proxy between may have changed it",
-        status=response.status_code,
-        request_id=response.headers.get("Request-Id"),
-    )
+        return decode()
+    except (ValueError, RecursionError) as error:
+        failure = bad_answer(error, response)
+    raise Trouble(failure)  # out of the handler: its context would carry the answer

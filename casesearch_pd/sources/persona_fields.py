@@ -30,7 +30,7 @@ TAKEN = frozenset(
 
 
 def schema_of(
-    templates: Sequence[Mapping[str, Any]], page: wire.Answer, shown: frozenset[str]
+    templates: Sequence[wire.Template], page: wire.Answer, shown: frozenset[str]
 ) -> Schema:
     """Make the schema.
 
@@ -86,8 +86,8 @@ def _active(column: str, name: str, page: wire.Answer, shown: frozenset[str]) ->
     return column in _ALWAYS or not page.rows or name in shown
 
 
-def _named(templates: Sequence[Mapping[str, Any]], page: wire.Answer) -> list[tuple[str, str]]:
-    named = {item["id"]: item["attributes"].get("name") or item["id"] for item in templates}
+def _named(templates: Sequence[wire.Template], page: wire.Answer) -> list[tuple[str, str]]:
+    named = {item.id: item.name for item in templates}
     return list(({item: item for item in page.templates} | named).items())
 
 
@@ -109,10 +109,10 @@ def _relationship(
     return Field(column, name, label, kind, aliases=aliases, active=active)
 
 
-def _custom(templates: Sequence[Mapping[str, Any]], found: Mapping[str, Field]) -> list[Field]:
+def _custom(templates: Sequence[wire.Template], found: Mapping[str, Field]) -> list[Field]:
     fields: dict[str, Field] = {}
     for template in templates:
-        for told in template["attributes"].get("field-schemas") or ():
+        for told in template.fields:
             item = _custom_field(told)
             fields[item.id] = _merged(fields.get(item.id), item)
     for item in found.values():
@@ -129,7 +129,7 @@ def _custom_field(told: Mapping[str, Any]) -> Field:
         column,
         f"fields.{key}",
         told.get("label") or key,
-        wire.TYPES.get(told["type"], "any"),
+        wire.TYPES.get(told.get("type") or "", "any"),
         "custom",
         options=tuple(Option(value, label) for value, label in zip(values, labels, strict=False)),
         aliases=() if column == key or key in TAKEN else (key,),

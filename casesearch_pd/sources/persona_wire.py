@@ -29,8 +29,11 @@ __all__ = [
     "TYPES",
     "Answer",
     "Known",
+    "Template",
     "custom_column",
     "decode",
+    "decode_one",
+    "decode_template",
     "shown",
     "to_query",
 ]
@@ -168,6 +171,15 @@ class Known:
     taken: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class Template:
+    """One case template: its fields as it describes them, under names in kebab case."""
+
+    id: str
+    name: str
+    fields: tuple[Mapping[str, Any], ...]
+
+
 @dataclass(slots=True)
 class Answer:
     """One page as columns."""
@@ -228,8 +240,8 @@ def decode(body: bytes, known: Known, wanted: Sequence[Field]) -> Answer:
     try:
         answer = _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        # Bytes that are no UTF-8 become lone surrogates, which the frame counts and replaces.
-        return _slowly(json.loads(body.decode("utf-8", errors="surrogateescape")), known, wanted)
+        # Not json.loads(body): that would guess the encoding, and JSON is UTF-8.
+        return _slowly(json.loads(body.decode()), known, wanted)
     cases = answer.data
     asked = {item.id for item in wanted}
     columns: dict[str, list[Any]] = {"case_id": [case.id for case in cases]}
@@ -246,6 +258,42 @@ def decode(body: bytes, known: Known, wanted: Sequence[Field]) -> Answer:
     out = Answer(len(cases), columns, answer.links.next, linked=True, templates=_ids(columns))
     _spread(out, (held.fields for held in every), known, asked)
     return out
+
+
+def decode_one(body: bytes, known: Known, wanted: Sequence[Field]) -> Answer:
+    """Read the bytes of a retrieval, which holds a case where search holds a list.
+
+    Raises
+    ------
+    ValueError
+        If the body holds no case.
+    """
+    return _slowly({"data": [_object(body)], "links": {"next": None}}, known, wanted)
+
+
+def decode_template(body: bytes) -> Template:
+    """Read the bytes of a case template.
+
+    Raises
+    ------
+    ValueError
+        If the body holds no template.
+    """
+    told = _object(body)
+    attributes = _kebab(told.get("attributes"))
+    fields = [_kebab(item) for item in attributes.get("field-schemas") or ()]
+    if not isinstance(told.get("id"), str) or not all(
+        isinstance(item.get("key"), str) for item in fields
+    ):
+        raise ValueError("the answer has a template without an id, or with a field without a key")
+    return Template(told["id"], attributes.get("name") or told["id"], tuple(fields))
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    answer = json.loads(body.decode())
+    if not isinstance(answer, dict) or not isinstance(answer.get("data"), dict):
+        raise ValueError("the answer has no data")  # noqa: TRY004 - wire, not a type
+    return dict(answer["data"])
 
 
 def _listed(value: Any) -> Any:
@@ -305,8 +353,8 @@ def _spread(
             plain = value
             if type(value) is _Wrapped:
                 plain = value.value
-                if key not in slots:
-                    met.setdefault(key, value.type)
+                if key not in known.custom and met.setdefault(key, value.type) != value.type:
+                    met[key] = "any"  # they differ from case to case; the cells decide
             if key not in slots:
                 slots[key] = [None] * out.rows
             slots[key][row] = _unwrapped(plain) if type(plain) in (list, dict) else plain

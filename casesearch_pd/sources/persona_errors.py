@@ -1,0 +1,122 @@
+"""What went wrong with Persona: an answer or an exception in, this package's errors out.
+
+A `Trouble` is worth another try; any other error is final. Nothing here holds on to a request
+or an answer: the one bears the token, the other may repeat it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from requests.exceptions import ChunkedEncodingError, ContentDecodingError
+
+from casesearch_pd import errors
+from casesearch_pd.query.expr import literals
+from casesearch_pd.sources.pace import Trouble, retry_after
+from casesearch_pd.sources.persona_token import VARIABLE, without_token
+
+if TYPE_CHECKING:
+    import requests
+
+    from casesearch_pd.sources.contract import Scan
+
+__all__ = ["bad_answer", "from_exception", "from_service", "unsearchable"]
+
+
+def from_service(response: requests.Response, base_url: str) -> Exception:
+    """Say what an answer other than 200 means."""
+    status, words = response.status_code, without_token(_words(response), response.request)
+    facts: dict[str, Any] = {
+        "status": status,
+        "code": words.partition(":")[0],
+        "request_id": _request_id(response),
+    }
+    if status == 429:  # noqa: PLR2004
+        wait = retry_after(
+            response.headers.get("Retry-After") or response.headers.get("RateLimit-Reset")
+        )
+        error = errors.ThrottledError(
+            f"the service is throttling ({words}); pass a lower rate=", **facts
+        )
+        return Trouble(error, throttled=True, wait=wait)
+    if status == 408 or status >= 500:  # noqa: PLR2004
+        return Trouble(
+            errors.UnreachableError(f"the service fails ({words}); try again later", **facts)
+        )
+    if status == 409:  # noqa: PLR2004 - "was just modified. Please try again."
+        return Trouble(errors.RefusedError(f"the service refuses the request ({words})", **facts))
+    if status < 300:  # noqa: PLR2004 - a success, but none that search or List is said to have
+        return Trouble(bad_answer("no content", response))
+    return _final(status, words, facts, base_url)
+
+
+def _final(status: int, words: str, facts: dict[str, Any], base_url: str) -> Exception:
+    if status in {401, 403}:
+        return errors.AccessDeniedError(
+            f"the service denies access ({words}); set {VARIABLE} to a key of this "
+            "environment that may read cases",
+            **facts,
+        )
+    if status == 404:  # noqa: PLR2004
+        return errors.NotFoundError(
+            f"nothing at {base_url} ({words}); check base_url= and templates=", **facts
+        )
+    if status < 400:  # noqa: PLR2004
+        return errors.NotFoundError(
+            f"{base_url} redirects elsewhere ({status}), and the token is not sent there; "
+            "check base_url=",
+            **facts,
+        )
+    return errors.RefusedError(f"the service refuses the request ({words})", **facts)
+
+
+def _words(response: requests.Response) -> str:
+    """Find the service's own words: title and details of its errors, else the status line."""
+    try:
+        told = response.json()["errors"]
+        parts = [
+            ": ".join(str(item[k]) for k in ("title", "details") if item.get(k)) for item in told
+        ]
+        return "; ".join(parts) or f"status {response.status_code}"
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return f"status {response.status_code} {response.reason or ''}".strip()
+
+
+def _request_id(response: requests.Response) -> str | None:
+    told = response.headers.get("Request-Id")
+    return None if told is None else without_token(told, response.request)
+
+
+def from_exception(error: requests.RequestException, base_url: str) -> errors.ServiceError:
+    """Say why there is no answer, or only half of one."""
+    why = without_token(f"{type(error).__name__}: {error}", error.request)
+    if isinstance(error, (ChunkedEncodingError, ContentDecodingError)):
+        return errors.BadAnswerError(
+            f"the answer of {base_url} breaks off or cannot be unpacked ({why}); "
+            "a proxy between may have changed it"
+        )
+    return errors.UnreachableError(
+        f"no answer from {base_url} ({why}); check the network, a proxy, or base_url="
+    )
+
+
+def bad_answer(why: object, response: requests.Response) -> errors.BadAnswerError:
+    """Say that a success holds no answer."""
+    return errors.BadAnswerError(
+        f"the service answered {response.status_code} with what is no answer ({why}); "
+        "a proxy between may have changed it",
+        status=response.status_code,
+        request_id=_request_id(response),
+    )
+
+
+def unsearchable(error: errors.RefusedError, scan: Scan) -> errors.FilterError | None:
+    """Say which custom fields must be searchable, if that may be why a search is refused."""
+    asked = [item.target for item in literals(scan.where)] + [item.field for item in scan.sort]
+    custom = dict.fromkeys(item.id for item in asked if item.namespace == "custom")
+    if not custom or error.status not in {400, 422}:
+        return None
+    return errors.FilterError(
+        f"the service refuses the filter ({error}); {', '.join(custom)} must be marked searchable "
+        "on the case template"
+    )
