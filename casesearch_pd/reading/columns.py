@@ -240,7 +240,8 @@ def _boolean(value: Any) -> tuple[bool | None, bool]:
 
 
 def _time(value: Any) -> tuple[pd.Timestamp | None, bool]:
-    if not isinstance(value, str):
+    # To pandas the word "today" is this very moment.
+    if not isinstance(value, str) or not value[:1].isdigit():
         return None, True
     try:
         moment = pd.to_datetime(value, format="ISO8601", utc=True)

@@ -241,7 +241,9 @@ def _exact(column: pd.Series[Any], value: float) -> bool:
 def _holds(compare: Any, held: Any, value: Any) -> bool:
     if held is None or held is pd.NA or isinstance(held, (list, dict)):
         return False
-    if isinstance(held, (bool, np.bool_)) != isinstance(value, bool):
+    if isinstance(held, np.generic):  # which rounds the value to its own width, or fails
+        held = held.item()
+    if isinstance(held, bool) != isinstance(value, bool):
         return False
     try:
         return bool(compare(held, value))

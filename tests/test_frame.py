@@ -1,0 +1,264 @@
+"""Typed columns to a frame: dtypes, order, and the mask against a plain reading of the filter."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from casesearch_pd import FilterError
+from casesearch_pd.query.expr import FALSE, TRUE, Compare, Not
+from casesearch_pd.query.schema import Field
+from casesearch_pd.reading.columns import Columns
+from casesearch_pd.reading.frame import beside, build, keep, mask, newest, ordered
+from casesearch_pd.sources.contract import Page, Sort
+from tests.bound_filters import (
+    FIELDS,
+    LAW,
+    LIST,
+    NUMBER,
+    TEXT,
+    TIME,
+    TRUTH,
+    WHOLE,
+    a_row,
+    an_expression,
+    keeps,
+)
+
+BACKENDS = (None, "numpy_nullable", "pyarrow")
+CASE_ID = Field("case_id", "id", "Case", "text")
+ANY = Field("x", "fields.x", "X", "any", "custom")
+
+
+def columns_of(rows, fields=FIELDS):
+    collected = Columns((CASE_ID, *fields))
+    cells = {item.column: [_wire(row[item.column]) for row in rows] for item in fields}
+    cells["case_id"] = [f"case-{number:03d}" for number in range(len(rows))]
+    collected.add(Page(len(rows), cells, None, None, pd.Timestamp("2026-03-14T12:00Z")))
+    return collected.finish()[0]
+
+
+def _wire(value):
+    return value.isoformat() if isinstance(value, pd.Timestamp) else value
+
+
+def frame_of(rows, backend=None, tz="UTC", fields=FIELDS):
+    return build(columns_of(rows, fields), tz=tz, backend=backend)
+
+
+def of(field, *values):
+    return [{item.column: None for item in FIELDS} | {field.column: value} for value in values]
+
+
+# --- dtypes ------------------------------------------------------------------------------------
+
+DTYPES = {
+    None: {
+        "title": pd.StringDtype(na_value=np.nan), "priority": pd.StringDtype(na_value=np.nan),
+        "amount": pd.Float64Dtype(), "contacts": pd.Int64Dtype(), "vip": pd.BooleanDtype(),
+        "created_at": pd.DatetimeTZDtype("us", "Europe/Berlin"), "labels": np.dtype(object),
+    },
+    "numpy_nullable": {
+        "title": pd.StringDtype(), "priority": pd.StringDtype(),
+        "amount": pd.Float64Dtype(), "contacts": pd.Int64Dtype(), "vip": pd.BooleanDtype(),
+        "created_at": pd.DatetimeTZDtype("us", "Europe/Berlin"), "labels": np.dtype(object),
+    },
+    "pyarrow": {
+        "title": pd.ArrowDtype(pa.large_string()), "priority": pd.ArrowDtype(pa.large_string()),
+        "amount": pd.ArrowDtype(pa.float64()), "contacts": pd.ArrowDtype(pa.int64()),
+        "vip": pd.ArrowDtype(pa.bool_()),
+        "created_at": pd.ArrowDtype(pa.timestamp("us", "Europe/Berlin")),
+        "labels": np.dtype(object),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("rows", [0, 1, 3])
+def test_dtypes_are_the_same_for_no_rows_and_for_many(backend, rows):
+    """Code that runs on a full frame must run on an empty one, and on one without any value."""
+    frame = frame_of(of(TEXT, *[None] * rows), backend, "Europe/Berlin")
+    assert frame.dtypes.drop("case_id").to_dict() == DTYPES[backend]
+    assert list(frame.columns) == ["case_id", *(item.column for item in FIELDS)]
+    assert len(frame) == rows
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [(TEXT, "日本"), (NUMBER, -1.5), (WHOLE, 2**60 + 1), (TRUTH, False), (LIST, ["a"])],
+)
+def test_cells_keep_their_values(field, value, backend):
+    """A whole number with a missing neighbour must not lose its last digits to a float."""
+    held = frame_of(of(field, value, None), backend)[field.column]
+    assert held[0] == value
+    assert pd.isna(held[1])
+
+
+def test_times_are_shown_in_the_zone():
+    noon = pd.Timestamp("2026-03-29T01:30Z")
+    held = frame_of(of(TIME, noon), tz="Europe/Berlin")["created_at"][0]
+    assert held == noon
+    assert held.isoformat() == "2026-03-29T03:30:00+02:00"
+
+
+def test_an_unknown_backend_is_refused():
+    with pytest.raises(FilterError, match="dtype_backend='polars' is none of"):
+        frame_of([], "polars")
+
+
+# --- the mask ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@LAW
+@given(an_expression(), st.lists(a_row(), max_size=8))
+def test_the_mask_is_the_expression(backend, expression, rows):
+    """Laws 1 and 2: the local check means what a loop over the plain values means."""
+    found = mask(frame_of(rows, backend, "Europe/Berlin"), expression)
+    assert found.dtype == bool
+    assert found.tolist() == [keeps(expression, row) for row in rows]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.column)
+def test_the_mask_of_a_column_without_values_keeps_nothing(field, backend):
+    """A column of NA alone has no value that any comparison could be true of."""
+    frame = frame_of(of(field, None, None), backend)
+    literal = Compare(field, "contains" if field is LIST else "eq", _some_value(field))
+    assert not mask(frame, literal).any()
+    assert mask(frame, Not(literal)).all()
+    assert mask(frame, Compare(field, "isna", None)).all()
+
+
+def _some_value(field):
+    return {"boolean": True, "datetime": pd.Timestamp("2026-03-14T12:00Z")}.get(
+        field.type, 1 if field.type in {"number", "integer"} else "p1"
+    )
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("cells", "op", "value", "kept"),
+    [
+        ([True, False, None], "eq", 1, [False, False, False]),
+        ([True, False, None], "eq", True, [True, False, False]),
+        ([1, 0, None], "eq", True, [False, False, False]),
+        ([1, 2, None], "eq", "1", [False, False, False]),
+        ([1, 2, None], "gt", "1", [False, False, False]),
+        ([1, 2, None], "contains", "1", [False, False, False]),
+        ([True, None], "contains", "t", [False, False]),
+        (["a", None], "eq", 1, [False, False]),
+        (["a", None], "lt", True, [False, False]),
+        ([["a"], {"b": 1}, "a", None], "eq", "a", [False, False, True, False]),
+        ([["a"], {"a": 1}, None], "contains", "a", [True, False, False]),
+        ([["a"], 3, None], "gt", 2, [False, True, False]),
+        ([1, "a", None], "eq", "1", [True, False, False]),  # text won over the numbers
+    ],
+)
+def test_a_field_of_no_known_type_is_compared_by_its_cells(cells, op, value, kept, backend):
+    """A value of another type than the cell is no match, and no error either."""
+    frame = frame_of([{"x": cell} for cell in cells], backend, fields=(ANY,))
+    assert mask(frame, Compare(ANY, op, value)).tolist() == kept
+
+
+def test_keeping_all_rows_copies_nothing():
+    frame = frame_of(of(TEXT, "a", "b"))
+    assert keep(frame, TRUE) is frame
+    assert keep(frame, FALSE).empty
+
+
+def test_kept_rows_are_numbered_anew():
+    kept = keep(frame_of(of(TEXT, "a", "b", "a")), Compare(TEXT, "eq", "b"))
+    assert kept.index.tolist() == [0]
+    assert kept["title"].tolist() == ["b"]
+
+
+# --- the order ---------------------------------------------------------------------------------
+
+
+def plain_order(rows, sort):
+    """Sort as the design says, in plain Python: by each key, last key first, missing last."""
+    order = list(range(len(rows)))
+    for item in reversed(sort):
+        values = [row[item.field.column] for row in rows]
+        known = [at for at in order if values[at] is not None]
+        known = _ranked(known, values, item.descending)
+        order = known + [at for at in order if values[at] is None]
+    return order
+
+
+def _ranked(known, values, descending):
+    ranks = sorted({values[at] for at in known}, reverse=descending)
+    return [at for rank in ranks for at in known if values[at] == rank]
+
+
+SORTABLE = [item for item in FIELDS if item is not LIST]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@LAW
+@given(
+    st.lists(st.builds(Sort, st.sampled_from(SORTABLE), st.booleans()), min_size=1, max_size=3,
+             unique_by=lambda item: item.field.column),
+    st.lists(a_row(), max_size=8),
+)  # fmt: skip
+def test_rows_come_in_the_order_asked_missing_last(backend, sort, rows):
+    """Law: by every key in turn, ties in the order they came, missing last in both directions."""
+    found = ordered(frame_of(rows, backend), sort)
+    assert found["case_id"].tolist() == [f"case-{at:03d}" for at in plain_order(rows, sort)]
+    assert found.index.tolist() == list(range(len(rows)))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_rows_in_order_are_left_alone(backend):
+    """A million rows come sorted by the service already; sorting them again costs a second."""
+    frame = frame_of(of(NUMBER, 1, 1, 2), backend)
+    assert ordered(frame, [Sort(NUMBER), Sort(CASE_ID)]) is frame
+    assert ordered(frame, [Sort(NUMBER), Sort(CASE_ID, descending=True)]) is not frame
+
+
+def test_lists_have_no_order():
+    """A list met where nothing told its type is refused in words."""
+    frame = frame_of([{"x": ["a"]}, {"x": 3}], fields=(ANY,))
+    with pytest.raises(FilterError, match="'x' holds lists, which have no order"):
+        ordered(frame, [Sort(ANY)])
+
+
+# --- versions and passes -------------------------------------------------------------------------
+
+
+def test_a_case_that_came_twice_is_kept_once_in_its_newest_version():
+    frame = pd.DataFrame(
+        {
+            "case_id": ["a", "b", "a", "c", "b"],
+            "updated_at": pd.to_datetime(
+                ["2026-03-02", "2026-03-02", "2026-03-01", None, None], utc=True
+            ),
+            "n": range(5),
+        }
+    )
+    assert newest(frame)[["case_id", "n"]].to_numpy().tolist() == [["a", 0], ["b", 1], ["c", 3]]
+    assert newest(frame.drop(columns="updated_at"))["n"].tolist() == [2, 3, 4]
+
+
+def test_cases_that_came_once_are_left_alone():
+    frame = pd.DataFrame({"case_id": ["a", "b"]})
+    assert newest(frame) is frame
+
+
+def test_passes_are_joined_case_by_case():
+    """Two passes may bring the rows in another order, or miss a case that left between them."""
+    first = pd.DataFrame({"case_id": ["a", "b", "c"], "x": [1, 2, 3]})
+    same = pd.DataFrame({"case_id": ["a", "b", "c"], "y": [1, 2, 3]})
+    assert beside(first, same).to_dict("list") == {
+        "case_id": ["a", "b", "c"], "x": [1, 2, 3], "y": [1, 2, 3],
+    }  # fmt: skip
+    other = pd.DataFrame({"case_id": ["c", "d", "a"], "y": [30, 40, 10]})
+    assert beside(first, other).to_dict("list") == {
+        "case_id": ["a", "c"],
+        "x": [1, 3],
+        "y": [10, 30],
+    }
