@@ -64,7 +64,7 @@ _SEARCH_QUOTA = 2.0
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """One list of discovery: its operation and member, what each item must have, its quota."""
+    """One list of discovery: its operation and member, the texts of each item, its quota."""
 
     operation: str
     member: str
@@ -79,9 +79,7 @@ _FIELD_LIST = _Listing(
 _TEMPLATE_LIST = _Listing(
     "list_templates", "templates", ("templateId", "name"), rate=2.0, burst=5.0
 )
-_OPTION_LIST = _Listing(
-    "list_field_options", "options", ("value", "name", "active"), rate=6.0, burst=16.0
-)
+_OPTION_LIST = _Listing("list_field_options", "options", ("value", "name"), rate=6.0, burst=16.0)
 
 _FIELDS = 25  # fields in one request (service model)
 _OLD_PAGE = 25  # cases in one request before 2025
@@ -172,7 +170,7 @@ class ConnectCases:
     def _open(self, session: boto3.Session | None, region: str | None) -> None:
         self.client = _client(session, region, self._endpoint_url)
         self._bodies = threading.local()
-        self.client.meta.events.register("before-parse.connectcases.SearchCases", self._keep_body)
+        self.client.meta.events.register("before-parse.connectcases", self._before_parse)
         self._profile = None if session is None else session.profile_name
 
     def __repr__(self) -> str:
@@ -248,7 +246,9 @@ class ConnectCases:
 
     def _options(self, field_id: str) -> tuple[Option, ...]:
         listed = self._list(_OPTION_LIST, fieldId=field_id)
-        return tuple(Option(item["value"], item["name"], item["active"]) for item in listed)
+        return tuple(
+            Option(item["value"], item["name"], item.get("active", True)) for item in listed
+        )
 
     @cached_property
     def _templates(self) -> dict[str, str]:
@@ -277,7 +277,7 @@ class ConnectCases:
     def _listed(self, listing: _Listing, asked: Mapping[str, Any]) -> dict[str, Any]:
         answer = self._call(listing.operation, asked)
         items = answer.get(listing.member)  # boto3 takes a broken 200 for an empty one
-        if items is None or not all(item and item.keys() >= {*listing.keys} for item in items):
+        if items is None or not all(_names(item, listing.keys) for item in items):
             why = f"{listing.operation} without {listing.member}: {', '.join(listing.keys)}"
             raise Trouble(bad_answer(why, answer["ResponseMetadata"]))
         return answer
@@ -408,11 +408,13 @@ class ConnectCases:
             raise ValueError(f"the body ends after {len(body)} of {length} bytes")
         return wire.decode(body, fields, self._templates)
 
-    def _keep_body(self, response_dict: dict[str, Any], **_: object) -> None:
-        """Take the body aside and leave an empty page to the stock parser."""
-        if response_dict["status_code"] == 200:  # noqa: PLR2004 - errors stay botocore's
+    def _before_parse(self, response_dict: dict[str, Any], event_name: str, **_: object) -> None:
+        """Take a page aside and leave an empty one to the stock parser."""
+        if event_name.endswith(".SearchCases") and response_dict["status_code"] == 200:  # noqa: PLR2004 - errors stay botocore's
             self._bodies.last = response_dict["body"]
             response_dict["body"] = b'{"cases":[]}'
+        elif not _parsable(response_dict["body"]):
+            response_dict["body"] = b""
 
     # --- errors ---------------------------------------------------------------------------
 
@@ -421,6 +423,20 @@ class ConnectCases:
             return getattr(self.client, operation)(**asked)  # type: ignore[no-any-return]
         except FAILURES as error:
             raise translated(error, self.domain_id, self.client.meta) from error
+
+
+def _names(item: Mapping[str, Any] | None, keys: Sequence[str]) -> bool:
+    return item is not None and all(isinstance(item.get(key), str) for key in keys)
+
+
+def _parsable(body: bytes) -> bool:
+    """Tell whether botocore's parser survives a body: it takes any JSON for an object."""
+    try:
+        return isinstance(json.loads(body), dict)
+    except json.JSONDecodeError:
+        return True  # it takes such a body for the words of an error
+    except (ValueError, RecursionError):
+        return False
 
 
 def _client(session: boto3.Session | None, region: str | None, endpoint: str | None) -> Any:

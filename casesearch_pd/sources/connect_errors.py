@@ -23,6 +23,8 @@ FAILURES = (
     boto_errors.ClientError,
     ResponseParserError,
     UnicodeDecodeError,
+    TypeError,  # this and the next: botocore's parser met JSON of another shape
+    AttributeError,
 )
 """All that a call of botocore can raise because of the service, the network or credentials."""
 
@@ -79,9 +81,12 @@ def _from_service(error: boto_errors.ClientError, domain_id: str, client_meta: A
     told, meta = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
     code, status = str(told.get("Code", "")), meta.get("HTTPStatusCode", 0)
     words = f"{code}: {told.get('Message') or 'no message'}"
-    facts: dict[str, Any] = {"status": status, "code": code, "request_id": meta.get("RequestId")}
+    headers = meta.get("HTTPHeaders", {})
+    # botocore reads the id off errors in JSON only.
+    request_id = meta.get("RequestId") or headers.get("x-amzn-requestid")
+    facts: dict[str, Any] = {"status": status, "code": code, "request_id": request_id}
     if status == 429 or code in _THROTTLES:  # noqa: PLR2004
-        wait = retry_after(meta.get("HTTPHeaders", {}).get("retry-after"))
+        wait = retry_after(headers.get("retry-after"))
         asked = errors.ThrottledError(
             f"the service is throttling ({words}); pass a lower rate=", **facts
         )
