@@ -35,6 +35,14 @@ def answer(domain: Domain, request: Request, throttled: Callable[[str], bool]) -
         return error_reply(error)
 
 
+def operation_of(request: Request) -> str:
+    """Return the name of the operation that a request asks for, or "" where there is none."""
+    try:
+        return _route(request)[0].__name__
+    except ConnectError:
+        return ""
+
+
 def _admit(domain: Domain, ids: Sequence[str], *, throttled: bool) -> None:
     if throttled:
         raise ConnectError(429, "ThrottlingException", "Rate exceeded")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
@@ -33,13 +33,36 @@ class Request:
         return parse_qsl(urlsplit(self.target).query, keep_blank_values=True)
 
 
+Cut = Literal["nothing", "half a head", "half a body"]
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How a reply leaves on a bad day.
+
+    Parameters
+    ----------
+    delay
+        Seconds from the arrival of the request until the reply leaves.
+    cut
+        How much of it leaves before the connection ends, or None for all of it.
+    reset
+        Whether the connection then ends by a TCP reset instead of in order.
+    """
+
+    delay: float = 0.0
+    cut: Cut | None = None
+    reset: bool = False
+
+
 @dataclass(frozen=True)
 class Reply:
-    """One answer: status, JSON body, headers beyond the usual ones."""
+    """One answer: status, JSON body, further headers, and how it leaves if not at once."""
 
     status: int
     content: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+    delivery: Delivery | None = None
 
 
 def parse_json(content: bytes) -> Any:

@@ -19,7 +19,7 @@ from casesearch_pd.local.rates import Standing
 from casesearch_pd.local.schema import made_id
 
 _HIT = "You have hit your rate limit of {} requests / min."
-_ROUTES: Mapping[tuple[str, ...], tuple[str, operations.Operation]] = {
+ROUTES: Mapping[tuple[str, ...], tuple[str, operations.Operation]] = {
     ("cases", "search"): ("POST", operations.search),
     ("cases",): ("GET", operations.list_cases),
     ("cases", "*"): ("GET", operations.retrieve),
@@ -36,6 +36,20 @@ def answer(environment: Environment, request: Request) -> Reply:
     standing = environment.window.take()
     reply = _refused(standing) if standing.refused else _replayed(environment, request)
     return Reply(reply.status, reply.content, {**reply.headers, **_headers(environment, standing)})
+
+
+def is_persona(request: Request) -> bool:
+    """Return whether a request is for Persona: by its path or its bearer token."""
+    bearer = request.headers.get("authorization", "").lower().startswith("bearer ")
+    return bearer or f"{request.path}/".startswith(f"{PREFIX}/")
+
+
+def operation_of(request: Request) -> str:
+    """Return the name of the operation that a request asks for, or "" where there is none."""
+    try:
+        return _route(request)[0].__name__
+    except PersonaError:
+        return ""
 
 
 def error_reply(error: PersonaError) -> Reply:
@@ -102,7 +116,7 @@ def _route(request: Request) -> tuple[operations.Operation, str]:
     """Return the operation and the id in the path; GET /cases/search asks for a case "search"."""
     here = request.path.startswith(f"{PREFIX}/")
     parts = tuple(request.parts[2:]) if here else ()
-    ways = [_ROUTES[form] for form in (parts, (*parts[:-1], "*")) if form in _ROUTES]
+    ways = [ROUTES[form] for form in (parts, (*parts[:-1], "*")) if form in ROUTES]
     for method, operation in ways:
         if method == request.method:
             return operation, parts[-1]

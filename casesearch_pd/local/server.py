@@ -3,21 +3,25 @@
 Head and body of a reply leave in one send and without Nagle's delay: apart they cost 40 ms.
 """
 
+import io
 import logging
 import socket
+import struct
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, assert_never
 from urllib.parse import parse_qs, urlsplit
 
-from casesearch_pd.local.http import Reply, Request, parse_json
+from casesearch_pd.local.http import Cut, Delivery, Reply, Request, parse_json
 
 _LOG = logging.getLogger(__name__)
 _MOST_BYTES = 1 << 20
+_RESET_AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: on, no time to send what is left
 
 Answer = Callable[[Request], Reply]
 
@@ -73,6 +77,7 @@ class Server(ThreadingHTTPServer):
         self.clock = clock
         self.received: list[Received] = []
         self._kept = kept
+        self.stopping = threading.Event()
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         super().__init__(("127.0.0.1", port), _Handler)
@@ -84,6 +89,7 @@ class Server(ThreadingHTTPServer):
 
     def close(self) -> None:
         """End every connection and wait for all threads."""
+        self.stopping.set()
         self.shutdown()
         self._thread.join()
         with self._lock:
@@ -154,6 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         """Answer one request."""
+        arrived = time.monotonic()
         content = self._content()
         if content is None:
             return
@@ -161,7 +168,10 @@ class _Handler(BaseHTTPRequestHandler):
         request = Request(self.command, self.path, headers, content)
         reply = self.server.answer(request)
         self.server.record(request, reply)
-        self._send(reply)
+        if reply.delivery is None:
+            self._send(reply)
+        else:
+            self._deliver(reply, reply.delivery, arrived)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = answer  # noqa: N815
 
@@ -189,6 +199,35 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(reply.content)
 
+    def _deliver(self, reply: Reply, delivery: Delivery, arrived: float) -> None:
+        """Send a reply late, in part or not at all, unless the service stops before."""
+        left = arrived + delivery.delay - time.monotonic()
+        if left > 0 and self.server.stopping.wait(left):
+            self.close_connection = True
+        elif delivery.cut is None:
+            self._send(reply)
+        else:
+            self._send_part(reply, delivery.cut)
+            self.close_connection = True
+            if delivery.reset:
+                self._reset()
+
+    def _send_part(self, reply: Reply, cut: Cut) -> None:
+        connection, whole = self.wfile, io.BytesIO()
+        self.wfile = whole
+        self._send(reply)
+        self.wfile = connection
+        sent = whole.getvalue()
+        connection.write(sent[: _reach(sent, cut)])
+        connection.flush()
+
+    def _reset(self) -> None:
+        """End the connection by a reset: it must be closed before anyone shuts it down in order."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_ONCE)
+        for held in (self.rfile, self.wfile, self.connection):
+            held.close()
+        self.wfile = io.BytesIO()  # the inherited handler flushes once more
+
     def date_time_string(self, timestamp: float | None = None) -> str:  # noqa: ARG002 - as inherited
         """Return the service's time, which may not be the machine's."""
         return format_datetime(self.server.clock(), usegmt=True)
@@ -199,3 +238,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as inherited
         """Say nothing here: `Server.record` logs, without query and headers."""
+
+
+def _reach(sent: bytes, cut: Cut) -> int:
+    head = sent.index(b"\r\n\r\n") + 4
+    match cut:
+        case "nothing":
+            return 0
+        case "half a head":
+            return head // 2
+        case "half a body":
+            return (head + len(sent)) // 2
+        case _:
+            assert_never(cut)

@@ -18,10 +18,12 @@ from casesearch_pd.local.catalogue import SCHEMA
 from casesearch_pd.local.choices import Choices
 from casesearch_pd.local.connect_answers import ConnectError, error_reply
 from casesearch_pd.local.connect_domain import Domain
+from casesearch_pd.local.fault import Fault
+from casesearch_pd.local.faults import Faults
 from casesearch_pd.local.generate import generate
 from casesearch_pd.local.http import Reply, Request
 from casesearch_pd.local.lag import Lag
-from casesearch_pd.local.persona_environment import PREFIX, Environment
+from casesearch_pd.local.persona_environment import Environment
 from casesearch_pd.local.persona_query import PersonaError
 from casesearch_pd.local.rates import Buckets, Window
 from casesearch_pd.local.related import RelatedItems
@@ -65,6 +67,11 @@ class CaseService:
         The port on 127.0.0.1, or 0 for a free one.
     kept_requests
         How many of the last requests `requests` holds at least; 0 for none.
+    faults
+        What goes wrong and when, as `Fault` describes; change it later through ``service.faults``.
+    latency
+        Seconds from the arrival of a request until its reply leaves, or the least and the most of
+        them; short for ``Fault("latency", latency, operation=None)``.
     **choices
         What the documents leave open, by name: ``unset``, ``text_match``, ``window``, ``rate`` and
         the others of `Choices`, which describes them.
@@ -72,7 +79,7 @@ class CaseService:
     Raises
     ------
     ValueError
-        A frame that cannot be served, or a choice that there is not.
+        A frame that cannot be served, a choice or a fault that there is not.
 
     Examples
     --------
@@ -92,6 +99,8 @@ class CaseService:
         access_key: str | None = None,
         port: int = 0,
         kept_requests: int = 10_000,
+        faults: Iterable[Fault] = (),
+        latency: float | tuple[float, float] = 0.0,
         **choices: Any,
     ) -> None:
         self._choices = Choices(**choices)
@@ -102,6 +111,8 @@ class CaseService:
         self._lock = threading.RLock()
         self._server: Server | None = None
         self._inserted = 0
+        always = [Fault("latency", latency, operation=None)] if latency else []
+        self.faults = Faults([*faults, *always], clock=self.clock, seconds=self._seconds)
         self.domain_id, self.token, self.region = domain_id, token, REGION
         self._port, self._kept, self._seed = port, kept_requests, seed
         live = _load(
@@ -293,14 +304,14 @@ class CaseService:
 
     def _answer(self, request: Request) -> Reply:
         try:
-            return self._routed(request)
+            return self.faults.answer(request, self._routed)
         except Exception:  # noqa: BLE001 - a service that has failed still answers, and logs why
             _LOG.exception("%s %s failed", request.method, request.path)
-            return _FAILED[_is_persona(request)]
+            return _FAILED[persona.is_persona(request)]
 
     def _routed(self, request: Request) -> Reply:
         self._lag.catch_up()
-        if _is_persona(request):
+        if persona.is_persona(request):
             return persona.answer(self._environment, request)
         return connect.answer(self._domain, request, self._buckets.refuses)
 
@@ -319,11 +330,6 @@ def _held(values: Mapping[str, SqlValue]) -> dict[str, SqlValue]:
 def _close(lag: Lag, items: RelatedItems) -> None:
     lag.close()
     items.close()
-
-
-def _is_persona(request: Request) -> bool:
-    bearer = request.headers.get("authorization", "").lower().startswith("bearer ")
-    return bearer or f"{request.path}/".startswith(f"{PREFIX}/")
 
 
 def _base_time(now: datetime | None) -> datetime:
