@@ -374,7 +374,7 @@ def persona_environment(search, *, newest=(), template=None, cases=()):
         if asked.path.endswith("/cases"):
             return ok(persona_page(listed))
         if "/case-templates/" in asked.path:
-            return ok({"data": template or persona_template(last)})
+            return ok({"data": {**(template or persona_template()), "id": last}})
         if last in by_id:
             return ok({"data": by_id[last]})
         return persona_error(404, "Record not found")

@@ -388,7 +388,7 @@ class PersonaCases:
         )
         if limit is None or remaining is None or reset is None:
             return
-        if remaining <= limit * (1 - _SHARE):
+        if limit - remaining >= limit * _SHARE:
             self.budget.close_for(min(reset, _WINDOW))
 
 

@@ -281,10 +281,10 @@ def decode_template(body: bytes) -> Template:
     """
     told = _object(body)
     attributes = _kebab(told.get("attributes"))
-    fields = [_kebab(item) for item in attributes.get("field-schemas") or ()]
-    if not isinstance(told.get("id"), str) or not all(
-        isinstance(item.get("key"), str) for item in fields
-    ):
+    schemas = attributes.get("field-schemas") or []
+    fields = [_kebab(item) for item in schemas] if isinstance(schemas, list) else [{}]
+    keyed = all(isinstance(item.get("key"), str) for item in fields)
+    if not isinstance(told.get("id"), str) or not keyed:
         raise ValueError("the answer has a template without an id, or with a field without a key")
     return Template(told["id"], attributes.get("name") or told["id"], tuple(fields))
 
