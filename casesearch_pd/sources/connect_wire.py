@@ -156,10 +156,7 @@ def decode(body: bytes, fields: Sequence[Field], templates: Mapping[str, str]) -
         # Not json.loads(body): that would guess the encoding, and JSON is UTF-8.
         return read_parsed(json.loads(body.decode()), fields, templates)
     columns = _free(answer.cases, templates)
-    slots = _slots(answer.cases, fields)
-    for item in fields:
-        if item.column not in columns:
-            columns[item.column] = _plain(slots[item.id], _MEMBER.get(item.type, "stringValue"))
+    _fill(columns, answer.cases, fields)
     return Answer(len(answer.cases), columns, answer.nextToken or None, answer.totalCount)
 
 
@@ -174,43 +171,44 @@ def _free(cases: Sequence[_Case], templates: Mapping[str, str]) -> dict[str, lis
 
 
 def _tags(tags: Mapping[str, str | None] | None) -> list[str]:
-    if not isinstance(tags, dict):
+    if not tags or not isinstance(tags, dict):
         return []
-    return sorted(f"{key}={'' if value is None else value}" for key, value in tags.items())
-
-
-class _Slots(dict[str, list[Any]]):
-    """Field id to one value a row; a field nobody asked for gets a list that nobody reads."""
-
-    def __init__(self, rows: int) -> None:
-        self.rows = rows
-
-    def __missing__(self, name: str) -> list[Any]:
-        self[name] = [None] * self.rows
-        return self[name]
-
-
-def _slots(cases: Sequence[_Case], fields: Sequence[Field]) -> _Slots:
-    slots = _Slots(len(cases))
-    for item in fields:
-        slots[item.id] = [None] * slots.rows
-    for row, case in enumerate(cases):
-        for held in case.fields:
-            slots[held.id][row] = held.value
-    return slots
+    told = [f"{key}={'' if value is None else value}" for key, value in tags.items()]
+    told.sort()
+    return told
 
 
 _GETTERS: dict[str, Callable[[Any], Any]] = {name: attrgetter(name) for name in _KNOWN}
 
 
-def _plain(slot: list[_Value | None], member: str) -> list[Any]:
-    get = _GETTERS[member]
-    values = [None if value is None else get(value) for value in slot]
-    if None in values:  # missing, empty, or under another member than the type says
-        for row, value in enumerate(slot):
-            if value is not None and values[row] is None:
-                values[row] = _other(value)
-    return values
+class _Places(dict[str, tuple[list[Any], "Callable[[Any], Any]"]]):
+    """Field id to its column and to what reads its member; nobody reads an unasked field's."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+
+    def __missing__(self, name: str) -> tuple[list[Any], Callable[[Any], Any]]:
+        self[name] = [None] * self.rows, _other
+        return self[name]
+
+
+def _fill(columns: dict[str, list[Any]], cases: Sequence[_Case], fields: Sequence[Field]) -> None:
+    places = _Places(len(cases))
+    for item in fields:
+        if item.column not in columns:
+            columns[item.column] = [None] * places.rows
+            places[item.id] = columns[item.column], _GETTERS[_MEMBER.get(item.type, "stringValue")]
+    for row, case in enumerate(cases):
+        _place_all(case.fields, row, places)
+
+
+def _place_all(held: Sequence[_FieldValue], row: int, places: _Places) -> None:
+    for one in held:
+        union = one.value
+        if union is not None:
+            column, get = places[one.id]
+            value = get(union)  # None where it is empty, or under another member than expected
+            column[row] = _other(union) if value is None else value
 
 
 def _other(value: _Value) -> Any:
