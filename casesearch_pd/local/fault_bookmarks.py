@@ -4,9 +4,10 @@ A bookmark holds all it needs, so it is good as long as the page it leads to.
 """
 
 import base64
-import json
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, replace
+
+import msgspec
 
 from casesearch_pd.local.fault_wire import Wire, case_id, dumped
 from casesearch_pd.local.http import Reply, Request, parse_json
@@ -56,8 +57,9 @@ def _read(cursor: str | None) -> _Bookmark | None:
     if cursor is None or not cursor.startswith(MARK):
         return None
     try:
-        return _Bookmark(*json.loads(base64.urlsafe_b64decode(cursor.removeprefix(MARK))))
-    except (ValueError, TypeError):  # not one of ours: the service will refuse it
+        told = base64.b64decode(cursor.removeprefix(MARK), altchars=b"-_", validate=True)
+        return _Bookmark(*msgspec.json.decode(told, type=tuple[str | None, int, str | None]))
+    except (ValueError, msgspec.DecodeError):  # not one of ours: the service will refuse it
         return None
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from http.client import responses
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from casesearch_pd.local import persona
 from casesearch_pd.local.fault_wire import Wire, dumped, sent_body, with_query
@@ -11,6 +11,7 @@ from casesearch_pd.local.http import Reply, Request
 from casesearch_pd.local.persona_query import PersonaError
 
 _AFTER, _SIZE = "page[after]", "page[size]"
+_USUAL_SIZE = 10
 
 
 def _sent_page(request: Request) -> dict[str, Any]:
@@ -41,10 +42,21 @@ def _next_after(body: Any) -> str | None:
 
 
 def _lead_to(body: Any, request: Request, after: str | None) -> None:
-    asked = dict(request.query).get(_SIZE) or _sent_page(request).get("size")
-    sized = with_query(request, _SIZE, None if asked is None else str(asked))
-    link = with_query(sized, _AFTER, after).target
-    body["links"]["next"] = None if after is None else link
+    if after is None:
+        body["links"]["next"] = None
+    else:
+        link = body["links"].get("next") or _own_link(request)
+        body["links"]["next"] = with_query(replace(request, target=link), _AFTER, after).target
+
+
+def _own_link(request: Request) -> str:
+    """Return a link as the service would make it, where the page has none."""
+    sent = dict(request.query)
+    kept = {} if request.method == "POST" else sent
+    size = str(sent.get(_SIZE) or _sent_page(request).get("size") or _USUAL_SIZE)
+    return with_query(
+        replace(request, target=f"{request.path}?{urlencode(kept)}"), _SIZE, size
+    ).target
 
 
 def _set_link(body: Any, link: Any) -> None:

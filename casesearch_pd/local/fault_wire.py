@@ -76,7 +76,6 @@ def sent_body(request: Request) -> dict[str, Any]:
 
 def with_query(request: Request, name: str, value: str | None) -> Request:
     """Return a request with one pair of its query string set, or without it."""
-    parts = urlsplit(request.target)
-    pairs = [pair for pair in request.query if pair[0] != name]
-    pairs += [] if value is None else [(name, value)]
-    return replace(request, target=parts._replace(query=urlencode(pairs)).geturl())
+    pairs = {**dict(request.query), name: value}  # a pair that is there keeps its place
+    query = urlencode({key: held for key, held in pairs.items() if held is not None})
+    return replace(request, target=urlsplit(request.target)._replace(query=query).geturl())
