@@ -111,7 +111,7 @@ def _meets(held, op, value):
     if held is None:
         return False
     if op == "contains":
-        return value in held if isinstance(held, list) else value.lower() in held.lower()
+        return value in held if isinstance(held, list) else value.casefold() in held.casefold()
     compare = {"lte": "le", "gte": "ge"}.get(op, op)
     return bool(getattr(operator, compare)(held, value))
 
