@@ -7,7 +7,9 @@ is looked at cell by cell: what does not fit becomes NA and is counted under its
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from casesearch_pd.query.schema import Field, FieldType
     from casesearch_pd.sources.contract import Page
@@ -76,7 +78,8 @@ class Columns:
                     self._open_late(late)
         for column, plain in self._plain.items():
             held = page.columns.get(column)
-            plain.extend(held if held is not None else [None] * page.rows)
+            cells = held if held is not None else [None] * page.rows
+            plain.extend(_packed(cells) if _keeps(self._known[column].type) else cells)
         self.odd.update(page.odd)
         self.rows += page.rows
         if self.rows - self._flushed >= _FLUSH:
@@ -111,7 +114,7 @@ class Columns:
         out: dict[str, pa.ChunkedArray | list[Any]] = {}
         for column, item in self._known.items():
             if item.type in OBJECTS:
-                out[column] = self._plain[column]
+                out[column] = _unpacked(self._plain[column])
             elif item.type == "any":
                 out[column] = self._guessed(column, self._plain[column])
             else:
@@ -121,8 +124,8 @@ class Columns:
     def _guessed(self, column: str, values: list[Any]) -> pa.ChunkedArray | list[Any]:
         """Decide the type of a column that nobody told: text wins over numbers."""
         kinds = set(map(type, values)) - {type(None)}
-        if kinds & {list, dict}:
-            return values
+        if kinds & {tuple, dict}:
+            return _unpacked(values)
         kind = _kind_of(kinds)
         plain = values if kind != "text" else [None if v is None else _as_text(v) for v in values]
         array, odd = typed(plain, kind)
@@ -133,6 +136,31 @@ class Columns:
 def _keeps(kind: FieldType) -> bool:
     """Tell whether values stay as they are until the end."""
     return kind in OBJECTS or kind == "any"
+
+
+def _packed(cells: Iterable[Any]) -> list[Any]:
+    """Hold lists as tuples: the garbage collector need not walk through tuples of text.
+
+    Hundreds of thousands of lists would have it do so again and again during a read.
+    """
+    return [tuple(cell) if type(cell) is list else cell for cell in cells]
+
+
+def _unpacked(cells: Iterable[Any]) -> list[Any]:
+    with _collector_paused():
+        return [list(cell) if type(cell) is tuple else cell for cell in cells]
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keep the collector from walking through what is made here, none of which is garbage."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _kind_of(kinds: set[type]) -> FieldType:
@@ -173,12 +201,12 @@ def typed(values: list[Any], kind: FieldType) -> tuple[pa.Array, int]:
         The array, and how many values did not fit or lost digits.
     """
     maker, convert = _MAKERS.get(kind, (_texts, _text))
-    kinds = set(map(type, values)) - {type(None)}
-    if kinds <= _FITTING.get(kind, {str}):
+    fitting = _FITTING.get(kind)
+    if fitting is None or set(map(type, values)) <= fitting:
         try:
             return maker(values), 0
-        except (pa.ArrowInvalid, OverflowError, UnicodeEncodeError):
-            pass  # one of them is out of range; see which
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError):
+            pass  # one of them is no such value or out of range; see which
     return _cell_by_cell(values, convert, arrow_type(kind))
 
 
@@ -250,7 +278,12 @@ def _time(value: Any) -> tuple[pd.Timestamp | None, bool]:
     return (None, True) if pd.isna(moment) else (moment.floor("us").as_unit("us"), False)
 
 
-_FITTING: dict[str, set[type]] = {"number": {int, float}, "integer": {int}, "boolean": {bool}}
+# Arrow refuses what is no text by itself; it takes True for 1, and 1.0 for 1.
+_FITTING: dict[str, set[type]] = {
+    "number": {int, float, type(None)},
+    "integer": {int, type(None)},
+    "boolean": {bool, type(None)},
+}
 _MAKERS: dict[str, tuple[Callable[[list[Any]], pa.Array], Callable[[Any], tuple[Any, bool]]]] = {
     "number": (_numbers, _number),
     "integer": (_integers, _integer),

@@ -75,6 +75,7 @@ RELATIONSHIPS = {
 """Relationship to column; the first two hold one id, the others a list."""
 
 _TO_ONE = ("case-template", "case-queue")
+_LISTED = ("tags", "attachments")
 
 TYPES: dict[str, FieldType] = {
     "string": "text",
@@ -93,6 +94,8 @@ TYPES: dict[str, FieldType] = {
     "relation-schema": "json",
 }
 """Field type of a template to ours."""
+
+_NESTED: frozenset[FieldType] = frozenset({"list", "json", "any"})
 
 
 # --- asking ---------------------------------------------------------------------------
@@ -137,7 +140,7 @@ class _Ref(msgspec.Struct, gc=False):
 
 
 class _Link(msgspec.Struct, gc=False):
-    data: list[_Ref] | _Ref | None = None
+    data: tuple[_Ref, ...] | _Ref | None = None
 
 
 class _Wrapped(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -198,17 +201,27 @@ def _snake(name: str) -> str:
 
 _Attributes = msgspec.defstruct(
     "_Attributes",
-    [(_snake(name), Any, None) for name in ATTRIBUTES] + [("fields", dict[str, _Held], {})],
+    [(_snake(name), Any, None) for name in ATTRIBUTES if name not in _LISTED]
+    # Tuples, because an empty one costs nothing, and the garbage collector lets them be.
+    + [(_snake(name), tuple[Any, ...] | None, None) for name in _LISTED]
+    + [("fields", dict[str, _Held], {})],
     rename="kebab",
     forbid_unknown_fields=True,
     gc=False,
 )
+_Relationships = msgspec.defstruct(
+    "_Relationships",
+    [(_snake(name), _Link | None, None) for name in RELATIONSHIPS],
+    rename="kebab",
+    gc=False,
+)
+_NO_RELATIONSHIPS = _Relationships()
 
 
 class _Case(msgspec.Struct, gc=False):
     id: str
     attributes: _Attributes  # type: ignore[valid-type]
-    relationships: dict[str, _Link] | None = None
+    relationships: _Relationships | None = None  # type: ignore[valid-type]
 
 
 class _Answer(msgspec.Struct, gc=False):
@@ -217,7 +230,7 @@ class _Answer(msgspec.Struct, gc=False):
 
 
 _DECODER = msgspec.json.Decoder(_Answer)
-_GETTERS = {name: attrgetter(_snake(name)) for name in ATTRIBUTES}
+_GETTERS = {name: attrgetter(_snake(name)) for name in (*ATTRIBUTES, *RELATIONSHIPS)}
 
 
 def decode(body: bytes, known: Known, wanted: Sequence[Field]) -> Answer:
@@ -248,15 +261,13 @@ def decode(body: bytes, known: Known, wanted: Sequence[Field]) -> Answer:
     every: list[Any] = [case.attributes for case in cases]
     for name, (column, _) in ATTRIBUTES.items():
         if not asked or name in asked:
-            get = _GETTERS[name]
-            columns[column] = [get(held) for held in every]
+            columns[column] = list(map(_GETTERS[name], every))
     for column, render in (("tags", _listed), ("attachments", _attachments)):
         if column in columns:
             columns[column] = [render(value) for value in columns[column]]
-    links = [case.relationships or {} for case in cases]
-    _relate(columns, links, known, asked)
+    _relate(columns, [case.relationships or _NO_RELATIONSHIPS for case in cases], known, asked)
     out = Answer(len(cases), columns, answer.links.next, linked=True, templates=_ids(columns))
-    _spread(out, (held.fields for held in every), known, asked)
+    _spread(out, [held.fields for held in every], known, asked)
     return out
 
 
@@ -297,14 +308,14 @@ def _object(body: bytes) -> dict[str, Any]:
 
 
 def _listed(value: Any) -> Any:
-    return value if value is None or isinstance(value, list) else [value]
+    return value if value is None or isinstance(value, (list, tuple)) else (value,)
 
 
 def _attachments(value: Any) -> Any:
     """Name and size only: the address of an attachment holds an access token."""
-    if not isinstance(value, list):
+    if not isinstance(value, (list, tuple)):
         return None
-    return [_attachment(item) for item in value if isinstance(item, dict)]
+    return tuple([_attachment(item) for item in value if isinstance(item, dict)])
 
 
 def _attachment(item: Mapping[str, Any]) -> str:
@@ -314,60 +325,75 @@ def _attachment(item: Mapping[str, Any]) -> str:
 
 
 def _relate(
-    columns: dict[str, list[Any]],
-    links: Sequence[Mapping[str, _Link]],
-    known: Known,
-    asked: set[str],
+    columns: dict[str, list[Any]], related: Sequence[Any], known: Known, asked: set[str]
 ) -> None:
     for name, column in RELATIONSHIPS.items():
         if not asked or name in asked or (name == "case-template" and "template" in asked):
-            columns[column] = [_related(held.get(name), one=name in _TO_ONE) for held in links]
+            links = map(_GETTERS[name], related)
+            held = [None if link is None else link.data for link in links]
+            columns[column] = _one(held) if name in _TO_ONE else _many(held)
     if "template_id" in columns:
         columns["template"] = [known.templates.get(item) for item in columns["template_id"]]
 
 
-def _related(link: _Link | None, *, one: bool) -> Any:
-    if link is None or link.data is None:
-        return None
-    if one:
-        return link.data.id if isinstance(link.data, _Ref) else None
-    return [item.id for item in link.data] if isinstance(link.data, list) else [link.data.id]
+def _one(held: Iterable[tuple[_Ref, ...] | _Ref | None]) -> list[Any]:
+    return [ref.id if type(ref) is _Ref else None for ref in held]
+
+
+def _many(held: Iterable[tuple[_Ref, ...] | _Ref | None]) -> list[Any]:
+    return [_linked(refs) if refs else refs for refs in held]
+
+
+def _linked(refs: tuple[_Ref, ...] | _Ref) -> tuple[str, ...]:
+    return (refs.id,) if isinstance(refs, _Ref) else tuple([ref.id for ref in refs])
 
 
 def _ids(columns: Mapping[str, list[Any]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(item for item in columns.get("template_id", ()) if item is not None))
 
 
+class _Slots(dict[str, list[Any]]):
+    """Key of a custom field to one value a row; a key not met before gets its list at once."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+
+    def __missing__(self, key: str) -> list[Any]:
+        self[key] = [None] * self.rows
+        return self[key]
+
+
 def _spread(
-    out: Answer, fields: Iterable[Mapping[str, Any]], known: Known, asked: set[str]
+    out: Answer, fields: Sequence[Mapping[str, Any]], known: Known, asked: set[str]
 ) -> None:
     """Lay the custom fields of each case into columns; meet new ones on the way."""
-    slots: dict[str, list[Any]] = {
-        key: [None] * out.rows
-        for key, item in known.custom.items()
-        if not asked or item.id in asked
-    }
-    met: dict[str, str] = {}
-    for row, held in enumerate(fields):
-        for key, value in held.items():
-            plain = value
-            if type(value) is _Wrapped:
-                plain = value.value
-                if key not in known.custom and met.setdefault(key, value.type) != value.type:
-                    met[key] = "any"  # they differ from case to case; the cells decide
-            if key not in slots:
-                slots[key] = [None] * out.rows
-            slots[key][row] = _unwrapped(plain) if type(plain) in (list, dict) else plain
-    for key, slot in slots.items():
-        item = known.custom.get(key) or _met(key, met.get(key, "any"), known)
+    for key, slot in _slots(fields, known).items():
+        item = known.custom.get(key) or _met(key, slot, known)
         if asked and item.id not in asked:
             continue
-        out.columns[item.column] = slot
+        out.columns[item.column] = _bare(slot, item)
         if key not in known.custom:
             out.found[item.column] = item
 
 
-def _met(key: str, kind: str, known: Known) -> Field:
+def _slots(fields: Sequence[Mapping[str, Any]], known: Known) -> _Slots:
+    slots = _Slots(len(fields))
+    for key in known.custom:
+        slots[key] = [None] * slots.rows
+    for row, held in enumerate(fields):
+        for key, value in held.items():
+            slots[key][row] = value
+    return slots
+
+
+def _bare(slot: list[Any], item: Field) -> list[Any]:
+    values = [value.value if type(value) is _Wrapped else value for value in slot]
+    return [_unwrapped(value) for value in values] if item.type in _NESTED else values
+
+
+def _met(key: str, slot: Sequence[Any], known: Known) -> Field:
+    kinds = {value.type for value in slot if type(value) is _Wrapped}
+    kind = kinds.pop() if len(kinds) == 1 else "any"  # where they differ, the cells decide
     column = custom_column(key, known.taken)
     return Field(column, f"fields.{key}", key, TYPES.get(kind.replace("_", "-"), "any"), "custom")
 
@@ -408,7 +434,7 @@ def _slowly(answer: Any, known: Known, wanted: Sequence[Field]) -> Answer:
         if column in out.columns:
             out.columns[column] = [render(value) for value in out.columns[column]]
     _new_attributes(out, attributes, known, asked)
-    _relate(out.columns, [_links(case.get("relationships")) for case in cases], known, asked)
+    _relate(out.columns, [_related(case.get("relationships")) for case in cases], known, asked)
     out.templates = _ids(out.columns)
     _spread(out, [_typed(held.get("fields")) for held in attributes], known, asked)
     return out
@@ -455,8 +481,11 @@ def _new_attributes(
         out.found[column] = Field(column, name, name, "any")
 
 
-def _links(held: Any) -> dict[str, _Link]:
-    return {name: _link(value) for name, value in _kebab(held).items()}
+def _related(held: Any) -> _Relationships:  # type: ignore[valid-type]
+    told = _kebab(held)
+    return _Relationships(
+        **{_snake(name): _link(told[name]) for name in RELATIONSHIPS if name in told}
+    )
 
 
 def _link(value: Any) -> _Link:
