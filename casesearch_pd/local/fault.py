@@ -46,11 +46,11 @@ class Fault:
     after
         Not before so many requests have passed; what follows counts from there.
     first
-        So many requests, then no more.
+        Only so many requests.
     every
-        Every so-manieth request.
+        Each request whose number is a multiple of it: 3 is every third one.
     seconds
-        So many seconds of the service's time from the first request it met, then no more.
+        Only so many seconds of the service's time, from the first request that it could meet.
     status
         The HTTP status of ``html`` (200), ``error`` (500) and ``redirect`` (302).
     field

@@ -5,6 +5,7 @@ Head and body of a reply leave in one send and without Nagle's delay: apart they
 
 import io
 import logging
+import os
 import socket
 import struct
 import threading
@@ -21,7 +22,8 @@ from casesearch_pd.local.http import Cut, Delivery, Reply, Request, parse_json
 
 _LOG = logging.getLogger(__name__)
 _MOST_BYTES = 1 << 20
-_RESET_AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: on, no time to send what is left
+# SO_LINGER: on, no time to send what is left; Windows has two shorts there
+_RESET_AT_ONCE = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
 Answer = Callable[[Request], Reply]
 
