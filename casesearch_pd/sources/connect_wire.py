@@ -245,8 +245,8 @@ def read_parsed(answer: Any, fields: Sequence[Field], templates: Mapping[str, st
     for row, case in enumerate(cases):
         for held in _list(case.get("fields")):
             target = wanted.get(str(held.get("id"))) if isinstance(held, dict) else None
-            if target is not None:
-                _place(out, target, row, held.get("value"))
+            if target is not None and held.get("value") is not None:
+                _place(out, target, row, held["value"])
     return out
 
 
@@ -272,8 +272,6 @@ def _place(out: Answer, target: Field, row: int, union: Any) -> None:
 
 def _pick(union: Any, member: str) -> tuple[bool, Any]:
     """Find the value in a union; tell whether its member is a known one."""
-    if union is None:
-        return True, None
     if not isinstance(union, dict):
         return False, None
     for name in (member, *_KNOWN):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from casesearch_pd.query.schema import Field, FieldType, Option, Schema
 from casesearch_pd.sources import persona_wire as wire
@@ -120,19 +120,16 @@ def _custom(templates: Sequence[wire.Template], found: Mapping[str, Field]) -> l
     return list(fields.values())
 
 
-def _custom_field(told: Mapping[str, Any]) -> Field:
-    config, key = told.get("config") or {}, told["key"]
-    values = config.get("options") or ()
-    labels = config.get("option-labels") or values
-    column = wire.custom_column(key, TAKEN)
+def _custom_field(told: wire.TemplateField) -> Field:
+    column = wire.custom_column(told.key, TAKEN)
     return Field(
         column,
-        f"fields.{key}",
-        told.get("label") or key,
-        wire.TYPES.get(told.get("type") or "", "any"),
+        f"fields.{told.key}",
+        told.label,
+        wire.TYPES.get(told.type, "any"),
         "custom",
-        options=tuple(Option(value, label) for value, label in zip(values, labels, strict=False)),
-        aliases=() if column == key or key in TAKEN else (key,),
+        options=tuple(Option(*item) for item in told.options),
+        aliases=() if column == told.key or told.key in TAKEN else (told.key,),
     )
 
 

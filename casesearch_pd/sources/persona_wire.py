@@ -30,6 +30,7 @@ __all__ = [
     "Answer",
     "Known",
     "Template",
+    "TemplateField",
     "custom_column",
     "decode",
     "decode_one",
@@ -175,12 +176,22 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class TemplateField:
+    """One field of a case template; an option is its value and its label."""
+
+    key: str
+    type: str
+    label: str
+    options: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Template:
-    """One case template: its fields as it describes them, under names in kebab case."""
+    """One case template."""
 
     id: str
     name: str
-    fields: tuple[Mapping[str, Any], ...]
+    fields: tuple[TemplateField, ...]
 
 
 @dataclass(slots=True)
@@ -292,12 +303,31 @@ def decode_template(body: bytes) -> Template:
     """
     told = _object(body)
     attributes = _kebab(told.get("attributes"))
-    schemas = attributes.get("field-schemas") or []
-    fields = [_kebab(item) for item in schemas] if isinstance(schemas, list) else [{}]
-    keyed = all(isinstance(item.get("key"), str) for item in fields)
-    if not isinstance(told.get("id"), str) or not keyed:
+    fields = tuple(_template_field(_kebab(item)) for item in _list(attributes.get("field-schemas")))
+    name = _text(told.get("id"))
+    if not name or not all(item.key for item in fields):
         raise ValueError("the answer has a template without an id, or with a field without a key")
-    return Template(told["id"], attributes.get("name") or told["id"], tuple(fields))
+    return Template(name, _text(attributes.get("name")) or name, fields)
+
+
+def _template_field(told: Mapping[str, Any]) -> TemplateField:
+    key, config = _text(told.get("key")), _kebab(told.get("config"))
+    options = _list(config.get("options"))
+    labels = _list(config.get("option-labels")) or options
+    return TemplateField(
+        key,
+        _text(told.get("type")),
+        _text(told.get("label")) or key,
+        tuple((str(value), str(label)) for value, label in zip(options, labels, strict=False)),
+    )
+
+
+def _text(held: Any) -> str:
+    return held if isinstance(held, str) else ""
+
+
+def _list(held: Any) -> list[Any]:
+    return held if isinstance(held, list) else []
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -1,0 +1,343 @@
+"""The one request budget: how long it waits, for whom, and when it gives up."""
+
+import math
+import threading
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import casesearch_pd as cs
+from casesearch_pd.sources import pace
+from casesearch_pd.sources.pace import Budget, Run, Trouble, budget_for, patiently, retry_after
+from tests.wire_clients import Clock, connect, persona
+from tests.wire_stub import (
+    Stub,
+    connect_case,
+    connect_domain,
+    connect_error,
+    connect_page,
+    connect_pages,
+    ok,
+    script,
+)
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    return Clock.installed(monkeypatch)
+
+
+def sender(*outcomes):
+    """Send once for each outcome: raise it if it is an error, else return it."""
+    left = list(outcomes)
+
+    def send():
+        outcome = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    return send
+
+
+def trouble(kind=cs.UnreachableError, **how):
+    return Trouble(kind("the fault itself"), **how)
+
+
+# --- the bucket --------------------------------------------------------------------------------
+
+
+def test_a_burst_goes_at_once_and_the_rest_at_the_rate(clock):
+    budget, run = Budget(rate=2, burst=10), Run()
+    for _ in range(10):
+        budget.acquire(run)
+    assert not clock.slept
+    for _ in range(20):
+        budget.acquire(run)
+    assert sum(clock.slept) == pytest.approx(10, abs=0.2)
+    assert run.requests == 30
+
+
+def test_a_pause_fills_the_bucket_and_no_more_than_the_bucket(clock):
+    budget, run = Budget(rate=2, burst=4), Run()
+    for _ in range(4):
+        budget.acquire(run)
+    clock.sleep(1000)
+    for _ in range(4):
+        budget.acquire(run)
+    assert clock.slept == [1000]
+    budget.acquire(run)
+    assert clock.slept[-1] == pytest.approx(0.5, abs=0.1)
+
+
+def test_an_unpaced_budget_never_waits(clock):
+    budget, run = Budget(math.inf), Run()
+    for _ in range(1000):
+        budget.acquire(run)
+    assert not clock.slept
+
+
+@pytest.mark.parametrize("rate", [0, -1, math.nan])
+def test_a_rate_that_lets_nothing_pass_is_refused(rate):
+    with pytest.raises(cs.FilterError, match="above 0"):
+        Budget(rate)
+
+
+def test_a_burst_below_one_is_refused():
+    with pytest.raises(cs.FilterError, match="1 or more"):
+        Budget(1, burst=0.5)
+
+
+def test_a_closed_budget_is_closed_to_everybody_until_then(clock):
+    budget = Budget(math.inf)
+    budget.close_for(5)
+    budget.close_for(3)
+    budget.acquire(Run())
+    assert clock.slept == [pytest.approx(5, abs=0.1)]
+    budget.acquire(Run())
+    assert len(clock.slept) == 1
+
+
+def test_threads_share_one_budget(clock, monkeypatch):
+    """Eight readers with a limit each would be throttled eight times as much."""
+    now = clock.monotonic() + 100
+    monkeypatch.setattr(clock, "monotonic", lambda: now)  # it stands still, so waits add up
+    budget = Budget(rate=4, burst=1)
+
+    def read():
+        for _ in range(5):
+            budget.acquire(Run())
+
+    threads = [threading.Thread(target=read) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(clock.slept) == pytest.approx([turn / 4 for turn in range(1, 40)])
+
+
+def test_sources_of_one_account_and_region_share_a_budget_and_others_do_not():
+    """The services count them together, whatever the number of sources in a notebook."""
+    with Stub(connect_domain(connect_pages([]))) as stub, Stub(connect_domain(None)) as other:
+        one, two = connect(stub, rate=None), connect(stub, rate=None)
+        assert one.budget is two.budget
+        assert one.budget is not connect(stub, rate=5).budget
+        assert one.budget is not connect(other, rate=None).budget
+        first, second = persona(stub, rate=None), persona(stub, rate=None)
+        assert first.budget is second.budget
+        assert first.budget is not persona(stub, rate=None, token="another").budget
+        assert first.budget is not persona(other, rate=None).budget
+
+
+def test_four_fifths_of_the_documented_quota_are_the_default():
+    """The quota is shared with production: Connect 2 a second, Persona 300 a minute."""
+    with Stub(connect_domain(None)) as stub:
+        assert (connect(stub, rate=None).rate, connect(stub, rate=None).burst) == (1.6, 10)
+        assert connect(stub, rate=None).budget.rate == 1.6
+        assert persona(stub, rate=None).budget.rate == persona(stub, rate=None).rate == 4
+        assert persona(stub, rate=7.5).budget.rate == 7.5
+
+
+def test_a_budget_is_found_again_by_key_rate_and_burst():
+    assert budget_for(("a",), rate=1, burst=1) is budget_for(("a",), rate=1, burst=1)
+    assert budget_for(("a",), rate=1, burst=1) is not budget_for(("a",), rate=2, burst=1)
+
+
+# --- patience ------------------------------------------------------------------------------------
+
+
+def test_an_answer_is_passed_on_at_once(clock):
+    run = Run()
+    assert patiently(sender("answer"), Budget(), run) == "answer"
+    assert (run.requests, clock.slept) == (1, [])
+
+
+def test_a_final_error_is_not_tried_again():
+    run = Run()
+    with pytest.raises(cs.RefusedError):
+        patiently(sender(cs.RefusedError("no")), Budget(), run)
+    assert run.requests == 1
+
+
+def test_faults_are_tried_again_with_growing_pauses(clock):
+    run = Run()
+    with pytest.raises(cs.UnreachableError, match="the fault itself"):
+        patiently(sender(trouble()), Budget(), run)
+    assert run.requests == pace.FAULT_TRIES
+    assert len(clock.slept) == pace.FAULT_TRIES - 1
+    for attempt, pause in enumerate(clock.slept):
+        assert 0.05 * 2**attempt <= pause <= 0.1 * 2**attempt
+    assert sum(clock.slept) <= pace.FAULT_PATIENCE
+
+
+def test_a_fault_that_outlasts_the_patience_ends_before_its_tries_do(clock):
+    """Six time-outs of twenty seconds would keep a user for two minutes."""
+
+    def send():
+        clock.sleep(15)
+        raise trouble()
+
+    with pytest.raises(cs.UnreachableError):
+        patiently(send, Budget(), Run())
+    assert clock.slept.count(15) == 3  # two of them are 30 s, counted from the first fault's end
+
+
+def test_the_cause_of_a_fault_is_kept():
+    try:
+        raise trouble() from OSError("cable")
+    except Trouble as caused:
+        fault = caused
+    with pytest.raises(cs.UnreachableError) as raised:
+        patiently(sender(fault), Budget(), Run())
+    assert isinstance(raised.value.__cause__, OSError)
+
+
+def test_throttles_wait_as_long_as_asked_and_count_apart_from_faults(clock):
+    throttled = trouble(cs.ThrottledError, throttled=True, wait=10)
+    run = Run()
+    faults = [trouble()] * (pace.FAULT_TRIES - 1)
+    assert patiently(sender(*[throttled] * 12, *faults, "answer"), Budget(), run) == "answer"
+    assert sum(clock.slept) == pytest.approx(120, abs=5)
+    assert run.throttles == 12
+
+
+def test_throttles_beyond_the_patience_are_raised_without_another_wait(clock):
+    throttled = trouble(cs.ThrottledError, throttled=True, wait=pace.THROTTLE_PATIENCE + 1)
+    with pytest.raises(cs.ThrottledError):
+        patiently(sender(throttled), Budget(), Run())
+    assert not clock.slept
+
+
+def test_throttles_without_a_time_back_off_up_to_a_bound(clock):
+    with pytest.raises(cs.ThrottledError):
+        patiently(sender(trouble(cs.ThrottledError, throttled=True)), Budget(), Run())
+    assert 0.5 <= clock.slept[0] <= 1
+    assert max(clock.slept) <= 20
+    assert pace.THROTTLE_PATIENCE - 20 <= sum(clock.slept) <= pace.THROTTLE_PATIENCE
+
+
+def test_a_throttle_holds_up_every_reader(clock):
+    """The service counts all together: a second reader that goes on keeps the first one out."""
+    budget = Budget()
+    patiently(sender(trouble(cs.ThrottledError, throttled=True, wait=30), "answer"), budget, Run())
+    assert sum(clock.slept) == pytest.approx(30, abs=0.2)
+    budget.close_for(30)
+    patiently(sender("answer"), budget, Run())
+    assert sum(clock.slept) == pytest.approx(60, abs=0.2)
+
+
+def test_the_wait_that_a_fault_asks_for_is_kept(clock):
+    patiently(sender(trouble(wait=3), "answer"), Budget(), Run())
+    assert clock.slept == [3]
+
+
+# --- the deadline ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seconds", [0, -1, math.nan])
+def test_a_deadline_that_is_over_is_refused(seconds):
+    with pytest.raises(cs.FilterError, match="above 0"):
+        Run.within(seconds)
+
+
+def test_without_a_deadline_there_is_all_the_time():
+    assert Run.within(None).left() == math.inf
+    assert 4 < Run.within(5).left() <= 5
+
+
+def test_a_deadline_cuts_the_wait_for_the_rate(clock):
+    """Sleeping past the deadline to find out that it has passed helps nobody."""
+    budget, run = Budget(rate=0.1, burst=1), Run.within(5)
+    budget.acquire(run)
+    with pytest.raises(cs.ThrottledError, match="deadline="):
+        budget.acquire(run)
+    assert not clock.slept
+
+
+def test_a_deadline_cuts_the_wait_between_tries(clock):
+    with pytest.raises(cs.UnreachableError):
+        patiently(sender(trouble(wait=10)), Budget(), Run.within(5))
+    assert not clock.slept
+
+
+def test_a_deadline_ends_a_whole_read_with_the_pages_so_far():
+    cases = [connect_case(f"c{number}") for number in range(5)]
+    with Stub(connect_domain(connect_pages(cases, 1))) as stub:
+        source = connect(stub, rate=0.5, burst=2)
+        with pytest.raises(cs.IncompleteReadError, match="deadline") as raised:
+            cs.read_cases(source, deadline=5)
+    assert isinstance(raised.value.__cause__, cs.ThrottledError)
+    assert 2 <= len(raised.value.partial) < 5
+
+
+def test_sixty_seconds_of_throttles_are_survived(clock):
+    """A report of somebody else may take the whole quota for a minute."""
+    cases = [connect_case("c1")]
+
+    def search(_):
+        if sum(clock.slept) < 60:
+            return connect_error(429, "ThrottlingException")
+        return ok(connect_page(cases))
+
+    with Stub(connect_domain(search)) as stub:
+        frame = cs.read_cases(connect(stub))
+    assert len(frame) == 1
+    assert sum(clock.slept) < pace.THROTTLE_PATIENCE
+
+
+def test_the_first_pages_of_a_paced_read_are_a_burst(clock):
+    cases = [connect_case(f"c{number:02}") for number in range(20)]
+    with Stub(connect_domain(connect_pages(cases, 1))) as stub:
+        source = connect(stub, rate=None)
+        assert len(cs.read_cases(source)) == 20
+    # 20 pages, 10 of them in the burst, at 80 % of 2 a second
+    assert sum(clock.slept) == pytest.approx(10 / 1.6, abs=1)
+
+
+# --- Retry-After ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [("7", 7), (" 7 ", 7), ("0", 0), ("600", 600)],
+)
+def test_retry_after_in_seconds(told, seconds):
+    assert retry_after(told) == seconds
+
+
+@pytest.mark.parametrize(
+    "told", [None, "", "-3", "soon", "1.5", "²", "٣", "Wed, 99 Foo 2026 00:00:00 GMT"]
+)
+def test_rubbish_in_retry_after_is_no_time(told):
+    """A header of a proxy must not end a read with a ValueError."""
+    assert retry_after(told) is None
+
+
+def test_retry_after_as_a_date_counts_from_now():
+    now = datetime.now(UTC)
+    assert retry_after(format_datetime(now + timedelta(seconds=90))) == pytest.approx(90, abs=5)
+    assert retry_after(format_datetime(now - timedelta(seconds=90))) == 0
+
+
+def test_retry_after_as_a_date_counts_from_the_services_clock():
+    """Ours may be minutes off."""
+    told = datetime(2026, 3, 14, 12, tzinfo=UTC)
+    assert retry_after(format_datetime(told), served_at=told.timestamp() - 8) == 8
+
+
+@given(st.text(max_size=40))
+def test_no_retry_after_breaks_the_client(text):
+    told = retry_after(text)
+    assert told is None or told >= 0
+
+
+def test_a_date_in_retry_after_is_waited_for(clock):
+    when = format_datetime(datetime.now(UTC) + timedelta(seconds=12), usegmt=True)
+    status, headers, body = connect_error(429, "ThrottlingException")
+    throttled = (status, {**headers, "Retry-After": when}, body)
+    with Stub(connect_domain(script(throttled, ok(connect_page([]))))) as stub:
+        cs.read_cases(connect(stub))
+    assert sum(clock.slept) == pytest.approx(12, abs=2)
