@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -153,6 +154,7 @@ class _Links(msgspec.Struct, gc=False):
     next: str | None
 
 
+_WRAPPER = len(_Wrapped.__struct_fields__)
 _Held = _Wrapped | str | int | float | bool | list[Any] | None
 
 
@@ -210,16 +212,6 @@ def _snake(name: str) -> str:
     return name.replace("-", "_")
 
 
-_Attributes = msgspec.defstruct(
-    "_Attributes",
-    [(_snake(name), Any, None) for name in ATTRIBUTES if name not in _LISTED]
-    # Tuples, because an empty one costs nothing, and the garbage collector lets them be.
-    + [(_snake(name), tuple[Any, ...] | None, None) for name in _LISTED]
-    + [("fields", dict[str, _Held], {})],
-    rename="kebab",
-    forbid_unknown_fields=True,
-    gc=False,
-)
 _Relationships = msgspec.defstruct(
     "_Relationships",
     [(_snake(name), _Link | None, None) for name in RELATIONSHIPS],
@@ -229,18 +221,45 @@ _Relationships = msgspec.defstruct(
 _NO_RELATIONSHIPS = _Relationships()
 
 
-class _Case(msgspec.Struct, gc=False):
-    id: str
-    attributes: _Attributes  # type: ignore[valid-type]
-    relationships: _Relationships | None = None  # type: ignore[valid-type]
+def _decoder(fields: Any) -> msgspec.json.Decoder[Any]:
+    """Make a decoder of answers whose custom fields come as the given type."""
+    attributes = msgspec.defstruct(
+        "_Attributes",
+        [(_snake(name), Any, None) for name in ATTRIBUTES if name not in _LISTED]
+        # Tuples, because an empty one costs nothing, and the garbage collector lets them be.
+        + [(_snake(name), tuple[Any, ...] | None, None) for name in _LISTED]
+        + [("fields", fields, msgspec.field(default_factory=fields))],
+        rename="kebab",
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+    related = ("relationships", _Relationships | None, None)
+    case: Any = msgspec.defstruct(
+        "_Case", [("id", str), ("attributes", attributes), related], gc=False
+    )
+    return msgspec.json.Decoder(
+        msgspec.defstruct("_Answer", [("data", list[case]), ("links", _Links)], gc=False)
+    )
 
 
-class _Answer(msgspec.Struct, gc=False):
-    data: list[_Case]
-    links: _Links
+@lru_cache(maxsize=16)
+def _decoder_of(keys: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
+    """Make a decoder of answers that hold no custom fields but these."""
+    fields = msgspec.defstruct(
+        "_Fields",
+        [(_numbered(at), _Held, None) for at in range(len(keys))],
+        rename={_numbered(at): key for at, key in enumerate(keys)},
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+    return _decoder(fields)
 
 
-_DECODER = msgspec.json.Decoder(_Answer)
+def _numbered(at: int) -> str:
+    return f"field_{at}"  # a key need not be a name in Python
+
+
+_OPEN_DECODER = _decoder(dict[str, _Held])
 _GETTERS = {name: attrgetter(_snake(name)) for name in (*ATTRIBUTES, *RELATIONSHIPS)}
 
 
@@ -261,9 +280,9 @@ def decode(body: bytes, known: Known, wanted: Sequence[Field]) -> Answer:
     ValueError
         If the body is no list of cases: not JSON, cut short, or without ``data``.
     """
-    try:
-        answer = _DECODER.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    keys = tuple(known.custom)
+    answer = _decoded(body, _decoder_of(keys)) or _decoded(body, _OPEN_DECODER)
+    if answer is None:
         # Not json.loads(body): that would guess the encoding, and JSON is UTF-8.
         return _slowly(json.loads(body.decode()), known, wanted)
     cases = answer.data
@@ -278,8 +297,15 @@ def decode(body: bytes, known: Known, wanted: Sequence[Field]) -> Answer:
             columns[column] = [render(value) for value in columns[column]]
     _relate(columns, [case.relationships or _NO_RELATIONSHIPS for case in cases], known, asked)
     out = Answer(len(cases), columns, answer.links.next, linked=True, templates=_ids(columns))
-    _spread(out, [held.fields for held in every], known, asked)
+    _spread(out, _slots([held.fields for held in every], keys), known, asked)
     return out
+
+
+def _decoded(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def decode_one(body: bytes, known: Known, wanted: Sequence[Field]) -> Answer:
@@ -393,11 +419,9 @@ class _Slots(dict[str, list[Any]]):
         return self[key]
 
 
-def _spread(
-    out: Answer, fields: Sequence[Mapping[str, Any]], known: Known, asked: set[str]
-) -> None:
-    """Lay the custom fields of each case into columns; meet new ones on the way."""
-    for key, slot in _slots(fields, known).items():
+def _spread(out: Answer, slots: Mapping[str, list[Any]], known: Known, asked: set[str]) -> None:
+    """Make columns of the custom fields; meet new ones on the way."""
+    for key, slot in slots.items():
         item = known.custom.get(key) or _met(key, slot, known)
         if asked and item.id not in asked:
             continue
@@ -406,9 +430,12 @@ def _spread(
             out.found[item.column] = item
 
 
-def _slots(fields: Sequence[Mapping[str, Any]], known: Known) -> _Slots:
+def _slots(fields: Sequence[Any], keys: tuple[str, ...]) -> dict[str, list[Any]]:
+    """Lay the custom fields of each case side by side: structs of just these keys, or mappings."""
+    if fields and not isinstance(fields[0], dict):
+        return {key: list(map(attrgetter(_numbered(at)), fields)) for at, key in enumerate(keys)}
     slots = _Slots(len(fields))
-    for key in known.custom:
+    for key in keys:
         slots[key] = [None] * slots.rows
     for row, held in enumerate(fields):
         for key, value in held.items():
@@ -436,11 +463,11 @@ def custom_column(key: str, taken: frozenset[str]) -> str:
 
 def _unwrapped(value: Any) -> Any:
     """Take ``{"type", "value"}`` wrappers off, at any depth: hashes and arrays nest them."""
-    if isinstance(value, list):
+    if type(value) is list:
         return [_unwrapped(item) for item in value]
-    if not isinstance(value, dict):
+    if type(value) is not dict:
         return value
-    if value.keys() == {"type", "value"} and isinstance(value["type"], str):
+    if len(value) == _WRAPPER and isinstance(value.get("type"), str) and "value" in value:
         return _unwrapped(value["value"])
     return {key: _unwrapped(item) for key, item in value.items()}
 
@@ -466,7 +493,8 @@ def _slowly(answer: Any, known: Known, wanted: Sequence[Field]) -> Answer:
     _new_attributes(out, attributes, known, asked)
     _relate(out.columns, [_related(case.get("relationships")) for case in cases], known, asked)
     out.templates = _ids(out.columns)
-    _spread(out, [_typed(held.get("fields")) for held in attributes], known, asked)
+    fields = [_typed(held.get("fields")) for held in attributes]
+    _spread(out, _slots(fields, tuple(known.custom)), known, asked)
     return out
 
 
