@@ -1,0 +1,1 @@
+"""The tests, and the clients and stubs that they share."""

@@ -287,7 +287,8 @@ def test_more_fields_than_a_request_holds_are_read_in_passes(connect):
     sent = connect.searches()[before:]
     assert len(frame.columns) > 25
     assert max(len(one.body["fields"]) for one in sent) <= 25
-    assert len(sent) == ceil(MANY / 100) * 2 == frame.cases.provenance["requests"]
+    # Two passes, and one look at what was updated meanwhile.
+    assert len(sent) == ceil(MANY / 100) * 2 + 1 == frame.cases.provenance["requests"]
     assert frame.cases.provenance["passes"] == 2
 
 

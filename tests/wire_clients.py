@@ -58,4 +58,5 @@ class Clock:
         clock = cls()
         monkeypatch.setattr(pace, "time", clock)
         monkeypatch.setattr(pace, "_BUDGETS", {})
+        monkeypatch.setattr(pace.Run, "rest", lambda _, seconds: clock.sleep(seconds))
         return clock

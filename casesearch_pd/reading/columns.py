@@ -85,6 +85,29 @@ class Columns:
         if self.rows - self._flushed >= _FLUSH:
             self._flush()
 
+    def absorb(self, other: Columns) -> None:
+        """Take the rows of another walk in, after those that are here."""
+        self._flush()
+        other._flush()
+        for column, late in other._known.items():
+            if column not in self._known:
+                self._open_late(late)
+        for column, item in self._known.items():
+            if column not in other._known:
+                self._skip(column, item, other.rows)
+            else:
+                self._plain[column].extend(other._plain[column])
+                self._chunks[column].extend(other._chunks[column])
+        self.odd.update(other.odd)
+        self.rows += other.rows
+        self._flushed = self.rows
+
+    def _skip(self, column: str, item: Field, rows: int) -> None:
+        if _keeps(item.type):
+            self._plain[column].extend([None] * rows)
+        elif rows:
+            self._chunks[column].append(pa.nulls(rows, arrow_type(item.type)))
+
     def _open_late(self, late: Field) -> None:
         self._known[late.column] = late
         self._plain[late.column] = [None] * (

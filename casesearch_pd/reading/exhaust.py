@@ -10,8 +10,10 @@ inside an `IncompleteReadError`, inside a `ReadInterrupted`, or, asked for with
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
 
 from casesearch_pd.errors import (
     AccessDeniedError,
@@ -22,24 +24,45 @@ from casesearch_pd.errors import (
     ServiceError,
     warn,
 )
-from casesearch_pd.query.expr import TRUE
+from casesearch_pd.query.expr import TRUE, Compare, all_of
 from casesearch_pd.reading.columns import Columns, misfits
+from casesearch_pd.reading.crew import Crew, Window
 from casesearch_pd.reading.frame import Look, beside, build, keep, newest, ordered
+from casesearch_pd.reading.plan import plan
 from casesearch_pd.reading.provenance import Told, digest, inscribe
-from casesearch_pd.reading.walk import Progress, Walk, follow, progress_bar
+from casesearch_pd.reading.walk import Progress, past, progress_bar
 from casesearch_pd.sources.contract import Sort
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from collections.abc import Sequence
 
     from casesearch_pd.query.schema import Field
     from casesearch_pd.reading.plan import Route
+    from casesearch_pd.sources.contract import Page, Scan
     from casesearch_pd.sources.pace import Run
 
 __all__ = ["OnError", "exhaust"]
 
 OnError = Literal["raise", "partial"]
 _TRIES = 2  # readings of a result that comes out short
+_SWEEPS = 3  # rounds after what changed meanwhile
+
+
+@dataclass
+class _Pass:
+    """One pass over the result: what it keeps, and the windows it was read in."""
+
+    kept: list[Field]
+    open: bool
+    windows: list[Window] = field(default_factory=list)
+    more: bool = False
+
+    @property
+    def total(self) -> int | None:
+        """How many cases the service counted as the pass began, over all parts of the filter."""
+        counts = [window.trail.total for window in self.windows if window.scan == window.base]
+        known = [count for count in counts if count is not None]
+        return sum(known) if known and len(known) == len(counts) else None
 
 
 @dataclass
@@ -50,9 +73,12 @@ class _Reading:
     run: Run
     look: Look
     bar: Any
-    walks: list[Walk] = field(default_factory=list)
+    workers: int | None = None
+    passes: list[_Pass] = field(default_factory=list)
     told: Told = field(default_factory=Told)
     late: dict[str, Field] = field(default_factory=dict)
+    odd: Counter[str] = field(default_factory=Counter)
+    stale: pd.Timestamp | None = None
 
 
 def exhaust(
@@ -62,6 +88,7 @@ def exhaust(
     *,
     progress: Progress = "auto",
     on_error: OnError = "raise",
+    workers: int | None = None,
 ) -> pd.DataFrame:
     """Read a plan to its end.
 
@@ -77,7 +104,7 @@ def exhaust(
     if on_error not in ("raise", "partial"):
         raise FilterError(f"on_error={on_error!r} is neither 'raise' nor 'partial'")
     with progress_bar(progress, route.source) as bar:
-        reading = _Reading(route, run, look, bar)
+        reading = _Reading(route, run, look, bar, workers)
         try:
             return _finished(reading, _whole(reading))
         except KeyboardInterrupt as stop:
@@ -89,7 +116,7 @@ def exhaust(
         except (AccessDeniedError, NotFoundError):
             raise
         except ServiceError as error:
-            if not any(walk.pages for walk in reading.walks):
+            if reading.told.as_of is None:  # not even one page came
                 raise
             return _broken(reading, error, on_error)
         except IncompleteReadError as error:
@@ -105,7 +132,7 @@ def _whole(reading: _Reading) -> pd.DataFrame:
         frame = _once(reading)
         short = _short(reading, len(frame))
         if not short:
-            return frame
+            return _swept(reading, frame)
         reading.told.notes.append(f"{short}; read again")
     partial = _partial(reading, short)
     raise IncompleteReadError(
@@ -117,72 +144,156 @@ def _whole(reading: _Reading) -> pd.DataFrame:
 
 def _once(reading: _Reading) -> pd.DataFrame:
     route = reading.route
-    limit = route.query.limit if route.limited else None
-    frame = _walk_all(reading, limit)
-    if limit is not None and reading.walks[0].more and not _head_is_sure(frame, route, limit):
+    if not route.limited:
+        return _walk_all(reading, route)
+    frame = _walk_all(reading, route, limit=route.query.limit)
+    if reading.passes[0].more and not _head_is_sure(frame, route):
         reading.told.notes.append("the service sorts in another way: all was read and sorted here")
-        frame = _walk_all(reading, None)
+        frame = _walk_all(reading, route)
     return frame
 
 
-def _walk_all(reading: _Reading, limit: int | None) -> pd.DataFrame:
-    """Read pass by pass; the parts of a filter fill the same columns one after the other."""
-    route = reading.route
-    reading.walks.clear()
+def _walk_all(reading: _Reading, route: Route, limit: int | None = None) -> pd.DataFrame:
+    """Read pass by pass, and join the passes."""
+    reading.passes.clear()
     reading.bar.reset()
     for fields in route.passes:
         every = route.query.every and not fields
-        walk = Walk(Columns(_kept(reading, fields), open=every))
-        reading.walks.append(walk)
-        for scan in route.walks(fields):
-            follow(walk, reading.route.source, scan, reading.run, limit=limit, bar=reading.bar)
+        reading.passes.append(_Pass(_kept(route, fields), open=every))
+        # Cases that the first pass does not have, no other pass can add.
+        found = reading.passes[0].windows if len(reading.passes) > 1 else None
+        nothing = found is not None and not any(window.columns.rows for window in found)
+        _walk_pass(reading, [] if nothing else route.walks(fields), limit)
     return _joined(reading)
 
 
-def _kept(reading: _Reading, fields: tuple[Field, ...]) -> list[Field]:
-    """Name what a pass keeps: what it asks for and what comes free, if it is needed."""
-    case_id = reading.route.source.schema.resolve("case_id")
-    if reading.walks:
-        first = {item.column for item in reading.walks[0].columns.fields}
-        return [case_id, *(item for item in fields if item.column not in first)]
-    later = {item for other in reading.route.passes[1:] for item in other} - set(fields)
-    kept = dict.fromkeys([case_id, *reading.route.needed, *fields])
+def _walk_pass(reading: _Reading, scans: Sequence[Scan], limit: int | None) -> None:
+    this = reading.passes[-1]
+    crew = Crew(
+        reading.route.source,
+        reading.run,
+        workers=1 if limit is not None else reading.workers,
+        open_columns=lambda: Columns(this.kept, open=this.open),
+        on_page=lambda window, page: _came(reading, window, page, limit),
+    )
+    try:
+        crew.read(scans)
+    finally:
+        this.windows = crew.windows
+
+
+def _came(reading: _Reading, window: Window, page: Page, limit: int | None) -> None:
+    """Tell the bar of a page, and stop the walk at the limit."""
+    this = reading.passes[-1]
+    if reading.told.as_of is None:
+        reading.told.as_of = page.served_at
+    if window.trail.pages == 1 and page.total is not None and window.scan == window.base:
+        reading.bar.total = page.total if limit is None else min(page.total, limit)
+    reading.bar.update(page.rows)
+    if limit is not None and page.cursor is not None:
+        by = [item.field.column for item in window.scan.sort]
+        window.done = this.more = past(page, by, window.columns.rows, limit)
+
+
+def _kept(route: Route, fields: tuple[Field, ...]) -> list[Field]:
+    """Name what a pass keeps: what it asks for, and in the first what comes free, if needed."""
+    case_id = route.source.schema.resolve("case_id")
+    first = route.passes[0]
+    if fields is not first:
+        updated = [item for item in fields if item.column == "updated_at"]
+        return [case_id, *updated, *(item for item in fields if item not in first)]
+    later = {item for other in route.passes[1:] for item in other} - set(fields)
+    kept = dict.fromkeys([case_id, *route.needed, *fields])
     return [item for item in kept if item not in later]
 
 
 def _joined(reading: _Reading) -> pd.DataFrame:
-    frames = [_frame_of(reading, walk) for walk in reading.walks]
-    first = frames[0]
-    for other in frames[1:]:
-        first = beside(first, other)
+    first, *others = [_frame_of(reading, this) for this in reading.passes]
+    for other in others:
+        first = _beside(reading, first, other)
     return first
 
 
-def _frame_of(reading: _Reading, walk: Walk) -> pd.DataFrame:
-    columns, known = walk.columns.finish()
-    asked = {item.column for item in walk.columns.fields}
-    reading.late |= {name: item for name, item in known.items() if name not in asked}
+def _frame_of(reading: _Reading, this: _Pass) -> pd.DataFrame:
+    whole = Columns(this.kept, open=this.open)
+    for window in this.windows:
+        whole.absorb(window.columns)
+    columns, known = whole.finish()
+    reading.odd.update(whole.odd)
+    kept = {item.column for item in this.kept}
+    reading.late |= {name: item for name, item in known.items() if name not in kept}
     return newest(build(columns, tz=reading.look.tz, backend=reading.look.backend))
 
 
-def _head_is_sure(frame: pd.DataFrame, route: Route, limit: int) -> bool:
+def _beside(reading: _Reading, first: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """Join a pass; note from when on its rows are of another version than those of the first."""
+    joined = beside(first, other.rename(columns={"updated_at": _VERSION}))
+    if _VERSION not in joined:
+        return joined
+    differ = joined["updated_at"].ne(joined[_VERSION]).to_numpy(dtype=bool, na_value=False)
+    if differ.any():
+        since = joined.loc[differ, ["updated_at", _VERSION]].min().min().tz_convert("UTC")
+        reading.stale = since if reading.stale is None else min(since, reading.stale)
+    return joined.drop(columns=_VERSION)
+
+
+_VERSION = "updated_at of a later pass"
+
+
+def _swept(reading: _Reading, frame: pd.DataFrame) -> pd.DataFrame:
+    """Read once more what was updated meanwhile, where it may have slipped between two walks.
+
+    A case that moves from one part of a split filter into another matches all the time and may
+    be in neither walk; and passes over one result may hold two versions of one case.
+    """
+    route, updated = reading.route, reading.route.source.schema.find("updated_at")
+    walks = len(route.passes) * len(route.split.parts)
+    if walks == 1 or frame.empty or updated is None or reading.passes[0].more:
+        return frame
+    for _ in range(_SWEEPS):
+        since = min(filter(None, [reading.told.as_of, reading.stale]))
+        reading.stale = None
+        changed = _changed(reading, Compare(updated, "gte", since))
+        if len(changed):
+            old = frame[~frame["case_id"].isin(changed["case_id"])]
+            frame = pd.concat([old, changed[frame.columns]], ignore_index=True)
+        if reading.stale is None:
+            return frame
+    reading.told.notes.append(
+        "some cases changed so often that their columns may be of two versions"
+    )
+    return frame
+
+
+def _changed(reading: _Reading, since: Compare) -> pd.DataFrame:
+    query = reading.route.query
+    asked = replace(query, where=all_of([query.where, since]), limit=None)
+    apart = replace(reading, route=plan(reading.route.source, asked, quiet=True), passes=[])
+    apart.route = replace(apart.route, needed=reading.route.needed, passes=reading.route.passes)
+    changed = _walk_all(apart, apart.route)
+    reading.stale = apart.stale
+    return changed
+
+
+def _head_is_sure(frame: pd.DataFrame, route: Route) -> bool:
     """Tell whether the head that came is the head by our order: no missing value, no disorder."""
     keys = [item.field.column for item in route.query.sort]
     if frame[keys].isna().to_numpy().any():
         return False  # other rows may have a value, and missing comes last
+    limit = route.query.limit or 0
     by_us = ordered(frame, route.query.sort).head(limit)
     return by_us["case_id"].tolist() == frame["case_id"].head(limit).tolist()
 
 
 def _short(reading: _Reading, rows: int) -> str:
     """Say what is missing against the count; more rows than the count are no harm."""
-    walk = reading.walks[0]
-    if walk.total is None or walk.more or rows >= walk.total:
+    total = reading.passes[0].total if reading.passes else None
+    if total is None or reading.passes[0].more or rows >= total:
         return ""
     scans = reading.route.walks(reading.route.passes[0])
     now = sum(reading.route.source.count(scan, reading.run) for scan in scans)
     if rows >= now:
-        reading.told.notes.append(f"the count fell from {walk.total} to {now} during the read")
+        reading.told.notes.append(f"the count fell from {total} to {now} during the read")
         return ""
     return f"the service counts {now} cases and shows {rows}"
 
@@ -192,18 +303,19 @@ def _short(reading: _Reading, rows: int) -> str:
 
 def _finished(reading: _Reading, frame: pd.DataFrame) -> pd.DataFrame:
     """Check again, sort, cut, choose columns, and write down what was read."""
-    query, told, walks = reading.route.query, reading.told, reading.walks
+    query, told = reading.route.query, reading.told
     if reading.route.split.residual != TRUE:
         frame = keep(frame, reading.route.split.residual)
     frame = ordered(frame, _whole_order(reading))
     if query.limit is not None and len(frame) > query.limit:
         frame = frame.head(query.limit)
-    told.rows, told.passes = len(frame), len(walks)
-    if walks:
-        told.total, told.as_of = walks[0].total, walks[0].as_of
+    told.rows, told.passes = len(frame), len(reading.route.passes)
+    told.total = reading.passes[0].total if reading.passes else None
     ids = digest(frame["case_id"])
     frame = frame[[*(item.column for item in query.columns), *reading.late]].copy(deep=False)
-    _tell_odd(reading)
+    if reading.odd:
+        told.notes.append(misfits(reading.odd))
+        warn(misfits(reading.odd))
     return inscribe(
         frame, reading.route.source, query, told, reading.run, ids=ids, tz=reading.look.tz
     )
@@ -215,31 +327,23 @@ def _whole_order(reading: _Reading) -> tuple[Sort, ...]:
     return sort if any(item.field == case_id for item in sort) else (*sort, Sort(case_id))
 
 
-def _tell_odd(reading: _Reading) -> None:
-    odd: Counter[str] = sum((walk.columns.odd for walk in reading.walks), start=Counter())
-    if not odd:
-        return
-    said = misfits(odd)
-    reading.told.notes.append(said)
-    warn(said)
-
-
 def _partial(reading: _Reading, why: str) -> pd.DataFrame:
     reading.told.complete = False
     reading.told.notes.append(why)
-    if not reading.walks:
-        reading.walks.append(Walk(Columns(_kept(reading, ()))))
+    if not reading.passes:
+        reading.passes.append(_Pass(_kept(reading.route, reading.route.passes[0]), open=False))
     return _finished(reading, _joined(reading))
 
 
 def _broken(reading: _Reading, error: ServiceError, on_error: OnError) -> pd.DataFrame:
-    walk = reading.walks[-1]
-    last = f"after page {walk.pages} of pass {len(reading.walks)} of {len(reading.route.passes)}"
-    partial = _partial(reading, f"broke off {last}: {error}")
+    this = f"pass {len(reading.passes)} of {len(reading.route.passes)}"
+    missing = [f"{this}: {window}" for window in reading.passes[-1].windows if not window.done]
+    partial = _partial(reading, f"broke off in {'; '.join(missing)}: {error}")
     broken = IncompleteReadError(
-        f"the read broke off {last}, with {len(partial)} rows in .partial: {error}",
+        f"the read broke off with {len(partial)} rows in .partial; not read are "
+        f"{'; '.join(missing)}: {error}",
         partial=partial,
-        missing=[f"all {last}"],
+        missing=missing,
     )
     if on_error == "raise":
         raise broken from error

@@ -51,6 +51,9 @@ OPTIONS = frozenset(
 )
 
 _MANY_PASSES = 2  # more than this is worth a word
+# What everybody sorts alike. Of text, neither service says whether "a" comes before "B", so the
+# head of its order may be other cases than the head of ours.
+_ALIKE = {"number", "integer", "boolean", "datetime"}
 
 
 @dataclass(frozen=True)
@@ -237,7 +240,7 @@ def _search(search: str | None, source: Source) -> str | None:
     return search
 
 
-def plan(source: Source, query: Query, *, streamed: bool = False) -> Route:
+def plan(source: Source, query: Query, *, streamed: bool = False, quiet: bool = False) -> Route:
     """Decide what is asked of the service and what is done here.
 
     Parameters
@@ -249,6 +252,9 @@ def plan(source: Source, query: Query, *, streamed: bool = False) -> Route:
     streamed
         Whether the rows are handed on as they come, so that only the service can sort them.
 
+    quiet
+        Whether to leave out the warnings of a dear read.
+
     Raises
     ------
     FilterError
@@ -259,10 +265,12 @@ def plan(source: Source, query: Query, *, streamed: bool = False) -> Route:
     needed = _needed(query, parts.residual)
     passes = tuple(source.passes(needed))
     pushable = len(parts.parts) <= 1 and _pushable(source, query.sort)
+    cut = pushable and all(item.field.type in _ALIKE for item in query.sort)
     if streamed:
-        _check_streamed(query, pushable=pushable, passes=len(passes))
-    limited = query.limit is not None and parts.residual == TRUE and pushable
-    _warn(source, query, parts, passes)
+        _check_streamed(query, pushable=pushable, cut=cut, passes=len(passes))
+    limited = query.limit is not None and parts.residual == TRUE and cut
+    if not quiet:
+        _warn(source, query, parts, passes)
     order = _order(source, query.sort if limited or streamed else ())
     return Route(source, query, parts, passes, needed, order, limited)
 
@@ -287,13 +295,18 @@ def _pushable(source: Source, sort: tuple[Sort, ...]) -> bool:
     return len(sort) <= source.sorts and all(source.sortable(item.field) for item in sort)
 
 
-def _check_streamed(query: Query, *, pushable: bool, passes: int) -> None:
+def _check_streamed(query: Query, *, pushable: bool, cut: bool, passes: int) -> None:
     by_creation = query.sort[0].field.column == "created_at" and len(query.sort) == 1
     wanted = ", ".join(item.field.column for item in query.sort)
     if not pushable and not (by_creation and not query.sort[0].descending):
         raise FilterError(
             f"the service cannot sort this by {wanted}, and chunks cannot be sorted here; leave "
             "sort= out, or use read_cases"
+        )
+    if query.limit is not None and not cut:
+        raise FilterError(
+            f"limit={query.limit} is the head of the order by {wanted}, which chunks cannot be "
+            "sure of here; leave limit= out, or use read_cases"
         )
     if passes > 1 and not by_creation:
         raise FilterError(

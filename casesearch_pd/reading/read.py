@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from casesearch_pd.errors import FilterError
 from casesearch_pd.query.expr import TRUE
 from casesearch_pd.query.schema import lookups
 from casesearch_pd.reading.exhaust import OnError, exhaust
@@ -42,6 +43,7 @@ def read_cases(
     dtype_backend: DtypeBackend = None,
     tz: str = "UTC",
     progress: Progress = "auto",
+    max_workers: int | None = None,
     on_error: OnError = "raise",
     deadline: float | None = None,
     **filters: object,
@@ -72,6 +74,10 @@ def read_cases(
         The zone of naive times in filters, and of the times in the frame.
     progress
         ``"auto"`` shows a bar in notebooks and terminals if the read takes a while.
+    max_workers
+        How many readers may share a long result, each with a window of ``created_at``; None
+        for as many as pay, at most 8, where the service is slow to answer rather than short
+        of requests.
     on_error
         ``"partial"`` returns, with a warning, what was read before an error; nothing else does.
     deadline
@@ -97,7 +103,7 @@ def read_cases(
     Examples
     --------
     >>> import casesearch_pd as cs
-    >>> with cs.LocalCases(cases=50) as local:
+    >>> with cs.LocalCases(cases=500) as local:
     ...     df = cs.read_cases(local.connect(), status="open", columns=["case_id", "status"])
     >>> sorted(df["status"].unique())
     ['open']
@@ -115,7 +121,14 @@ def read_cases(
         tz=tz,
     )
     look = Look(tz, dtype_backend)
-    return exhaust(plan(source, question), run, look, progress=progress, on_error=on_error)
+    return exhaust(
+        plan(source, question),
+        run,
+        look,
+        progress=progress,
+        on_error=on_error,
+        workers=_workers(max_workers),
+    )
 
 
 def iter_cases(
@@ -278,3 +291,11 @@ def list_fields(source: Source) -> pd.DataFrame:
             ),
         }
     )
+
+
+def _workers(number: int | None) -> int | None:
+    if number is not None and (
+        isinstance(number, bool) or not isinstance(number, int) or number < 1
+    ):
+        raise FilterError(f"max_workers={number!r} reads nothing; write 1 or more, or None")
+    return number

@@ -18,7 +18,7 @@ from casesearch_pd.query.expr import TRUE, Compare, all_of
 from casesearch_pd.reading.columns import Columns, misfits
 from casesearch_pd.reading.frame import beside, build, keep, newest, ordered
 from casesearch_pd.reading.provenance import Told, digest, inscribe
-from casesearch_pd.reading.walk import pages, progress_bar
+from casesearch_pd.reading.walk import Trail, pages, progress_bar
 from casesearch_pd.sources.contract import Sort
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _batches(stream: _Stream, chunksize: int) -> Iterator[pd.DataFrame]:
 def _gathered(stream: _Stream, scan: Scan, rows: int) -> Iterator[Columns]:
     columns = Columns(_kept(stream))
     first = True
-    for page in pages(stream.route.source, scan, stream.run):
+    for page in pages(stream.route.source, Trail(scan), stream.run):
         if first:
             _begin(stream, page)
         first = False
@@ -207,7 +207,9 @@ def _completed(stream: _Stream, scan: Scan, frame: pd.DataFrame) -> pd.DataFrame
         gathered = Columns([stream.route.source.schema.resolve("case_id"), *new])
         if len(frame):
             window = replace(scan, where=all_of([scan.where, _window(stream, frame)]))
-            for page in pages(stream.route.source, replace(window, fields=fields), stream.run):
+            for page in pages(
+                stream.route.source, Trail(replace(window, fields=fields)), stream.run
+            ):
                 gathered.add(page)
         frame = beside(frame, _built(stream, gathered))
         known |= {item.column for item in new}

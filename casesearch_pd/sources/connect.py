@@ -24,7 +24,7 @@ import botocore.exceptions as boto_errors
 from botocore.config import Config
 
 from casesearch_pd import errors
-from casesearch_pd.query.expr import Compare, Expression, literals
+from casesearch_pd.query.expr import Compare, Expression, all_of, literals
 from casesearch_pd.query.pushdown import Split, Verdict, split
 from casesearch_pd.query.schema import Field, Option, Schema
 from casesearch_pd.sources import connect_wire as wire
@@ -169,6 +169,7 @@ class ConnectCases:
 
     def _open(self, session: boto3.Session | None, region: str | None) -> None:
         self.client = _client(session, region, self._endpoint_url)
+        self._sized = False  # whether the service is known to take pages of this size
         self._bodies = threading.local()
         self.client.meta.events.register("before-parse.connectcases", self._before_parse)
         self._profile = None if session is None else session.profile_name
@@ -300,6 +301,10 @@ class ConnectCases:
         """Say how well SearchCases answers one comparison."""
         return judge(literal, self.assume)
 
+    def narrow(self, where: Expression, bound: Expression) -> Expression:
+        """Add a bound to a pushed filter: filters nest as deep as they need."""
+        return all_of([where, bound])
+
     def passes(self, fields: tuple[Field, ...]) -> list[tuple[Field, ...]]:
         """Deal the fields to requests of 25, each with what a restart needs."""
         wanted = [item for item in fields if item.column not in FREE]
@@ -353,11 +358,13 @@ class ConnectCases:
             What the service answered, once patience is at an end.
         """
         try:
-            return patiently(lambda: self._ask(scan, cursor), self.budget, run)
+            page = patiently(lambda: self._ask(scan, cursor), self.budget, run)
         except errors.RefusedError as error:
-            if cursor is not None or self.page_size <= _OLD_PAGE or error.status != 400:  # noqa: PLR2004
+            if self._sized or self.page_size <= _OLD_PAGE or error.status != 400:  # noqa: PLR2004
                 raise
-        return self._small_page(scan, run)
+            page = self._small_page(scan, run)
+        self._sized = True
+        return page
 
     def _small_page(self, scan: Scan, run: Run) -> Page:
         asked, self.page_size = self.page_size, _OLD_PAGE

@@ -151,6 +151,10 @@ class Source(Protocol):
         """Divide a bound filter between the service and this machine, within its limits."""
         ...
 
+    def narrow(self, where: Expression, bound: Expression) -> Expression | None:
+        """Add a bound to a pushed filter; None if one request cannot hold both."""
+        ...
+
     def passes(self, fields: tuple[Field, ...]) -> list[tuple[Field, ...]]:
         """Deal the fields to as many requests a page as the service needs."""
         ...

@@ -25,7 +25,7 @@ from casesearch_pd.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Budget", "Run", "Trouble", "budget_for", "patiently", "retry_after"]
+__all__ = ["Budget", "Halted", "Run", "Trouble", "budget_for", "patiently", "retry_after"]
 
 Answer = TypeVar("Answer")
 
@@ -44,6 +44,30 @@ class Run:
     until: float = math.inf
     requests: int = 0
     throttles: int = 0
+    busy: float = 0.0  # seconds spent waiting for answers
+    halt: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def rest(self, seconds: float) -> None:
+        """Wait, unless the read is halted meanwhile.
+
+        Raises
+        ------
+        Halted
+            If it is.
+        """
+        if self.halt.wait(seconds):
+            raise Halted
+
+    def sends(self) -> None:
+        """Count one request."""
+        with self._lock:
+            self.requests += 1
+
+    def took(self, seconds: float) -> None:
+        """Add how long an answer took."""
+        with self._lock:
+            self.busy += seconds
 
     @classmethod
     def within(cls, seconds: float | None) -> Run:
@@ -65,6 +89,10 @@ class Run:
     def left(self) -> float:
         """Seconds that remain; never below 0."""
         return max(0.0, self.until - time.monotonic())
+
+
+class Halted(Exception):  # noqa: N818 - ends a thread, and reaches nobody
+    """The read was stopped while this request waited for leave to be sent."""
 
 
 class Trouble(Exception):  # noqa: N818 - a signal between a source and its budget, not an error that users see
@@ -133,8 +161,8 @@ class Budget:
                 "lets another one go; give a longer deadline= or a narrower filter"
             )
         if wait > 0:
-            time.sleep(wait)
-        run.requests += 1
+            run.rest(wait)
+        run.sends()
 
     def _reserve(self) -> float:
         with self._lock:
@@ -182,7 +210,7 @@ def patiently(send: Callable[[], Answer], budget: Budget, run: Run) -> Answer:
     while True:
         budget.acquire(run)
         try:
-            return send()
+            return _timed(send, run)
         except Trouble as trouble:
             pause = patience.pause(trouble)
             if pause is None or pause > run.left():
@@ -191,7 +219,15 @@ def patiently(send: Callable[[], Answer], budget: Budget, run: Run) -> Answer:
                 run.throttles += 1
                 budget.close_for(pause)  # for everybody: the service counts all together
             else:
-                time.sleep(pause)
+                run.rest(pause)
+
+
+def _timed(send: Callable[[], Answer], run: Run) -> Answer:
+    began = time.monotonic()
+    try:
+        return send()
+    finally:
+        run.took(time.monotonic() - began)
 
 
 @dataclass(slots=True)

@@ -49,6 +49,7 @@ from casesearch_pd.sources.persona_judge import (
     judge_listed,
     legal,
     legal_listed,
+    narrowed,
 )
 from casesearch_pd.sources.persona_token import VARIABLE, Bearer
 
@@ -253,6 +254,12 @@ class PersonaCases:
         """Say how well search, or List, answers one comparison."""
         return judge_listed(literal) if self.fresh else judge(literal, self.assume)
 
+    def narrow(self, where: Expression, bound: Expression) -> Expression | None:
+        """Add a bound to a pushed filter, if one search can hold both."""
+        if self.fresh or ids_of(where):
+            return None
+        return narrowed(where, bound, self.judge)
+
     def passes(self, fields: tuple[Field, ...]) -> list[tuple[Field, ...]]:
         """Ask once: for all there is, or for the named fields and what a restart needs."""
         if set(self.schema.active) <= set(fields):
@@ -327,15 +334,16 @@ class PersonaCases:
         """Persona tells no totals."""
         raise NotImplementedError
 
-    def _one_case(self, scan: Scan, at: int, run: Run) -> Page:
-        ids = ids_of(scan.where)
-        following = str(at + 1) if at + 1 < len(ids) else None
-        try:
-            page = patiently(lambda: self._ask(scan, str(at)), self.budget, run)
-        except errors.NotFoundError:
-            page = Page(0, {}, None, None, served_at({}))
-        page.cursor = following
-        return page
+    def _one_case(self, scan: Scan, first: int, run: Run) -> Page:
+        """Retrieve the next case that there is; the cursor is the place of the one after it."""
+        for at in range(first, len(ids_of(scan.where))):
+            try:
+                page = patiently(partial(self._ask, scan, str(at)), self.budget, run)
+            except errors.NotFoundError:
+                continue
+            page.cursor = str(at + 1) if at + 1 < len(ids_of(scan.where)) else None
+            return page
+        return Page(0, {}, None, None, served_at({}))
 
     def _ask(self, scan: Scan, cursor: str | None) -> Page:
         request = self.request(scan, cursor)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from casesearch_pd.errors import FilterError
-from casesearch_pd.query.expr import And, Compare, Expression, Or, all_of, literals
+from casesearch_pd.query.expr import TRUE, And, Compare, Expression, Or, all_of, literals
 from casesearch_pd.query.pushdown import Split
 from casesearch_pd.query.shape import Limits, shape
 
@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from casesearch_pd.query.pushdown import Judge, Verdict
     from casesearch_pd.query.schema import Field
 
-__all__ = ["LIMITS", "SORTED", "by_id", "ids_of", "judge", "judge_listed", "legal", "legal_listed"]
+__all__ = [
+    "LIMITS",
+    "SORTED",
+    "by_id",
+    "ids_of",
+    "judge",
+    "judge_listed",
+    "legal",
+    "legal_listed",
+    "narrowed",
+]
 
 LIMITS = Limits(depth=2, breadth=20)
 _EXACT = 2**53  # whole numbers that JSON readers hold exactly
@@ -30,6 +40,7 @@ _SEARCHED = {
     "case-template", "case-queue", "assignee-id", "state", "resolver",
 }  # fmt: skip
 SORTED = {"created-at", "updated-at", "resolved-at"}
+_NO_IDS = {"", ".", ".."}  # no case's; their address would be another one than a case's
 
 
 def judge(literal: Compare, assume: Mapping[str, bool]) -> Verdict:
@@ -70,6 +81,12 @@ def legal(parts: Split, judge: Judge) -> Split:
     return Split(shaped.parts, all_of([parts.residual, shaped.left]), shaped.how)
 
 
+def narrowed(where: Expression, bound: Expression, judge: Judge) -> Expression | None:
+    """Join a filter and a bound in one search; None if they do not fit into one."""
+    shaped = shape(all_of([where, bound]), LIMITS, lambda item: judge(item) in {"exact", "unseen"})
+    return shaped.parts[0] if len(shaped.parts) == 1 and shaped.left == TRUE else None
+
+
 def legal_listed(parts: Split, judge: Judge) -> Split:
     """Keep of what is pushed as much as List takes."""
     terms = parts.pushed.terms if isinstance(parts.pushed, And) else (parts.pushed,)
@@ -98,16 +115,17 @@ def _check_left(left: Expression, judge: Judge) -> None:
 
 
 def by_id(where: Expression, judge: Judge) -> Split | None:
-    """See whether the cases are named by their ids: then each is asked for alone."""
+    """See whether the cases are named by their ids: then each is a request of its own."""
     terms = where.terms if isinstance(where, And) else (where,)
     named = next((term for term in terms if ids_of(term)), None)
     if named is None:
         return None
     rest = all_of(term for term in terms if term != named)
     # What only search can see has to go through search.
-    return (
-        None if any(judge(item) == "unseen" for item in literals(rest)) else Split((named,), rest)
-    )
+    if any(judge(item) == "unseen" for item in literals(rest)):
+        return None
+    asked = tuple(item for item in literals(named) if item.value not in _NO_IDS)
+    return Split(asked, rest, "split" if len(asked) > 1 else "as it is")
 
 
 def ids_of(term: Expression) -> tuple[str, ...]:

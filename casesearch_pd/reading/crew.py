@@ -1,0 +1,270 @@
+"""One pass in, all its rows out, read by as many hands as pay.
+
+A pass begins as one walk. Once it has shown to be long, and the service to be slow to answer
+rather than short of requests, more readers join: whoever is idle takes the later half of what
+the slowest has before it. So the result is cut into half-open windows of `created_at`, which
+no update can change; the last one is "not before the cut", so that a case without the time is
+in exactly one.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from casesearch_pd.errors import ServiceError
+from casesearch_pd.query.expr import Compare, Expression, all_of, negate
+from casesearch_pd.reading.walk import Trail, moment, pages
+from casesearch_pd.sources.pace import Halted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from casesearch_pd.reading.columns import Columns
+    from casesearch_pd.sources.contract import Page, Scan, Source
+    from casesearch_pd.sources.pace import Run
+
+__all__ = ["Crew", "Window"]
+
+_ALONE = 8  # pages that one reader walks before others are asked to join
+_WORKERS = 8  # readers, unless the user says otherwise
+_CPU = 0.04  # seconds a page below which it is this machine that is slow, not the service
+_WORTH = 200  # rows that are worth a walk of their own
+_TICK = pd.Timedelta(1, "ms")
+
+
+@dataclass(eq=False)
+class Window:
+    """The cases of one scan from ``start`` up to, not including, ``end``.
+
+    Parameters
+    ----------
+    base
+        The scan without the window.
+    scan
+        The scan as it is asked.
+    columns
+        The rows.
+    expected
+        How many rows there should be, as far as that is known.
+    done
+        Whether there is nothing more to ask.
+    error
+        Why not all could be read.
+    """
+
+    base: Scan
+    scan: Scan
+    columns: Columns
+    start: pd.Timestamp | None = None
+    end: pd.Timestamp | None = None
+    expected: float | None = None
+    done: bool = False
+    error: ServiceError | None = None
+    trail: Trail = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Stand at the beginning."""
+        self.trail = Trail(self.scan)
+
+    @property
+    def at(self) -> pd.Timestamp | None:
+        """How far it is read."""
+        return self.trail.position or self.start
+
+    def left(self, latest: pd.Timestamp) -> float:
+        """Reckon how many rows are still to come, by the count or by how dense they were."""
+        at, end = self.at, self.end or latest
+        if self.done or at is None or end - at < 2 * _TICK:
+            return 0.0
+        if self.expected is not None:
+            return max(0.0, self.expected - self.trail.rows)
+        walked = at - (self.start or self.trail.origin or at)
+        return float(self.trail.rows * ((end - at) / max(walked, _TICK)))
+
+    def __str__(self) -> str:
+        """Name what is still missing of it."""
+        start = "the beginning" if self.at is None else self.at.isoformat()
+        end = "the end" if self.end is None else self.end.isoformat()
+        return f"created_at from {start} to {end}"
+
+
+class Crew:
+    """The readers of one pass.
+
+    Parameters
+    ----------
+    source
+        Who is asked.
+    run
+        The read that this belongs to.
+    workers
+        Readers at most; None for as many as pay.
+    open_columns
+        Makes empty columns for a window.
+    on_page
+        Told of each page, under a lock.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        run: Run,
+        *,
+        workers: int | None,
+        open_columns: Callable[[], Columns],
+        on_page: Callable[[Window, Page], None],
+    ) -> None:
+        self.windows: list[Window] = []
+        self._source, self._run, self._workers = source, run, workers
+        self._open_columns, self._on_page = open_columns, on_page
+        self._lock = threading.Lock()
+        self._waiting: list[Window] = []
+        self._threads: list[threading.Thread] = []
+        self._failures: list[BaseException] = []
+        self._latest: pd.Timestamp | None = None
+        self._pages = 0
+
+    def read(self, scans: Sequence[Scan]) -> None:
+        """Read all scans into `windows`, in the order of the scans and of the time.
+
+        Raises
+        ------
+        ServiceError
+            What ended a window; the other readers finish theirs first.
+        """
+        self.windows = [Window(scan, scan, self._open_columns()) for scan in scans]
+        self._waiting = list(self.windows)
+        try:
+            self._work()
+        except Halted:
+            pass  # another reader failed, and says why
+        except BaseException:
+            self._run.halt.set()  # whoever waits for leave to send is woken
+            raise
+        finally:
+            for thread in self._threads:
+                thread.join()
+        if self._failures:
+            raise self._failures[0]
+
+    def _work(self) -> None:
+        while (window := self._take()) is not None:
+            try:
+                self._walk(window)
+            except ServiceError as error:
+                window.error = error
+                self._failures.append(error)
+
+    def _walk(self, window: Window) -> None:
+        for page in pages(self._source, window.trail, self._run):
+            self._keep(window, page)
+            if window.done or self._run.halt.is_set():
+                return
+            if self._pages == _ALONE:
+                self._hire()
+        window.done = True
+
+    def _keep(self, window: Window, page: Page) -> None:
+        with self._lock:
+            if page.total is not None and window.trail.pages == 1:
+                window.expected = page.total
+            at = window.trail.position
+            if window.end is not None and at is not None and at >= window.end:
+                page, window.done = _cut(page, window.end), True
+            window.columns.add(page)
+            self._pages += 1
+            self._on_page(window, page)
+
+    # --- sharing ------------------------------------------------------------------------------
+
+    def _hire(self) -> None:
+        """Ask others to join, if the service is what takes the time."""
+        wanted = self._wanted()
+        self._pages += 1  # once is enough
+        window = self.windows[0]
+        short = window.expected is not None and window.expected - window.trail.rows < _WORTH
+        if wanted == 1 or short or not window.trail.seekable:
+            return
+        self._latest = self._newest()
+        for number in range(1, wanted):
+            thread = threading.Thread(target=self._help, name=f"cases-{number}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _wanted(self) -> int:
+        latency = self._run.busy / max(1, self._run.requests)
+        if self._workers is not None:
+            return self._workers
+        if latency < _CPU or latency * self._source.rate <= 1:
+            return 1
+        return math.ceil(min(_WORKERS, latency * self._source.rate))
+
+    def _newest(self) -> pd.Timestamp | None:
+        scan = self.windows[0].base
+        newest = replace(
+            scan, sort=(replace(scan.sort[0], descending=True),), fields=scan.fields[:1]
+        )
+        told = self._source.page(newest, None, self._run).columns.get("created_at") or [None]
+        return moment(told[0])
+
+    def _help(self) -> None:
+        try:
+            self._work()
+        except Halted:
+            pass
+        except BaseException as error:  # noqa: BLE001 - it is raised where the user is
+            self._failures.append(error)
+            self._run.halt.set()
+
+    def _take(self) -> Window | None:
+        with self._lock:
+            if self._failures or self._run.halt.is_set():
+                return None
+            if self._waiting:
+                return self._waiting.pop(0)
+            return self._half()
+
+    def _half(self) -> Window | None:
+        """Take the later half of what is the longest way to go."""
+        latest = self._latest
+        if latest is None:
+            return None
+        victim = max(self.windows, key=lambda window: window.left(latest))
+        left = victim.left(latest)
+        if left < _WORTH or victim.at is None:
+            return None
+        middle = (victim.at + ((victim.end or latest) - victim.at) / 2).floor("ms")
+        asked = self._source.narrow(victim.base.where, _between(victim, middle))
+        if middle <= victim.at or asked is None:
+            return None
+        half = Window(
+            victim.base,
+            replace(victim.base, where=asked),
+            self._open_columns(),
+            start=middle,
+            end=victim.end,
+            expected=left / 2,
+        )
+        victim.end, victim.expected = middle, victim.trail.rows + left / 2
+        self.windows.insert(self.windows.index(victim) + 1, half)
+        return half
+
+
+def _between(victim: Window, start: pd.Timestamp) -> Expression:
+    created = victim.base.sort[0].field
+    if victim.end is None:  # "not before": a case without the time is here, and nowhere else
+        return negate(Compare(created, "lt", start))
+    return all_of([Compare(created, "gte", start), Compare(created, "lt", victim.end)])
+
+
+def _cut(page: Page, end: pd.Timestamp) -> Page:
+    """Leave out the rows that belong to the next window."""
+    created = [None if text is None else moment(text) for text in page.columns["created_at"]]
+    kept = [row for row, at in enumerate(created) if at is None or at < end]
+    columns = {name: [values[row] for row in kept] for name, values in page.columns.items()}
+    return replace(page, rows=len(kept), columns=columns)
