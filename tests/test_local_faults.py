@@ -285,13 +285,25 @@ def test_an_empty_page_of_an_empty_result_is_no_fault(wire):
         assert service.faults.happened() == 0
 
 
-def test_the_rest_of_a_short_page_survives_changes_meanwhile():
+@pytest.mark.parametrize("gone", [0, 4, 7])
+def test_the_rest_of_a_short_page_survives_changes_meanwhile(gone):
     """A bookmark that only counted would skip a case when one before it is deleted."""
-    with CaseService(30, seed=1, faults=[Fault("short_page", 5, at=1)]) as service:
+    with CaseService(30, seed=1, faults=[Fault("short_page", 4, first=2)]) as service:
         every = truth(service)
-        first = ask(service, "connect")
+        second = ask(service, "connect", next_of(ask(service, "connect")))
+        assert ids_of(second) == every[4:8]
+        service.delete(every[gone])
+        assert ids_of(ask(service, "connect", next_of(second))) == every[8:11]
+
+
+def test_an_empty_page_keeps_the_place_of_a_short_one():
+    faults = [Fault("short_page", 4, at=1), Fault("empty_page", at=2)]
+    with CaseService(30, seed=1, faults=faults) as service:
+        every = truth(service)
+        second = ask(service, "persona", next_of(ask(service, "persona")))
+        assert ids_of(second) == []
         service.delete(every[0])
-        assert ids_of(ask(service, "connect", next_of(first))) == every[5:11]
+        assert ids_of(ask(service, "persona", next_of(second))) == every[4:11]
 
 
 def test_a_bookmark_that_is_none_is_refused_like_any_token(service):
@@ -328,6 +340,21 @@ def test_lists_are_paged_badly_too(service):
     two = persona(service, "GET", next_of(one))
     assert (len(cases_of(one)), len(cases_of(two))) == (3, 2)
     assert not set(ids_of(one)) & set(ids_of(two))
+
+
+def test_a_link_made_for_the_last_page_is_as_the_services_own(service):
+    """A list's links keep what was asked; a search's have the place and the size alone."""
+    service.faults.append(Fault("short_page", 40, operation="list_cases"))
+    asked = {"page[size]": "50", "fields[case]": "status"}
+    link = next_of(persona(service, "GET", "/api/v1/cases", params=asked))
+    sent = dict(parse_qsl(urlsplit(link).query))
+    assert sent.pop("page[after]")
+    assert sent == asked
+    assert len(cases_of(persona(service, "GET", link))) == 5
+    service.faults.append(Fault("short_page", 3))
+    link = next_of(persona_search(service, {"page": {"size": 45}}, {"fields[case]": "status"}))
+    assert set(dict(parse_qsl(urlsplit(link).query))) == {"page[after]", "page[size]"}
+    assert dict(parse_qsl(urlsplit(link).query))["page[size]"] == "45"
 
 
 @pytest.mark.parametrize("wire", WIRES)
@@ -721,6 +748,26 @@ def test_a_reply_is_late_from_the_requests_arrival(service):
         assert ask(service, "connect").status_code == 200
         times.append(time.monotonic() - begun)
     assert times[1] >= 0.12
+
+
+def test_latency_holds_what_the_service_itself_needs(monkeypatch):
+    """A delay on top of the service's own time would make a replay slower than what it replays."""
+    with CaseService(2, latency=0.5) as service:
+        routed, stop = service._routed, threading.Event()
+        monkeypatch.setattr(service, "_routed", lambda request: stop.wait(0.5) or routed(request))
+        begun = time.monotonic()
+        assert ask(service, "connect").status_code == 200
+        assert 0.5 <= time.monotonic() - begun < 0.95
+
+
+def test_a_late_reset_is_late_and_a_reset(service):
+    service.faults.append(Fault("reset", "before"))
+    service.faults.append(Fault("latency", 0.05))
+    begun = time.monotonic()
+    with pytest.raises(ConnectionResetError) as caught:
+        search(service)
+    assert not isinstance(caught.value, http.client.RemoteDisconnected)
+    assert time.monotonic() - begun >= 0.05
 
 
 def test_latency_is_an_option_of_the_service_and_drawn_from_a_seed():

@@ -66,7 +66,14 @@ def _read(cursor: str | None) -> _Bookmark | None:
 def _rest(reply: Reply, wire: Wire, held: _Bookmark) -> Reply:
     page = parse_json(reply.content)
     cases = wire.cases(page) or []
-    ids = [case_id(case) for case in cases]
-    known = held.last is not None and held.last in ids  # the count alone would miss deletions
-    del cases[: ids.index(held.last) + 1 if known else held.shown]
+    del cases[: _shown([case_id(case) for case in cases], held)]
     return replace(reply, content=dumped(page))
+
+
+def _shown(ids: list[str | None], held: _Bookmark) -> int:
+    """Return how many cases of the page as it is now have been shown."""
+    if held.last is None:
+        return held.shown
+    if held.last in ids:  # the count alone would miss what came and went before it
+        return ids.index(held.last) + 1
+    return held.shown - 1
