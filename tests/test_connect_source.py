@@ -330,9 +330,9 @@ def test_a_page_longer_than_asked_for_is_read_whole():
 def test_a_token_that_comes_again_is_no_end_and_no_endless_loop(tokens):
     """boto3's paginator notices only two equal ones in a row, and follows a cycle for ever."""
     pages = [connect_page([CASES[at]], token=token, total=9) for at, token in enumerate(tokens)]
-    with serving(*map(ok, pages)) as stub, pytest.raises(cs.CaseSearchError) as raised:
+    pages.append(connect_page([], total=9))  # only who goes round once more gets here
+    with serving(*map(ok, pages)) as stub, pytest.raises(cs.IncompleteReadError) as raised:
         cs.read_cases(connect(stub))
-    assert isinstance(raised.value, cs.IncompleteReadError)
     assert isinstance(raised.value.__cause__, cs.BadAnswerError)
     assert len(raised.value.partial) > len(set(tokens))
 
@@ -495,7 +495,7 @@ def test_a_broken_list_of_fields_is_a_bad_answer_or_mended(broken):
 
 
 def test_a_list_of_fields_that_goes_in_a_circle_is_a_bad_answer():
-    answers = [ok({"fields": list(SYSTEM), "nextToken": token}) for token in "aba"]
+    answers = [ok({"fields": list(SYSTEM), "nextToken": token}) for token in ("a", "b", "a", None)]
     with (
         lists(connect_pages(CASES), fields=script(*answers)) as stub,
         pytest.raises(cs.BadAnswerError, match="circle"),

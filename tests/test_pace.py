@@ -31,11 +31,11 @@ def clock(monkeypatch):
 
 
 def sender(*outcomes):
-    """Send once for each outcome: raise it if it is an error, else return it."""
-    left = list(outcomes)
+    """Send once for each outcome, the last one often: raise errors, return anything else."""
+    left = [*outcomes, *[outcomes[-1]] * 200]
 
     def send():
-        outcome = left.pop(0) if len(left) > 1 else left[0]
+        outcome = left.pop(0)  # at the end of them somebody would go on for ever
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome

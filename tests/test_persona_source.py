@@ -244,6 +244,7 @@ def test_a_cursor_that_comes_again_is_no_end_and_no_endless_loop(links):
         return lambda asked: ok(persona_page([CASES[at]], persona_next(asked, after)))
 
     replies = [answer(at, after) for at, after in enumerate(links)]
+    replies.append(ok(persona_page([])))  # only who goes round once more gets here
     with serving(*replies) as stub, pytest.raises(cs.IncompleteReadError) as raised:
         cs.read_cases(persona(stub))
     assert isinstance(raised.value.__cause__, cs.BadAnswerError)
