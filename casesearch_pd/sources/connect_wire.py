@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import lru_cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, assert_never
 
 import msgspec
 
@@ -91,6 +92,9 @@ def _comparison(literal: Compare) -> dict[str, Any]:
 # --- the answer -----------------------------------------------------------------------
 
 
+Id = TypeVar("Id")
+
+
 class _Value(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """One union value; a member that is null counts as absent (botocore would lose the page)."""
 
@@ -101,25 +105,31 @@ class _Value(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     emptyValue: dict[str, None] | None = None  # noqa: N815
 
 
-class _FieldValue(msgspec.Struct, gc=False):
-    id: str
+class _FieldValue(msgspec.Struct, Generic[Id], gc=False):
+    id: Id
     value: _Value | None = None
 
 
-class _Case(msgspec.Struct, gc=False):
+class _Case(msgspec.Struct, Generic[Id], gc=False):
     caseId: str  # noqa: N815
     templateId: str | None = None  # noqa: N815
-    fields: list[_FieldValue] = []
+    fields: list[_FieldValue[Id]] = []
     tags: dict[str, str | None] | None = None
 
 
-class _Answer(msgspec.Struct, gc=False):
-    cases: list[_Case]
+class _Answer(msgspec.Struct, Generic[Id], gc=False):
+    cases: list[_Case[Id]]
     nextToken: str | None = None  # noqa: N815
     totalCount: int | None = None  # noqa: N815
 
 
-_DECODER = msgspec.json.Decoder(_Answer)
+_DECODER = msgspec.json.Decoder(_Answer[str])
+
+
+@lru_cache(maxsize=16)
+def _decoder_of(ids: tuple[str, ...]) -> msgspec.json.Decoder[_Answer[str]]:
+    """Make a decoder that knows the ids of the fields, and need not make text of each again."""
+    return msgspec.json.Decoder(_Answer[Literal[ids]]) if ids else _DECODER  # type: ignore[valid-type]
 
 
 @dataclass(slots=True)
@@ -150,9 +160,8 @@ def decode(body: bytes, fields: Sequence[Field], templates: Mapping[str, str]) -
     ValueError
         If the body is no SearchCases answer: not JSON, cut short, or without ``cases``.
     """
-    try:
-        answer = _DECODER.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    answer = _decoded(body, _decoder_of(tuple([item.id for item in fields])))
+    if answer is None and (answer := _decoded(body, _DECODER)) is None:
         # Not json.loads(body): that would guess the encoding, and JSON is UTF-8.
         return read_parsed(json.loads(body.decode()), fields, templates)
     columns = _free(answer.cases, templates)
@@ -160,7 +169,14 @@ def decode(body: bytes, fields: Sequence[Field], templates: Mapping[str, str]) -
     return Answer(len(answer.cases), columns, answer.nextToken or None, answer.totalCount)
 
 
-def _free(cases: Sequence[_Case], templates: Mapping[str, str]) -> dict[str, list[Any]]:
+def _decoded(body: bytes, decoder: msgspec.json.Decoder[_Answer[str]]) -> _Answer[str] | None:
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _free(cases: Sequence[_Case[str]], templates: Mapping[str, str]) -> dict[str, list[Any]]:
     template_ids = [case.templateId for case in cases]
     return {
         "case_id": [case.caseId for case in cases],
@@ -192,7 +208,9 @@ class _Places(dict[str, tuple[list[Any], "Callable[[Any], Any]"]]):
         return self[name]
 
 
-def _fill(columns: dict[str, list[Any]], cases: Sequence[_Case], fields: Sequence[Field]) -> None:
+def _fill(
+    columns: dict[str, list[Any]], cases: Sequence[_Case[str]], fields: Sequence[Field]
+) -> None:
     places = _Places(len(cases))
     for item in fields:
         if item.column not in columns:
@@ -202,7 +220,7 @@ def _fill(columns: dict[str, list[Any]], cases: Sequence[_Case], fields: Sequenc
         _place_all(case.fields, row, places)
 
 
-def _place_all(held: Sequence[_FieldValue], row: int, places: _Places) -> None:
+def _place_all(held: Sequence[_FieldValue[str]], row: int, places: _Places) -> None:
     for one in held:
         union = one.value
         if union is not None:
@@ -231,7 +249,7 @@ def read_parsed(answer: Any, fields: Sequence[Field], templates: Mapping[str, st
     cases = [case for case in answer["cases"] if case is not None]
     if not all(isinstance(case, dict) and isinstance(case.get("caseId"), str) for case in cases):
         raise ValueError("the answer has a case without a caseId")
-    typed = [
+    typed: list[_Case[str]] = [
         _Case(case["caseId"], _text(case.get("templateId")), [], case.get("tags")) for case in cases
     ]
     cursor = answer.get("nextToken") or None
