@@ -6,15 +6,16 @@ into a source; `show` is what ``python -m casesearch_pd`` prints.
 
 from __future__ import annotations
 
-import atexit
 import json
 import math
 import sys
+import threading
 from datetime import timedelta
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 from urllib.parse import parse_qsl, urlsplit
+from weakref import WeakSet
 
 from matplotlib.figure import Figure
 
@@ -74,6 +75,12 @@ class LocalCases(CaseService):
         super().__init__(cases, seed=seed, now=now, rate=rate, **options)
         self._source_rate = math.inf if rate is None else rate
 
+    def start(self) -> Self:
+        """Begin to answer; return the service itself. It ends with the process at the latest."""
+        _RUNNING.add(self)
+        _watch_for_the_end()
+        return super().start()
+
     def connect(self, **options: Any) -> ConnectCases:
         """Make a `ConnectCases` bound to this service; `options` are its own."""
         import boto3  # noqa: PLC0415 - dear, and not needed by who serves Persona only
@@ -102,6 +109,21 @@ class LocalCases(CaseService):
             "rate": self._source_rate,
         }
         return PersonaCases(**(bound | options))
+
+
+_RUNNING: WeakSet[LocalCases] = WeakSet()
+
+
+@cache
+def _watch_for_the_end() -> None:
+    """Stop what still runs when the main thread ends: Python waits for threads before `atexit`."""
+    threading.Thread(target=_stop_at_the_end, name="cases-end", daemon=True).start()
+
+
+def _stop_at_the_end() -> None:
+    threading.main_thread().join()
+    for local in list(_RUNNING):
+        local.stop()
 
 
 def open_source(text: str) -> Source:
@@ -160,10 +182,7 @@ _SAYS = {"connect": {"region"}}  # what may stand behind the question mark
 @cache
 def _demo_cases() -> LocalCases:
     """Start one service for all demo sources of this process; it ends with the process."""
-    local = LocalCases()
-    local.start()
-    atexit.register(local.stop)
-    return local
+    return LocalCases().start()
 
 
 # --- python -m casesearch_pd ------------------------------------------------------------

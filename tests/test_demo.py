@@ -3,6 +3,8 @@
 import io
 import json
 import runpy
+import subprocess
+import sys
 
 import boto3
 import pytest
@@ -66,6 +68,16 @@ def test_demo_sources_share_one_service():
     """A second service would be a second domain: frames of both could not be compared."""
     urls = {cs.open_source("demo://connect").client.meta.endpoint_url for _ in range(2)}
     assert len(urls) == 1
+
+
+@pytest.mark.parametrize(
+    "code", ["cs.count_cases(cs.open_source('demo://persona'))", "kept = cs.LocalCases(9).start()"]
+)
+def test_a_process_ends_though_nobody_stopped_the_service(code):
+    """A script that never came back would have to be killed."""
+    code = f"import casesearch_pd as cs; {code}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=True)
+    assert done.stderr == b""
 
 
 def test_a_domain_in_one_line(monkeypatch):
