@@ -32,8 +32,8 @@ ORDER = (
     "sources.connect*",
     "sources.persona*",
     "reading", "reading.columns", "reading.frame", "reading.plan", "reading.provenance",
-    "reading.walk", "reading.crew", "reading.exhaust", "reading.stream", "reading.explain",
-    "reading.read",
+    "reading.checkpoint", "reading.walk", "reading.crew", "reading.exhaust", "reading.stream",
+    "reading.explain", "reading.read",
     "notebook", "notebook.plots", "notebook.accessor",
     "demo", "__main__", "__init__",
 )  # fmt: skip

@@ -11,28 +11,32 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from casesearch_pd.errors import ServiceError
-from casesearch_pd.query.expr import Compare, Expression, all_of, negate
+from casesearch_pd.query.expr import TRUE, Compare, Expression, all_of, negate
+from casesearch_pd.reading.checkpoint import Saved, gaps
 from casesearch_pd.reading.walk import Trail, moment, pages
 from casesearch_pd.sources.pace import Halted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from casesearch_pd.reading.checkpoint import Checkpoint
     from casesearch_pd.reading.columns import Columns
     from casesearch_pd.sources.contract import Page, Scan, Source
     from casesearch_pd.sources.pace import Run
 
-__all__ = ["Crew", "Window"]
+__all__ = ["Book", "Crew", "Window"]
 
 _ALONE = 8  # pages that one reader walks before others are asked to join
 _WORKERS = 8  # readers, unless the user says otherwise
 _CPU = 0.04  # seconds a page below which it is this machine that is slow, not the service
+_PAGES_A_FILE = 20  # pages between two files of a checkpoint
 _WORTH = 200  # rows that are worth a walk of their own
 _TICK = pd.Timedelta(1, "ms")
 
@@ -49,12 +53,18 @@ class Window:
         The scan as it is asked.
     columns
         The rows.
+    part
+        Which of the scans it belongs to.
     expected
         How many rows there should be, as far as that is known.
     done
         Whether there is nothing more to ask.
     error
         Why not all could be read.
+    log
+        Pages that no checkpoint holds yet.
+    saved
+        Up to where a checkpoint holds it.
     """
 
     base: Scan
@@ -62,10 +72,13 @@ class Window:
     columns: Columns
     start: pd.Timestamp | None = None
     end: pd.Timestamp | None = None
+    part: int = 0
     expected: float | None = None
     done: bool = False
     error: ServiceError | None = None
     trail: Trail = field(init=False)
+    log: list[Page] = field(default_factory=list)
+    saved: pd.Timestamp | None = None
 
     def __post_init__(self) -> None:
         """Stand at the beginning."""
@@ -93,6 +106,56 @@ class Window:
         return f"created_at from {start} to {end}"
 
 
+@dataclass
+class Book:
+    """The files of one pass in a checkpoint.
+
+    Parameters
+    ----------
+    checkpoint
+        Where they are.
+    saved
+        What was there when the read began.
+    at
+        The number of the pass.
+    began
+        The service's clock when the read first began; None until the first page.
+    """
+
+    checkpoint: Checkpoint
+    saved: Sequence[Saved]
+    at: int
+    began: Callable[[], pd.Timestamp]
+
+    def of(self, part: int) -> list[Saved]:
+        """List what is held of one part."""
+        return [one for one in self.saved if one.walk == (self.at, part)]
+
+    def save(self, window: Window, *, whole: bool) -> None:
+        """Save what no file holds yet: all, or what is before the last creation time."""
+        edge = window.end if whole else window.trail.position
+        if not whole and (edge is None or edge == window.saved):
+            return  # a long tie, or no times: it goes with the next
+        told, window.log = (window.log, []) if whole else _parted(window.log)
+        columns = {
+            name: [value for page in told for value in page.columns.get(name, [None] * page.rows)]
+            for name in dict.fromkeys(name for page in told for name in page.columns)
+        }
+        self.checkpoint.save(
+            Saved(
+                walk=(self.at, window.part),
+                start=None if window.saved is None else window.saved.isoformat(),
+                end=None if edge is None else edge.isoformat(),
+                began=self.began().isoformat(),
+                rows=sum(page.rows for page in told),
+                columns=columns,
+                found={name: item for page in told for name, item in page.found.items()},
+                odd=dict(sum((Counter(page.odd) for page in told), Counter())),
+            )
+        )
+        window.saved = edge
+
+
 class Crew:
     """The readers of one pass.
 
@@ -108,6 +171,8 @@ class Crew:
         Makes empty columns for a window.
     on_page
         Told of each page, under a lock.
+    book
+        Where finished windows are saved, and taken up from.
     """
 
     def __init__(
@@ -118,10 +183,11 @@ class Crew:
         workers: int | None,
         open_columns: Callable[[], Columns],
         on_page: Callable[[Window, Page], None],
+        book: Book | None = None,
     ) -> None:
         self.windows: list[Window] = []
         self._source, self._run, self._workers = source, run, workers
-        self._open_columns, self._on_page = open_columns, on_page
+        self._open_columns, self._on_page, self._book = open_columns, on_page, book
         self._lock = threading.Lock()
         self._waiting: list[Window] = []
         self._threads: list[threading.Thread] = []
@@ -137,8 +203,9 @@ class Crew:
         ServiceError
             What ended a window; the other readers finish theirs first.
         """
-        self.windows = [Window(scan, scan, self._open_columns()) for scan in scans]
-        self._waiting = list(self.windows)
+        for part, scan in enumerate(scans):
+            self.windows += self._windows(part, scan)
+        self._waiting = [window for window in self.windows if not window.done]
         try:
             self._work()
         except Halted:
@@ -152,6 +219,35 @@ class Crew:
         if self._failures:
             raise self._failures[0]
 
+    def _windows(self, part: int, scan: Scan) -> list[Window]:
+        """Begin a scan: whole, or with what a checkpoint holds and the gaps between."""
+        saved = self._book.of(part) if self._book is not None else []
+        asked = {gap: self._narrowed(scan, *gap) for gap in gaps(saved)} if saved else {}
+        if not saved or None in asked.values():
+            return [Window(scan, scan, self._open_columns(), part=part)]
+        held = [self._filled(part, scan, one) for one in saved]
+        missing = [
+            Window(scan, narrow, self._open_columns(), start=start, end=end, part=part, saved=start)
+            for (start, end), narrow in asked.items()
+            if narrow is not None
+        ]
+        first = pd.Timestamp.min.tz_localize("UTC")
+        return sorted([*held, *missing], key=lambda window: window.start or first)
+
+    def _filled(self, part: int, scan: Scan, saved: Saved) -> Window:
+        start, end = saved.window
+        window = Window(
+            scan, scan, self._open_columns(), start=start, end=end, part=part, done=True
+        )
+        window.columns.add(saved.page())
+        return window
+
+    def _narrowed(
+        self, scan: Scan, start: pd.Timestamp | None, end: pd.Timestamp | None
+    ) -> Scan | None:
+        where = self._source.narrow(scan.where, _between(scan, start, end))
+        return None if where is None else replace(scan, where=where)
+
     def _work(self) -> None:
         while (window := self._take()) is not None:
             try:
@@ -163,11 +259,15 @@ class Crew:
     def _walk(self, window: Window) -> None:
         for page in pages(self._source, window.trail, self._run):
             self._keep(window, page)
-            if window.done or self._run.halt.is_set():
+            if self._run.halt.is_set():
                 return
+            if window.done:
+                break
             if self._pages == _ALONE:
                 self._hire()
         window.done = True
+        if self._book is not None:
+            self._book.save(window, whole=True)
 
     def _keep(self, window: Window, page: Page) -> None:
         with self._lock:
@@ -179,6 +279,10 @@ class Crew:
             window.columns.add(page)
             self._pages += 1
             self._on_page(window, page)
+        if self._book is not None:
+            window.log.append(page)
+            if len(window.log) >= _PAGES_A_FILE:
+                self._book.save(window, whole=False)
 
     # --- sharing ------------------------------------------------------------------------------
 
@@ -239,32 +343,52 @@ class Crew:
         if left < _WORTH or victim.at is None:
             return None
         middle = (victim.at + ((victim.end or latest) - victim.at) / 2).floor("ms")
-        asked = self._source.narrow(victim.base.where, _between(victim, middle))
+        asked = self._narrowed(victim.base, middle, victim.end)
         if middle <= victim.at or asked is None:
             return None
         half = Window(
             victim.base,
-            replace(victim.base, where=asked),
+            asked,
             self._open_columns(),
             start=middle,
             end=victim.end,
+            part=victim.part,
             expected=left / 2,
+            saved=middle,
         )
         victim.end, victim.expected = middle, victim.trail.rows + left / 2
         self.windows.insert(self.windows.index(victim) + 1, half)
         return half
 
 
-def _between(victim: Window, start: pd.Timestamp) -> Expression:
-    created = victim.base.sort[0].field
-    if victim.end is None:  # "not before": a case without the time is here, and nowhere else
-        return negate(Compare(created, "lt", start))
-    return all_of([Compare(created, "gte", start), Compare(created, "lt", victim.end)])
+def _between(scan: Scan, start: pd.Timestamp | None, end: pd.Timestamp | None) -> Expression:
+    created = scan.sort[0].field
+    if end is None:  # "not before": a case without the time is here, and nowhere else
+        return TRUE if start is None else negate(Compare(created, "lt", start))
+    until = Compare(created, "lt", end)
+    return until if start is None else all_of([Compare(created, "gte", start), until])
+
+
+def _parted(pages: Sequence[Page]) -> tuple[list[Page], list[Page]]:
+    """Part the rows that share the last creation time, of which more may come, from the others."""
+    last = next(text for text in reversed(pages[-1].columns["created_at"]) if text is not None)
+    before, tied = [], []
+    for page in pages:
+        rows = range(page.rows)
+        same = [text == last for text in page.columns["created_at"]]
+        before.append(_rows(page, [row for row in rows if not same[row]]))
+        tied.append(_rows(page, [row for row in rows if same[row]]))
+    return before, [page for page in tied if page.rows]
 
 
 def _cut(page: Page, end: pd.Timestamp) -> Page:
     """Leave out the rows that belong to the next window."""
     created = [None if text is None else moment(text) for text in page.columns["created_at"]]
-    kept = [row for row, at in enumerate(created) if at is None or at < end]
+    return _rows(page, [row for row, at in enumerate(created) if at is None or at < end])
+
+
+def _rows(page: Page, kept: list[int]) -> Page:
+    if len(kept) == page.rows:
+        return page
     columns = {name: [values[row] for row in kept] for name, values in page.columns.items()}
-    return replace(page, rows=len(kept), columns=columns)
+    return replace(page, rows=len(kept), columns=columns, odd={} if not kept else page.odd)

@@ -9,6 +9,7 @@ inside an `IncompleteReadError`, inside a `ReadInterrupted`, or, asked for with
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,8 +26,10 @@ from casesearch_pd.errors import (
     warn,
 )
 from casesearch_pd.query.expr import TRUE, Compare, all_of
+from casesearch_pd.query.stored import to_json
+from casesearch_pd.reading.checkpoint import Checkpoint, Saved
 from casesearch_pd.reading.columns import Columns, misfits
-from casesearch_pd.reading.crew import Crew, Window
+from casesearch_pd.reading.crew import Book, Crew, Window
 from casesearch_pd.reading.frame import Look, beside, build, keep, newest, ordered
 from casesearch_pd.reading.plan import plan
 from casesearch_pd.reading.provenance import Told, digest, inscribe
@@ -34,6 +37,7 @@ from casesearch_pd.reading.walk import Progress, past, progress_bar
 from casesearch_pd.sources.contract import Sort
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
 
     from casesearch_pd.query.schema import Field
@@ -74,6 +78,8 @@ class _Reading:
     look: Look
     bar: Any
     workers: int | None = None
+    checkpoint: Checkpoint | None = None
+    saved: list[Saved] = field(default_factory=list)
     passes: list[_Pass] = field(default_factory=list)
     told: Told = field(default_factory=Told)
     late: dict[str, Field] = field(default_factory=dict)
@@ -89,6 +95,7 @@ def exhaust(
     progress: Progress = "auto",
     on_error: OnError = "raise",
     workers: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> pd.DataFrame:
     """Read a plan to its end.
 
@@ -105,8 +112,11 @@ def exhaust(
         raise FilterError(f"on_error={on_error!r} is neither 'raise' nor 'partial'")
     with progress_bar(progress, route.source) as bar:
         reading = _Reading(route, run, look, bar, workers)
+        if checkpoint is not None:
+            reading.checkpoint = Checkpoint.open(checkpoint, _question(route))
+            reading.saved = reading.checkpoint.load()
         try:
-            return _finished(reading, _whole(reading))
+            frame = _finished(reading, _whole(reading))
         except KeyboardInterrupt as stop:
             partial = _partial(reading, "stopped by the user")
             raise ReadInterrupted(
@@ -123,6 +133,9 @@ def exhaust(
             if on_error == "raise":
                 raise
             return _warned(error)
+    if reading.checkpoint is not None:
+        reading.checkpoint.clear()
+    return frame
 
 
 def _whole(reading: _Reading) -> pd.DataFrame:
@@ -175,11 +188,38 @@ def _walk_pass(reading: _Reading, scans: Sequence[Scan], limit: int | None) -> N
         workers=1 if limit is not None else reading.workers,
         open_columns=lambda: Columns(this.kept, open=this.open),
         on_page=lambda window, page: _came(reading, window, page, limit),
+        book=_book(reading) if limit is None else None,
     )
     try:
         crew.read(scans)
     finally:
         this.windows = crew.windows
+
+
+def _question(route: Route) -> str:
+    """Say what is read, so that a checkpoint can tell another read from this one."""
+    query = route.query
+    asked = {
+        "source": {**route.source.describe(), "endpoint_url": None, "base_url": None},
+        "filter": to_json(query.filter),
+        "search": query.search,
+        "passes": [[item.id for item in fields] for fields in route.passes],
+        "parts": len(route.split.parts),
+    }
+    return json.dumps(asked, sort_keys=True)
+
+
+def _book(reading: _Reading) -> Book | None:
+    if reading.checkpoint is None:
+        return None
+    if reading.saved:
+        reading.told.as_of = min(pd.Timestamp(one.began) for one in reading.saved)
+    return Book(reading.checkpoint, reading.saved, len(reading.passes) - 1, lambda: _began(reading))
+
+
+def _began(reading: _Reading) -> pd.Timestamp:
+    assert reading.told.as_of is not None, "a page came before its window was finished"
+    return reading.told.as_of
 
 
 def _came(reading: _Reading, window: Window, page: Page, limit: int | None) -> None:
@@ -248,7 +288,8 @@ def _swept(reading: _Reading, frame: pd.DataFrame) -> pd.DataFrame:
     """
     route, updated = reading.route, reading.route.source.schema.find("updated_at")
     walks = len(route.passes) * len(route.split.parts)
-    if walks == 1 or frame.empty or updated is None or reading.passes[0].more:
+    alone = walks == 1 and not reading.saved
+    if alone or frame.empty or updated is None or reading.passes[0].more:
         return frame
     for _ in range(_SWEEPS):
         since = min(filter(None, [reading.told.as_of, reading.stale]))
@@ -268,7 +309,8 @@ def _swept(reading: _Reading, frame: pd.DataFrame) -> pd.DataFrame:
 def _changed(reading: _Reading, since: Compare) -> pd.DataFrame:
     query = reading.route.query
     asked = replace(query, where=all_of([query.where, since]), limit=None)
-    apart = replace(reading, route=plan(reading.route.source, asked, quiet=True), passes=[])
+    again = plan(reading.route.source, asked, quiet=True)
+    apart = replace(reading, route=again, passes=[], checkpoint=None, saved=[])
     apart.route = replace(apart.route, needed=reading.route.needed, passes=reading.route.passes)
     changed = _walk_all(apart, apart.route)
     reading.stale = apart.stale
@@ -288,11 +330,14 @@ def _head_is_sure(frame: pd.DataFrame, route: Route) -> bool:
 def _short(reading: _Reading, rows: int) -> str:
     """Say what is missing against the count; more rows than the count are no harm."""
     total = reading.passes[0].total if reading.passes else None
-    if total is None or reading.passes[0].more or rows >= total:
+    resumed = bool(reading.saved) and reading.route.source.counts  # nobody counted all of it
+    if not resumed and (total is None or reading.passes[0].more or rows >= total):
         return ""
     scans = reading.route.walks(reading.route.passes[0])
     now = sum(reading.route.source.count(scan, reading.run) for scan in scans)
     if rows >= now:
+        if total is None:
+            return ""
         reading.told.notes.append(f"the count fell from {total} to {now} during the read")
         return ""
     return f"the service counts {now} cases and shows {rows}"

@@ -21,6 +21,7 @@ from casesearch_pd.reading.stream import Chunks
 from casesearch_pd.sources.pace import Run
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Mapping, Sequence
 
     from casesearch_pd.query.expr import Expression
@@ -45,6 +46,7 @@ def read_cases(
     progress: Progress = "auto",
     max_workers: int | None = None,
     on_error: OnError = "raise",
+    checkpoint: str | os.PathLike[str] | None = None,
     deadline: float | None = None,
     **filters: object,
 ) -> pd.DataFrame:
@@ -80,6 +82,10 @@ def read_cases(
         of requests.
     on_error
         ``"partial"`` returns, with a warning, what was read before an error; nothing else does.
+    checkpoint
+        A folder that finished windows of the read are saved in. The same read with the same
+        folder, in another process even, goes on where this one was killed; a read that comes
+        to its end removes them. Times relative to now count from the later read.
     deadline
         Seconds that the whole read may take.
     **filters
@@ -128,6 +134,7 @@ def read_cases(
         progress=progress,
         on_error=on_error,
         workers=_workers(max_workers),
+        checkpoint=checkpoint,
     )
 
 

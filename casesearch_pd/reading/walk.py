@@ -55,6 +55,8 @@ class Trail:
         Whether rows came since the walk last began anew.
     origin
         Where the first page ended.
+    came
+        How many rows came, those that came twice counted twice.
     """
 
     scan: Scan
@@ -66,6 +68,7 @@ class Trail:
     moved: bool = False
     fresh: bool = True
     origin: pd.Timestamp | None = None
+    came: int = 0
     _edge: set[str] = field(default_factory=set)  # the cases at the position
 
     def note(self, page: Page) -> None:
@@ -73,6 +76,7 @@ class Trail:
         if self.as_of is None:
             self.as_of, self.total = page.served_at, page.total
         self.pages += 1
+        self.came += page.rows
         ids = page.columns.get("case_id", [])
         new = [case for case in ids if case not in self._edge]
         self.rows += len(new)
@@ -145,15 +149,20 @@ def pages(source: Source, trail: Trail, run: Run) -> Iterator[Page]:
     ServiceError
         If the service does not answer; `BadAnswerError`, if its cursors lead nowhere.
     """
-    scan = trail.scan
+    scan, lost = trail.scan, None
     while True:
+        came = trail.came
         trouble = yield from _follow(source, trail, scan, run)
+        if lost is not None and trail.came == came:
+            raise lost  # not even the last row is there: this is no end to believe in
         if trouble is None or (trouble is _EARLY and not trail.fresh):
             return
+        lost = None if trouble in (_EARLY, _FELL) else trouble
         scan = trail.anew(source, trouble)
 
 
 _EMPTY = 20  # empty pages that are followed before the first row
+_FELL = BadAnswerError("the count fell on the way: rows may have been skipped")
 _EARLY = BadAnswerError("the service stopped before all the cases were shown that it had counted")
 
 
@@ -172,7 +181,7 @@ def _follow(
             return error  # it expired, or the service ends its results here
         trail.moved = trail.moved or way.moved(page)
         if way.fell(page) and trail.seekable:
-            return BadAnswerError("the count fell on the way: rows may have been skipped")
+            return _FELL
         way.go(page)
         trail.note(page)
         yield page

@@ -350,7 +350,7 @@ class PersonaCases:
         response, body = self._send(request)
         decode = wire.decode_one if ids_of(scan.where) else wire.decode
         answer = _read(response, lambda: decode(body, self._known, scan.fields))
-        if not answer.linked and answer.rows == _PAGE:
+        if not (answer.linked and answer.next != "") and answer.rows == _PAGE:
             raise Trouble(bad_answer("a full page without a next link", response))
         following = answer.next or None
         if following is not None:

@@ -1,0 +1,191 @@
+"""Finished windows of a read in files, so that a read that was killed is taken up again.
+
+One file holds one window of one walk: its rows as plain values, as they came. A file is
+written beside its place and moved there, so it is whole or not there; it bears a checksum and
+the fingerprint of the question, so that a torn, a foreign and another read's file are refused.
+Nothing in it is ever executed: the format is MessagePack, not pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pandas as pd
+
+from casesearch_pd.errors import CaseSearchError, FilterError
+from casesearch_pd.query.schema import Field  # noqa: TC001 - msgspec reads the annotations
+from casesearch_pd.sources.contract import Page
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Checkpoint", "Saved", "gaps"]
+
+_MAGIC = b"casesearch_pd checkpoint 1\n"
+_ENDING = ".cases"
+
+
+class Saved(msgspec.Struct, frozen=True):
+    """One finished window of one walk.
+
+    Parameters
+    ----------
+    walk
+        Which walk of the read: pass and part.
+    start, end
+        The window of ``created_at``, as ISO 8601 text; None is open.
+    began
+        The service's clock when the read began.
+    rows
+        How many rows.
+    columns
+        Their plain values, by column.
+    found, odd
+        As in `Page`.
+    """
+
+    walk: tuple[int, int]
+    start: str | None
+    end: str | None
+    began: str
+    rows: int
+    columns: dict[str, list[Any]]
+    found: dict[str, Field] = {}
+    odd: dict[str, int] = {}
+
+    @property
+    def window(self) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
+        """The window as times."""
+        start, end = (None if at is None else pd.Timestamp(at) for at in (self.start, self.end))
+        return start, end
+
+    def page(self) -> Page:
+        """Hand the rows on as a page."""
+        served_at = pd.Timestamp(self.began)
+        return Page(self.rows, self.columns, None, None, served_at, found=self.found, odd=self.odd)
+
+
+class _File(msgspec.Struct, frozen=True):
+    question: str
+    saved: Saved
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder of finished windows of one read.
+
+    Parameters
+    ----------
+    folder
+        Where they are.
+    question
+        The fingerprint of the read.
+    """
+
+    folder: Path
+    question: str
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str], question: str) -> Checkpoint:
+        """Open a folder for a read, and see that it can be written.
+
+        Raises
+        ------
+        FilterError
+            If it cannot, or if it holds another read.
+        """
+        path = Path(folder)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            probe = path / f".probe-{os.getpid()}"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise FilterError(
+                f"checkpoint={str(folder)!r} cannot be written ({error}); name a folder of your own"
+            ) from error
+        return cls(path, hashlib.sha256(question.encode()).hexdigest())
+
+    def load(self) -> list[Saved]:
+        """Read what is there, in the order of walks and windows.
+
+        Raises
+        ------
+        FilterError
+            If a file is torn, foreign, or of another read.
+        """
+        found = [self._read(path) for path in sorted(self.folder.glob(f"*{_ENDING}"))]
+        return sorted(found, key=lambda saved: (saved.walk, saved.start or ""))
+
+    def _read(self, path: Path) -> Saved:
+        try:
+            held = path.read_bytes()
+        except OSError as error:
+            raise FilterError(f"checkpoint file {path} cannot be read: {error}") from error
+        head, body = held[: len(_MAGIC)], held[len(_MAGIC) + 4 :]
+        whole = zlib.crc32(body).to_bytes(4, "big") == held[len(_MAGIC) : len(_MAGIC) + 4]
+        if head != _MAGIC or not whole:
+            raise FilterError(
+                f"{path} is no whole checkpoint file of this version; remove it, or name another "
+                "folder in checkpoint="
+            )
+        file = msgspec.msgpack.decode(body, type=_File)
+        if file.question != self.question:
+            raise FilterError(
+                f"{path} belongs to another read: another source, filter or choice of columns; "
+                "name another folder in checkpoint=, or remove its files to begin anew"
+            )
+        return file.saved
+
+    def save(self, saved: Saved) -> None:
+        """Write one window, whole or not at all.
+
+        Raises
+        ------
+        CaseSearchError
+            If the disk is full; the files that are there stay as they are.
+        """
+        body = msgspec.msgpack.encode(_File(self.question, saved))
+        name = f"{saved.walk[0]}-{saved.walk[1]}-{_digest(saved.start, saved.end)}{_ENDING}"
+        beside = self.folder / f".{name}-{os.getpid()}"
+        try:
+            with beside.open("wb") as file:
+                file.write(_MAGIC + zlib.crc32(body).to_bytes(4, "big") + body)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(self.folder / name)
+        except OSError as error:
+            beside.unlink(missing_ok=True)
+            raise CaseSearchError(
+                f"the checkpoint {self.folder} cannot be written ({error}); make room and read "
+                "again with the same checkpoint=: what is there is intact"
+            ) from error
+
+    def clear(self) -> None:
+        """Remove the files: the read is done."""
+        for path in self.folder.glob(f"*{_ENDING}"):
+            path.unlink(missing_ok=True)
+
+
+def _digest(start: str | None, end: str | None) -> str:
+    return hashlib.sha256(f"{start}/{end}".encode()).hexdigest()[:16]
+
+
+def gaps(saved: Sequence[Saved]) -> list[tuple[pd.Timestamp | None, pd.Timestamp | None]]:
+    """List the windows that no file covers, in order; None is open."""
+    found: list[tuple[pd.Timestamp | None, pd.Timestamp | None]] = []
+    at: pd.Timestamp | None = None
+    for one in saved:
+        start, end = one.window
+        if start is not None and (at is None or start > at):
+            found.append((at, start))
+        if end is None:
+            return found
+        at = end
+    return [*found, (at, None)]
