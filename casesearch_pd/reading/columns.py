@@ -134,15 +134,16 @@ class Columns:
     def finish(self) -> tuple[dict[str, pa.ChunkedArray | list[Any]], dict[str, Field]]:
         """Close all columns; those of objects come as lists, all others as Arrow."""
         self._flush()
-        out: dict[str, pa.ChunkedArray | list[Any]] = {}
-        for column, item in self._known.items():
-            if item.type in OBJECTS:
-                out[column] = _unpacked(self._plain[column])
-            elif item.type == "any":
-                out[column] = self._guessed(column, self._plain[column])
-            else:
-                out[column] = pa.chunked_array(self._chunks[column], arrow_type(item.type))
-        return out, dict(self._known)
+        with _collector_paused():
+            closed = {column: self._closed(item) for column, item in self._known.items()}
+        return closed, dict(self._known)
+
+    def _closed(self, item: Field) -> pa.ChunkedArray | list[Any]:
+        if item.type in OBJECTS:
+            return _unpacked(self._plain[item.column])
+        if item.type == "any":
+            return self._guessed(item.column, self._plain[item.column])
+        return pa.chunked_array(self._chunks[item.column], arrow_type(item.type))
 
     def _guessed(self, column: str, values: list[Any]) -> pa.ChunkedArray | list[Any]:
         """Decide the type of a column that nobody told: text wins over numbers."""
@@ -170,8 +171,7 @@ def _packed(cells: Iterable[Any]) -> list[Any]:
 
 
 def _unpacked(cells: Iterable[Any]) -> list[Any]:
-    with _collector_paused():
-        return [list(cell) if type(cell) is tuple else cell for cell in cells]
+    return [list(cell) if type(cell) is tuple else cell for cell in cells]
 
 
 @contextmanager
