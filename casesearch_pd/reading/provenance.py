@@ -82,7 +82,7 @@ def inscribe(
 
 def digest(ids: pd.Series[Any]) -> str:
     """Fingerprint a set of case ids, whatever their order."""
-    joined = "\n".join(sorted(map(str, ids)))
+    joined = "\n".join(sorted(map(str, ids.to_numpy(dtype=object))))
     return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
