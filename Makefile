@@ -20,8 +20,10 @@ lint: $(BIN)/python
 	$(BIN)/mypy
 
 bench: $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	$(BIN)/python bench/service.py
+	$(BIN)/python bench/read.py $(READ_ARGS)
+	test ! -e bench/filters.py || $(BIN)/python bench/filters.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

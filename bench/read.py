@@ -44,6 +44,7 @@ import casesearch_pd as cs
 _HERE = Path(__file__).resolve()
 _MB = 1024 * 1024
 _LATENCY = 0.05
+_PARALLEL = "max_workers" in inspect.signature(cs.read_cases).parameters
 _QUIET = {**os.environ, "RUNTIME__DLTHUB_TELEMETRY": "false"}
 
 _IMPORTING = """
@@ -83,14 +84,17 @@ class Spent:
 
 @dataclass(frozen=True)
 class Mark:
-    """What is asked of a figure: a gate to hold and a goal to reach."""
+    """What is asked of a figure: a gate to hold and a goal to reach, from so many cases on."""
 
     gate: float
     goal: float
     high: bool = False
+    cases: int = 0
 
-    def of(self, figure: float) -> str:
+    def of(self, figure: float, cases: int = 0) -> str:
         """Say how a figure stands."""
+        if cases < self.cases:
+            return f"gate {self.gate:g} and goal {self.goal:g} are for {self.cases:,} cases"
         met = [figure >= line if self.high else figure <= line for line in (self.gate, self.goal)]
         said = "goal met" if met[1] else "gate met" if met[0] else "GATE MISSED"
         return f"{said} (gate {self.gate:g}, goal {self.goal:g})"
@@ -98,12 +102,12 @@ class Mark:
 
 _MARKS = {
     ("Connect", CONNECT_PEER): Mark(9, 12, high=True),
-    ("Connect", FLOOR): Mark(3.2, 2.5),
+    ("Connect", FLOOR): Mark(3.2, 2.5, cases=100_000),
     ("Persona", PERSONA_PEER): Mark(4.5, 6, high=True),
-    ("Persona", FLOOR): Mark(3.8, 3),
+    ("Persona", FLOOR): Mark(3.8, 3, cases=100_000),
 }
 _SHARES = {1: Mark(90, 95, high=True), 8: Mark(80, 90, high=True)}
-_MEMORY = Mark(1.6, 1.3)
+_MEMORY = Mark(1.6, 1.3, cases=1_000_000)
 _IMPORT = Mark(0.25, 0.25)
 
 
@@ -124,7 +128,7 @@ def read_once(service: str, reader: str, served: Served, workers: int) -> Spent:
 
 
 def _ready(service: str, served: Served, workers: int):  # noqa: ANN202 - a `Read`, as all readers
-    options = {"max_workers": workers} if workers > 1 else {}
+    options = {"max_workers": workers} if _PARALLEL else {}
     if service == "Connect":
         return connect_ours(served, connect_source(served), **options)
     source = persona_source(served)
@@ -207,24 +211,23 @@ def show_costs(service: str, served: Served, rounds: int, *, peers: bool) -> Non
     print()
     for (of, reader), mark in _MARKS.items():
         if of == service and reader in taken:
-            _show_ratio(reader, ours, _median(taken[reader], "cpu"), mark)
+            ratio = _ratio(ours, _median(taken[reader], "cpu"), mark)
+            words = f"less than {reader}" if mark.high else "the floor"
+            print(f"read_cases takes {ratio:.1f} x {words}: {mark.of(ratio, served.cases)}")
     for name in sorted(set(named) - set(readers)):
         print(f"{name}: not installed, not measured (it comes with the extra `bench`)")
     _show_memory(taken[OURS])
 
 
-def _show_ratio(reader: str, ours: float, theirs: float, mark: Mark) -> None:
-    ratio = theirs / ours if mark.high else ours / theirs
-    words = f"less than {reader}" if mark.high else "the floor"
-    print(f"read_cases takes {ratio:.1f} x {words}: {mark.of(ratio)}")
+def _ratio(ours: float, theirs: float, mark: Mark) -> float:
+    return theirs / ours if mark.high else ours / theirs
 
 
 def _show_memory(taken: Sequence[Spent]) -> None:
     before, peak, frame = (_median(taken, what) for what in ("before", "peak", "frame"))
-    growth = (peak - before) / frame
     print(
-        f"peak memory {peak:.0f} MB, {before:.0f} MB of it before the read; the frame {frame:.0f} "
-        f"MB: {peak / frame:.2f} x the frame in all, {growth:.2f} x by growth; {_MEMORY.of(growth)}"
+        f"peak memory {peak:.0f} MB, {before:.0f} MB of it before the read, over a frame of "
+        f"{frame:.0f} MB: {peak / frame:.2f} x; {_MEMORY.of(peak / frame, taken[0].rows)}"
     )
 
 
@@ -264,7 +267,7 @@ def show_all(sizes: Sequence[int], rounds: int, *, full: bool) -> None:
                 show_costs(service, served, rounds, peers=full or cases == min(sizes))
     print()
     show_share(1, 10_000, rounds=3)
-    if "max_workers" in inspect.signature(cs.read_cases).parameters:
+    if _PARALLEL:
         show_share(8, 100_000, rounds=3)
     show_import(rounds)
 
