@@ -257,4 +257,10 @@ def _contains(column: pd.Series[Any], value: str) -> Mask:
         return np.fromiter(members, dtype=bool, count=len(column))
     if not pd.api.types.is_string_dtype(column.dtype):
         return np.zeros(len(column), dtype=bool)
-    return _two_valued(column.str.lower().str.contains(value.lower(), regex=False))
+    return _two_valued(_folded(column).str.contains(value.casefold(), regex=False))
+
+
+def _folded(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Take letter case off, as Unicode folds it: lower() would leave ß and SS apart."""
+    ascii_only = bool(column.dropna().str.isascii().all())
+    return column.str.lower() if ascii_only else column.str.casefold()  # the first is far quicker

@@ -265,10 +265,11 @@ def plan(source: Source, query: Query, *, streamed: bool = False, quiet: bool = 
     needed = _needed(query, parts.residual)
     passes = tuple(source.passes(needed))
     pushable = len(parts.parts) <= 1 and _pushable(source, query.sort)
-    cut = pushable and all(item.field.type in _ALIKE for item in query.sort)
+    sure = pushable and all(item.field.type in _ALIKE for item in query.sort)
     if streamed:
-        _check_streamed(query, pushable=pushable, cut=cut, passes=len(passes))
-    limited = query.limit is not None and parts.residual == TRUE and cut
+        headed = sure or not query.limit or not parts.parts
+        _check_streamed(query, pushable=pushable, headed=headed, passes=len(passes))
+    limited = query.limit is not None and parts.residual == TRUE and sure
     if not quiet:
         _warn(source, query, parts, passes)
     order = _order(source, query.sort if limited or streamed else ())
@@ -295,7 +296,7 @@ def _pushable(source: Source, sort: tuple[Sort, ...]) -> bool:
     return len(sort) <= source.sorts and all(source.sortable(item.field) for item in sort)
 
 
-def _check_streamed(query: Query, *, pushable: bool, cut: bool, passes: int) -> None:
+def _check_streamed(query: Query, *, pushable: bool, headed: bool, passes: int) -> None:
     by_creation = query.sort[0].field.column == "created_at" and len(query.sort) == 1
     wanted = ", ".join(item.field.column for item in query.sort)
     if not pushable and not (by_creation and not query.sort[0].descending):
@@ -303,7 +304,7 @@ def _check_streamed(query: Query, *, pushable: bool, cut: bool, passes: int) -> 
             f"the service cannot sort this by {wanted}, and chunks cannot be sorted here; leave "
             "sort= out, or use read_cases"
         )
-    if query.limit is not None and not cut:
+    if not headed:
         raise FilterError(
             f"limit={query.limit} is the head of the order by {wanted}, which chunks cannot be "
             "sure of here; leave limit= out, or use read_cases"

@@ -24,17 +24,22 @@ __all__ = ["check_profile", "judge"]
 _TEXT = 4100  # characters of a stringValue (service model)
 _EXACT = 2**53  # whole numbers that a double holds exactly
 _PROFILE_ARN = re.compile(r"arn:aws[\w-]*:profile:[^:]+:\d+:domains/[^/]+/profiles/.+")
+# Key and value of a tag filter (service model). A key may hold "=" too, but which of several
+# ends the key cannot be told from "key=value".
+_TAG = re.compile(r"[a-zA-Z0-9 _.:/+\-@]{1,128}=[a-zA-Z0-9 _.:/+\-@]{0,256}")
 
 
 def judge(literal: Compare, assume: Mapping[str, bool]) -> Verdict:
     """Say how well SearchCases answers one comparison."""
     target, value = literal.target, literal.value
     if target.column == "tags":
-        return "exact" if literal.op == "contains" and _is_tag(value) else "no"
+        return "exact" if literal.op == "contains" and _TAG.fullmatch(value) else "no"
     if target.column in FREE and target.id != "case_id":
         return "no"  # it comes with every case, but the domain lists no field of that id
     if literal.op == "isna":
         return "exact" if assume["empty_filter"] else "no"
+    if target.id == "customer_id" and literal.op == "contains":
+        return "no"  # it takes full ARNs only
     return _by_type(target.type, literal.op, value)
 
 
@@ -55,11 +60,6 @@ def check_profile(literal: Compare) -> None:
             f"customer_id={literal.value!r} is no profile ARN; write "
             "'arn:aws:profile:REGION:ACCOUNT:domains/DOMAIN/profiles/PROFILE'"
         )
-
-
-def _is_tag(text: str) -> bool:
-    key, _, value = text.partition("=")
-    return re.fullmatch(r"[\w .:/=+\-@]{1,128}", key, re.ASCII) is not None and len(value) <= 256  # noqa: PLR2004
 
 
 def _by_type(kind: FieldType, op: str, value: Any) -> Verdict:

@@ -1,0 +1,169 @@
+"""Filters brought within the limits of one request, as laws: for any service, any limits."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from casesearch_pd.query.expr import (
+    TRUE,
+    And,
+    Compare,
+    Not,
+    Or,
+    all_of,
+    any_of,
+    inward,
+    literals,
+    negate,
+)
+from casesearch_pd.query.pushdown import split
+from casesearch_pd.query.schema import Field
+from casesearch_pd.query.shape import Limits, shape
+from tests.bound_filters import LAW, a_row, an_expression, keeps
+
+KEY = Field("key", "key", "Key", "text")
+OTHERS = [Field(f"f{n}", f"f{n}", f"F{n}", "number") for n in range(30)]
+
+
+def depth(term):
+    match term:
+        case Compare():
+            return 0
+        case Not(inner):
+            return 1 + depth(inner)
+        case And(terms) | Or(terms):
+            return 1 + max(map(depth, terms), default=0)
+
+
+def breadth(term):
+    match term:
+        case Compare():
+            return 1
+        case Not(inner):
+            return breadth(inner)
+        case And(terms) | Or(terms):
+            return max([len(terms), *map(breadth, terms)])
+
+
+def answers(term, row, judged):
+    """Answer as a service that takes no heed of letter case where it is known roughly only."""
+    match term:
+        case Compare(field, "eq", str(value)) if judged[term] == "superset":
+            held = row[field.column]
+            return held is not None and held.casefold() == value.casefold()
+        case Compare():
+            assert judged[term] != "no", "asked for what the service cannot answer"
+            return keeps(term, row)
+        case Not(inner):
+            return not answers(inner, row, judged)
+        case And(terms):
+            return all(answers(item, row, judged) for item in terms)
+        case Or(terms):
+            return any(answers(item, row, judged) for item in terms)
+
+
+@st.composite
+def drawn_cases(draw):
+    expression = draw(an_expression())
+    rough = st.sampled_from(["exact", "superset", "no"])
+    sure = st.sampled_from(["exact", "exact", "exact", "no"])
+    judged = {
+        item: draw(rough if isinstance(item.value, str) and item.op == "eq" else sure)
+        for item in dict.fromkeys(literals(expression))
+    }
+    limits = Limits(depth=draw(st.integers(1, 3)), breadth=draw(st.integers(2, 5)))
+    return expression, judged, limits, draw(st.lists(a_row(), min_size=1, max_size=12))
+
+
+def shaped_of(expression, judged, limits):
+    parts = split(expression, judged.__getitem__)
+    shaped = shape(parts.pushed, limits, lambda item: judged[item] == "exact")
+    return shaped, all_of([parts.residual, shaped.left])
+
+
+@LAW
+@given(drawn_cases())
+def test_parts_and_residual_are_the_expression(drawn):
+    """Law 1 through every way of making requests legal: no row is lost, none is added."""
+    expression, judged, limits, rows = drawn
+    shaped, residual = shaped_of(expression, judged, limits)
+    for row in rows:
+        home = any(answers(part, row, judged) for part in shaped.parts)
+        assert (home and keeps(residual, row)) == keeps(expression, row)
+
+
+@LAW
+@given(drawn_cases())
+def test_no_row_meets_two_parts(drawn):
+    """A row that came home twice would be counted twice."""
+    expression, judged, limits, rows = drawn
+    shaped, _ = shaped_of(expression, judged, limits)
+    for row in rows:
+        assert sum(answers(part, row, judged) for part in shaped.parts) <= 1
+
+
+@LAW
+@given(drawn_cases())
+def test_every_part_is_within_the_limits(drawn):
+    """A request beyond them would be refused, and the read with it."""
+    expression, judged, limits, _ = drawn
+    shaped, _ = shaped_of(expression, judged, limits)
+    for part in shaped.parts:
+        assert depth(part) <= limits.depth
+        assert breadth(part) <= limits.breadth
+
+
+@LAW
+@given(an_expression(), st.lists(a_row(), min_size=1, max_size=12))
+def test_what_is_known_roughly_is_never_negated_to_keep_parts_apart(expression, rows):
+    """Its negation would be too narrow: rows would meet no part at all."""
+    judged = dict.fromkeys(literals(expression), "superset")
+    shaped, residual = shaped_of(expression, judged, Limits(depth=1, breadth=2))
+    assert not any(isinstance(item, Not) for part in shaped.parts for item in nodes(part))
+    for row in rows:
+        home = any(answers(part, row, judged) for part in shaped.parts)
+        assert (home and keeps(residual, row)) == keeps(expression, row)
+
+
+def nodes(term):
+    yield term
+    for inner in getattr(term, "terms", ()) or (getattr(term, "term", None),):
+        if inner is not None:
+            yield from nodes(inner)
+
+
+def number(at, value=1):
+    return Compare(OTHERS[at], "gt", value)
+
+
+PERSONA = Limits(depth=2, breadth=20)
+
+
+@pytest.mark.parametrize(
+    ("term", "how", "parts"),
+    [
+        (any_of(Compare(KEY, "eq", f"k{n}") for n in range(20)), "as it is", 1),
+        (any_of(Compare(KEY, "eq", f"k{n}") for n in range(37)), "nested", 1),
+        (all_of(number(n) for n in range(30)), "nested", 1),
+        (any_of(all_of([number(n), number(n + 1)]) for n in range(20)), "as it is", 1),
+        # A `not` is a level of its own, so no single request holds ~a & (~b | c).
+        (inward(negate(any_of([number(0), all_of([number(1), negate(number(2))])]))), "split", 2),
+        (any_of(Compare(KEY, "eq", f"k{n}") for n in range(401)), "split", 21),
+        (number(0) | (number(1) & (number(2) | (number(3) & number(4)))), "distributed", 1),
+    ],
+)
+def test_the_cheapest_way_is_taken(term, how, parts):
+    """One request where one can hold it; several only where none can."""
+    shaped = shape(term, PERSONA, lambda _: True)
+    assert (shaped.how, len(shaped.parts), shaped.left) == (how, parts, TRUE)
+
+
+def test_what_no_requests_can_hold_is_left():
+    """Beyond some number of requests, reading more and checking it here is cheaper."""
+    term = any_of(
+        all_of([number(n), any_of([number(n + 1), all_of([number(n + 2), number(n + 3, n)])])])
+        for n in range(26)
+    )
+    shaped = shape(term, Limits(depth=1, breadth=2), lambda _: False)
+    assert shaped.parts == (TRUE,)
+    assert shaped.left == term
