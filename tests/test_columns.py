@@ -171,6 +171,60 @@ def test_batches_change_no_cell(sizes, flush, late, kind):
         room._FLUSH = kept
 
 
+PAGES = st.lists(
+    st.tuples(st.integers(0, 4), st.sets(st.sampled_from(["text", "number", "any", "list"]))),
+    max_size=8,
+)
+
+
+@LAW
+@given(PAGES, st.integers(1, 7), st.integers(0, 8))
+def test_walks_put_together_are_one_walk(pages, flush, cut):
+    """Law: who walked which part of a result changes no cell, late columns and all."""
+    kept = room._FLUSH
+    room._FLUSH = flush
+    try:
+        whole, first, second = (Columns([field("case_id")], open=True) for _ in range(3))
+        for at, (rows, kinds) in enumerate(pages):
+            for columns in (whole, first if at < cut else second):
+                columns.add(_late_page(at, rows, sorted(kinds)))
+        first.absorb(second)
+        assert first.rows == whole.rows
+        assert finished(first)[0] == finished(whole)[0]
+    finally:
+        room._FLUSH = kept
+
+
+def _late_page(at, rows, kinds):
+    cells = {f"new_{kind}": [_cell(kind, number) for number in range(rows)] for kind in kinds}
+    cells["case_id"] = [f"{at}-{row}" for row in range(rows)]
+    return page(rows, found=[field(f"new_{kind}", kind) for kind in kinds], odd={"x": 1}, **cells)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    ("kinds", "cells", "kept"),
+    [
+        (("text", "number"), (["a", None], [1.5, 2.0]), ["a", None, "1.5", "2.0"]),
+        (("any", "text"), ([1, None], ["b", "c"]), ["1", None, "b", "c"]),
+        (("integer", "number"), ([1, 2], [1.5, None]), [1.0, 2.0, 1.5, None]),
+        (("list", "text"), ([["a"], []], ["b", None]), [["a"], [], "b", None]),
+        (("boolean", "integer"), ([True], [1]), ["true", "1"]),
+        (("datetime", "text"), (["2026-03-14T09:30Z"], ["x"]), ["2026-03-14 09:30:00.000000Z", "x"]),
+    ],
+)  # fmt: skip
+def test_a_field_that_two_walks_met_with_two_types(kinds, cells, kept, turned):
+    """Nothing tells its type, so its cells decide: text wins; no cell may be lost."""
+    one, other = (Columns([field("case_id")], open=True) for _ in range(2))
+    for columns, kind, held in zip((one, other), kinds, cells, strict=True):
+        ids = [f"{kind}-{row}" for row in range(len(held))]
+        columns.add(page(found=[field("x", kind)], case_id=ids, x=held))
+    if turned:
+        one, other, kept = other, one, kept[len(cells[0]) :] + kept[: len(cells[0])]
+    one.absorb(other)
+    assert finished(one)[0]["x"] == kept
+
+
 def _cell(kind, number):
     return {"text": str(number), "number": float(number), "any": number, "list": [number]}[kind]
 

@@ -146,6 +146,31 @@ def test_expressions_are_values():
         A.value = "z"
 
 
+@pytest.mark.parametrize(
+    ("term", "written"),
+    [
+        (TRUE, "TRUE"),
+        (FALSE, "FALSE"),
+        (Compare("status", "eq", "open"), "field('status') == 'open'"),
+        (Compare(NUMBER, "lte", 3), "field('amount') <= 3"),
+        (Compare("x", "in", (1, 2)), "field('x').isin((1, 2))"),
+        (Compare("x", "between", (1, 2)), "field('x').between(1, 2)"),
+        (Compare("x", "isna", None), "field('x').isna()"),
+        (Compare("x", "isna", False), "field('x').notna()"),
+        (Compare("x", "contains", "a"), "field('x').contains('a')"),
+        (Not(Compare("x", "ne", 1)), "~(field('x') != 1)"),
+        (Not(Compare("x", "in", (1,))), "~field('x').isin((1,))"),
+        (
+            Or((And((A, Compare(NUMBER, "gt", 1))), Not(B))),
+            "((field('title') == 'a') & (field('amount') > 1)) | ~(field('title') == 'b')",
+        ),
+    ],
+)
+def test_expressions_show_as_they_are_written(term, written):
+    """What a plan shows can be typed again."""
+    assert repr(term) == written
+
+
 def test_an_unbound_comparison_has_no_target():
     with pytest.raises(AssertionError, match="not bound"):
         _ = Compare("title", "eq", "a").target

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -73,9 +73,8 @@ class Columns:
     def add(self, page: Page) -> None:
         """Take a page in."""
         if self.open:
-            for column, late in page.found.items():
-                if column not in self._known:
-                    self._open_late(late)
+            for late in page.found.values():
+                self._meet(late)
         for column, plain in self._plain.items():
             held = page.columns.get(column)
             cells = held if held is not None else [None] * page.rows
@@ -89,9 +88,9 @@ class Columns:
         """Take the rows of another walk in, after those that are here."""
         self._flush()
         other._flush()
-        for column, late in other._known.items():
-            if column not in self._known:
-                self._open_late(late)
+        for late in list(other._known.values()):
+            self._meet(late)
+            other._meet(self._known[late.column])
         for column, item in self._known.items():
             if column not in other._known:
                 self._skip(column, item, other.rows)
@@ -107,6 +106,21 @@ class Columns:
             self._plain[column].extend([None] * rows)
         elif rows:
             self._chunks[column].append(pa.nulls(rows, arrow_type(item.type)))
+
+    def _meet(self, late: Field) -> None:
+        """Open a column for a field that no schema told; two types of one field undo each other."""
+        known = self._known.get(late.column)
+        if known is None:
+            self._open_late(late)
+        elif known.type != late.type and known not in self.fields:
+            self._loosen(known)
+
+    def _loosen(self, known: Field) -> None:
+        """Let the cells of a column decide its type, at the end."""
+        told = [cell for chunk in self._chunks[known.column] for cell in _plain_cells(chunk)]
+        self._known[known.column] = replace(known, type="any")
+        self._plain[known.column][:0] = told
+        self._chunks[known.column] = []
 
     def _open_late(self, late: Field) -> None:
         self._known[late.column] = late
@@ -160,6 +174,11 @@ class Columns:
 def _keeps(kind: FieldType) -> bool:
     """Tell whether values stay as they are until the end."""
     return kind in OBJECTS or kind == "any"
+
+
+def _plain_cells(chunk: pa.Array) -> list[Any]:
+    told: list[Any] = (chunk.cast(pa.string()) if chunk.type == _TIME else chunk).to_pylist()
+    return told
 
 
 def _packed(cells: Iterable[Any]) -> list[Any]:
