@@ -507,6 +507,7 @@ def test_discovery_is_asked_once_a_source(local):
         ({"tz": "Berlin"}, "is no time zone"),
         ({"on_error": "ignore"}, "neither 'raise' nor 'partial'"),
         ({"deadline": 0}, "over before it begins"),
+        ({"dtype_backend": "polars"}, "none of None, 'numpy_nullable', 'pyarrow'"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_before_any_search(asked, question, said):

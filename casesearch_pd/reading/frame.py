@@ -39,10 +39,19 @@ class Look:
         The zone of its times.
     backend
         The kind of its dtypes.
+
+    Raises
+    ------
+    FilterError
+        If there is no such kind.
     """
 
     tz: str = "UTC"
     backend: DtypeBackend = None
+
+    def __post_init__(self) -> None:
+        """Refuse a kind of dtypes that is none before anything is read."""
+        _mapper(self.backend)
 
 
 _NULLABLE = {
