@@ -121,6 +121,12 @@ class Trouble(Exception):  # noqa: N818 - a signal between a source and its budg
 class Budget:
     """Leave to send, at so many requests a second after a first burst.
 
+    The leave is given by the generic cell rate algorithm: each request moves the time at which
+    the budget would be even by one interval, and may go as long as that is less than a burst
+    ahead. Where the service throttles all the same, its true rate is lower: between two
+    throttles its own bucket went from empty to empty, so what it let pass in that time is its
+    rate. From there the budget tries a little more with every answer.
+
     Parameters
     ----------
     rate
@@ -131,10 +137,14 @@ class Budget:
 
     rate: float = math.inf
     burst: float = 1.0
-    _tokens: float = field(init=False, repr=False)
-    _filled: float = field(default_factory=time.monotonic, repr=False)
-    _closed_until: float = field(default=0.0, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    learned: float = field(default=math.inf, init=False)
+    _even_at: float = field(default=-math.inf, init=False, repr=False)
+    _closed_until: float = field(default=-math.inf, init=False, repr=False)
+    _taught_at: float | None = field(default=None, init=False, repr=False)
+    _since: float | None = field(default=None, init=False, repr=False)
+    _served: int = field(default=0, init=False, repr=False)
+    _lessons: int = field(default=0, init=False, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse a rate that no request could ever pass."""
@@ -144,7 +154,6 @@ class Budget:
             )
         if not self.burst >= 1:
             raise FilterError(f"burst={self.burst!r} lets no request pass; give 1 or more")
-        self._tokens = float(self.burst)
 
     def acquire(self, run: Run) -> None:
         """Wait for the leave to send one request.
@@ -154,43 +163,92 @@ class Budget:
         ThrottledError
             If the run's time is over first.
         """
-        wait = self._reserve()
-        if wait > run.left():
+        wait = self._reserve(run.left())
+        if wait is None:
+            rate = min(self.rate, self.learned)
             raise ThrottledError(
-                f"the deadline passes before the rate limit of {self.rate:g} requests a second "
+                f"the deadline passes before the rate limit of {rate:g} requests a second "
                 "lets another one go; give a longer deadline= or a narrower filter"
             )
         if wait > 0:
             run.rest(wait)
         run.sends()
 
-    def _reserve(self) -> float:
+    def _reserve(self, patience: float) -> float | None:
+        """Take the next place in the queue; None, and no place, if that is too far away."""
         with self._lock:
             now = time.monotonic()
-            wait = max(0.0, self._closed_until - now)
-            if math.isinf(self.rate):
-                return wait
-            self._tokens = min(self.burst, self._tokens + (now - self._filled) * self.rate) - 1
-            self._filled = now
-            return max(wait, -self._tokens / self.rate)
+            if self._since is None:
+                self._since = now
+            rate = min(self.rate, self.learned)
+            burst = self.burst if math.isinf(self.learned) else 1.0
+            interval = 0.0 if math.isinf(rate) else 1 / rate
+            go = max(now, self._closed_until, self._even_at - (burst - 1) * interval)
+            if go - now > patience:
+                return None
+            self._even_at = max(self._even_at, go) + interval
+            return go - now
 
     def close_for(self, seconds: float) -> None:
         """Let nobody send for so many seconds: the service said so."""
         with self._lock:
             self._closed_until = max(self._closed_until, time.monotonic() + seconds)
 
+    def served(self) -> None:
+        """Count an answer, and try a little more."""
+        with self._lock:
+            self._served += 1
+            # The longer nothing is throttled, the bolder.
+            self.learned *= 1 + _MORE * self._served
+            if self.learned >= self.rate:
+                self.learned = math.inf
+
+    def throttled(self, granted: float) -> float | None:
+        """Learn from a throttle; tell how long one more request takes, once that is known.
+
+        Parameters
+        ----------
+        granted
+            When the throttled request was let go: what was sent before the last lesson
+            teaches nothing new.
+        """
+        with self._lock:
+            now = time.monotonic()
+            if self._taught_at is None or granted >= self._taught_at:
+                self._learn(now)
+            return 1 / self.learned if self._lessons > 1 else None
+
+    def _learn(self, now: float) -> None:
+        elapsed = now - (self._since if self._since is not None else now)
+        if self._served and elapsed > 0:
+            self.learned = min(self._served / elapsed, self.rate)
+        elif self._lessons:  # nothing passed: the pauses slow us down most
+            self.learned = max(_LEAST, min(self.learned, self.rate) / 2)
+        self._lessons += 1
+        self._taught_at = self._since = self._even_at = now
+        self._served = 0
+
+
+_MORE = 0.0002  # by how much the rate is tried higher with each answer since the last throttle
+_LEAST = 1.0  # requests a second that are tried when nothing passes at all
 
 _BUDGETS: dict[tuple[object, ...], Budget] = {}
 _BUDGETS_LOCK = threading.Lock()
 
 
 def budget_for(key: tuple[object, ...], *, rate: float, burst: float) -> Budget:
-    """Find the budget that everybody with this key, rate and burst shares, or open it."""
+    """Find the budget that everybody with this key shares, or open it.
+
+    The service counts all of them together, so there is one; the last rate named holds.
+    """
     with _BUDGETS_LOCK:
-        place = (*key, rate, burst)
-        if place not in _BUDGETS:
-            _BUDGETS[place] = Budget(rate, burst)
-        return _BUDGETS[place]
+        known = _BUDGETS.get(key)
+        if known is None:
+            known = _BUDGETS[key] = Budget(rate, burst)
+        elif (known.rate, known.burst) != (rate, burst):
+            Budget(rate, burst)  # an impossible rate is refused, and the old one stays
+            known.rate, known.burst = rate, burst
+        return known
 
 
 def patiently(send: Callable[[], Answer], budget: Budget, run: Run) -> Answer:
@@ -209,10 +267,12 @@ def patiently(send: Callable[[], Answer], budget: Budget, run: Run) -> Answer:
     patience = _Patience()
     while True:
         budget.acquire(run)
+        granted = time.monotonic()
         try:
-            return _timed(send, run)
+            answer = _timed(send, run)
         except Trouble as trouble:
-            pause = patience.pause(trouble)
+            known = budget.throttled(granted) if trouble.throttled else None
+            pause = patience.pause(trouble, known)
             if pause is None or pause > run.left():
                 raise trouble.error from trouble.__cause__
             if trouble.throttled:
@@ -220,6 +280,9 @@ def patiently(send: Callable[[], Answer], budget: Budget, run: Run) -> Answer:
                 budget.close_for(pause)  # for everybody: the service counts all together
             else:
                 run.rest(pause)
+        else:
+            budget.served()
+            return answer
 
 
 def _timed(send: Callable[[], Answer], run: Run) -> Answer:
@@ -239,11 +302,22 @@ class _Patience:
     faults: int = 0
     until: float = math.inf
 
-    def pause(self, trouble: Trouble) -> float | None:
-        """Tell how long to wait before the next try; None when it is enough."""
+    def pause(self, trouble: Trouble, known: float | None) -> float | None:
+        """Tell how long to wait before the next try; None when it is enough.
+
+        Parameters
+        ----------
+        trouble
+            What happened.
+        known
+            The seconds that the service takes for a request, as far as throttles taught it.
+        """
         if trouble.throttled:
             self.slowed += 1
-            pause = _backoff(self.slowed, 1.0) if trouble.wait is None else trouble.wait
+            backoff = _backoff(self.slowed, 1.0)
+            if known is not None:  # a place or two further back in the queue will do
+                backoff = min(backoff, known * 2 ** (self.slowed - 1))
+            pause = backoff if trouble.wait is None else trouble.wait
             self.throttled_for += pause
             return pause if self.throttled_for <= THROTTLE_PATIENCE else None
         self.faults += 1
