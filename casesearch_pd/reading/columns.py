@@ -1,6 +1,6 @@
 """Pages in, typed Arrow columns out; a cell that does not fit costs itself, never the page.
 
-Values are collected as plain lists and turned into Arrow arrays every few thousand rows, all
+Values are collected as plain lists and turned into Arrow arrays every thousand rows, all
 of a column at once. A column whose values are all of its type takes the short way; any other
 is looked at cell by cell: what does not fit becomes NA and is counted under its name.
 """
@@ -28,7 +28,7 @@ __all__ = ["OBJECTS", "Columns", "arrow_type", "misfits", "typed"]
 OBJECTS: frozenset[FieldType] = frozenset({"list", "tags", "json"})
 """Types whose cells stay Python objects: Arrow would give lists back as arrays."""
 
-_FLUSH = 4_000  # rows
+_FLUSH = 1_000  # rows: few enough that their texts are still near the processor
 _TIME = pa.timestamp("us", "UTC")
 _ARROW: dict[str, pa.DataType] = {
     "number": pa.float64(),
