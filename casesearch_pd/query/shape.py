@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["How", "Limits", "Shaped", "shape"]
 
-How = Literal["as it is", "nested", "distributed", "split"]
+How = Literal["as it is", "nested", "distributed", "split", "one by one"]
 
 _TERMS = 400  # terms of a distributed filter; beyond them it is no use
 _REQUESTS = 64  # requests that one filter may be split into

@@ -287,8 +287,7 @@ def _swept(reading: _Reading, frame: pd.DataFrame) -> pd.DataFrame:
     be in neither walk; and passes over one result may hold two versions of one case.
     """
     route, updated = reading.route, reading.route.source.schema.find("updated_at")
-    walks = len(route.passes) * len(route.split.parts)
-    alone = walks == 1 and not reading.saved
+    alone = not route.swept and not reading.saved
     if alone or frame.empty or updated is None or reading.passes[0].more:
         return frame
     for _ in range(_SWEEPS):

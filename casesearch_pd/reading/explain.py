@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from reprlib import Repr
 from typing import TYPE_CHECKING
@@ -112,16 +112,16 @@ class Plan:
 
         Amazon Connect counts in one request for each partition; on Persona the ids are read.
         """
-        route = self.route
-        if route.source.counts:
-            run = Run()
-            counts = [route.source.count(scan, run) for scan in route.walks(route.passes[0])]
-        else:
-            counts = [len(exhaust(narrowed(route), Run(), Look(), progress=False))]
-        pages = sum(max(1, math.ceil(count / route.source.page_size)) for count in counts)
-        requests = pages * self.passes
-        seconds = max(0.0, requests - route.source.burst) / route.source.rate
-        return Cost(sum(counts), pages, requests, seconds)
+        source, run = self.route.source, Run()
+        found = [_counted(self.route, at, run) for at in range(self.partitions)]
+        limit = self.route.query.limit if self.route.limited else None
+        home = [count if limit is None else min(count, limit) for count in found]
+        pages = sum(max(1, math.ceil(count / source.page_size)) for count in home)
+        # Where the first pass finds nothing there is no other; a limit that cuts needs no sweep.
+        requests = pages * self.passes if any(home) else pages
+        requests += self.partitions if self.route.swept and any(home) and home == found else 0
+        seconds = max(0.0, requests - source.burst) / source.rate
+        return Cost(sum(home), pages, requests, seconds)
 
     def __repr__(self) -> str:
         asked = "every case" if self.pushed == TRUE else _short.repr(self.pushed)
@@ -152,6 +152,14 @@ class Plan:
         size = f"{self.route.source.page_size} cases a page"
         walks = f"{_many(self.partitions, 'partition')}, {_many(self.passes, 'pass', 'passes')}"
         return f"{walks}, {size}{shaped}"
+
+
+def _counted(route: Route, at: int, run: Run) -> int:
+    """Count the cases of one partition."""
+    if route.source.counts:
+        return route.source.count(route.walks(route.passes[0])[at], run)
+    alone = replace(route.split, parts=(route.split.parts[at],))
+    return len(exhaust(narrowed(replace(route, split=alone)), run, Look(), progress=False))
 
 
 def _many(number: int, one: str, more: str = "") -> str:

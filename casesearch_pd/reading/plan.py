@@ -127,6 +127,14 @@ class Route:
         """Every walk, pass by pass."""
         return tuple(scan for fields in self.passes for scan in self.walks(fields))
 
+    @property
+    def swept(self) -> bool:
+        """Whether a case that changes meanwhile could slip between two walks.
+
+        Cases that are asked for one by one, by their ids, cannot.
+        """
+        return len(self.scans) > 1 and self.split.how != "one by one"
+
 
 def ask(
     source: Source,

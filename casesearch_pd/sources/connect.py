@@ -344,7 +344,8 @@ class ConnectCases:
     def command(self, request: Request) -> str:
         """Write the request for the aws CLI."""
         body = json.dumps({"domainId": self.domain_id, **(request.body or {})}, ensure_ascii=False)
-        where = ["--region", self.region_name]
+        # Left to itself the CLI follows every page, and the quota is shared with production.
+        where = ["--no-paginate", "--region", self.region_name]
         if self._endpoint_url is not None:
             where += ["--endpoint-url", self._endpoint_url]
         return shlex.join(["aws", "connectcases", "search-cases", *where, "--cli-input-json", body])

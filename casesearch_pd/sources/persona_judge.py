@@ -125,7 +125,7 @@ def by_id(where: Expression, judge: Judge) -> Split | None:
     if any(judge(item) == "unseen" for item in literals(rest)):
         return None
     asked = tuple(item for item in literals(named) if item.value not in _NO_IDS)
-    return Split(asked, rest, "split" if len(asked) > 1 else "as it is")
+    return Split(asked, rest, "one by one")
 
 
 def ids_of(term: Expression) -> tuple[str, ...]:
