@@ -119,7 +119,7 @@ def _frames(stream: _Stream, chunksize: int, progress: Progress) -> Generator[pd
 
 def _cut(stream: _Stream, chunksize: int) -> Iterator[pd.DataFrame]:
     left = stream.route.query.limit
-    held, sent = _built(stream, Columns(_kept(stream))), 0
+    held, sent = _nothing(stream), 0
     for found in _batches(stream, chunksize):
         rows = found if left is None else found.head(left)
         left = None if left is None else left - len(rows)
@@ -131,6 +131,13 @@ def _cut(stream: _Stream, chunksize: int) -> Iterator[pd.DataFrame]:
             break
     if len(held) or not sent:
         yield _finished(stream, held)
+
+
+def _nothing(stream: _Stream) -> pd.DataFrame:
+    """Build the frame of a read that has nothing to ask: every column, and no row."""
+    route = stream.route
+    fields = dict.fromkeys([route.source.schema.resolve("case_id"), *route.needed])
+    return _built(stream, Columns([_settled(item) for item in fields]))
 
 
 def _batches(stream: _Stream, chunksize: int) -> Iterator[pd.DataFrame]:
