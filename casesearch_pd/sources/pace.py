@@ -35,6 +35,8 @@ FAULT_TRIES = 6
 READ_TIMEOUT = 20.0  # seconds without an answer
 CONNECT_TIMEOUT = 5.0
 _LONGEST_PAUSE = 20.0
+_SHORTEST_PAUSE = 0.05
+_DOUBLINGS = 32  # of a pause; beyond them its bound holds anyway
 
 
 @dataclass(slots=True)
@@ -216,21 +218,25 @@ class Budget:
             now = time.monotonic()
             if self._taught_at is None or granted >= self._taught_at:
                 self._learn(now)
-            return 1 / self.learned if self._lessons > 1 else None
+            measured = self._lessons > 1 and not math.isinf(self.learned)
+            return 1 / self.learned if measured else None
 
     def _learn(self, now: float) -> None:
         elapsed = now - (self._since if self._since is not None else now)
-        if self._served and elapsed > 0:
+        known = min(self.learned, self.rate)
+        if elapsed > 0 and (self._served >= _SAMPLE or (self._served and self._lessons < 2)):  # noqa: PLR2004
             self.learned = min(self._served / elapsed, self.rate)
-        elif self._lessons:  # nothing passed: the pauses slow us down most
-            self.learned = max(_LEAST, min(self.learned, self.rate) / 2)
+        elif not math.isinf(known):  # too little passed to measure: two may have come together
+            self.learned = max(known * _LESS, _LEAST)
         self._lessons += 1
         self._taught_at = self._since = self._even_at = now
         self._served = 0
 
 
-_MORE = 0.0002  # by how much the rate is tried higher with each answer since the last throttle
-_LEAST = 1.0  # requests a second that are tried when nothing passes at all
+_SAMPLE = 8  # answers that measure a rate
+_MORE = 0.0001  # by how much the rate is tried higher with each answer since the last throttle
+_LESS = 0.95  # how far a throttle brings a rate down that could not be measured
+_LEAST = 0.2  # requests a second that are tried when nothing passes at all
 
 _BUDGETS: dict[tuple[object, ...], Budget] = {}
 _BUDGETS_LOCK = threading.Lock()
@@ -316,8 +322,9 @@ class _Patience:
             self.slowed += 1
             backoff = _backoff(self.slowed, 1.0)
             if known is not None:  # a place or two further back in the queue will do
-                backoff = min(backoff, known * 2 ** (self.slowed - 1))
-            pause = backoff if trouble.wait is None else trouble.wait
+                backoff = min(backoff, known * 2 ** min(self.slowed - 1, _DOUBLINGS))
+            # "At once" over and over would be no pause at all.
+            pause = backoff if trouble.wait is None else max(trouble.wait, _SHORTEST_PAUSE)
             self.throttled_for += pause
             return pause if self.throttled_for <= THROTTLE_PATIENCE else None
         self.faults += 1
@@ -330,7 +337,7 @@ class _Patience:
 
 def _backoff(attempt: int, base: float) -> float:
     """Wait a random part of an exponentially growing time, so that many readers spread out."""
-    longest = min(_LONGEST_PAUSE, base * 2 ** (attempt - 1))
+    longest = min(_LONGEST_PAUSE, base * 2 ** min(attempt - 1, _DOUBLINGS))
     return float(random.uniform(0.5, 1.0) * longest)  # noqa: S311 - spreads readers, hides nothing
 
 
