@@ -394,16 +394,15 @@ class PersonaCases:
         return f"{url}?{urlencode(request.query)}" if request.query else url
 
     def _learn(self, response: requests.Response) -> None:
-        """Leave a fifth of the window to others, unless the user named a rate."""
-        if self._rate is not None:
-            return
+        """Leave a fifth of the window to others; nothing of it, if the user named a rate."""
         limit, remaining, reset = (
             retry_after(response.headers.get(f"RateLimit-{name}"))
             for name in ("Limit", "Remaining", "Reset")
         )
         if limit is None or remaining is None or reset is None:
             return
-        if limit - remaining >= limit * _SHARE:
+        ours = limit * _SHARE if self._rate is None else limit
+        if limit - remaining >= ours:
             self.budget.close_for(min(reset, _WINDOW))
 
 
