@@ -37,8 +37,7 @@ from casesearch_pd.reading.read import (
 )
 
 if TYPE_CHECKING:
-    from casesearch_pd.demo import LocalCases, open_source
-    from casesearch_pd.local import Fault
+    from casesearch_pd.demo import Fault, LocalCases, open_source
     from casesearch_pd.sources.connect import ConnectCases
     from casesearch_pd.sources.persona import PersonaCases
 
@@ -72,7 +71,7 @@ del _CasesAccessor  # its import was the point
 # boto3, requests and the embedded service are dear to import: each waits for its first use.
 _LAZY = {
     "ConnectCases": "casesearch_pd.sources.connect",
-    "Fault": "casesearch_pd.local",
+    "Fault": "casesearch_pd.demo",
     "LocalCases": "casesearch_pd.demo",
     "PersonaCases": "casesearch_pd.sources.persona",
     "open_source": "casesearch_pd.demo",

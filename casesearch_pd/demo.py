@@ -20,7 +20,7 @@ from weakref import WeakSet
 from matplotlib.figure import Figure
 
 from casesearch_pd.errors import FilterError
-from casesearch_pd.local import CaseService
+from casesearch_pd.local import CaseService, Fault
 from casesearch_pd.notebook.accessor import CasesAccessor
 from casesearch_pd.reading.read import count_cases, read_cases
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from casesearch_pd.sources.contract import Source
     from casesearch_pd.sources.persona import PersonaCases
 
-__all__ = ["LocalCases", "open_source", "show"]
+__all__ = ["Fault", "LocalCases", "open_source", "show"]
 
 
 class LocalCases(CaseService):
@@ -53,7 +53,7 @@ class LocalCases(CaseService):
     rate
         Requests a second that the service lets pass; None for any number.
     **options
-        As in `casesearch_pd.local.CaseService`.
+        What the documents leave open, ``faults=[Fault(...)]`` and ``latency=``: as in `casesearch_pd.local.CaseService`.
 
     Examples
     --------
