@@ -53,7 +53,8 @@ class LocalCases(CaseService):
     rate
         Requests a second that the service lets pass; None for any number.
     **options
-        What the documents leave open, ``faults=[Fault(...)]`` and ``latency=``: as in `casesearch_pd.local.CaseService`.
+        What the documents leave open, ``faults=[Fault(...)]`` and ``latency=``: as in
+        `casesearch_pd.local.CaseService`.
 
     Examples
     --------
