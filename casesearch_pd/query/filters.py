@@ -174,20 +174,20 @@ def _between(field: Field, value: Any, binding: Binding) -> Expression:
     ends = members(value) if is_collection(value) else ()
     if len(ends) != 2:  # noqa: PLR2004 - a pair
         raise FilterError(f"{field.column!r} __between takes a pair (from, to), not {value!r}")
-    first, last = (
-        _ordered(field, op, end, binding) for op, end in zip(("gte", "lte"), ends, strict=True)
-    )
-    if _reversed(first, last):
+    first, last = _ordered(field, "gte", ends[0], binding), _ordered(field, "lte", ends[1], binding)
+    if _reversed(first, last, _ordered(field, "gte", ends[1], binding)):
         raise FilterError(
             f"{field.column!r} __between is reversed: {ends[0]!r} comes after {ends[1]!r}"
         )
     return all_of([first, last])
 
 
-def _reversed(first: Expression, last: Expression) -> bool:
-    assert isinstance(first, Compare)
-    assert isinstance(last, Compare)
-    return bool(first.value > last.value)
+def _reversed(first: Compare, last: Compare, since: Compare) -> bool:
+    """Tell whether a pair begins after its end; ``since`` is where its last period begins.
+
+    An instant between two ticks is a period of no length, which may begin where it ends.
+    """
+    return bool(first.value >= last.value and first.value > since.value)
 
 
 def _substring(field: Field, value: Any) -> str:
@@ -196,7 +196,7 @@ def _substring(field: Field, value: Any) -> str:
     return value
 
 
-def _ordered(field: Field, op: str, value: Any, binding: Binding) -> Expression:
+def _ordered(field: Field, op: str, value: Any, binding: Binding) -> Compare:
     if is_missing(value) or is_collection(value):
         raise FilterError(f"{field.column!r} __{op} takes one value, not {value!r}")
     if field.type != "datetime":

@@ -165,7 +165,8 @@ def ask(
     written = all_of(
         [_written(where, schema), from_tags(tags, schema), from_keywords(filters, schema)]
     )
-    binding = Binding(schema, _zone(tz), pd.Timestamp.now("UTC"))
+    # Finer than the wires' milliseconds, "a week ago" would have to be checked again here.
+    binding = Binding(schema, _zone(tz), pd.Timestamp.now("UTC").floor("ms"))
     return Query(
         filter=written,
         where=bind(written, binding),
