@@ -189,8 +189,10 @@ def _packed(cells: Iterable[Any]) -> list[Any]:
     return [tuple(cell) if type(cell) is list else cell for cell in cells]
 
 
-def _unpacked(cells: Iterable[Any]) -> list[Any]:
-    return [list(cell) if type(cell) is tuple else cell for cell in cells]
+def _unpacked(cells: list[Any]) -> list[Any]:
+    """Make lists of tuples in place: both at once would be twice the memory."""
+    cells[:] = [list(cell) if type(cell) is tuple else cell for cell in cells]
+    return cells
 
 
 @contextmanager

@@ -152,11 +152,14 @@ def _ties_rise(second: pd.Series[Any], tied: Mask, *, ascending: bool) -> bool:
 
 def newest(frame: pd.DataFrame) -> pd.DataFrame:
     """Keep each case once, in its newest version: it can move to a later page while it is read."""
-    if frame["case_id"].is_unique:
+    twice = frame["case_id"].duplicated(keep=False)
+    if not twice.any():
         return frame
-    if "updated_at" in frame:
-        frame = frame.sort_values("updated_at", kind="stable", na_position="first")
-    return frame.drop_duplicates("case_id", keep="last").sort_index().reset_index(drop=True)
+    found = frame.loc[twice]  # few, so that the whole frame is neither sorted nor copied for them
+    if "updated_at" in found:
+        found = found.sort_values("updated_at", kind="stable", na_position="first")
+    older = found.index[found["case_id"].duplicated(keep="last")]
+    return frame.drop(index=older).reset_index(drop=True)
 
 
 def beside(first: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
