@@ -84,6 +84,8 @@ def from_tags(tags: Mapping[str, str] | Iterable[str] | str | None, schema: Sche
         if not keyed:
             raise FilterError(f"tags are plain text here; write tags={[*tags.values()]!r}")
         return all_of(Compare("tags", "contains", f"{key}={value}") for key, value in tags.items())
+    if not isinstance(tags, str) and not is_collection(tags):
+        raise FilterError(f"tags={tags!r} is no list of tags; write tags=['urgent']")
     listed = [tags] if isinstance(tags, str) else list(tags)
     bare = next((tag for tag in listed if keyed and "=" not in str(tag)), None)
     if bare is not None:
@@ -153,7 +155,10 @@ def _equal(field: Field, value: Any, binding: Binding) -> Expression:
     if is_missing(value):
         return Compare(field, "isna", None)
     if "eq" not in lookups(field.type):
-        _check(field, "contains" if field.type in {"list", "tags"} else "eq")
+        if "contains" not in lookups(field.type):
+            raise FilterError(
+                f"{field.column!r} holds JSON, which only {field.column}__isna can ask for"
+            )
         raise FilterError(
             f"{field.column!r} holds lists; ask for a member: {field.column}__contains={value!r}"
         )

@@ -7,6 +7,7 @@ with the rows here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -18,11 +19,12 @@ from casesearch_pd.query.expr import FALSE, TRUE, Expression, all_of, fields_of
 from casesearch_pd.query.filters import Binding, bind, from_keywords, from_tags
 from casesearch_pd.query.names import from_pandas, is_pandas
 from casesearch_pd.query.pushdown import Split
+from casesearch_pd.query.values import is_collection
 from casesearch_pd.reading.columns import OBJECTS
 from casesearch_pd.sources.contract import Scan, Sort
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from casesearch_pd.query.schema import Field, Schema
     from casesearch_pd.sources.contract import Source
@@ -185,7 +187,7 @@ def _written(where: Expression | Mapping[str, object] | None, schema: Schema) ->
         return where
     if is_pandas(where):
         return from_pandas(where)
-    if hasattr(where, "items"):
+    if isinstance(where, Mapping) and all(isinstance(name, str) for name in where):
         return from_keywords(where, schema)
     raise FilterError(
         f"where={where!r} is no filter; write cs.field('status') == 'open', or a mapping such as "
@@ -206,7 +208,7 @@ def _zone(tz: str) -> str:
 def _columns(names: Sequence[str] | None, schema: Schema) -> tuple[Field, ...]:
     if names is None:
         return schema.active
-    listed = [names] if isinstance(names, str) else list(names)
+    listed = _names(names, "columns")
     if not listed:
         raise FilterError("columns=[] asks for nothing; leave it out for all columns")
     found = tuple(dict.fromkeys(schema.resolve(name) for name in listed))
@@ -219,9 +221,16 @@ def _columns(names: Sequence[str] | None, schema: Schema) -> tuple[Field, ...]:
 
 
 def _sort(names: str | Sequence[str] | None, schema: Schema) -> tuple[Sort, ...]:
-    listed = [names] if isinstance(names, str) else list(names or ())
+    listed = [] if names is None else _names(names, "sort")
     asked = tuple(_sort_by(name, schema) for name in listed)
     return asked or (Sort(schema.resolve("created_at")),)
+
+
+def _names(given: str | Sequence[str], option: str) -> list[str]:
+    listed = [given] if isinstance(given, str) else given
+    if not is_collection(listed) or not all(isinstance(name, str) for name in listed):
+        raise FilterError(f"{option}={given!r} takes a name or a list of names")
+    return list(listed)
 
 
 def _sort_by(name: str, schema: Schema) -> Sort:

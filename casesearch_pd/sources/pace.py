@@ -82,6 +82,8 @@ class Run:
         """
         if seconds is None:
             return cls()
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+            raise FilterError(f"deadline={seconds!r} is no time; give seconds")
         if not seconds > 0:
             raise FilterError(
                 f"deadline={seconds!r} is over before it begins; give seconds above 0"
