@@ -498,7 +498,7 @@ def test_discovery_is_asked_once_a_source(local):
         ({"where": {"statsu": "open"}}, "did you mean 'status'"),
         ({"columns": ["statsu"]}, "did you mean 'status'"),
         ({"columns": []}, "asks for nothing"),
-        ({"columns": [3]}, "is no name of a field"),
+        ({"columns": [3]}, "takes a name or a list of names"),
         ({"sort": "-statsu"}, "did you mean 'status'"),
         ({"sort": "tags"}, "no order to sort by"),
         ({"limit": -1}, "no number of rows"),
