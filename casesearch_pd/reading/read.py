@@ -16,7 +16,7 @@ from casesearch_pd.query.schema import lookups
 from casesearch_pd.reading.exhaust import OnError, exhaust
 from casesearch_pd.reading.explain import Plan
 from casesearch_pd.reading.frame import Look
-from casesearch_pd.reading.plan import ask, plan
+from casesearch_pd.reading.plan import OPTIONS, ask, plan
 from casesearch_pd.reading.stream import Chunks
 from casesearch_pd.sources.pace import Run
 
@@ -218,7 +218,7 @@ def explain_cases(
     Parameters
     ----------
     source, where, search, tags, columns, sort, limit, tz, **filters
-        As in `read_cases`.
+        As in `read_cases`; its options that change no request are taken, and have no say.
 
     Returns
     -------
@@ -236,7 +236,7 @@ def explain_cases(
     question = ask(
         source,
         where,
-        filters,
+        {name: value for name, value in filters.items() if name not in OPTIONS},
         search=search,
         tags=tags,
         columns=columns,
