@@ -143,8 +143,8 @@ class Checkpoint:
             )
         return file.saved
 
-    def save(self, saved: Saved) -> None:
-        """Write one window, whole or not at all.
+    def save(self, saved: Saved) -> Path:
+        """Write one window, whole or not at all, and tell where.
 
         Raises
         ------
@@ -159,7 +159,7 @@ class Checkpoint:
                 file.write(_MAGIC + zlib.crc32(body).to_bytes(4, "big") + body)
                 file.flush()
                 os.fsync(file.fileno())
-            beside.replace(self.folder / name)
+            return beside.replace(self.folder / name)
         except OSError as error:
             beside.unlink(missing_ok=True)
             raise CaseSearchError(

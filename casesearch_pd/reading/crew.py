@@ -20,11 +20,12 @@ import pandas as pd
 from casesearch_pd.errors import ServiceError
 from casesearch_pd.query.expr import TRUE, Compare, Expression, all_of, negate
 from casesearch_pd.reading.checkpoint import Saved, gaps
-from casesearch_pd.reading.walk import Trail, moment, pages
+from casesearch_pd.reading.walk import Trail, changed, doubted, moment, pages
 from casesearch_pd.sources.pace import Halted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from casesearch_pd.reading.checkpoint import Checkpoint
     from casesearch_pd.reading.columns import Columns
@@ -59,12 +60,16 @@ class Window:
         How many rows there should be, as far as that is known.
     done
         Whether there is nothing more to ask.
+    headed
+        Whether that is because only the head was wanted.
     error
         Why not all could be read.
     log
         Pages that no checkpoint holds yet.
     saved
         Up to where a checkpoint holds it.
+    files
+        The files that do.
     """
 
     base: Scan
@@ -75,10 +80,12 @@ class Window:
     part: int = 0
     expected: float | None = None
     done: bool = False
+    headed: bool = False
     error: ServiceError | None = None
     trail: Trail = field(init=False)
     log: list[Page] = field(default_factory=list)
     saved: pd.Timestamp | None = None
+    files: list[Path] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Stand at the beginning."""
@@ -88,6 +95,11 @@ class Window:
     def at(self) -> pd.Timestamp | None:
         """How far it is read."""
         return self.trail.position or self.start
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether all was read, and rows may be missing though the count stood still."""
+        return self.done and not self.headed and doubted(self.trail)
 
     def left(self, latest: pd.Timestamp) -> float:
         """Reckon how many rows are still to come, by the count or by how dense they were."""
@@ -141,7 +153,7 @@ class Book:
             name: [value for page in told for value in page.columns.get(name, [None] * page.rows)]
             for name in dict.fromkeys(name for page in told for name in page.columns)
         }
-        self.checkpoint.save(
+        path = self.checkpoint.save(
             Saved(
                 walk=(self.at, window.part),
                 start=None if window.saved is None else window.saved.isoformat(),
@@ -154,6 +166,13 @@ class Book:
             )
         )
         window.saved = edge
+        window.files.append(path)
+
+    def forget(self, window: Window) -> None:
+        """Remove the files of a window that is read from its beginning again."""
+        for path in window.files:
+            path.unlink(missing_ok=True)
+        window.files, window.saved = [], window.start
 
 
 class Crew:
@@ -218,6 +237,18 @@ class Crew:
                 thread.join()
         if self._failures:
             raise self._failures[0]
+        self._prove()
+
+    def _prove(self) -> None:
+        """Walk once more, asking for each page by its place, where the count may have deceived."""
+        in_doubt = [window for window in self.windows if window.in_doubt]
+        for part in sorted({window.part for window in in_doubt}):
+            these = [window for window in in_doubt if window.part == part]
+            since = min(window.trail.as_of for window in these if window.trail.as_of is not None)
+            if changed(self._source, these[0].base, since, self._run):
+                for window in these:
+                    window.trail, window.done = Trail(window.scan, seeking=True), False
+                    self._walk(window)
 
     def _windows(self, part: int, scan: Scan) -> list[Window]:
         """Begin a scan: whole, or with what a checkpoint holds and the gaps between."""
@@ -280,6 +311,8 @@ class Crew:
             self._pages += 1
             self._on_page(window, page)
         if self._book is not None:
+            if window.files and _before(window.at, window.saved):
+                self._book.forget(window)
             window.log.append(page)
             if len(window.log) >= _PAGES_A_FILE:
                 self._book.save(window, whole=False)
@@ -359,6 +392,10 @@ class Crew:
         victim.end, victim.expected = middle, victim.trail.rows + left / 2
         self.windows.insert(self.windows.index(victim) + 1, half)
         return half
+
+
+def _before(at: pd.Timestamp | None, other: pd.Timestamp | None) -> bool:
+    return other is None or at is None or at < other
 
 
 def _between(scan: Scan, start: pd.Timestamp | None, end: pd.Timestamp | None) -> Expression:

@@ -169,7 +169,8 @@ def _once(reading: _Reading) -> pd.DataFrame:
 def _walk_all(reading: _Reading, route: Route, limit: int | None = None) -> pd.DataFrame:
     """Read pass by pass, and join the passes."""
     reading.passes.clear()
-    reading.bar.reset()
+    if reading.bar.n:  # a reset redraws at once, however short the read
+        reading.bar.reset()
     for fields in route.passes:
         every = route.query.every and not fields
         reading.passes.append(_Pass(_kept(route, fields), open=every))
@@ -232,7 +233,7 @@ def _came(reading: _Reading, window: Window, page: Page, limit: int | None) -> N
     reading.bar.update(page.rows)
     if limit is not None and page.cursor is not None:
         by = [item.field.column for item in window.scan.sort]
-        window.done = this.more = past(page, by, window.columns.rows, limit)
+        window.done = window.headed = this.more = past(page, by, window.trail.rows, limit)
 
 
 def _kept(route: Route, fields: tuple[Field, ...]) -> list[Field]:

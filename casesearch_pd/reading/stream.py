@@ -155,7 +155,7 @@ def _batches(stream: _Stream, chunksize: int) -> Iterator[pd.DataFrame]:
 def _gathered(stream: _Stream, scan: Scan, rows: int) -> Iterator[Columns]:
     columns = Columns(_kept(stream))
     first = True
-    for page in pages(stream.route.source, Trail(scan), stream.run):
+    for page in pages(stream.route.source, Trail(scan, rewinds=False), stream.run):
         if first:
             _begin(stream, page)
         first = False
@@ -215,7 +215,9 @@ def _completed(stream: _Stream, scan: Scan, frame: pd.DataFrame) -> pd.DataFrame
         if len(frame):
             window = replace(scan, where=all_of([scan.where, _window(stream, frame)]))
             for page in pages(
-                stream.route.source, Trail(replace(window, fields=fields)), stream.run
+                stream.route.source,
+                Trail(replace(window, fields=fields), rewinds=False),
+                stream.run,
             ):
                 gathered.add(page)
         frame = beside(frame, _built(stream, gathered))

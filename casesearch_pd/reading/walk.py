@@ -1,10 +1,14 @@
 """One walk in, its pages out: cursors are followed to the end, and lost ways found again.
 
 A cursor is opaque, and may be an offset inside the service: when it expires, repeats or leads
-to an empty page, or when the count falls between two pages, rows may have been skipped. The
-walk then begins anew at the creation time of its last row, where ties come twice and nothing
-is lost. `created_at` makes that possible: no update can change it. A walk in any other order
-has no such place, and its trouble is an error.
+to an empty page, rows may have been skipped. The walk then begins anew at the creation time of
+its last row, where ties come twice and nothing is lost. `created_at` makes that possible: no
+update can change it. A walk in any other order has no such place, and its trouble is an error.
+
+When the count moves between two pages, no cursor is trusted any more: every further page is
+asked for by its place. A fall begins at the beginning, because a case that left may have been
+made up for by one that came, pages ago. A rise does so too, unless there are only as many
+changed cases as the count has risen.
 """
 
 from __future__ import annotations
@@ -17,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 from tqdm.auto import tqdm
 
-from casesearch_pd.errors import BadAnswerError, RefusedError, ServiceError
-from casesearch_pd.query.expr import Compare
+from casesearch_pd.errors import BadAnswerError, FilterError, RefusedError, ServiceError
+from casesearch_pd.query.expr import Compare, fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
     from casesearch_pd.sources.contract import Page, Scan, Source
     from casesearch_pd.sources.pace import Run
 
-__all__ = ["Progress", "Trail", "moment", "pages", "past", "progress_bar"]
+__all__ = ["Progress", "Trail", "changed", "doubted", "moment", "pages", "past", "progress_bar"]
 
 Progress = Literal["auto"] | bool
 
@@ -49,14 +53,20 @@ class Trail:
         The service's clock at the first page.
     pages
         How many pages came.
-    moved
-        Whether the count changed on the way.
+    seeking
+        Whether pages are asked for by their place, because the count moved on the way.
     fresh
         Whether rows came since the walk last began anew.
     origin
         Where the first page ended.
     came
         How many rows came, those that came twice counted twice.
+    rewinds
+        Whether it may begin at the beginning again; not where rows were handed on already.
+    dated
+        Whether the rows tell when they were updated.
+    late
+        Whether a row was created or updated after the first page.
     """
 
     scan: Scan
@@ -65,11 +75,15 @@ class Trail:
     total: int | None = None
     as_of: pd.Timestamp | None = None
     pages: int = 0
-    moved: bool = False
+    seeking: bool = False
     fresh: bool = True
     origin: pd.Timestamp | None = None
     came: int = 0
+    rewinds: bool = True
+    dated: bool = False
+    late: bool = False
     _edge: set[str] = field(default_factory=set)  # the cases at the position
+    _stuck: int = 0  # new beginnings that brought no new row
 
     def note(self, page: Page) -> None:
         """Move on by one page."""
@@ -77,6 +91,7 @@ class Trail:
             self.as_of, self.total = page.served_at, page.total
         self.pages += 1
         self.came += page.rows
+        self._see_changes(page)
         ids = page.columns.get("case_id", [])
         new = [case for case in ids if case not in self._edge]
         self.rows += len(new)
@@ -86,6 +101,15 @@ class Trail:
         created = page.columns.get("created_at")
         if self.seekable and created is not None:
             self._stand_at(created, ids)
+
+    def _see_changes(self, page: Page) -> None:
+        told = page.columns.get("updated_at")
+        self.dated = told is not None
+        # Both services write times in UTC; whatever else looks late is looked at.
+        last = max((text for text in told or () if isinstance(text, str)), default="")
+        if not self.late and self.as_of is not None and last >= self.as_of.strftime("%Y-%m-%dT"):
+            at = moment(last)
+            self.late = at is not None and at >= self.as_of
 
     def _stand_at(self, created: list[Any], ids: list[str]) -> None:
         last = next((text for text in reversed(created) if text is not None), None)
@@ -104,22 +128,43 @@ class Trail:
         first = self.scan.sort[0] if self.scan.sort else None
         return first is not None and first.field.column == "created_at" and not first.descending
 
+    @property
+    def patient(self) -> bool:
+        """Whether another new beginning may bring new rows."""
+        return self.fresh or self._stuck < _STUCK
+
+    def onward(self, source: Source) -> Scan | None:
+        """Write the scan that goes on from the position; None if there is none."""
+        if self.position is None:
+            return None
+        bound = Compare(self.scan.sort[0].field, "gte", self.position)
+        narrowed = source.narrow(self.scan.where, bound)
+        return None if narrowed is None else replace(self.scan, where=narrowed)
+
     def anew(self, source: Source, why: ServiceError) -> Scan:
-        """Write the scan that goes on from the position.
+        """Begin anew at the position, or, where a filter has no room for a place, at the beginning.
 
         Raises
         ------
         ServiceError
-            `why`, if there is no position, or nothing came since it was last tried.
+            `why`, if nothing new came since it was last tried.
         """
-        if self.position is None or not self.fresh:
+        if self.position is None or not self.patient:
             raise why
+        self._stuck = 0 if self.fresh else self._stuck + 1
         self.fresh = False
-        bound = Compare(self.scan.sort[0].field, "gte", self.position)
-        narrowed = source.narrow(self.scan.where, bound)
-        if narrowed is None:
+        scan = self.onward(source)
+        if scan is not None:
+            return scan
+        if not self.rewinds:
             raise why
-        return replace(self.scan, where=narrowed)
+        self._stuck += 1  # rows that come again look new
+        return self.from_the_beginning()
+
+    def from_the_beginning(self) -> Scan:
+        """Forget the position."""
+        self.position, self.rows, self._edge = None, 0, set()
+        return self.scan
 
 
 def moment(text: Any) -> pd.Timestamp | None:
@@ -157,12 +202,38 @@ def pages(source: Source, trail: Trail, run: Run) -> Iterator[Page]:
             raise lost  # not even the last row is there: this is no end to believe in
         if trouble is None or (trouble is _EARLY and not trail.fresh):
             return
-        lost = None if trouble in (_EARLY, _FELL) else trouble
-        scan = trail.anew(source, trouble)
+        lost = None if trouble in (_EARLY, _MOVED, _FELL) else trouble
+        scan = trail.from_the_beginning() if trouble is _FELL else trail.anew(source, trouble)
 
 
+def doubted(trail: Trail) -> bool:
+    """Tell whether rows may have been skipped though the count stood still.
+
+    One case came and another one left between two pages. A case that came was created or
+    updated since; where neither the rows nor the filter can tell, only the service can.
+    """
+    if trail.total is None or trail.as_of is None or trail.position is None:
+        return False
+    if trail.seeking or trail.pages == 1:
+        return False
+    if trail.dated:
+        return trail.late
+    steady = {item.column for item in fields_of(trail.scan.where)} <= _STEADY
+    return not steady or trail.position >= trail.as_of
+
+
+def changed(source: Source, scan: Scan, since: pd.Timestamp, run: Run) -> int:
+    """Count the cases of a scan that were created or updated since a time."""
+    updated = source.schema.find("updated_at")
+    where = None if updated is None else source.narrow(scan.where, Compare(updated, "gte", since))
+    return sys.maxsize if where is None else source.count(replace(scan, where=where), run)
+
+
+_STEADY = {"case_id", "created_at"}  # what no update can change
 _EMPTY = 20  # empty pages that are followed before the first row
-_FELL = BadAnswerError("the count fell on the way: rows may have been skipped")
+_STUCK = 3  # new beginnings at one place
+_MOVED = BadAnswerError("the count moved on the way: rows may be skipped")
+_FELL = BadAnswerError("the count moved on the way: rows may have been skipped")
 _EARLY = BadAnswerError("the service stopped before all the cases were shown that it had counted")
 
 
@@ -170,7 +241,7 @@ def _follow(
     source: Source, trail: Trail, scan: Scan, run: Run
 ) -> Generator[Page, None, ServiceError | None]:
     """Yield pages until the end, or until the cursors cannot be trusted: return why."""
-    way = _Way(source.name)
+    way = _Way(source.name, trail.position)
     cursor: str | None = None
     while True:
         try:
@@ -179,15 +250,17 @@ def _follow(
             if cursor is None:
                 raise
             return error  # it expired, or the service ends its results here
-        trail.moved = trail.moved or way.moved(page)
-        if way.fell(page) and trail.seekable:
-            return _FELL
+        if way.moved(page) and trail.patient and trail.onward(source) is not None:
+            return _moved(source, trail, way.rise(page), run)
         way.go(page)
         trail.note(page)
         yield page
         cursor = page.cursor
         if cursor is None:
-            return _EARLY if way.early and trail.seekable else None
+            early = trail.seekable and _early(source, trail, way, page)
+            return _EARLY if early else None
+        if trail.seeking and trail.position != way.start:
+            return _MOVED
         if way.lost(page, standing=trail.position is not None):
             return BadAnswerError(
                 f"{source.name} hands out page cursors that lead nowhere; report it to the "
@@ -195,11 +268,33 @@ def _follow(
             )
 
 
+def _moved(source: Source, trail: Trail, rise: int, run: Run) -> ServiceError:
+    """Seek from now on; tell whether what came until now may have gaps."""
+    if trail.seeking:
+        return _MOVED  # within a long tie: where it began, nothing is before it
+    trail.seeking = True
+    assert trail.as_of is not None, "a count moves from page to page"
+    if not trail.rewinds or (rise > 0 and changed(source, trail.scan, trail.as_of, run) <= rise):
+        return _MOVED
+    return _FELL
+
+
+def _early(source: Source, trail: Trail, way: _Way, page: Page) -> bool:
+    """Tell whether the service stopped before its count, or, without one, after a full page.
+
+    A result that is longer than what the service lets page through ends so.
+    """
+    if way.count is not None:
+        return 0 < way.rows < way.count
+    return page.rows >= source.page_size and trail.onward(source) is not None
+
+
 @dataclass
 class _Way:
     """The cursors and counts of one walk between two new beginnings."""
 
     name: str
+    start: pd.Timestamp | None = None
     count: int | None = None
     rows: int = 0
     seen: set[str] = field(default_factory=set)
@@ -207,16 +302,12 @@ class _Way:
     def moved(self, page: Page) -> bool:
         return None not in (self.count, page.total) and page.total != self.count
 
-    def fell(self, page: Page) -> bool:
-        return self.count is not None and page.total is not None and page.total < self.count
+    def rise(self, page: Page) -> int:
+        return (page.total or 0) - (self.count or 0)
 
     def go(self, page: Page) -> None:
         self.rows += page.rows
         self.count = page.total if page.total is not None else self.count
-
-    @property
-    def early(self) -> bool:
-        return self.count is not None and 0 < self.rows < self.count
 
     def lost(self, page: Page, *, standing: bool) -> bool:
         """Tell whether a cursor was seen before, or leads on from an empty page.
@@ -260,6 +351,8 @@ def _differ(values: list[Any] | None, edge: int, last: int) -> bool:
 @contextmanager
 def progress_bar(progress: Progress, source: Source) -> Iterator[Any]:
     """Show how far a read is: where somebody can see it, and only if it takes a while."""
+    if progress != "auto" and not isinstance(progress, bool):
+        raise FilterError(f"progress={progress!r} is none of True, False, 'auto'")
     auto = progress == "auto"
     disable = None if auto and not _in_notebook() else progress is False
     bar = tqdm(
