@@ -23,7 +23,7 @@ def check(received):
     assert received.status in {200, 404}, (received.status, received.body)
     if received.path.endswith("/cases-search"):
         _connect(received.body)
-    elif received.path.endswith("/cases/search"):
+    elif received.method == "POST":  # a GET of that path asks for a case whose id is "search"
         _persona(received.body)
 
 
@@ -71,7 +71,10 @@ def _connect_comparison(union):
 def _persona(body):
     assert set(body) <= {"query", "sort", "page"}
     assert 1 <= body["page"]["size"] <= 100
-    assert isinstance(body.get("sort", {}), dict)
+    if "sort" in body:
+        assert set(body["sort"]) == {"attribute", "direction"}
+        assert body["sort"]["attribute"] in {"created_at", "updated_at", "resolved_at"}
+        assert body["sort"]["direction"] in {"asc", "desc"}
     if "query" in body:
         _persona_clause(body["query"], 0)
 

@@ -428,6 +428,20 @@ def test_what_only_the_service_sees_cannot_be_mixed_with_what_is_checked_here(lo
     ]  # fmt: skip
 
 
+def test_what_only_the_service_sees_must_fit_into_its_requests(local, persona):
+    """What does not fit is checked here, which cannot be done with what is never shown."""
+    assert persona.schema
+    local.requests.clear()
+    either = cs.field("state") == "open"
+    for number in range(80):
+        either = either | (
+            (cs.field("resolver") == f"user_{number}") & (cs.field("amount") > number)
+        )
+    with pytest.raises(cs.FilterError, match=r"more than its requests may hold; ask in several"):
+        numbers(persona, either)
+    assert not local.requests
+
+
 # --- names -------------------------------------------------------------------------------------
 
 
