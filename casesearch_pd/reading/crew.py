@@ -20,7 +20,7 @@ import pandas as pd
 from casesearch_pd.errors import ServiceError
 from casesearch_pd.query.expr import TRUE, Compare, Expression, all_of, negate
 from casesearch_pd.reading.checkpoint import Saved, gaps
-from casesearch_pd.reading.walk import Trail, changed, doubted, moment, pages
+from casesearch_pd.reading.walk import Trail, changed, followed, moment, pages, steady
 from casesearch_pd.sources.pace import Halted
 
 if TYPE_CHECKING:
@@ -97,9 +97,9 @@ class Window:
         return self.trail.position or self.start
 
     @property
-    def in_doubt(self) -> bool:
-        """Whether all was read, and rows may be missing though the count stood still."""
-        return self.done and not self.headed and doubted(self.trail)
+    def followed(self) -> bool:
+        """Whether all was read, and the count alone tells that no row was skipped."""
+        return self.done and not self.headed and followed(self.trail)
 
     def left(self, latest: pd.Timestamp) -> float:
         """Reckon how many rows are still to come, by the count or by how dense they were."""
@@ -240,15 +240,21 @@ class Crew:
         self._prove()
 
     def _prove(self) -> None:
-        """Walk once more, asking for each page by its place, where the count may have deceived."""
-        in_doubt = [window for window in self.windows if window.in_doubt]
-        for part in sorted({window.part for window in in_doubt}):
-            these = [window for window in in_doubt if window.part == part]
-            since = min(window.trail.as_of for window in these if window.trail.as_of is not None)
-            if changed(self._source, these[0].base, since, self._run):
+        """Walk again, by place, where one case came as another left: the count stands still."""
+        for part in sorted({window.part for window in self.windows}):
+            these = [one for one in self.windows if one.part == part and one.followed]
+            if these and self._moved(these):
                 for window in these:
                     window.trail, window.done = Trail(window.scan, seeking=True), False
                     self._walk(window)
+
+    def _moved(self, windows: Sequence[Window]) -> bool:
+        """Tell whether a case may have come into a part of the result while it was walked."""
+        first = windows[0]
+        if len(windows) == 1 and first.end is None and steady(first.trail):
+            return False
+        since = min(one.trail.as_of for one in windows if one.trail.as_of is not None)
+        return changed(self._source, first.base, since, self._run) > 0
 
     def _windows(self, part: int, scan: Scan) -> list[Window]:
         """Begin a scan: whole, or with what a checkpoint holds and the gaps between."""

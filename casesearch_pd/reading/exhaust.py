@@ -25,7 +25,8 @@ from casesearch_pd.errors import (
     ServiceError,
     warn,
 )
-from casesearch_pd.query.expr import TRUE, Compare, all_of
+from casesearch_pd.query.expr import TRUE, Compare, all_of, fields_of
+from casesearch_pd.query.pushdown import Split
 from casesearch_pd.query.stored import to_json
 from casesearch_pd.reading.checkpoint import Checkpoint, Saved
 from casesearch_pd.reading.columns import Columns, misfits
@@ -84,7 +85,8 @@ class _Reading:
     told: Told = field(default_factory=Told)
     late: dict[str, Field] = field(default_factory=dict)
     odd: Counter[str] = field(default_factory=Counter)
-    stale: pd.Timestamp | None = None
+    counts: list[int] = field(default_factory=list)  # what the service counted, if rows lack
+    torn: set[str] = field(default_factory=set)  # cases whose passes hold two versions
 
 
 def exhaust(
@@ -147,6 +149,9 @@ def _whole(reading: _Reading) -> pd.DataFrame:
         if not short:
             return _swept(reading, frame)
         reading.told.notes.append(f"{short}; read again")
+    if len(set(reading.counts)) > 1:
+        reading.told.notes.append("the count never stood still, so it proves nothing")
+        return _swept(reading, frame)
     partial = _partial(reading, short)
     raise IncompleteReadError(
         f"{short}, twice in a row; read again later, or narrow the filter",
@@ -267,14 +272,12 @@ def _frame_of(reading: _Reading, this: _Pass) -> pd.DataFrame:
 
 
 def _beside(reading: _Reading, first: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """Join a pass; note from when on its rows are of another version than those of the first."""
+    """Join a pass; note which of its rows are of another version than those of the first."""
     joined = beside(first, other.rename(columns={"updated_at": _VERSION}))
     if _VERSION not in joined:
         return joined
     differ = joined["updated_at"].ne(joined[_VERSION]).to_numpy(dtype=bool, na_value=False)
-    if differ.any():
-        since = joined.loc[differ, ["updated_at", _VERSION]].min().min().tz_convert("UTC")
-        reading.stale = since if reading.stale is None else min(since, reading.stale)
+    reading.torn |= set(joined.loc[differ, "case_id"])
     return joined.drop(columns=_VERSION)
 
 
@@ -288,17 +291,19 @@ def _swept(reading: _Reading, frame: pd.DataFrame) -> pd.DataFrame:
     be in neither walk; and passes over one result may hold two versions of one case.
     """
     route, updated = reading.route, reading.route.source.schema.find("updated_at")
-    alone = not route.swept and not reading.saved
-    if alone or frame.empty or updated is None or reading.passes[0].more:
+    walks = len(route.passes) * len(route.split.parts)
+    alone = walks == 1 and not reading.saved
+    nothing = frame.empty and len(route.split.parts) == 1 and not reading.torn
+    if alone or nothing or updated is None or reading.passes[0].more:
         return frame
     for _ in range(_SWEEPS):
-        since = min(filter(None, [reading.told.as_of, reading.stale]))
-        reading.stale = None
-        changed = _changed(reading, Compare(updated, "gte", since))
-        if len(changed):
-            old = frame[~frame["case_id"].isin(changed["case_id"])]
+        torn, reading.torn = reading.torn, set()
+        changed = _changed(reading, Compare(updated, "gte", _began(reading)))
+        # Who was torn and is not among the changed does not match any more.
+        old = frame[~frame["case_id"].isin(torn.union(changed["case_id"]))]
+        if len(old) < len(frame) or len(changed):
             frame = pd.concat([old, changed[frame.columns]], ignore_index=True)
-        if reading.stale is None:
+        if not reading.torn:
             return frame
     reading.told.notes.append(
         "some cases changed so often that their columns may be of two versions"
@@ -307,14 +312,28 @@ def _swept(reading: _Reading, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _changed(reading: _Reading, since: Compare) -> pd.DataFrame:
-    query = reading.route.query
+    """Read what was updated since a time: in one walk where that can be, so that none slips."""
+    query, route = reading.route.query, reading.route
     asked = replace(query, where=all_of([query.where, since]), limit=None)
-    again = plan(reading.route.source, asked, quiet=True)
-    apart = replace(reading, route=again, passes=[], checkpoint=None, saved=[])
-    apart.route = replace(apart.route, needed=reading.route.needed, passes=reading.route.passes)
-    changed = _walk_all(apart, apart.route)
-    reading.stale = apart.stale
-    return changed
+    again = plan(route.source, asked, quiet=True)
+    again = replace(again, needed=route.needed, passes=route.passes)
+    whole = _in_one_walk(route, since) if len(again.split.parts) > 1 else None
+    apart = replace(reading, route=whole or again, passes=[], torn=set())
+    apart = replace(apart, checkpoint=None, saved=[])
+    found = _walk_all(apart, apart.route)
+    reading.torn = apart.torn
+    return found if whole is None else keep(found, query.where)
+
+
+def _in_one_walk(route: Route, since: Compare) -> Route | None:
+    """Ask for all that changed, and check the filter here; None if it cannot be checked here."""
+    fields = fields_of(route.query.where)
+    if not all(item.shown for item in fields):
+        return None
+    needed = tuple(dict.fromkeys([*route.needed, *fields]))
+    split = Split((since,), TRUE)
+    passes = tuple(route.source.passes(needed))
+    return replace(route, split=split, needed=needed, passes=passes)
 
 
 def _head_is_sure(frame: pd.DataFrame, route: Route) -> bool:
@@ -340,6 +359,7 @@ def _short(reading: _Reading, rows: int) -> str:
             return ""
         reading.told.notes.append(f"the count fell from {total} to {now} during the read")
         return ""
+    reading.counts += [now] if total is None else [total, now]
     return f"the service counts {now} cases and shows {rows}"
 
 
@@ -377,7 +397,26 @@ def _partial(reading: _Reading, why: str) -> pd.DataFrame:
     reading.told.notes.append(why)
     if not reading.passes:
         reading.passes.append(_Pass(_kept(reading.route, reading.route.passes[0]), open=False))
-    return _finished(reading, _joined(reading))
+    return _finished(reading, _so_far(reading))
+
+
+def _so_far(reading: _Reading) -> pd.DataFrame:
+    """Join the passes that have rows; the columns of the others are missing values."""
+    passes, route = reading.passes, reading.route
+    while len(passes) > 1 and not any(window.columns.rows for window in passes[-1].windows):
+        passes.pop()
+    frame = _joined(reading)
+    fields = dict.fromkeys(item for later in route.passes[len(passes) :] for item in later)
+    lacking = [item for item in fields if item.column not in frame]
+    if not lacking:
+        return frame
+    named = ", ".join(item.column for item in lacking)
+    reading.told.notes.append(f"columns that were not read: {named}")
+    if not {*fields_of(route.split.residual)}.isdisjoint(lacking):
+        frame = frame.head(0)  # nobody knows which of these rows the filter keeps
+    empty, _ = Columns(lacking).finish()
+    blank = build(empty, tz=reading.look.tz, backend=reading.look.backend)
+    return frame.join(blank.reindex(frame.index))
 
 
 def _broken(reading: _Reading, error: ServiceError, on_error: OnError) -> pd.DataFrame:

@@ -30,7 +30,17 @@ if TYPE_CHECKING:
     from casesearch_pd.sources.contract import Page, Scan, Source
     from casesearch_pd.sources.pace import Run
 
-__all__ = ["Progress", "Trail", "changed", "doubted", "moment", "pages", "past", "progress_bar"]
+__all__ = [
+    "Progress",
+    "Trail",
+    "changed",
+    "followed",
+    "moment",
+    "pages",
+    "past",
+    "progress_bar",
+    "steady",
+]
 
 Progress = Literal["auto"] | bool
 
@@ -198,7 +208,7 @@ def pages(source: Source, trail: Trail, run: Run) -> Iterator[Page]:
     while True:
         came = trail.came
         trouble = yield from _follow(source, trail, scan, run)
-        if lost is not None and trail.came == came:
+        if lost is not None and trail.came == came and trouble in (None, _EARLY):
             raise lost  # not even the last row is there: this is no end to believe in
         if trouble is None or (trouble is _EARLY and not trail.fresh):
             return
@@ -206,20 +216,23 @@ def pages(source: Source, trail: Trail, run: Run) -> Iterator[Page]:
         scan = trail.from_the_beginning() if trouble is _FELL else trail.anew(source, trouble)
 
 
-def doubted(trail: Trail) -> bool:
-    """Tell whether rows may have been skipped though the count stood still.
+def followed(trail: Trail) -> bool:
+    """Tell whether cursors were trusted from page to page, so that rows may have been skipped."""
+    counted = trail.total is not None and trail.as_of is not None
+    return counted and trail.position is not None and not trail.seeking and trail.pages > 1
 
-    One case came and another one left between two pages. A case that came was created or
-    updated since; where neither the rows nor the filter can tell, only the service can.
+
+def steady(trail: Trail) -> bool:
+    """Tell, from the rows alone, whether no case came into the result while it was walked.
+
+    One that came was created or updated since. Where neither the rows nor the filter tell, only
+    the service can.
     """
-    if trail.total is None or trail.as_of is None or trail.position is None:
-        return False
-    if trail.seeking or trail.pages == 1:
-        return False
     if trail.dated:
-        return trail.late
-    steady = {item.column for item in fields_of(trail.scan.where)} <= _STEADY
-    return not steady or trail.position >= trail.as_of
+        return not trail.late
+    fixed = {item.column for item in fields_of(trail.scan.where)} <= _FIXED
+    created = trail.position is not None and trail.position >= (trail.as_of or trail.position)
+    return fixed and not created
 
 
 def changed(source: Source, scan: Scan, since: pd.Timestamp, run: Run) -> int:
@@ -229,7 +242,7 @@ def changed(source: Source, scan: Scan, since: pd.Timestamp, run: Run) -> int:
     return sys.maxsize if where is None else source.count(replace(scan, where=where), run)
 
 
-_STEADY = {"case_id", "created_at"}  # what no update can change
+_FIXED = {"case_id", "created_at"}  # what no update can change
 _EMPTY = 20  # empty pages that are followed before the first row
 _STUCK = 3  # new beginnings at one place
 _MOVED = BadAnswerError("the count moved on the way: rows may be skipped")
