@@ -23,7 +23,8 @@ def check(received):
     assert received.status in {200, 404}, (received.status, received.body)
     if received.path.endswith("/cases-search"):
         _connect(received.body)
-    elif received.method == "POST":  # a GET of that path asks for a case whose id is "search"
+    # A GET of that path asks for a case whose id is "search".
+    elif received.path.endswith("/cases/search") and received.method == "POST":
         _persona(received.body)
 
 
