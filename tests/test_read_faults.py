@@ -69,7 +69,7 @@ PASSING = {
     "the same case on two pages": Fault("repeated_case", **SOME),
     "an older version of it first": Fault("repeated_case", "older", **SOME),
     "the token that was sent": Fault("same_token", **SOME),
-    "a cycle of tokens": Fault("token_cycle", after=2, first=5),
+    "a cycle of tokens": Fault("token_cycle", first=8),
     "a token that expired": Fault("expired_token", **SOME),
     "tokens that last for two pages": Fault("expired_token", every=3),
     "a token without text": Fault("token", "", **SOME),
@@ -98,13 +98,15 @@ PASSING = {
 }
 
 
+BOTH = [
+    (fault, name) for fault in PASSING for name in SERVICES if PASSING[fault].wire in (None, name)
+]
+
+
 @pytest.mark.parametrize("manner", MANNERS)
-@pytest.mark.parametrize("service_name", SERVICES)
-@pytest.mark.parametrize("fault", PASSING)
+@pytest.mark.parametrize(("fault", "service_name"), BOTH)
 def test_a_fault_that_passes_costs_no_row(local, service_name, fault, manner):
     """A row lost to a bad page would be lost in silence: nobody counts 1,150 rows by eye."""
-    if PASSING[fault].wire not in (None, service_name):
-        pytest.skip("the other service has no such thing")
     frame = stricken(local, service_name, PASSING[fault], **MANNERS[manner])
     assert_whole(frame, CASES)
 
@@ -118,18 +120,19 @@ def test_cases_without_relationships_are_cases_all_the_same(local):
 @pytest.mark.parametrize("manner", MANNERS)
 def test_values_of_no_known_form_cost_one_cell(local, manner):
     """One null in a million cells must not cost the hundred cases of its page."""
-    odd = {"two members": {"booleanValue": True, "stringValue": "x"}, "none": {}}
-    for value in odd.values():
-        local.faults.clear()
-        with pytest.warns(UserWarning, match=r"do not fit.*count \(\d+\)"):
-            frame = stricken(
-                local, "connect", Fault("value", value, field=_field(local, "count"), after=3),
-                **MANNERS[manner] | {"columns": PLAIN},
-            )  # fmt: skip
+    odd = {"stringValue": "many"}, {"newValue": 3}
+    faults = [
+        Fault("value", value, field=_field(local, "count"), after=3, first=5) for value in odd
+    ]
+    local.faults.append(Fault("value", {}, field=_field(local, "title"), after=3, first=5))
+    for fault in faults:
+        with pytest.warns(UserWarning, match=r"do not fit.*count \(\d\)"):
+            frame = stricken(local, "connect", fault, **MANNERS[manner] | {"columns": PLAIN})
         assert len(frame) == len(CASES)
-        kept = frame[frame["count"].notna()]
-        assert 1100 < len(kept) < 1150
+        kept = frame[frame["count"].notna() & frame["title"].notna()]
+        assert 1140 <= len(kept) < 1150
         assert kept["title"].tolist() == [f"Case {one:.0f}" for one in kept["count"]]
+        local.faults.remove(fault)
 
 
 def _field(local, column):
@@ -139,7 +142,7 @@ def _field(local, column):
 # --- waiting ----------------------------------------------------------------------------------
 
 WAITS = {
-    "seconds": (7, 7.0),
+    "seconds": (7, 6.9),
     "zero": (0, 0.0),
     "a date": (timedelta(seconds=9), 8.0),
     "a date in the past": (timedelta(seconds=-9), 0.0),
@@ -192,7 +195,7 @@ def test_an_answer_that_does_not_come_is_asked_for_again(local, monkeypatch, ser
 STAYING = {
     "errors": (Fault("error", status=500, after=5), cs.UnreachableError),
     "throttling": (Fault("throttle", None, after=5), cs.ThrottledError),
-    "resets": (Fault("reset", "after", after=5), cs.UnreachableError),
+    "resets": (Fault("reset", "after", after=5), (cs.BadAnswerError, cs.UnreachableError)),
     "HTML": (Fault("html", after=5), cs.BadAnswerError),
     "halves": (Fault("truncated", after=5), cs.BadAnswerError),
     "short bodies": (Fault("short_body", after=5), (cs.BadAnswerError, cs.UnreachableError)),

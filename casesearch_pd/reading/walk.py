@@ -94,6 +94,7 @@ class Trail:
     late: bool = False
     _edge: set[str] = field(default_factory=set)  # the cases at the position
     _stuck: int = 0  # new beginnings that brought no new row
+    _rewound: int = 0  # new beginnings at the beginning
 
     def note(self, page: Page) -> None:
         """Move on by one page."""
@@ -159,16 +160,16 @@ class Trail:
         ServiceError
             `why`, if nothing new came since it was last tried.
         """
-        if self.position is None or not self.patient:
+        if not self.patient or (self.position is None and self.came):
             raise why
         self._stuck = 0 if self.fresh else self._stuck + 1
         self.fresh = False
         scan = self.onward(source)
         if scan is not None:
             return scan
-        if not self.rewinds:
+        self._rewound += 1
+        if self._rewound > _STUCK or (self.came and not self.rewinds):
             raise why
-        self._stuck += 1  # rows that come again look new
         return self.from_the_beginning()
 
     def from_the_beginning(self) -> Scan:
@@ -238,7 +239,9 @@ def steady(trail: Trail) -> bool:
 def changed(source: Source, scan: Scan, since: pd.Timestamp, run: Run) -> int:
     """Count the cases of a scan that were created or updated since a time."""
     updated = source.schema.find("updated_at")
-    where = None if updated is None else source.narrow(scan.where, Compare(updated, "gte", since))
+    if updated is None:
+        return 0  # nobody can tell, and walking twice would not either
+    where = source.narrow(scan.where, Compare(updated, "gte", since))
     return sys.maxsize if where is None else source.count(replace(scan, where=where), run)
 
 

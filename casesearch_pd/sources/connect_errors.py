@@ -11,6 +11,7 @@ import botocore.exceptions as boto_errors
 from botocore.parsers import ResponseParserError
 
 from casesearch_pd import errors
+from casesearch_pd.sources.moments import served_at
 from casesearch_pd.sources.pace import Trouble, retry_after
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _from_service(error: boto_errors.ClientError, domain_id: str, client_meta: A
     request_id = meta.get("RequestId") or headers.get("x-amzn-requestid")
     facts: dict[str, Any] = {"status": status, "code": code, "request_id": request_id}
     if status == 429 or code in _THROTTLES:  # noqa: PLR2004
-        wait = retry_after(headers.get("retry-after"))
+        wait = retry_after(headers.get("retry-after"), served_at(headers).timestamp())
         asked = errors.ThrottledError(
             f"the service is throttling ({words}); pass a lower rate=", **facts
         )

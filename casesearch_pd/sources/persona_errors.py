@@ -12,6 +12,7 @@ from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 
 from casesearch_pd import errors
 from casesearch_pd.query.expr import literals
+from casesearch_pd.sources.moments import served_at
 from casesearch_pd.sources.pace import Trouble, retry_after
 from casesearch_pd.sources.persona_token import VARIABLE, without_token
 
@@ -33,7 +34,8 @@ def from_service(response: requests.Response, base_url: str) -> Exception:
     }
     if status == 429:  # noqa: PLR2004
         wait = retry_after(
-            response.headers.get("Retry-After") or response.headers.get("RateLimit-Reset")
+            response.headers.get("Retry-After") or response.headers.get("RateLimit-Reset"),
+            served_at(response.headers).timestamp(),
         )
         error = errors.ThrottledError(
             f"the service is throttling ({words}); pass a lower rate=", **facts
