@@ -314,7 +314,7 @@ def test_a_service_that_never_answers_ends_by_the_read_timeout(name, monkeypatch
     """Without a time-out the notebook hangs for ever."""
     bind, serve, *_ = SERVICES[name]
     module = connect_module if name == "connect" else persona_module
-    monkeypatch.setattr(module, "READ_TIMEOUT", 0.05)
+    monkeypatch.setattr(module, "READ_TIMEOUT", 0.3)
     monkeypatch.setattr(pace, "FAULT_TRIES", 2)
     with serve(HANG) as stub:
         error = refused(bind(stub), cs.UnreachableError)

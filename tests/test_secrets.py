@@ -39,8 +39,8 @@ SECRETS = (TOKEN, SECRET, SESSION, FILE_TOKEN)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(pace, "FAULT_TRIES", 2)
-    monkeypatch.setattr(connect_module, "READ_TIMEOUT", 0.05)
-    monkeypatch.setattr(persona_module, "READ_TIMEOUT", 0.05)
+    monkeypatch.setattr(connect_module, "READ_TIMEOUT", 0.3)
+    monkeypatch.setattr(persona_module, "READ_TIMEOUT", 0.3)
     return Clock.installed(monkeypatch)
 
 
