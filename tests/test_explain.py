@@ -37,6 +37,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*is not an option", "ignore:.*n
 def local():
     with cs.LocalCases(cases=429, seed=3, now=NOW) as service:
         service.insert({"title": HOSTILE, "created_at": datetime(2026, 1, 5, tzinfo=UTC)})
+        service.advance(60)  # what changes while it is read costs more than was reckoned
         yield service
 
 
@@ -99,6 +100,16 @@ def test_the_count_is_what_a_read_sends(local, source, question):
     assert cost.requests == len(local.requests)
     assert cost.cases >= len(frame)
     assert cost.seconds == 0  # this source never waits
+
+
+def test_what_only_the_service_sees_is_swept_part_by_part(local):
+    """One walk over all that changed could not be checked here: it would drop every change."""
+    source = local.persona()
+    question = {"assignee": local.user_id("ann@example.com"), "status": ["open", "closed", *MANY]}
+    plan = cs.explain_cases(source, columns=["case_id"], **question)
+    local.requests.clear()
+    assert len(cs.read_cases(source, columns=["case_id"], **question))
+    assert len(local.requests) == 2 * plan.partitions == plan.count().requests
 
 
 def test_a_count_costs_one_request_for_each_partition_on_connect(local):

@@ -291,8 +291,7 @@ def _swept(reading: _Reading, frame: pd.DataFrame) -> pd.DataFrame:
     be in neither walk; and passes over one result may hold two versions of one case.
     """
     route, updated = reading.route, reading.route.source.schema.find("updated_at")
-    walks = len(route.passes) * len(route.split.parts)
-    alone = walks == 1 and not reading.saved
+    alone = not route.swept and not reading.saved
     nothing = frame.empty and len(route.split.parts) == 1 and not reading.torn
     if alone or nothing or updated is None or reading.passes[0].more:
         return frame
@@ -327,10 +326,9 @@ def _changed(reading: _Reading, since: Compare) -> pd.DataFrame:
 
 def _in_one_walk(route: Route, since: Compare) -> Route | None:
     """Ask for all that changed, and check the filter here; None if it cannot be checked here."""
-    fields = fields_of(route.query.where)
-    if not all(item.shown for item in fields):
+    if not route.visible:
         return None
-    needed = tuple(dict.fromkeys([*route.needed, *fields]))
+    needed = tuple(dict.fromkeys([*route.needed, *fields_of(route.query.where)]))
     split = Split((since,), TRUE)
     passes = tuple(route.source.passes(needed))
     return replace(route, split=split, needed=needed, passes=passes)

@@ -119,7 +119,8 @@ class Plan:
         pages = sum(max(1, math.ceil(count / source.page_size)) for count in home)
         # Where the first pass finds nothing there is no other; a limit that cuts needs no sweep.
         requests = pages * self.passes if any(home) else pages
-        requests += self.partitions if self.route.swept and any(home) and home == found else 0
+        if self.route.swept and home == found and (any(home) or self.partitions > 1):
+            requests += 1 if self.route.visible else self.partitions
         seconds = max(0.0, requests - source.burst) / source.rate
         return Cost(sum(home), pages, requests, seconds)
 

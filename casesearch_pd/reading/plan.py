@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import pandas as pd
 
 from casesearch_pd.errors import FilterError, warn
-from casesearch_pd.query.expr import FALSE, TRUE, Expression, all_of, fields_of
+from casesearch_pd.query.expr import FALSE, TRUE, Expression, all_of, fields_of, literals
 from casesearch_pd.query.filters import Binding, bind, from_keywords, from_tags
 from casesearch_pd.query.names import from_pandas, is_pandas
 from casesearch_pd.query.pushdown import Split
@@ -136,6 +136,12 @@ class Route:
         Cases that are asked for one by one, by their ids, cannot.
         """
         return len(self.scans) > 1 and self.split.how != "one by one"
+
+    @property
+    def visible(self) -> bool:
+        """Whether the whole filter can be checked here: nothing of it is the service's alone."""
+        judge = self.source.judge
+        return not any(judge(item) == "unseen" for item in literals(self.query.where))
 
 
 def ask(
