@@ -107,9 +107,10 @@ def test_what_only_the_service_sees_is_swept_part_by_part(local):
     source = local.persona()
     question = {"assignee": local.user_id("ann@example.com"), "status": ["open", "closed", *MANY]}
     plan = cs.explain_cases(source, columns=["case_id"], **question)
+    cost = plan.count()
     local.requests.clear()
-    assert len(cs.read_cases(source, columns=["case_id"], **question))
-    assert len(local.requests) == 2 * plan.partitions == plan.count().requests
+    assert len(cs.read_cases(source, columns=["case_id"], **question)) == cost.cases > 0
+    assert len(local.requests) == cost.requests == cost.pages + plan.partitions
 
 
 def test_a_count_costs_one_request_for_each_partition_on_connect(local):
