@@ -591,6 +591,19 @@ def test_what_cannot_be_asked_is_refused_before_any_search(local, connect, asked
     assert not local.requests
 
 
+def test_a_filter_that_is_nested_too_deeply_is_refused_as_it_is_written():
+    """Python would give up some day with an error that says nothing of filters."""
+    with pytest.raises(cs.FilterError, match=r"nested too deeply.*side by side.*isin"):
+        _ = [*_ever_deeper(cs.field("amount") > 0, levels=2_000)]
+
+
+def _ever_deeper(term, levels):
+    for level in range(levels):
+        leaf = cs.field("amount") > level
+        term = (term & leaf) if level % 2 else (term | leaf)
+        yield term
+
+
 def test_an_option_that_is_none_is_warned_of_with_the_nearest(connect):
     with pytest.warns(
         UserWarning, match="'opne' is not an option of 'status'; the nearest is 'open'"

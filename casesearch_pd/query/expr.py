@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from casesearch_pd.errors import FilterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from casesearch_pd.query.schema import Field
 
@@ -174,13 +174,21 @@ def any_of(terms: Iterable[Expression]) -> Expression:
 
 
 def _join(same: type[And | Or], other: type[And | Or], terms: Iterable[Expression]) -> Expression:
-    flat: dict[Expression, None] = {}
-    for term in terms:
-        parts = term.terms if isinstance(term, same) else (term,)
-        flat.update(dict.fromkeys(parts))
+    try:
+        flat = dict.fromkeys(_flat(same, terms))
+    except RecursionError as error:
+        raise FilterError(
+            "this filter is nested too deeply to be read; join its conditions side by side, or "
+            "ask for any of several values with isin"
+        ) from error
     if other(()) in flat:  # FALSE in an AND, TRUE in an OR
         return other(())
     return next(iter(flat)) if len(flat) == 1 else same(tuple(flat))
+
+
+def _flat(same: type[And | Or], terms: Iterable[Expression]) -> Iterator[Expression]:
+    for term in terms:
+        yield from term.terms if isinstance(term, same) else (term,)
 
 
 def negate(term: Expression) -> Expression:
