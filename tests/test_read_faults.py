@@ -18,7 +18,6 @@ SERVICES = ("connect", "persona")
 MANNERS = {
     "one reader": {"columns": PLAIN, "max_workers": 1},
     "four readers": {"columns": PLAIN, "max_workers": 4},
-    "two passes": {"max_workers": 1},
     "two passes, four readers": {"max_workers": 4},
 }
 

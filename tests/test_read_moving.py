@@ -124,6 +124,22 @@ def test_cases_that_move_between_the_parts_of_a_filter_are_found(local, schedule
     held(local, "persona", schedule, wanted=WANTED, max_workers=workers, **filters)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "law",
+    [
+        test_connect_loses_nothing_while_cases_change,
+        test_passes_over_changing_cases_agree,
+        test_persona_loses_nothing_while_cases_change,
+        test_cases_that_move_between_the_parts_of_a_filter_are_found,
+    ],
+)
+def test_the_laws_hold_for_many_schedules(local, law):
+    """The same, drawn anew each time, and more of them."""
+    many = settings(law._hypothesis_internal_use_settings, max_examples=400, derandomize=False)
+    many(law)(local)
+
+
 def still_there(schedule):
     """Leave out what takes a case away from its walk."""
     return [[one for one in changes if one[0] not in {"move", "delete"}] for changes in schedule]

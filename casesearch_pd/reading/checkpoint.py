@@ -128,14 +128,12 @@ class Checkpoint:
             held = path.read_bytes()
         except OSError as error:
             raise FilterError(f"checkpoint file {path} cannot be read: {error}") from error
-        head, body = held[: len(_MAGIC)], held[len(_MAGIC) + 4 :]
-        whole = zlib.crc32(body).to_bytes(4, "big") == held[len(_MAGIC) : len(_MAGIC) + 4]
-        if head != _MAGIC or not whole:
+        file = _decoded(held)
+        if file is None:
             raise FilterError(
                 f"{path} is no whole checkpoint file of this version; remove it, or name another "
                 "folder in checkpoint="
             )
-        file = msgspec.msgpack.decode(body, type=_File)
         if file.question != self.question:
             raise FilterError(
                 f"{path} belongs to another read: another source, filter or choice of columns; "
@@ -169,8 +167,20 @@ class Checkpoint:
 
     def clear(self) -> None:
         """Remove the files: the read is done."""
-        for path in self.folder.glob(f"*{_ENDING}"):
+        halves = self.folder.glob(f".*{_ENDING}-*")  # of writers that were killed
+        for path in (*self.folder.glob(f"*{_ENDING}"), *halves):
             path.unlink(missing_ok=True)
+
+
+def _decoded(held: bytes) -> _File | None:
+    """Read a file; None if it is torn or foreign."""
+    head, checksum, body = held[: len(_MAGIC)], held[len(_MAGIC) :][:4], held[len(_MAGIC) + 4 :]
+    if head != _MAGIC or zlib.crc32(body).to_bytes(4, "big") != checksum:
+        return None
+    try:
+        return msgspec.msgpack.decode(body, type=_File)
+    except msgspec.DecodeError:
+        return None
 
 
 def _digest(start: str | None, end: str | None) -> str:

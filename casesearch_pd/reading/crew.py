@@ -227,17 +227,21 @@ class Crew:
         self._waiting = [window for window in self.windows if not window.done]
         try:
             self._work()
+            self._wait()
         except Halted:
             pass  # another reader failed, and says why
         except BaseException:
             self._run.halt.set()  # whoever waits for leave to send is woken
             raise
         finally:
-            for thread in self._threads:
-                thread.join()
+            self._wait()
         if self._failures:
             raise self._failures[0]
         self._prove()
+
+    def _wait(self) -> None:
+        for thread in self._threads:
+            thread.join()
 
     def _prove(self) -> None:
         """Walk again, by place, where one case came as another left: the count stands still."""
@@ -320,7 +324,8 @@ class Crew:
             if window.files and _before(window.at, window.saved):
                 self._book.forget(window)
             window.log.append(page)
-            if len(window.log) >= _PAGES_A_FILE:
+            # A page that was cut stands beyond the end: what is behind it is another window's.
+            if len(window.log) >= _PAGES_A_FILE and not window.done:
                 self._book.save(window, whole=False)
 
     # --- sharing ------------------------------------------------------------------------------

@@ -181,9 +181,8 @@ class Trail:
 def moment(text: Any) -> pd.Timestamp | None:
     """Read an instant as services write it; None if it is none."""
     try:
-        return (
-            pd.Timestamp(pd.to_datetime(text, format="ISO8601", utc=True)).floor("us").as_unit("us")
-        )
+        at = pd.to_datetime(text, format="ISO8601", utc=True)
+        return None if pd.isna(at) else pd.Timestamp(at).floor("us").as_unit("us")
     except (ValueError, TypeError, OverflowError):
         return None
 
