@@ -240,12 +240,16 @@ def test_ctrl_c_while_the_others_are_waited_for_ends_them_too(local):
             os.kill(os.getpid(), signal.SIGINT)
         return real(*question)
 
-    source.page = page
+    source.page, stopped = page, False
     try:
-        with pytest.raises(cs.ReadInterrupted):
-            read(source, columns=PLAIN, max_workers=4)
+        read(source, columns=PLAIN, max_workers=4)
+    except cs.ReadInterrupted:
+        stopped = True
     finally:
         del source.page
+    if not gate.is_set():
+        pytest.skip("the main thread was done before another reader found anything to share")
+    assert stopped
     assert readers() == []
 
 
