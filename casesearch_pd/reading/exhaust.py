@@ -51,6 +51,7 @@ __all__ = ["OnError", "exhaust"]
 OnError = Literal["raise", "partial"]
 _TRIES = 2  # readings of a result that comes out short
 _SWEEPS = 3  # rounds after what changed meanwhile
+_NO_TIME = pd.Timedelta(0)
 
 
 @dataclass
@@ -79,6 +80,7 @@ class _Reading:
     look: Look
     bar: Any
     workers: int | None = None
+    overlap: pd.Timedelta = _NO_TIME
     checkpoint: Checkpoint | None = None
     saved: list[Saved] = field(default_factory=list)
     passes: list[_Pass] = field(default_factory=list)
@@ -98,6 +100,7 @@ def exhaust(
     on_error: OnError = "raise",
     workers: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
+    overlap: pd.Timedelta = _NO_TIME,
 ) -> pd.DataFrame:
     """Read a plan to its end.
 
@@ -113,7 +116,7 @@ def exhaust(
     if on_error not in ("raise", "partial"):
         raise FilterError(f"on_error={on_error!r} is neither 'raise' nor 'partial'")
     with progress_bar(progress, route.source) as bar:
-        reading = _Reading(route, run, look, bar, workers)
+        reading = _Reading(route, run, look, bar, workers, overlap)
         if checkpoint is not None:
             reading.checkpoint = Checkpoint.open(checkpoint, _question(route))
             reading.saved = reading.checkpoint.load()
@@ -297,7 +300,7 @@ def _swept(reading: _Reading, frame: pd.DataFrame) -> pd.DataFrame:
         return frame
     for _ in range(_SWEEPS):
         torn, reading.torn = reading.torn, set()
-        changed = _changed(reading, Compare(updated, "gte", _began(reading)))
+        changed = _changed(reading, Compare(updated, "gte", _began(reading) - reading.overlap))
         # Who was torn and is not among the changed does not match any more.
         old = frame[~frame["case_id"].isin(torn.union(changed["case_id"]))]
         if len(old) < len(frame) or len(changed):

@@ -25,11 +25,12 @@ from casesearch_pd.sources.contract import Scan, Sort
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import timedelta
 
     from casesearch_pd.query.schema import Field, Schema
     from casesearch_pd.sources.contract import Source
 
-__all__ = ["OPTIONS", "Query", "Route", "ask", "narrowed", "plan"]
+__all__ = ["OPTIONS", "Query", "Route", "ask", "narrowed", "overlap_of", "plan"]
 
 # Names that are options of some function, now or some day, and so of no filter keyword.
 OPTIONS = frozenset(
@@ -379,3 +380,25 @@ def _warn(
             f"{source.name} can answer nothing of this filter, so every case is read and checked "
             f"here: {pages} requests{wait} for every 10,000 cases; a bound on created_at helps"
         )
+
+
+def overlap_of(source: Source, given: timedelta | str | float | None) -> pd.Timedelta:
+    """Tell by how much a search may lag behind the writes.
+
+    Raises
+    ------
+    FilterError
+        If what the user gave is no length of time.
+    """
+    if given is None:
+        return pd.Timedelta(seconds=source.overlap)
+    try:
+        number = isinstance(given, (int, float)) and not isinstance(given, bool)
+        length = pd.Timedelta(given, "s") if number else pd.Timedelta(given)
+        if length >= pd.Timedelta(0):
+            return length
+    except (ValueError, TypeError, OverflowError):
+        pass
+    raise FilterError(
+        f"overlap={given!r} is no length of time; write '2min', a timedelta, or seconds"
+    )

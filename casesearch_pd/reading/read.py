@@ -16,13 +16,14 @@ from casesearch_pd.query.schema import lookups
 from casesearch_pd.reading.exhaust import OnError, exhaust
 from casesearch_pd.reading.explain import Plan
 from casesearch_pd.reading.frame import Look
-from casesearch_pd.reading.plan import OPTIONS, ask, plan
+from casesearch_pd.reading.plan import OPTIONS, ask, overlap_of, plan
 from casesearch_pd.reading.stream import Chunks
 from casesearch_pd.sources.pace import Run
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import timedelta
 
     from casesearch_pd.query.expr import Expression
     from casesearch_pd.reading.frame import DtypeBackend
@@ -48,6 +49,7 @@ def read_cases(
     on_error: OnError = "raise",
     checkpoint: str | os.PathLike[str] | None = None,
     deadline: float | None = None,
+    overlap: timedelta | str | float | None = None,
     **filters: object,
 ) -> pd.DataFrame:
     """Read all cases that match into one typed DataFrame.
@@ -88,6 +90,11 @@ def read_cases(
         to its end removes them. Times relative to now count from the later read.
     deadline
         Seconds that the whole read may take.
+    overlap
+        By how much the search may lag behind the writes: a `datetime.timedelta`, text such as
+        ``"2min"``, or seconds; None for 5 minutes on Amazon Connect and 2 on Persona. A read of
+        several requests side by side (a split filter, several passes) ends with a look at what
+        was updated since it began, less this time.
     **filters
         ``name=value`` or ``name__lookup=value``. A list is any-of, None is missing; lookups
         are ``ne gt gte lt lte in isna between contains``.
@@ -135,6 +142,7 @@ def read_cases(
         on_error=on_error,
         workers=_workers(max_workers),
         checkpoint=checkpoint,
+        overlap=overlap_of(source, overlap),
     )
 
 

@@ -182,28 +182,33 @@ def _free(cases: Sequence[_Case[str]], templates: Mapping[str, str]) -> dict[str
         "case_id": [case.caseId for case in cases],
         "template_id": template_ids,
         "template": [templates.get(item or "") for item in template_ids],
-        "tags": [_tags(case.tags) for case in cases],
+        "tags": [_tags(case.tags) if case.tags else [] for case in cases],
     }
 
 
-def _tags(tags: Mapping[str, str | None] | None) -> list[str]:
-    if not tags or not isinstance(tags, dict):
+def _tags(tags: Mapping[str, str | None]) -> list[str]:
+    if not isinstance(tags, dict):
         return []
     told = [f"{key}={'' if value is None else value}" for key, value in tags.items()]
     told.sort()
     return told
 
 
-_GETTERS: dict[str, Callable[[Any], Any]] = {name: attrgetter(name) for name in _KNOWN}
+_GETTERS: dict[str, Callable[[Any], Any]] = {
+    kind: attrgetter(member) for kind, member in _MEMBER.items()
+}
 
 
-class _Places(dict[str, tuple[list[Any], "Callable[[Any], Any]"]]):
-    """Field id to its column and to what reads its member; nobody reads an unasked field's."""
+class _Places(dict[str, tuple[list[Any], "Callable[[Any], Any] | None"]]):
+    """Field id to its column and to what reads a member that is not the usual text.
+
+    Nobody reads an unasked field's.
+    """
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
 
-    def __missing__(self, name: str) -> tuple[list[Any], Callable[[Any], Any]]:
+    def __missing__(self, name: str) -> tuple[list[Any], Callable[[Any], Any] | None]:
         self[name] = [None] * self.rows, _other
         return self[name]
 
@@ -215,18 +220,14 @@ def _fill(
     for item in fields:
         if item.column not in columns:
             columns[item.column] = [None] * places.rows
-            places[item.id] = columns[item.column], _GETTERS[_MEMBER.get(item.type, "stringValue")]
+            places[item.id] = columns[item.column], _GETTERS.get(item.type)
     for row, case in enumerate(cases):
-        _place_all(case.fields, row, places)
-
-
-def _place_all(held: Sequence[_FieldValue[str]], row: int, places: _Places) -> None:
-    for one in held:
-        union = one.value
-        if union is not None:
-            column, get = places[one.id]
-            value = get(union)  # None where it is empty, or under another member than expected
-            column[row] = _other(union) if value is None else value
+        for one in case.fields:
+            if (union := one.value) is not None:
+                column, get = places[one.id]
+                value = union.stringValue if get is None else get(union)
+                # None where it is empty, or under another member than expected
+                column[row] = _other(union) if value is None else value
 
 
 def _other(value: _Value) -> Any:

@@ -138,6 +138,11 @@ class Source(Protocol):
         ...
 
     @property
+    def overlap(self) -> float:
+        """Seconds by which its search may lag behind its writes."""
+        ...
+
+    @property
     def sorts(self) -> int:
         """Fields that one request can sort by."""
         ...

@@ -117,6 +117,7 @@ class PersonaCases:
     counts: ClassVar[bool] = False
     searches: ClassVar[bool] = False
     sorts: ClassVar[int] = 1
+    overlap: ClassVar[float] = 120.0
     page_size: ClassVar[int] = _PAGE
 
     ASSUME: ClassVar[dict[str, bool]] = {"exact_text": False}
