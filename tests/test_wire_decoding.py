@@ -21,7 +21,10 @@ from casesearch_pd.reading.columns import Columns
 from casesearch_pd.reading.frame import build
 from casesearch_pd.sources import connect_wire, persona_wire
 from casesearch_pd.sources.contract import Page
-from casesearch_pd.sources.persona_fields import TAKEN, schema_of
+from casesearch_pd.sources.persona_columns import Known
+from casesearch_pd.sources.persona_fields import schema_of
+from casesearch_pd.sources.persona_plain import read_plain
+from casesearch_pd.sources.persona_template import decode_template
 from tests.wire_stub import ATTRIBUTES, CREATED, RELATED, persona_case, persona_page
 
 quickly = settings(
@@ -195,7 +198,7 @@ def test_no_damage_to_a_connect_page_breaks_more_than_the_page(page):
 
 # --- Persona ------------------------------------------------------------------------------------
 
-KNOWN = persona_wire.Known(
+KNOWN = Known(
     {
         "text": Field("text", "fields.text", "", "text", "custom"),
         "number": Field("number", "fields.number", "", "number", "custom"),
@@ -203,7 +206,6 @@ KNOWN = persona_wire.Known(
         "list": Field("list", "fields.list", "", "list", "custom"),
     },
     {"ctmpl_1": "Review"},
-    TAKEN,
 )
 WANTED = (
     Field("status", "status", "", "text"),
@@ -281,9 +283,9 @@ def listed(held):
 @given(persona_pages, st.sampled_from([(), WANTED]))
 def test_both_ways_read_the_same_of_a_persona_page(page, wanted):
     body = encoded(page)
-    with patch.object(persona_wire, "_slowly", side_effect=AssertionError("the slow way")):
+    with patch.object(persona_wire, "read_plain", side_effect=AssertionError("the slow way")):
         quick = persona_wire.decode(body, KNOWN, wanted)
-    slow = persona_wire._slowly(page, KNOWN, wanted)
+    slow = read_plain(page, KNOWN, wanted)
     assert repr(listed(quick.columns)) == repr(listed(slow.columns))
     for name in ("rows", "next", "linked", "found", "templates"):
         assert getattr(quick, name) == getattr(slow, name)
@@ -329,7 +331,7 @@ templates = st.fixed_dictionaries(
 def test_no_damage_to_a_template_breaks_discovery(answer):
     """One odd template among fifty must not hide the fields of the others with a KeyError."""
     try:
-        template = persona_wire.decode_template(encoded(answer))
+        template = decode_template(encoded(answer))
     except ValueError:
         return
     empty = persona_wire.decode(encoded(persona_page([])), KNOWN, ())

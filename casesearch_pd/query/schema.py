@@ -158,9 +158,9 @@ class Schema:
 
     def _guessed(self, key: str) -> Field:
         """Take a key that discovery did not meet for a custom field of unknown type."""
-        system = {name for item in self.fields if item.namespace == "system" for name in item.names}
-        column = key_column(key, system)
-        return Field(column, f"{_PREFIX}{key}", key, "any", "custom", active=False)
+        taken = {name for item in self.fields if item.namespace == "system" for name in item.names}
+        taken |= {item.column for item in self.fields}
+        return Field(key_column(key, taken), f"{_PREFIX}{key}", key, "any", "custom", active=False)
 
     def _suggestions(self) -> list[str]:
         return [item.column for item in self.fields] + [*self._names]

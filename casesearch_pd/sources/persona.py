@@ -18,9 +18,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from casesearch_pd import errors
-from casesearch_pd.query.expr import Compare, Expression, literals
 from casesearch_pd.query.pushdown import Split, Verdict, split
-from casesearch_pd.sources import persona_wire as wire
 from casesearch_pd.sources.contract import Page, Request, Scan, assumed
 from casesearch_pd.sources.moments import served_at
 from casesearch_pd.sources.origin import checked, is_loopback, pinned
@@ -34,13 +32,14 @@ from casesearch_pd.sources.pace import (
     patiently,
     retry_after,
 )
+from casesearch_pd.sources.persona_columns import Answer, Known
 from casesearch_pd.sources.persona_errors import (
     bad_answer,
     from_exception,
     from_service,
     unsearchable,
 )
-from casesearch_pd.sources.persona_fields import TAKEN, schema_of
+from casesearch_pd.sources.persona_fields import schema_of
 from casesearch_pd.sources.persona_judge import (
     SORTED,
     by_id,
@@ -51,11 +50,17 @@ from casesearch_pd.sources.persona_judge import (
     legal_listed,
     narrowed,
 )
+from casesearch_pd.sources.persona_names import ATTRIBUTES, RELATIONSHIPS
+from casesearch_pd.sources.persona_plain import shown
+from casesearch_pd.sources.persona_query import fieldset, list_parameters, search_body
+from casesearch_pd.sources.persona_template import Template, decode_template
 from casesearch_pd.sources.persona_token import VARIABLE, Bearer
+from casesearch_pd.sources.persona_wire import decode, decode_one
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from casesearch_pd.query.expr import Compare, Expression
     from casesearch_pd.query.schema import Field, Schema
 
 __all__ = ["PersonaCases"]
@@ -71,6 +76,7 @@ _BURST = 10.0
 _WINDOW = 60.0  # seconds
 
 _PAGE = 100  # cases in one request (OpenAPI description)
+_LEAST = 0.001  # seconds; no time at all would be no time-out
 _OK = 200
 _AT_ONCE = 1 << 22  # bytes; a page of whole cases has some 200 kB
 _API = "https://api.withpersona.com/api/v1"
@@ -207,40 +213,44 @@ class PersonaCases:
         if self._given is not None:
             return self._given
         request = Request("GET", f"{self._root}/cases", query=(("page[size]", str(_PAGE)),))
-        page, shown = patiently(partial(self._newest, request), self.budget, Run())
+        run = Run()
+        page, attributes = patiently(partial(self._newest, request, run), self.budget, run)
         names = dict.fromkeys((*self.templates, *page.templates))
-        told = [self._template(name) for name in names]
-        return schema_of([item for item in told if item is not None], page, shown)
+        told = [self._template(name, run) for name in names]
+        return schema_of([item for item in told if item is not None], page, attributes)
 
-    def _newest(self, request: Request) -> tuple[wire.Answer, frozenset[str]]:
-        response, body = self._send(request)
-        known = wire.Known({}, {}, TAKEN)
-        answer = _read(response, lambda: wire.decode(body, known, ()))
-        return answer, wire.shown(body)
+    def _newest(self, request: Request, run: Run) -> tuple[Answer, frozenset[str]]:
+        response, body = self._send(request, run)
+        return _read(response, lambda: (decode(body, Known({}, {}), ()), shown(body)))
 
-    def _template(self, name: str) -> wire.Template | None:
+    def _template(self, name: str, run: Run) -> Template | None:
         request = Request("GET", f"{self._root}/case-templates/{quote(name, safe='')}")
         try:
-            return patiently(partial(self._told, request), self.budget, Run())
+            return patiently(partial(self._told, request, run), self.budget, run)
         except (errors.AccessDeniedError, errors.NotFoundError):
             if name in self.templates:  # the user asked for it
                 raise
             return None  # its fields are known as far as the cases show them
 
-    def _told(self, request: Request) -> wire.Template:
-        response, body = self._send(request)
-        return _read(response, lambda: wire.decode_template(body))
+    def _told(self, request: Request, run: Run) -> Template:
+        response, body = self._send(request, run)
+        return _read(response, lambda: decode_template(body))
 
     @cached_property
-    def _known(self) -> wire.Known:
+    def _known(self) -> Known:
+        fields = self.schema.fields
         custom = {
-            item.id.removeprefix("fields."): item
-            for item in self.schema.fields
-            if item.namespace == "custom"
+            item.id.removeprefix("fields."): item for item in fields if item.namespace == "custom"
         }
         template = self.schema.find("template_id")
         names = {option.value: option.label for option in template.options} if template else {}
-        return wire.Known(custom, names, TAKEN)
+        documented = {"id", "template", *ATTRIBUTES, *RELATIONSHIPS}
+        attributes = {
+            item.id: item.column
+            for item in fields
+            if item.namespace == "system" and item.shown and item.id not in documented
+        }
+        return Known(custom, names, attributes)
 
     # --- judging --------------------------------------------------------------------------
 
@@ -284,25 +294,20 @@ class PersonaCases:
 
     def request(self, scan: Scan, cursor: str | None = None) -> Request:
         """Write the request for one page; a cursor is the next link, followed as it stands."""
-        ids = ids_of(scan.where)
-        query = _fieldset(scan)
-        if ids:
-            return Request(
-                "GET", f"{self._root}/cases/{quote(ids[int(cursor or 0)], safe='')}", query=query
-            )
+        query = fieldset(scan)
+        if (named := _id_of(scan)) is not None:
+            return Request("GET", f"{self._root}/cases/{quote(named, safe='')}", query=query)
         path, pairs = f"{self._root}/cases" if self.fresh else f"{self._root}/cases/search", query
         if cursor is not None:
             link = urlsplit(cursor)
             told = tuple(parse_qsl(link.query, keep_blank_values=True))
             # The link keeps what pages; the fieldset must be said again where it does not.
             pairs = (*told, *(pair for pair in query if pair[0] not in dict(told)))
+        elif self.fresh:
+            pairs = (*list_parameters(scan.where, _PAGE), *pairs)
         if self.fresh:
-            return Request(
-                "GET",
-                path,
-                query=pairs if cursor is not None else (*_listed_by(scan.where), *pairs),
-            )
-        return Request("POST", path, _body(scan), pairs)
+            return Request("GET", path, query=pairs)
+        return Request("POST", path, search_body(scan, _PAGE), pairs)
 
     def command(self, request: Request) -> str:
         """Write the request for curl; the token comes from the environment."""
@@ -322,10 +327,12 @@ class PersonaCases:
         FilterError
             If the service refuses a custom field that may not be searchable.
         """
-        if ids_of(scan.where):
-            return self._one_case(scan, int(cursor or 0), run)
         try:
-            return patiently(lambda: self._ask(scan, cursor), self.budget, run)
+            return patiently(lambda: self._ask(scan, cursor, run), self.budget, run)
+        except errors.NotFoundError:
+            if _id_of(scan) is None:
+                raise
+            return Page(0, {}, None, None, served_at({}))  # no such case
         except errors.RefusedError as error:
             if (told := unsearchable(error, scan)) is not None:
                 raise told from error
@@ -335,22 +342,11 @@ class PersonaCases:
         """Persona tells no totals."""
         raise NotImplementedError
 
-    def _one_case(self, scan: Scan, first: int, run: Run) -> Page:
-        """Retrieve the next case that there is; the cursor is the place of the one after it."""
-        for at in range(first, len(ids_of(scan.where))):
-            try:
-                page = patiently(partial(self._ask, scan, str(at)), self.budget, run)
-            except errors.NotFoundError:
-                continue
-            page.cursor = str(at + 1) if at + 1 < len(ids_of(scan.where)) else None
-            return page
-        return Page(0, {}, None, None, served_at({}))
-
-    def _ask(self, scan: Scan, cursor: str | None) -> Page:
+    def _ask(self, scan: Scan, cursor: str | None, run: Run) -> Page:
         request = self.request(scan, cursor)
-        response, body = self._send(request)
-        decode = wire.decode_one if ids_of(scan.where) else wire.decode
-        answer = _read(response, lambda: decode(body, self._known, scan.fields))
+        response, body = self._send(request, run)
+        read = decode if _id_of(scan) is None else decode_one
+        answer = _read(response, lambda: read(body, self._known, scan.fields))
         if not (answer.linked and answer.next != "") and answer.rows == _PAGE:
             raise Trouble(bad_answer("a full page without a next link", response))
         following = answer.next or None
@@ -367,14 +363,14 @@ class PersonaCases:
 
     # --- sending --------------------------------------------------------------------------
 
-    def _send(self, request: Request) -> tuple[requests.Response, bytes]:
-        response, body = self._exchange(request)
+    def _send(self, request: Request, run: Run) -> tuple[requests.Response, bytes]:
+        response, body = self._exchange(request, run)
         self._learn(response)
         if response.status_code == _OK:
             return response, body
         raise from_service(response, self.base_url)
 
-    def _exchange(self, request: Request) -> tuple[requests.Response, bytes]:
+    def _exchange(self, request: Request, run: Run) -> tuple[requests.Response, bytes]:
         try:
             response = self._session.request(
                 request.method,
@@ -382,12 +378,12 @@ class PersonaCases:
                 json=request.body,
                 auth=self._token,
                 allow_redirects=False,  # a redirected POST becomes a GET or goes abroad
-                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+                timeout=_timeout(run),
                 stream=True,  # so that `_whole` reads the body
             )
             return response, _whole(response)
         except requests.RequestException as error:
-            failure = from_exception(error, self.base_url)
+            failure = from_exception(error, self.base_url, late=not run.left())
         raise Trouble(failure)  # out of the handler: its context would carry the token
 
     def _url(self, request: Request) -> str:
@@ -415,31 +411,16 @@ def _headers(version: str) -> dict[str, str]:
     return {"Key-Inflection": "kebab", "Persona-Version": version, "Accept": "application/json"}
 
 
-def _body(scan: Scan) -> dict[str, Any]:
-    body: dict[str, Any] = {}
-    if not scan.everything:
-        body["query"] = wire.to_query(scan.where)
-    if scan.sort:
-        (sort,) = scan.sort
-        attribute = sort.field.id.replace("-", "_")
-        body["sort"] = {"attribute": attribute, "direction": "desc" if sort.descending else "asc"}
-    body["page"] = {"size": _PAGE}
-    return body
+def _id_of(scan: Scan) -> str | None:
+    """Name the case that a scan is for, if it is for one."""
+    ids = ids_of(scan.where)
+    return ids[0] if len(ids) == 1 else None
 
 
-def _listed_by(where: Expression) -> tuple[tuple[str, str], ...]:
-    names = {"status": "filter[status]", "case-template": "filter[case-template-id]"}
-    size = ("page[size]", str(_PAGE))
-    return (*((names[item.target.id], item.value) for item in literals(where)), size)
-
-
-def _fieldset(scan: Scan) -> tuple[tuple[str, str], ...]:
-    names = [
-        ("case-template" if item.id == "template" else item.id)
-        for item in scan.fields
-        if item.id != "id"
-    ]
-    return (("fields[case]", ",".join(dict.fromkeys(names))),) if names else ()
+def _timeout(run: Run) -> tuple[float, float]:
+    """Wait for a connection, and for an answer, but not beyond the run's end."""
+    left = max(run.left(), _LEAST)
+    return min(CONNECT_TIMEOUT, left), min(READ_TIMEOUT, left)
 
 
 # --- one answer ----------------------------------------------------------------------------

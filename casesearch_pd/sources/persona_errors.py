@@ -89,9 +89,16 @@ def _request_id(response: requests.Response) -> str | None:
     return None if told is None else without_token(told, response.request)
 
 
-def from_exception(error: requests.RequestException, base_url: str) -> errors.ServiceError:
-    """Say why there is no answer, or only half of one."""
+def from_exception(
+    error: requests.RequestException, base_url: str, *, late: bool = False
+) -> errors.ServiceError:
+    """Say why there is no answer, or only half of one; `late` if the read's deadline is over."""
     why = without_token(f"{type(error).__name__}: {error}", error.request)
+    if late:
+        return errors.UnreachableError(
+            f"the deadline passed before {base_url} answered ({why}); give a longer deadline= or "
+            "a narrower filter"
+        )
     if isinstance(error, (ChunkedEncodingError, ContentDecodingError)):
         return errors.BadAnswerError(
             f"the answer of {base_url} breaks off or cannot be unpacked ({why}); "

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from casesearch_pd.query.schema import Field, FieldType, Option, Schema
-from casesearch_pd.sources import persona_wire as wire
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-__all__ = ["TAKEN", "schema_of"]
-
-TAKEN = frozenset(
-    {
-        "case_id",
-        "template",
-        "state",
-        "resolver",
-        "assignee_id",
-        "case_template",
-        "case_queue",
-        "fields",
-    }
-    | {column for column, _ in wire.ATTRIBUTES.values()}
-    | {name.replace("-", "_") for name in wire.ATTRIBUTES}
-    | set(wire.RELATIONSHIPS.values())
+from casesearch_pd.sources.persona_names import (
+    ATTRIBUTES,
+    RELATIONSHIPS,
+    TAKEN,
+    TYPES,
+    columns_of,
+    snake,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
-def schema_of(
-    templates: Sequence[wire.Template], page: wire.Answer, shown: frozenset[str]
-) -> Schema:
+    from casesearch_pd.sources.persona_columns import Answer
+    from casesearch_pd.sources.persona_template import Template, TemplateField
+
+__all__ = ["schema_of"]
+
+
+def schema_of(templates: Sequence[Template], page: Answer, shown: frozenset[str]) -> Schema:
     """Make the schema.
 
     Parameters
@@ -48,11 +41,11 @@ def schema_of(
     fields = [Field("case_id", "id", "Case ID", "text")]
     fields += [
         _attribute(name, column, kind, active=_active(column, name, page, shown))
-        for name, (column, kind) in wire.ATTRIBUTES.items()
+        for name, (column, kind) in ATTRIBUTES.items()
     ]
     fields += [
         _relationship(name, column, named, active=_active(column, name, page, shown))
-        for name, column in wire.RELATIONSHIPS.items()
+        for name, column in RELATIONSHIPS.items()
     ]
     names = tuple(Option(name, name) for name in dict.fromkeys(name for _, name in named))
     fields.append(Field("template", "template", "Case template", "select", options=names))
@@ -82,26 +75,25 @@ _RANK = {
 _ALWAYS = {"reference", "status", "created_at", "updated_at", "closed_at", "template_id"}
 
 
-def _active(column: str, name: str, page: wire.Answer, shown: frozenset[str]) -> bool:
+def _active(column: str, name: str, page: Answer, shown: frozenset[str]) -> bool:
     return column in _ALWAYS or not page.rows or name in shown
 
 
-def _named(templates: Sequence[wire.Template], page: wire.Answer) -> list[tuple[str, str]]:
+def _named(templates: Sequence[Template], page: Answer) -> list[tuple[str, str]]:
     named = {item.id: item.name for item in templates}
     return list(({item: item for item in page.templates} | named).items())
 
 
 def _attribute(name: str, column: str, kind: FieldType, *, active: bool) -> Field:
-    snake = name.replace("-", "_")
-    label = snake.removesuffix("_id").replace("_", " ").capitalize()
-    return Field(column, name, label, kind, aliases=(snake,), active=active)
+    label = snake(name).removesuffix("_id").replace("_", " ").capitalize()
+    return Field(column, name, label, kind, aliases=(snake(name),), active=active)
 
 
 def _relationship(
     name: str, column: str, templates: Sequence[tuple[str, str]], *, active: bool
 ) -> Field:
-    label, snake = name.replace("-", " ").capitalize(), name.replace("-", "_")
-    aliases = (snake, f"{snake}_id")
+    label = name.replace("-", " ").capitalize()
+    aliases = (snake(name), f"{snake(name)}_id")
     if column == "template_id":
         options = tuple(Option(*item) for item in templates)
         return Field(column, name, label, "select", options=options, aliases=aliases)
@@ -109,28 +101,38 @@ def _relationship(
     return Field(column, name, label, kind, aliases=aliases, active=active)
 
 
-def _custom(templates: Sequence[wire.Template], found: Mapping[str, Field]) -> list[Field]:
-    fields: dict[str, Field] = {}
-    for template in templates:
-        for told in template.fields:
-            item = _custom_field(told)
-            fields[item.id] = _merged(fields.get(item.id), item)
+def _custom(templates: Sequence[Template], found: Mapping[str, Field]) -> list[Field]:
+    """List the custom fields, and the attributes that no documentation names, under names apart."""
+    told: dict[str, Field] = {}
+    for one in (field for template in templates for field in template.fields):
+        told[one.key] = _merged(told.get(one.key), _custom_field(one))
     for item in found.values():
-        fields.setdefault(item.id, item)
-    return list(fields.values())
+        if item.namespace == "custom":
+            told.setdefault(item.id.removeprefix("fields."), item)
+    columns = columns_of(told)
+    custom = [_named_as(item, key, columns[key]) for key, item in told.items()]
+    return [*custom, *_undocumented(found.values(), {*columns.values()})]
 
 
-def _custom_field(told: wire.TemplateField) -> Field:
-    column = wire.custom_column(told.key, TAKEN)
-    return Field(
-        column,
-        f"fields.{told.key}",
-        told.label,
-        wire.TYPES.get(told.type, "any"),
-        "custom",
-        options=tuple(Option(*item) for item in told.options),
-        aliases=() if column == told.key or told.key in TAKEN else (told.key,),
-    )
+def _custom_field(told: TemplateField) -> Field:
+    options = tuple(Option(*item) for item in told.options)
+    kind = TYPES.get(told.type, "any")
+    return Field(told.key, f"fields.{told.key}", told.label, kind, "custom", options)
+
+
+def _named_as(item: Field, key: str, column: str) -> Field:
+    aliases = () if key == column or key in TAKEN else (key,)
+    return replace(item, column=column, aliases=aliases)
+
+
+def _undocumented(found: Iterable[Field], used: set[str]) -> list[Field]:
+    attributes = [item for item in found if item.namespace == "system"]
+    return [
+        replace(
+            item, column=f"attribute_{snake(item.id)}" if snake(item.id) in used else snake(item.id)
+        )
+        for item in attributes
+    ]
 
 
 def _merged(first: Field | None, second: Field) -> Field:
@@ -142,7 +144,7 @@ def _merged(first: Field | None, second: Field) -> Field:
         first.type if len(kinds) == 1 else "number" if kinds == {"number", "integer"} else "any"
     )
     options = tuple(dict.fromkeys((*first.options, *second.options)))
-    return Field(first.column, first.id, first.label, kind, "custom", options, first.aliases)
+    return replace(first, type=kind, options=options)
 
 
 def _hidden() -> list[Field]:
