@@ -29,6 +29,7 @@ ORDER = (
     "query", "query.schema", "query.expr", "query.values", "query.names", "query.filters",
     "query.shape", "query.pushdown", "query.stored",
     "sources", "sources.pace", "sources.contract", "sources.moments", "sources.origin",
+    "sources.failures",
     "sources.connect*",
     "sources.persona*",
     "reading", "reading.columns", "reading.frame", "reading.plan", "reading.provenance",
@@ -42,7 +43,9 @@ DOORS = ("demo", "__main__", "__init__")  # they see the rooms of both services
 
 # Of the rows above, what a room may see all the same; rooms that stand here see nothing else.
 _ASKED = ("errors", "query.*")
-_SERVED = ("sources.pace", "sources.contract", "sources.moments", "sources.origin")
+_SERVED = (
+    "sources.pace", "sources.contract", "sources.moments", "sources.origin", "sources.failures",
+)  # fmt: skip
 SIGHT = {
     "sources.connect*": (*_ASKED, *_SERVED),
     "sources.persona*": (*_ASKED, *_SERVED),

@@ -11,8 +11,8 @@ import botocore.exceptions as boto_errors
 from botocore.parsers import ResponseParserError
 
 from casesearch_pd import errors
-from casesearch_pd.sources.moments import served_at
-from casesearch_pd.sources.pace import Trouble, retry_after
+from casesearch_pd.sources.failures import Advice, Failure, final, no_answer, passing
+from casesearch_pd.sources.pace import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,46 +80,28 @@ def translated(error: Exception, domain_id: str, client_meta: Any) -> Exception:
 
 def _from_service(error: boto_errors.ClientError, domain_id: str, client_meta: Any) -> Exception:
     told, meta = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
-    code, status = str(told.get("Code", "")), meta.get("HTTPStatusCode", 0)
-    words = f"{code}: {told.get('Message') or 'no message'}"
-    headers = meta.get("HTTPHeaders", {})
-    # botocore reads the id off errors in JSON only.
-    request_id = meta.get("RequestId") or headers.get("x-amzn-requestid")
-    facts: dict[str, Any] = {"status": status, "code": code, "request_id": request_id}
-    if status == 429 or code in _THROTTLES:  # noqa: PLR2004
-        wait = retry_after(headers.get("retry-after"), served_at(headers).timestamp())
-        asked = errors.ThrottledError(
-            f"the service is throttling ({words}); pass a lower rate=", **facts
-        )
-        return Trouble(asked, throttled=True, wait=wait)
-    if status == 408 or status >= 500:  # noqa: PLR2004
-        return Trouble(
-            errors.UnreachableError(f"the service fails ({words}); try again later", **facts)
-        )
-    return _final(
-        status, code, words, facts, f"{domain_id!r} a Cases domain in {client_meta.region_name}"
+    headers, code = meta.get("HTTPHeaders", {}), str(told.get("Code", ""))
+    failure = Failure(
+        meta.get("HTTPStatusCode", 0),
+        code,
+        # botocore reads the id off errors in JSON only.
+        meta.get("RequestId") or headers.get("x-amzn-requestid"),
+        f"{code}: {told.get('Message') or 'no message'}",
+    )
+    waits = headers.get("retry-after")
+    return passing(failure, waits, headers, throttled=code in _THROTTLES) or final(
+        failure, _advice(domain_id, client_meta.region_name), denied=code in _DENIALS
     )
 
 
-def _final(status: int, code: str, words: str, facts: dict[str, Any], domain: str) -> Exception:
-    if status in {401, 403} or code in _DENIALS:
-        return errors.AccessDeniedError(
-            f"the service denies access ({words}); check AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN or "
-            "AWS_PROFILE, and that the caller may cases:SearchCases, cases:ListFields, "
-            "cases:ListFieldOptions and cases:ListTemplates",
-            **facts,
-        )
-    if status == 404:  # noqa: PLR2004
-        return errors.NotFoundError(
-            f"{words}; is {domain}? `aws connectcases list-domains` shows yours", **facts
-        )
-    if status < 400:  # noqa: PLR2004
-        return errors.NotFoundError(
-            f"the service redirects elsewhere ({status}), which is not followed; "
-            "check endpoint_url= and region_name=",
-            **facts,
-        )
-    return errors.RefusedError(f"the service refuses the request ({words})", **facts)
+def _advice(domain_id: str, region: str) -> Advice:
+    return Advice(
+        denied="check AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN or AWS_PROFILE, and that the caller "
+        "may cases:SearchCases, cases:ListFields, cases:ListFieldOptions and cases:ListTemplates",
+        missing=f"is {domain_id!r} a Cases domain in {region}? `aws connectcases list-domains` "
+        "shows yours",
+        elsewhere="which is not followed; check endpoint_url= and region_name=",
+    )
 
 
 def _unreachable(error: Exception, endpoint_url: str) -> errors.ServiceError:
@@ -157,9 +139,4 @@ def not_signed(error: Exception) -> errors.ServiceError:
 
 def bad_answer(why: object, meta: Mapping[str, Any]) -> errors.BadAnswerError:
     """Say that a success holds no answer; `meta` is botocore's ResponseMetadata."""
-    return errors.BadAnswerError(
-        f"the service answered {meta.get('HTTPStatusCode')} with what is no answer "
-        f"({why}); a proxy between may have changed it",
-        status=meta.get("HTTPStatusCode"),
-        request_id=meta.get("RequestId"),
-    )
+    return no_answer(why, meta.get("HTTPStatusCode"), meta.get("RequestId"))

@@ -6,14 +6,14 @@ or an answer: the one bears the token, the other may repeat it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 
 from casesearch_pd import errors
 from casesearch_pd.query.expr import literals
-from casesearch_pd.sources.moments import served_at
-from casesearch_pd.sources.pace import Trouble, retry_after
+from casesearch_pd.sources.failures import Advice, Failure, final, no_answer, passing, refused
+from casesearch_pd.sources.pace import Trouble
 from casesearch_pd.sources.persona_token import VARIABLE, without_token
 
 if TYPE_CHECKING:
@@ -26,50 +26,23 @@ __all__ = ["bad_answer", "from_exception", "from_service", "unsearchable"]
 
 def from_service(response: requests.Response, base_url: str) -> Exception:
     """Say what an answer other than 200 means."""
-    status, words = response.status_code, without_token(_words(response), response.request)
-    facts: dict[str, Any] = {
-        "status": status,
-        "code": words.partition(":")[0],
-        "request_id": _request_id(response),
-    }
-    if status == 429:  # noqa: PLR2004
-        wait = retry_after(
-            response.headers.get("Retry-After") or response.headers.get("RateLimit-Reset"),
-            served_at(response.headers).timestamp(),
-        )
-        error = errors.ThrottledError(
-            f"the service is throttling ({words}); pass a lower rate=", **facts
-        )
-        return Trouble(error, throttled=True, wait=wait)
-    if status == 408 or status >= 500:  # noqa: PLR2004
-        return Trouble(
-            errors.UnreachableError(f"the service fails ({words}); try again later", **facts)
-        )
-    if status == 409:  # noqa: PLR2004 - "was just modified. Please try again."
-        return Trouble(errors.RefusedError(f"the service refuses the request ({words})", **facts))
-    if status < 300:  # noqa: PLR2004 - a success, but none that search or List is said to have
+    words = without_token(_words(response), response.request)
+    failure = Failure(response.status_code, words.partition(":")[0], _request_id(response), words)
+    if failure.status == 409:  # noqa: PLR2004 - "was just modified. Please try again."
+        return Trouble(refused(failure))
+    if failure.status < 300:  # noqa: PLR2004 - a success, but none that search or List is said to have
         return Trouble(bad_answer("no content", response))
-    return _final(status, words, facts, base_url)
+    headers = response.headers
+    waits = headers.get("Retry-After") or headers.get("RateLimit-Reset")
+    return passing(failure, waits, headers) or final(failure, _advice(base_url))
 
 
-def _final(status: int, words: str, facts: dict[str, Any], base_url: str) -> Exception:
-    if status in {401, 403}:
-        return errors.AccessDeniedError(
-            f"the service denies access ({words}); set {VARIABLE} to a key of this "
-            "environment that may read cases",
-            **facts,
-        )
-    if status == 404:  # noqa: PLR2004
-        return errors.NotFoundError(
-            f"nothing at {base_url} ({words}); check base_url= and templates=", **facts
-        )
-    if status < 400:  # noqa: PLR2004
-        return errors.NotFoundError(
-            f"{base_url} redirects elsewhere ({status}), and the token is not sent there; "
-            "check base_url=",
-            **facts,
-        )
-    return errors.RefusedError(f"the service refuses the request ({words})", **facts)
+def _advice(base_url: str) -> Advice:
+    return Advice(
+        denied=f"set {VARIABLE} to a key of this environment that may read cases",
+        missing=f"check base_url= (now {base_url}) and templates=",
+        elsewhere=f"and the token is not sent there; check base_url= (now {base_url})",
+    )
 
 
 def _words(response: requests.Response) -> str:
@@ -111,12 +84,7 @@ def from_exception(
 
 def bad_answer(why: object, response: requests.Response) -> errors.BadAnswerError:
     """Say that a success holds no answer."""
-    return errors.BadAnswerError(
-        f"the service answered {response.status_code} with what is no answer ({why}); "
-        "a proxy between may have changed it",
-        status=response.status_code,
-        request_id=_request_id(response),
-    )
+    return no_answer(why, response.status_code, _request_id(response))
 
 
 def unsearchable(error: errors.RefusedError, scan: Scan) -> errors.FilterError | None:
