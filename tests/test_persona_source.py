@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import pickle
+import time
 from pathlib import Path
 
 import jsonschema
@@ -15,6 +16,7 @@ from casesearch_pd.sources import pace
 from casesearch_pd.sources import persona as persona_module
 from tests.wire_clients import TOKEN, Clock, persona
 from tests.wire_stub import (
+    HANG,
     RATES,
     Raw,
     Stub,
@@ -470,6 +472,61 @@ def test_a_field_of_a_taken_name_is_set_apart():
     assert row["fields_resolved_at"] == "z"
 
 
+ALIKE = {"risk_score": 1, "risk-score": 2, "risk score": 3, "fields_risk_score": 4}
+
+
+@pytest.mark.parametrize("told", [(), tuple(ALIKE), tuple(ALIKE)[:1], tuple(ALIKE)[1:]])
+def test_keys_that_are_spelt_alike_keep_a_column_each(told):
+    """In one column the value of one key would take the place of the other's."""
+    template = persona_template(**dict.fromkeys(told, "integer"))
+    case = persona_case("case_1", **ALIKE)
+    with Stub(persona_environment(persona_pages([case]), template=template)) as stub:
+        row = cs.read_cases(persona(stub)).iloc[0]
+    alike = [name for name in row.index if name.endswith("risk_score")]
+    assert sorted(row[alike]) == [1, 2, 3, 4]
+    assert not told or row["risk_score"] == ALIKE[told[0]]
+
+
+@pytest.mark.parametrize("key", ALIKE)
+def test_each_of_the_keys_that_are_spelt_alike_can_be_asked_for(key):
+    """A filter on one of them that reached another would find other cases."""
+    template = persona_template(**dict.fromkeys(ALIKE, "integer"))
+    case = persona_case("case_1", **ALIKE)
+    with Stub(persona_environment(persona_pages([case]), template=template)) as stub:
+        source = persona(stub)
+        name = f"fields.{key}"
+        frame = cs.read_cases(source, {name: ALIKE[key]}, columns=["case_id", name])
+    assert frame.iloc[0].tolist() == ["case_1", ALIKE[key]]
+    assert stub.searches[0].json["query"]["attribute"] == name
+
+
+def test_a_key_that_discovery_did_not_meet_stays_apart_from_one_it_did():
+    case = persona_case("case_1", **{"risk_score": 1, "risk-score": 2})
+    template = persona_template(risk_score="integer")
+    with Stub(persona_environment(persona_pages([case]), template=template)) as stub:
+        columns = ["fields.risk-score", "risk_score"]
+        row = cs.read_cases(persona(stub), columns=columns).iloc[0]
+    assert row.to_dict() == {"fields_risk_score": 2, "risk_score": 1}
+
+
+def test_a_new_attribute_and_a_new_field_of_one_name_are_two_columns():
+    """Nothing is known of either before the page that has both."""
+    row = read_all([persona_case("case_1", {"score": "A"}, score=2)]).iloc[0]
+    assert (row["score"], row["attribute_score"]) == (2, "A")
+
+
+def test_an_attribute_that_discovery_met_keeps_its_column_when_a_field_takes_its_name():
+    newest = [persona_case("case_0", {"score": "A"})]
+    cases = [
+        persona_case("case_1", {"score": "B"}),
+        persona_case("case_2", {"score": "C"}, score=2),
+    ]
+    with Stub(persona_environment(persona_pages(cases, 1), newest=newest)) as stub:
+        frame = cs.read_cases(persona(stub))
+    assert frame["score"].tolist() == ["B", "C"]
+    assert frame["fields_score"].tolist()[1] == 2
+
+
 def test_a_field_first_seen_on_the_last_page_is_a_whole_column():
     """Old cases keep old fields, so that columns differ between rows."""
     cases = [persona_case("case_1"), persona_case("case_2"), persona_case("case_3", late="x")]
@@ -491,6 +548,30 @@ def test_wrappers_that_disagree_on_one_page_are_text_too():
     wrapped = [{"type": "number", "value": 7}, {"type": "string", "value": "x"}]
     frame = read_all([persona_case(f"case_{at}", key=one) for at, one in enumerate(wrapped)])
     assert frame["key"].tolist() == ["7", "x"]
+
+
+NUMBER, WORD = {"type": "number", "value": 7}, {"type": "string", "value": "x"}
+
+
+@pytest.mark.parametrize("cells", [(NUMBER, WORD), (WORD, NUMBER), (NUMBER, "x"), ("x", NUMBER)])
+def test_pages_that_disagree_on_a_field_nobody_told_make_it_text(cells):
+    """Templates change: old cases hold what the key was then, and none of it is wrong."""
+    cases = [persona_case(f"case_{at}", key=cell) for at, cell in enumerate(cells)]
+    with Stub(persona_environment(persona_pages(cases, 1))) as stub:
+        frame = cs.read_cases(persona(stub))
+    assert sorted(frame["key"]) == ["7", "x"]
+
+
+def test_a_field_that_discovery_met_has_the_type_it_was_met_with():
+    """What list_fields shows is what every chunk of a read holds; what does not fit is counted."""
+    newest = [persona_case("case_0", key=NUMBER)]
+    cases = [persona_case("case_1", key=NUMBER), persona_case("case_2", key=WORD)]
+    with Stub(persona_environment(persona_pages(cases, 1), newest=newest)) as stub:
+        source = persona(stub)
+        assert source.schema.resolve("key").type == "number"
+        with pytest.warns(UserWarning, match=r"key \(1\)"):
+            frame = cs.read_cases(source)
+    assert frame["key"].isna().tolist() == [False, True]
 
 
 def test_under_a_template_a_value_of_another_type_is_missing_and_named():
@@ -737,6 +818,18 @@ def test_a_fifth_of_the_window_is_left_to_others(headers, waited, clock):
     with Stub(persona_environment(page)) as stub:
         assert len(cs.read_cases(persona(stub, rate=None))) == 5
     assert sum(clock.slept) == pytest.approx(waited, abs=0.9)
+
+
+def test_an_answer_is_waited_for_no_longer_than_the_deadline(monkeypatch):
+    """Twenty seconds of patience are no comfort to who has one."""
+    monkeypatch.undo()  # a real clock
+    with serving(HANG) as stub:
+        source = persona(stub)
+        assert source.schema
+        began = time.monotonic()
+        with pytest.raises(cs.UnreachableError, match=r"the deadline passed.*longer deadline="):
+            cs.read_cases(source, deadline=0.3)
+        assert time.monotonic() - began < 0.9 * pace.READ_TIMEOUT
 
 
 def test_a_rate_that_the_user_gave_is_kept_whatever_the_headers_say(clock):
