@@ -34,6 +34,7 @@ from casesearch_pd.reading.read import (
     iter_cases,
     list_fields,
     read_cases,
+    to_parquet,
 )
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ __all__ = [
     "list_fields",
     "open_source",
     "read_cases",
+    "to_parquet",
 ]
 
 del _CasesAccessor  # its import was the point

@@ -1,5 +1,6 @@
 """Provenance: what a frame tells of its own reading, wherever it travels."""
 
+import functools
 import json
 import pickle
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ import pytest
 import casesearch_pd as cs
 from casesearch_pd.query.expr import Compare
 from casesearch_pd.query.stored import from_json
-from casesearch_pd.reading.provenance import KEY, digest, read_back
+from casesearch_pd.reading.provenance import KEY, added, digest, read_back
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 
@@ -102,9 +103,20 @@ def test_it_survives_what_frames_go_through(frame, tmp_path):
 
 
 def test_ids_are_told_by_a_fingerprint_that_minds_no_order():
-    ids = pd.Series(["b", "a", "\ud800"], dtype=object)
-    assert digest(ids) == digest(ids[::-1]) != digest(ids[:2])
-    assert len(digest(pd.Series([], dtype="str"))) == 16
+    ids = pd.Series(["b", "a", "ü"], dtype=object)
+    assert digest(ids) == digest(ids[::-1]) == digest(ids.astype("str")) != digest(ids[:2])
+    assert len(digest(pd.Series([], dtype="str"))) == len(digest(ids)) == 32
+
+
+def test_the_fingerprints_of_parts_add_up():
+    """A read that is handed on in chunks tells the same as one that is not."""
+    ids = pd.Series([f"case {number}" for number in range(1000)], dtype="str")
+    parts = [ids[:1], ids[1:700], ids[700:700], ids[700:]]
+    whole = digest(ids)
+    assert functools.reduce(added, map(digest, parts)) == whole
+    assert functools.reduce(added, map(digest, parts[:-1])) != whole
+    # The halves are sums of their own: no carry goes from one to the other.
+    assert added("f" * 32, "0" * 15 + "1" + "0" * 16) == "0" * 16 + "f" * 16
 
 
 def test_a_frame_of_your_own_has_none():

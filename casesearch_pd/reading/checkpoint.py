@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pandas as pd
+from msgspec import structs
 
 from casesearch_pd.errors import CaseSearchError, FilterError
 from casesearch_pd.query.schema import Field  # noqa: TC001 - msgspec reads the annotations
@@ -123,6 +124,26 @@ class Checkpoint:
         found = [self._read(path) for path in sorted(self.folder.glob(f"*{_ENDING}"))]
         return sorted(found, key=lambda saved: (saved.walk, saved.start or ""))
 
+    def index(self) -> list[Saved]:
+        """List what is there without its rows, which need not all be in memory at once.
+
+        Raises
+        ------
+        FilterError
+            As `load` does.
+        """
+        paths = sorted(self.folder.glob(f"*{_ENDING}"))
+        found = [structs.replace(self._read(path), columns={}, odd={}) for path in paths]
+        return sorted(found, key=lambda saved: (saved.walk, saved.start or ""))
+
+    def filled(self, saved: Saved) -> Saved:
+        """Read one window again, with its rows."""
+        return self._read(self._path(saved))
+
+    def _path(self, saved: Saved) -> Path:
+        part = f"{saved.walk[0]}-{saved.walk[1]}"
+        return self.folder / f"{part}-{_digest(saved.start, saved.end)}{_ENDING}"
+
     def _read(self, path: Path) -> Saved:
         try:
             held = path.read_bytes()
@@ -150,14 +171,14 @@ class Checkpoint:
             If the disk is full; the files that are there stay as they are.
         """
         body = msgspec.msgpack.encode(_File(self.question, saved))
-        name = f"{saved.walk[0]}-{saved.walk[1]}-{_digest(saved.start, saved.end)}{_ENDING}"
-        beside = self.folder / f".{name}-{os.getpid()}"
+        path = self._path(saved)
+        beside = path.with_name(f".{path.name}-{os.getpid()}")
         try:
             with beside.open("wb") as file:
                 file.write(_MAGIC + zlib.crc32(body).to_bytes(4, "big") + body)
                 file.flush()
                 os.fsync(file.fileno())
-            return beside.replace(self.folder / name)
+            return beside.replace(path)
         except OSError as error:
             beside.unlink(missing_ok=True)
             raise CaseSearchError(

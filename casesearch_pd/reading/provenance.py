@@ -6,10 +6,11 @@ Parquet and pickle. Nothing in it is secret.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from pandas.util import hash_array
 
 from casesearch_pd.query.stored import to_json
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from casesearch_pd.sources.contract import Source
     from casesearch_pd.sources.pace import Run
 
-__all__ = ["KEY", "Told", "digest", "inscribe", "read_back"]
+__all__ = ["KEY", "Told", "added", "digest", "inscribe", "read_back"]
 
 KEY = "casesearch"
 _FORMAT = 1
@@ -81,9 +82,27 @@ def inscribe(
 
 
 def digest(ids: pd.Series[Any]) -> str:
-    """Fingerprint a set of case ids, whatever their order."""
-    joined = "\n".join(sorted(map(str, ids.to_numpy(dtype=object))))
-    return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    """Fingerprint a set of case ids, whatever their order.
+
+    It is two sums of keyed 64-bit hashes (SipHash, which pandas promises to be the same
+    everywhere), so that the fingerprints of parts `added` are the fingerprint of the whole.
+    """
+    held = ids.to_numpy(dtype=object)
+    sums = [hash_array(held, hash_key=key, categorize=False).sum() for key in _KEYS]
+    return "".join(f"{int(one):016x}" for one in sums)
+
+
+def added(one: str, other: str) -> str:
+    """Add the fingerprints of two sets of ids that have none in common."""
+    halves = zip(_halves(one), _halves(other), strict=True)
+    return "".join(f"{(a + b) % 2**64:016x}" for a, b in halves)
+
+
+def _halves(told: str) -> tuple[int, int]:
+    return int(told[:16], 16), int(told[16:], 16)
+
+
+_KEYS = ("casesearch_pd 01", "casesearch_pd 02")  # of 16 bytes, as SipHash takes them
 
 
 def read_back(frame: pd.DataFrame) -> dict[str, Any]:

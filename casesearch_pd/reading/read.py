@@ -6,7 +6,7 @@ the frame, finish it (check again, sort, cut, name what was read).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -16,21 +16,24 @@ from casesearch_pd.query.schema import lookups
 from casesearch_pd.reading.exhaust import OnError, exhaust
 from casesearch_pd.reading.explain import Plan
 from casesearch_pd.reading.frame import Look
+from casesearch_pd.reading.parquet import Place, write
 from casesearch_pd.reading.plan import OPTIONS, ask, overlap_of, plan
-from casesearch_pd.reading.stream import Chunks
+from casesearch_pd.reading.stream import Chunks, Options
 from casesearch_pd.sources.pace import Run
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import timedelta
+    from pathlib import Path
 
     from casesearch_pd.query.expr import Expression
     from casesearch_pd.reading.frame import DtypeBackend
+    from casesearch_pd.reading.plan import Query
     from casesearch_pd.reading.walk import Progress
     from casesearch_pd.sources.contract import Source
 
-__all__ = ["count_cases", "explain_cases", "iter_cases", "list_fields", "read_cases"]
+__all__ = ["count_cases", "explain_cases", "iter_cases", "list_fields", "read_cases", "to_parquet"]
 
 
 def read_cases(
@@ -121,19 +124,7 @@ def read_cases(
     >>> sorted(df["status"].unique())
     ['open']
     """
-    run = Run.within(deadline)
-    question = ask(
-        source,
-        where,
-        filters,
-        search=search,
-        tags=tags,
-        columns=columns,
-        sort=sort,
-        limit=limit,
-        tz=tz,
-    )
-    look = Look(tz, dtype_backend)
+    question, run, look = _bound(locals()), Run.within(deadline), Look(tz, dtype_backend)
     return exhaust(
         plan(source, question),
         run,
@@ -158,7 +149,11 @@ def iter_cases(
     dtype_backend: DtypeBackend = None,
     tz: str = "UTC",
     progress: Progress = "auto",
+    max_workers: int | None = None,
+    on_error: OnError = "raise",
+    checkpoint: str | os.PathLike[str] | None = None,
     deadline: float | None = None,
+    overlap: timedelta | str | float | None = None,
     chunksize: int = 10_000,
     **filters: object,
 ) -> Chunks:
@@ -170,6 +165,17 @@ def iter_cases(
         As in `read_cases`.
     sort
         As in `read_cases`, if the service can do it.
+    max_workers
+        A stream is read by one reader: 1, or None.
+    on_error
+        ``"partial"`` ends, with a warning, where the service did; the last chunk's provenance
+        says that it is not whole. ``"raise"`` ends with an error, whose ``.partial`` has the
+        rows that no chunk had.
+    checkpoint
+        As in `read_cases`. The same stream taken up again hands out the saved rows first.
+    overlap
+        As in `read_cases`. A stream that is taken up again reads once more what was updated
+        since it first began, less this time, among the saved rows.
     chunksize
         Rows of a frame, at most.
 
@@ -183,6 +189,15 @@ def iter_cases(
     ------
     FilterError
         If the question cannot be asked, or its order not be had from the service.
+    IncompleteReadError
+        If the service stopped answering half-way, or has fewer cases than it counts.
+
+    Notes
+    -----
+    Chunks that were handed on cannot be taken back, so less is proved than by `read_cases`:
+    what changes while it is read is not looked for again. Persona's List endpoint and a list of
+    ids come in no order; their rows are sorted by way of a temporary file before the first
+    chunk.
 
     Examples
     --------
@@ -193,20 +208,80 @@ def iter_cases(
     ...     [len(chunk) for chunk in chunks]
     [100, 100, 50]
     """
-    question = ask(
-        source,
-        where,
-        filters,
-        search=search,
-        tags=tags,
-        columns=columns,
-        sort=sort,
-        limit=limit,
-        tz=tz,
+    question, run, look = _bound(locals()), Run.within(deadline), Look(tz, dtype_backend)
+    _check_alone(max_workers)
+    options = Options(
+        chunksize, progress, on_error, checkpoint, overlap=overlap_of(source, overlap)
     )
-    route = plan(source, question, streamed=True)
-    look = Look(tz, dtype_backend)
-    return Chunks(route, Run.within(deadline), look, chunksize=chunksize, progress=progress)
+    return Chunks(plan(source, question, streamed=True), run, look, options)
+
+
+def to_parquet(
+    source: Source,
+    path: str | os.PathLike[str],
+    where: Expression | Mapping[str, object] | None = None,
+    *,
+    search: str | None = None,
+    tags: Mapping[str, str] | Iterable[str] | str | None = None,
+    columns: Sequence[str] | None = None,
+    sort: str | Sequence[str] | None = None,
+    limit: int | None = None,
+    dtype_backend: DtypeBackend = None,
+    tz: str = "UTC",
+    progress: Progress = "auto",
+    max_workers: int | None = None,
+    on_error: OnError = "raise",
+    checkpoint: str | os.PathLike[str] | None = None,
+    deadline: float | None = None,
+    overlap: timedelta | str | float | None = None,
+    chunksize: int = 10_000,
+    **filters: object,
+) -> Path:
+    """Read all cases that match into Parquet, in bounded memory.
+
+    Parameters
+    ----------
+    path
+        A file; or, if it is a folder or ends with a slash, a folder of part files, each of one
+        schema, which keeps what Persona's cases have beyond their templates from where it is
+        first seen. What is there is replaced at the end, when all has come.
+    source, where, search, tags, columns, sort, limit, dtype_backend, tz, progress, max_workers, \
+    on_error, checkpoint, deadline, overlap, **filters
+        As in `iter_cases`.
+    chunksize
+        Rows of a row group, at most.
+
+    Returns
+    -------
+    pathlib.Path
+        Where it is. `pandas.read_parquet` makes the frame of it that `read_cases` makes, with
+        its provenance; but for lists, which Parquet gives back as arrays, and for nested
+        values, which are there as JSON text.
+
+    Raises
+    ------
+    FilterError
+        If the question cannot be asked or the place not be written; nothing but discovery has
+        been sent.
+    CaseSearchError
+        If the disk fills; the old file is intact, as it is after any other error.
+
+    Examples
+    --------
+    >>> import tempfile, pandas as pd, casesearch_pd as cs
+    >>> with tempfile.TemporaryDirectory() as folder, cs.LocalCases(cases=250) as local:
+    ...     path = cs.to_parquet(local.connect(), f"{folder}/open.parquet", status="open")
+    ...     df = pd.read_parquet(path)
+    >>> df["status"].unique().tolist(), df.cases.provenance["complete"]
+    (['open'], True)
+    """
+    place = Place.of(path)
+    question, run, look = _bound(locals()), Run.within(deadline), Look(tz, dtype_backend)
+    _check_alone(max_workers)
+    options = Options(
+        chunksize, progress, on_error, checkpoint, overlap_of(source, overlap), open=place.folder
+    )
+    return write(Chunks(plan(source, question, streamed=True), run, look, options), place)
 
 
 def explain_cases(
@@ -241,17 +316,8 @@ def explain_cases(
     ...     cs.explain_cases(local.connect(), status="open", columns=["case_id"])
     Plan(connect: 1 partition, 1 pass; asked: field('status') == 'open')
     """
-    question = ask(
-        source,
-        where,
-        {name: value for name, value in filters.items() if name not in OPTIONS},
-        search=search,
-        tags=tags,
-        columns=columns,
-        sort=sort,
-        limit=limit,
-        tz=tz,
-    )
+    filters = {name: value for name, value in filters.items() if name not in OPTIONS}
+    question = _bound(locals())
     return Plan(plan(source, question))
 
 
@@ -275,8 +341,7 @@ def count_cases(
     source, where, search, tags, tz, deadline, **filters
         As in `read_cases`.
     """
-    run = Run.within(deadline)
-    question = ask(source, where, filters, search=search, tags=tags, columns=["case_id"], tz=tz)
+    question, run = _bound(locals() | {"columns": ["case_id"]}), Run.within(deadline)
     route = plan(source, question)
     if source.counts and route.split.residual == TRUE:
         return sum(source.count(scan, run) for scan in route.walks(route.passes[0]))
@@ -306,6 +371,23 @@ def list_fields(source: Source) -> pd.DataFrame:
             ),
         }
     )
+
+
+def _bound(given: Mapping[str, Any]) -> Query:
+    """Bind the question among the arguments of a public function, by their names."""
+    asked = {name: given[name] for name in _ASKED if name in given}
+    return ask(given["source"], given["where"], given["filters"], **asked)
+
+
+_ASKED = ("search", "tags", "columns", "sort", "limit", "tz")
+
+
+def _check_alone(number: int | None) -> None:
+    if (_workers(number) or 1) > 1:
+        raise FilterError(
+            f"max_workers={number!r}: a stream is read by one reader, in order; leave max_workers= "
+            "out, or use read_cases"
+        )
 
 
 def _workers(number: int | None) -> int | None:

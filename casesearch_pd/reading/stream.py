@@ -1,39 +1,92 @@
 """A route in, frames of a bounded size out, one after the other.
 
 All chunks have the same columns and dtypes, so a field that only a later page shows is named
-in a warning and left out, and a field whose type nobody told is text. With several passes, the
-rows of a chunk are completed by walks over their own window of ``created_at``.
+in a warning and left out, and a field whose type nobody told is text.
+
+What was handed on cannot be taken back, so a stream proves less than a whole read: it is held
+against the count at its end, and nothing is read twice.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
 
 import pandas as pd
 
-from casesearch_pd.errors import FilterError, warn
-from casesearch_pd.query.expr import TRUE, Compare, all_of
-from casesearch_pd.reading.columns import Columns, misfits
-from casesearch_pd.reading.frame import beside, build, keep, newest, ordered
-from casesearch_pd.reading.provenance import Told, digest, inscribe
-from casesearch_pd.reading.walk import Trail, pages, progress_bar
-from casesearch_pd.sources.contract import Sort
+from casesearch_pd.errors import (
+    AccessDeniedError,
+    FilterError,
+    IncompleteReadError,
+    NotFoundError,
+    ReadInterrupted,
+    ServiceError,
+    warn,
+)
+from casesearch_pd.reading.batch import Stream, completed, nothing, scans, settled, waiting
+from casesearch_pd.reading.columns import misfits
+from casesearch_pd.reading.provenance import Told, added, digest, inscribe
+from casesearch_pd.reading.resume import Shelf
+from casesearch_pd.reading.walk import progress_bar
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Generator, Iterator
     from types import TracebackType
 
-    from casesearch_pd.query.expr import Expression
     from casesearch_pd.query.schema import Field
+    from casesearch_pd.reading.exhaust import OnError
     from casesearch_pd.reading.frame import Look
     from casesearch_pd.reading.plan import Route
     from casesearch_pd.reading.walk import Progress
-    from casesearch_pd.sources.contract import Page, Scan
     from casesearch_pd.sources.pace import Run
 
-__all__ = ["Chunks"]
+__all__ = ["Chunks", "Options"]
+
+
+_NONE = pd.Timedelta(0)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a stream is read.
+
+    Parameters
+    ----------
+    chunksize
+        Rows of a frame, at most.
+    progress
+        Whether to show a bar.
+    on_error
+        Whether a read that breaks off ends with an error or a warning.
+    checkpoint
+        A folder that what was read is saved in.
+    overlap
+        By how much the service's search may lag behind its writes.
+    open
+        Whether fields that no schema told are kept; then chunks differ in their columns.
+
+    Raises
+    ------
+    FilterError
+        If one of them is nothing to read by.
+    """
+
+    chunksize: int = 10_000
+    progress: Progress = "auto"
+    on_error: OnError = "raise"
+    checkpoint: str | os.PathLike[str] | None = None
+    overlap: pd.Timedelta = _NONE
+    open: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse before anything is read."""
+        size = self.chunksize
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise FilterError(f"chunksize={size!r} is no number of rows; write 1 or more")
+        if self.on_error not in ("raise", "partial"):
+            raise FilterError(f"on_error={self.on_error!r} is neither 'raise' nor 'partial'")
 
 
 class Chunks:
@@ -47,19 +100,14 @@ class Chunks:
         The read's time and requests.
     look
         How the frames look.
-    chunksize
-        Rows of a frame, at most.
-    progress
-        Whether to show a bar.
+    options
+        How they are streamed.
     """
 
-    def __init__(
-        self, route: Route, run: Run, look: Look, *, chunksize: int, progress: Progress = "auto"
-    ) -> None:
-        if isinstance(chunksize, bool) or not isinstance(chunksize, int) or chunksize < 1:
-            raise FilterError(f"chunksize={chunksize!r} is no number of rows; write 1 or more")
-        self._stream = _Stream(route, run, look)
-        self._frames = _frames(self._stream, chunksize, progress)
+    def __init__(self, route: Route, run: Run, look: Look, options: Options) -> None:
+        shelf = Shelf.open(route, options.checkpoint, options.overlap)
+        self._stream = Stream(route, run, look, options.open, options.chunksize, shelf)
+        self._frames = _frames(self._stream, options)
         self._first: pd.DataFrame | None = None
 
     @property
@@ -68,6 +116,23 @@ class Chunks:
         if self._stream.told.as_of is None and self._first is None:
             self._first = next(self._frames, None)
         return self._stream.total
+
+    @property
+    def attrs(self) -> dict[str, str]:
+        """The provenance of all rows handed on so far, as ``DataFrame.attrs`` of one frame."""
+        stream = self._stream
+        told = replace(stream.told, rows=stream.rows)
+        return _inscribed(stream, pd.DataFrame(), told, stream.ids).attrs  # type: ignore[return-value] # its keys are texts
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The fields of every chunk, in the order of its columns."""
+        return tuple(settled(item) for item in self._stream.route.query.columns)
+
+    @property
+    def look(self) -> Look:
+        """How the frames look."""
+        return self._stream.look
 
     def __iter__(self) -> Self:
         return self
@@ -95,154 +160,149 @@ class Chunks:
         self.close()
 
 
-@dataclass
-class _Stream:
-    """One streamed read under way."""
-
-    route: Route
-    run: Run
-    look: Look
-    told: Told = field(default_factory=Told)
-    total: int | None = None
-    late: set[str] = field(default_factory=set)
-    odd: Counter[str] = field(default_factory=Counter)
-    bar: Any = None
+# --- frames -------------------------------------------------------------------------------
 
 
-def _frames(stream: _Stream, chunksize: int, progress: Progress) -> Generator[pd.DataFrame]:
-    """Yield finished frames of `chunksize` rows; the last may be shorter, or the only one empty."""
-    with progress_bar(progress, stream.route.source) as stream.bar:
-        yield from _cut(stream, chunksize)
+def _frames(stream: Stream, options: Options) -> Generator[pd.DataFrame]:
+    """Yield finished frames; the last may be shorter, or the only one empty."""
+    with progress_bar(options.progress, stream.route.source) as stream.bar:
+        try:
+            yield from _cut(stream)
+        except KeyboardInterrupt as stop:
+            raise _interrupted(stream) from stop
+        except (ServiceError, _ShortError) as error:
+            broken = _broken(stream, error)
+            if options.on_error == "raise":
+                raise broken from error
+            assert broken.partial is not None, "it carries what there is"
+            warn(f"this read is not whole: {broken}")
+            yield _handed(stream, broken.partial)
+            return
+    stream.shelf.clear()
     if stream.odd:
         warn(misfits(stream.odd))
 
 
-def _cut(stream: _Stream, chunksize: int) -> Iterator[pd.DataFrame]:
+def _cut(stream: Stream) -> Iterator[pd.DataFrame]:
+    stream.held, size = nothing(stream), stream.chunksize
+    for found in _limited(stream):
+        if stream.open and len(stream.held):  # chunks of other columns do not join
+            yield _handed(stream, stream.held)
+            stream.held = found
+        else:
+            join = len(stream.held) > 0
+            stream.held = pd.concat([stream.held, found], ignore_index=True) if join else found
+        while len(stream.held) >= size:
+            chunk = stream.held.head(size)
+            stream.held = stream.held.iloc[size:].reset_index(drop=True)
+            yield _handed(stream, chunk)
+    if len(stream.held) or not stream.rows:
+        chunk, stream.held = stream.held, None
+        yield _handed(stream, chunk)
+
+
+def _limited(stream: Stream) -> Iterator[pd.DataFrame]:
+    """Yield what comes, up to the limit; see at the end whether it is all there."""
     left = stream.route.query.limit
-    held, sent = _nothing(stream), 0
-    for found in _batches(stream, chunksize):
-        rows = found if left is None else found.head(left)
-        left = None if left is None else left - len(rows)
-        held = pd.concat([held, rows], ignore_index=True) if len(held) else rows
-        while len(held) >= chunksize:
-            yield _finished(stream, held.head(chunksize))
-            held, sent = held.iloc[chunksize:].reset_index(drop=True), sent + chunksize
-        if left == 0:
-            break
-    if len(held) or not sent:
-        yield _finished(stream, held)
+    with closing(completed(stream)) as found:
+        for frame in found:
+            yield frame if left is None else frame.head(left)
+            left = None if left is None else max(0, left - len(frame))
+            if left == 0:
+                return
+    _check_count(stream)
 
 
-def _nothing(stream: _Stream) -> pd.DataFrame:
-    """Build the frame of a read that has nothing to ask: every column, and no row."""
-    route = stream.route
-    fields = dict.fromkeys([route.source.schema.resolve("case_id"), *route.needed])
-    return _built(stream, Columns([_settled(item) for item in fields]))
+def _handed(stream: Stream, frame: pd.DataFrame) -> pd.DataFrame:
+    """Finish a chunk, and count it among those that were handed on."""
+    chunk, ids = _finished(stream, frame)
+    stream.rows, stream.ids = stream.rows + len(chunk), added(stream.ids, ids)
+    return chunk
 
 
-def _batches(stream: _Stream, chunksize: int) -> Iterator[pd.DataFrame]:
-    """Yield what comes home and passes the second look, a few pages at a time."""
-    before: frozenset[str] = frozenset()
-    for scan in stream.route.walks(stream.route.passes[0]):
-        for gathered in _gathered(stream, scan, chunksize):
-            frame = _built(stream, gathered)
-            # A case can move over a page border while it is read, into the next batch too.
-            frame = frame[~frame["case_id"].isin(before)].reset_index(drop=True)
-            before = frozenset(frame["case_id"])
-            yield _checked(stream, _completed(stream, scan, frame))
+def _finished(stream: Stream, frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    query = stream.route.query
+    stream.told.passes = len(stream.route.passes)
+    told, ids = replace(stream.told, rows=len(frame)), digest(frame["case_id"])
+    shown = [item.column for item in query.columns]
+    late = [name for name in sorted(stream.late) if stream.open and name in frame]
+    chunk = frame[[*shown, *(name for name in late if name not in shown)]].copy(deep=False)
+    return _inscribed(stream, chunk, told, ids), ids
 
 
-def _gathered(stream: _Stream, scan: Scan, rows: int) -> Iterator[Columns]:
-    columns = Columns(_kept(stream))
-    first = True
-    for page in pages(stream.route.source, Trail(scan, rewinds=False), stream.run):
-        if first:
-            _begin(stream, page)
-        first = False
-        _name_late(stream, page)
-        columns.add(page)
-        stream.bar.total = stream.total
-        stream.bar.update(page.rows)
-        if columns.rows >= rows:
-            yield columns
-            columns = Columns(_kept(stream))
-    yield columns
+def _inscribed(stream: Stream, frame: pd.DataFrame, told: Told, ids: str) -> pd.DataFrame:
+    notes = [*told.notes, misfits(stream.odd)] if stream.odd else told.notes
+    route, look = stream.route, stream.look
+    told = replace(told, notes=notes)
+    return inscribe(frame, route.source, route.query, told, stream.run, ids=ids, tz=look.tz)
 
 
-def _begin(stream: _Stream, page: Page) -> None:
-    stream.told.as_of = stream.told.as_of or page.served_at
-    if page.total is None or stream.route.split.residual != TRUE:
+# --- how a stream ends --------------------------------------------------------------------
+
+
+class _ShortError(Exception):
+    """Fewer cases came than the service counts."""
+
+
+def _check_count(stream: Stream) -> None:
+    """Hold the cases that came against the count; more than the count are no harm."""
+    source, total = stream.route.source, stream.told.total
+    resumed = source.counts and stream.shelf.began is not None  # nobody counted all of it
+    if not resumed and (total is None or stream.found >= total):
         return
-    stream.told.total = page.total + (stream.told.total or 0)
-    limit = stream.route.query.limit
-    stream.total = stream.told.total if limit is None else min(stream.told.total, limit)
-
-
-def _name_late(stream: _Stream, page: Page) -> None:
-    late = page.found.keys() - stream.late
-    if late and stream.route.query.every:
-        stream.late |= late
-        warn(
-            f"fields that no template told are left out: {', '.join(sorted(late))}; name them in "
-            "columns=, or use read_cases"
+    now = sum(source.count(scan, stream.run) for scan in scans(stream))
+    if stream.found >= now:
+        if total is not None:
+            stream.told.notes.append(f"the count fell from {total} to {now} during the read")
+    elif now == total or total is None:
+        raise _ShortError(f"the service counts {now} cases and shows {stream.found}")
+    else:
+        stream.told.notes.append(
+            f"the service counted {total} cases, then {now}, and showed {stream.found}"
         )
 
 
-def _kept(stream: _Stream) -> list[Field]:
-    route = stream.route
-    later = {item for other in route.passes[1:] for item in other} - set(route.passes[0])
-    kept = dict.fromkeys([route.source.schema.resolve("case_id"), *route.needed, *route.passes[0]])
-    return [_settled(item) for item in kept if item not in later]
+def _broken(stream: Stream, error: Exception) -> IncompleteReadError:
+    """Say what is missing, with the rows that were not handed on; some errors stay as they are."""
+    if isinstance(error, (AccessDeniedError, NotFoundError)) or stream.told.as_of is None:
+        raise error
+    left = _left(stream)
+    missing = [] if isinstance(error, _ShortError) else [_missing(stream)]
+    where = f"; not read is {missing[0]}" if missing else ""
+    stream.told.complete = False
+    stream.told.notes.append(f"broke off{where}: {error}")
+    partial, _ = _finished(stream, left)
+    return IncompleteReadError(
+        f"the read broke off after {stream.rows} rows, with {len(partial)} more in .partial{where}"
+        f": {error}",
+        partial=partial,
+        missing=missing or [str(error)],
+    )
 
 
-def _settled(item: Field) -> Field:
-    """Fix a type that nobody told: all chunks must have the same."""
-    return replace(item, type="text") if item.type == "any" else item
+def _interrupted(stream: Stream) -> ReadInterrupted:
+    stream.told.complete = False
+    stream.told.notes.append("stopped by the user")
+    partial, _ = _finished(stream, _left(stream))
+    return ReadInterrupted(
+        f"stopped after {stream.rows} rows; {len(partial)} more are in sys.last_value.partial",
+        partial=partial,
+    )
 
 
-def _built(stream: _Stream, gathered: Columns) -> pd.DataFrame:
-    columns, _ = gathered.finish()
-    stream.odd.update(gathered.odd)
-    return newest(build(columns, tz=stream.look.tz, backend=stream.look.backend))
+def _missing(stream: Stream) -> str:
+    if not stream.by_creation:
+        return f"what comes after {stream.found} cases"
+    start = "the beginning" if stream.edge is None else stream.edge.isoformat()
+    return f"created_at from {start} to the end"
 
 
-def _completed(stream: _Stream, scan: Scan, frame: pd.DataFrame) -> pd.DataFrame:
-    """Read the other passes over the window of these rows, and join them."""
-    known = set(frame.columns)
-    for fields in stream.route.passes[1:]:
-        new = [_settled(item) for item in fields if item.column not in known]
-        gathered = Columns([stream.route.source.schema.resolve("case_id"), *new])
-        if len(frame):
-            window = replace(scan, where=all_of([scan.where, _window(stream, frame)]))
-            for page in pages(
-                stream.route.source,
-                Trail(replace(window, fields=fields), rewinds=False),
-                stream.run,
-            ):
-                gathered.add(page)
-        frame = beside(frame, _built(stream, gathered))
-        known |= {item.column for item in new}
-    return frame
-
-
-def _window(stream: _Stream, frame: pd.DataFrame) -> Expression:
-    created = stream.route.source.schema.resolve("created_at")
-    first, last = (moment.tz_convert("UTC") for moment in frame["created_at"].agg(["min", "max"]))
-    return all_of([Compare(created, "gte", first), Compare(created, "lte", last)])
-
-
-def _checked(stream: _Stream, frame: pd.DataFrame) -> pd.DataFrame:
-    query, residual = stream.route.query, stream.route.split.residual
-    if residual != TRUE:
-        frame = keep(frame, residual)
-    if stream.route.order[: len(query.sort)] != query.sort or len(query.sort) > 1:
-        return frame
-    return ordered(frame, (*query.sort, Sort(stream.route.source.schema.resolve("case_id"))))
-
-
-def _finished(stream: _Stream, frame: pd.DataFrame) -> pd.DataFrame:
-    query, told = stream.route.query, stream.told
-    told.rows, told.passes = len(frame), len(stream.route.passes)
-    ids = digest(frame["case_id"])
-    shown = frame[[item.column for item in query.columns]].copy(deep=False)
-    return inscribe(shown, stream.route.source, query, told, stream.run, ids=ids, tz=stream.look.tz)
+def _left(stream: Stream) -> pd.DataFrame:
+    """Gather what came and was not handed on."""
+    held, last = stream.held, waiting(stream)
+    if held is None or held.empty:
+        held = last
+    elif len(last):
+        held = pd.concat([held, last], ignore_index=True)
+    limit = stream.route.query.limit
+    return held if limit is None else held.head(limit - stream.rows)

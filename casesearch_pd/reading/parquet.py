@@ -1,0 +1,320 @@
+"""A stream of frames in, Parquet out: one file, or a folder with one schema a file.
+
+The rows are written beside their place and moved there at the end, so that a read that breaks
+off leaves what was there. What is known only at the end, the provenance, goes into the footer:
+pandas finds its ``attrs`` and dtypes in the Arrow schema that is kept there.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import tempfile
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from casesearch_pd.errors import CaseSearchError, FilterError, IncompleteReadError
+from casesearch_pd.query.schema import Field
+from casesearch_pd.reading.columns import Columns, arrow_type
+from casesearch_pd.reading.frame import build
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from casesearch_pd.query.schema import FieldType
+    from casesearch_pd.reading.frame import Look
+    from casesearch_pd.reading.stream import Chunks
+
+__all__ = ["Place", "write"]
+
+_LISTS = pa.list_(pa.large_string())
+_PART = "cases-{:05d}.parquet"
+_PARTS = "cases-*.parquet"
+_ROWS = 1_000_000  # of a part file, at most
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where Parquet goes.
+
+    Parameters
+    ----------
+    path
+        The file or folder.
+    folder
+        Which of them.
+    """
+
+    path: Path
+    folder: bool
+
+    @classmethod
+    def of(cls, given: str | os.PathLike[str]) -> Place:
+        """See what a path means, and that it can be written.
+
+        Raises
+        ------
+        FilterError
+            If it cannot, or if there is a folder of other files.
+        """
+        text = os.fspath(given)
+        path = Path(text)
+        ends = text.endswith(tuple(filter(None, (os.sep, os.altsep))))
+        place = cls(path, folder=ends or path.is_dir())
+        place.check()
+        return place
+
+    def check(self) -> None:
+        """Refuse what cannot be written."""
+        path = str(self.path)
+        if not self.path.parent.is_dir():
+            raise FilterError(f"{path!r} is in no folder that there is; make {self.path.parent}")
+        if self.folder and self.path.exists() and not self.path.is_dir():
+            raise FilterError(f"{path!r} is a file, and no folder; leave the slash out")
+        home = self.path if self.path.is_dir() else self.path.parent
+        if not os.access(home, os.W_OK | os.X_OK):
+            raise FilterError(f"{path!r} cannot be written; name a folder of your own")
+        known = set(self.path.glob(_PARTS)) if self.folder else set()
+        other = sorted(set(self.path.glob("*.parquet")) - known) if self.folder else []
+        if other:
+            raise FilterError(
+                f"{path!r} holds Parquet files of others, such as {other[0].name!r}, that would be "
+                "read as cases; name a folder of its own"
+            )
+
+
+def write(chunks: Chunks, place: Place) -> Path:
+    """Write a stream to its end.
+
+    Raises
+    ------
+    CaseSearchError
+        If the disk fills; what was there is intact, as after any error of the read.
+    """
+    with chunks, _beside(place) as work:
+        try:
+            if place.folder:
+                _write_parts(chunks, work)
+                _move_parts(work, place.path)
+            else:
+                _write_one(chunks, work / place.path.name)
+                (work / place.path.name).replace(place.path)
+        except IncompleteReadError as error:
+            error.add_note(f"{place.path} was not written: what was there is intact")
+            raise
+        except OSError as error:
+            raise CaseSearchError(
+                f"{place.path} cannot be written ({error}); make room and read again: what was "
+                "there is intact"
+            ) from error
+    return place.path
+
+
+@contextmanager
+def _beside(place: Place) -> Iterator[Path]:
+    """Open a folder on the same disk that is gone afterwards, whatever happens."""
+    home = place.path.parent if not place.path.is_dir() else place.path
+    try:
+        work = Path(tempfile.mkdtemp(prefix=f".{place.path.name}-", dir=home))
+    except OSError as error:
+        raise FilterError(f"{str(place.path)!r} cannot be written ({error})") from error
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+# --- files --------------------------------------------------------------------------------
+
+
+@dataclass
+class _File:
+    """One Parquet file under way."""
+
+    path: Path
+    fields: tuple[Field, ...]
+    look: Look
+    writer: pq.ParquetWriter = field(init=False)
+    rows: int = 0
+
+    def __post_init__(self) -> None:
+        """Open it."""
+        schema = _schema(self.fields, self.look)
+        self.writer = pq.ParquetWriter(self.path, schema, store_schema=False)
+
+    def add(self, frame: pd.DataFrame) -> None:
+        """Write a row group."""
+        self.rows += len(frame)
+        if len(frame):
+            self.writer.write_table(_table(frame, self.fields, self.look))
+
+    def close(self, attrs: dict[str, str] | None = None) -> None:
+        """Say what pandas is to make of it."""
+        empty = _table(_empty(self.fields, self.look), self.fields, self.look)
+        told = dict(empty.schema.metadata)
+        if attrs is not None:
+            told[b"PANDAS_ATTRS"] = json.dumps(attrs).encode()
+        schema = empty.schema.with_metadata(told)
+        # Arrow and pandas look into the schema first, and other readers into what is beside it.
+        told[b"ARROW:schema"] = base64.b64encode(schema.serialize())
+        self.writer.add_key_value_metadata(told)
+        self.writer.close()
+
+
+@contextmanager
+def _opened(path: Path, fields: Sequence[Field], look: Look) -> Iterator[_File]:
+    """Open a file; what breaks off is closed without a word, since it is not kept."""
+    file = _File(path, tuple(fields), look)
+    try:
+        yield file
+    finally:
+        with suppress(OSError):  # what has to be whole is closed already
+            file.writer.close()
+
+
+def _write_one(chunks: Chunks, path: Path) -> None:
+    with _opened(path, chunks.fields, chunks.look) as file:
+        for chunk in chunks:
+            file.add(chunk)
+        file.close(chunks.attrs)
+
+
+def _write_parts(chunks: Chunks, folder: Path) -> None:
+    """Write part files, and before them one without rows that tells what all of them are.
+
+    Who reads a folder as one table takes columns and provenance from its first file.
+    """
+    late: dict[str, Field] = {}
+    with ExitStack() as part:
+        file: _File | None = None
+        for number, chunk in enumerate(chunks, 1):
+            late = _met(late, chunk, chunks.fields)
+            fields = (*chunks.fields, *late.values())
+            if file is None or file.fields != fields or file.rows >= _ROWS:
+                _close(file)
+                part.close()
+                path = folder / _PART.format(number)
+                file = part.enter_context(_opened(path, fields, chunks.look))
+            file.add(chunk)
+        _close(file)
+    with _opened(folder / _PART.format(0), (*chunks.fields, *late.values()), chunks.look) as head:
+        head.close(chunks.attrs)
+
+
+def _close(file: _File | None) -> None:
+    if file is not None:
+        file.close()
+
+
+def _move_parts(work: Path, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    new = {path.name: path for path in work.glob(_PARTS)}
+    for name, path in sorted(new.items()):
+        path.replace(folder / name)
+    for old in set(folder.glob(_PARTS)) - {folder / name for name in new}:
+        old.unlink()
+
+
+# --- tables -------------------------------------------------------------------------------
+
+
+def _schema(fields: Sequence[Field], look: Look) -> pa.Schema:
+    return pa.schema([(item.column, _stored(item.type, look)) for item in fields])
+
+
+def _stored(kind: FieldType, look: Look) -> pa.DataType:
+    if kind in _LISTED:
+        return _LISTS
+    return pa.timestamp("us", look.tz) if kind == "datetime" else arrow_type(kind)
+
+
+_LISTED: frozenset[FieldType] = frozenset({"list", "tags"})
+
+
+def _empty(fields: Sequence[Field], look: Look) -> pd.DataFrame:
+    columns, _ = Columns(fields).finish()
+    return build(columns, tz=look.tz, backend=look.backend)
+
+
+def _table(frame: pd.DataFrame, fields: Sequence[Field], look: Look) -> pa.Table:
+    """Make a table of just these fields; pandas' description of its dtypes comes with it."""
+    like = _empty([_texted(item) for item in fields], look)
+    columns = {item.column: _cells(frame.get(item.column), item.type) for item in fields}
+    shown = pd.DataFrame(
+        {
+            name: pd.Series(cells, index=frame.index, dtype=like[name].dtype)
+            for name, cells in columns.items()
+        },
+        index=frame.index,
+    )
+    return pa.Table.from_pandas(shown, schema=_schema(fields, look), preserve_index=False)
+
+
+def _texted(item: Field) -> Field:
+    """Take nested values as JSON text: Arrow would give each all keys of all others."""
+    return replace(item, type="text") if item.type == "json" else item
+
+
+def _cells(column: pd.Series[Any] | None, kind: FieldType) -> Any:
+    if column is None:
+        return None
+    if kind in _LISTED:
+        return column.map(_listed, na_action="ignore")
+    if kind == "json":
+        return column.map(_as_json, na_action="ignore")
+    if kind == "text" and not pd.api.types.is_string_dtype(column.dtype):
+        return column.map(_as_json, na_action="ignore")
+    return column
+
+
+def _listed(cell: Any) -> list[str]:
+    cells = cell if isinstance(cell, list) else [cell]
+    return [one if isinstance(one, str) else _as_json(one) for one in cells if one is not None]
+
+
+def _as_json(cell: Any) -> str:
+    return json.dumps(cell, ensure_ascii=False, default=str)
+
+
+# --- fields that no schema told -----------------------------------------------------------
+
+
+def _met(late: dict[str, Field], chunk: pd.DataFrame, known: Sequence[Field]) -> dict[str, Field]:
+    """Add the fields that a chunk shows first; where two types clash, text wins."""
+    told = {item.column for item in known}
+    new = {name: _kind(chunk[name].dropna()) for name in chunk.columns if name not in told}
+    kinds = {name: kind for name, kind in new.items() if kind is not None}
+    return late | {
+        name: Field(name, name, name, _wider(late[name].type if name in late else kind, kind))
+        for name, kind in kinds.items()
+    }
+
+
+def _kind(held: pd.Series[Any]) -> FieldType | None:
+    """Tell the type of a column; None if it has no values."""
+    types = pd.api.types
+    if held.empty:
+        return None
+    if types.is_bool_dtype(held.dtype):
+        return "boolean"
+    if types.is_integer_dtype(held.dtype):
+        return "integer"
+    if types.is_numeric_dtype(held.dtype):
+        return "number"
+    return "json" if held.dtype == object else "text"
+
+
+def _wider(one: FieldType, other: FieldType) -> FieldType:
+    if one == other:
+        return one
+    if {one, other} == {"integer", "number"}:
+        return "number"
+    return "json" if "json" in (one, other) else "text"
