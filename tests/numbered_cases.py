@@ -1,10 +1,17 @@
-"""Cases that are told apart at a glance, and the test that a frame holds every one of them."""
+"""Cases that are told apart at a glance, a service of them, and the test that none is missing."""
+
+from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
+import pytest
 
 import casesearch_pd as cs
+from casesearch_pd.reading import crew
 
+NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
+SERVICES = ("connect", "persona")
 PLAIN = ["case_id", "title", "status", "count", "created_at"]
 
 
@@ -24,6 +31,35 @@ def numbered(size, *, ties=1, extras=0):
     )
     more = {f"extra_{one:02d}": pd.array(number * (one + 2), "Int64") for one in range(extras)}
     return cases.assign(**more)
+
+
+CASES = numbered(1150, ties=3, extras=22)
+
+
+@contextmanager
+def served(page_size, **crew_constants):
+    """Serve the cases to a source of each service, which know their fields already.
+
+    `page_size` is Connect's; the constants are those of the crew, smaller than in earnest, so
+    that these few cases are shared among readers.
+    """
+    with cs.LocalCases(CASES, now=NOW) as running, pytest.MonkeyPatch.context() as patch:
+        for name, value in crew_constants.items():
+            patch.setattr(crew, name, value)
+        running.sources = {
+            "connect": running.connect(page_size=page_size),
+            "persona": running.persona(),
+        }
+        for source in running.sources.values():
+            _ = source.schema
+        yield running
+
+
+def without_faults(service):
+    """Lend a service to one test, and take its faults away again."""
+    service.faults.clear()
+    yield service
+    service.faults.clear()
 
 
 def read(source, **named):

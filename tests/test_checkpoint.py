@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import zlib
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from math import ceil
 
 import msgspec
@@ -17,30 +17,30 @@ import pytest
 import casesearch_pd as cs
 from casesearch_pd.local import Fault
 from casesearch_pd.reading import crew
-from tests.numbered_cases import PLAIN, assert_whole, numbered, read
+from tests.numbered_cases import (
+    CASES,
+    NOW,
+    PLAIN,
+    SERVICES,
+    assert_whole,
+    numbered,
+    read,
+    served,
+    without_faults,
+)
 
-NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
-CASES = numbered(1150, ties=3, extras=22)
-SERVICES = ("connect", "persona")
 EVERY = 3  # pages between two files
 
 
 @pytest.fixture(scope="module")
 def service():
-    with cs.LocalCases(CASES, now=NOW) as running, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(crew, "_PAGES_A_FILE", EVERY)
-        patch.setattr(crew, "_ALONE", 3)
-        running.sources = {"connect": running.connect(page_size=50), "persona": running.persona()}
-        for source in running.sources.values():
-            _ = source.schema
+    with served(50, _PAGES_A_FILE=EVERY, _ALONE=3) as running:
         yield running
 
 
 @pytest.fixture
 def local(service):
-    service.faults.clear()
-    yield service
-    service.faults.clear()
+    yield from without_faults(service)
 
 
 @pytest.fixture

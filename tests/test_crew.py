@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import threading
-from datetime import UTC, datetime
 from math import ceil
 
 import pandas as pd
@@ -16,30 +15,29 @@ import casesearch_pd as cs
 from casesearch_pd.local import Fault
 from casesearch_pd.reading import crew, exhaust
 from casesearch_pd.sources import persona
-from tests.numbered_cases import PLAIN, assert_part, assert_whole, numbered, read
-
-NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
-CASES = numbered(1150, ties=3, extras=22)
-SERVICES = ("connect", "persona")
+from tests.numbered_cases import (
+    CASES,
+    NOW,
+    PLAIN,
+    SERVICES,
+    assert_part,
+    assert_whole,
+    numbered,
+    read,
+    served,
+    without_faults,
+)
 
 
 @pytest.fixture(scope="module")
 def service():
-    cases = CASES.copy()
-    with cs.LocalCases(cases, now=NOW) as running, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(crew, "_ALONE", 3)
-        patch.setattr(crew, "_WORTH", 50)
-        running.sources = {"connect": running.connect(page_size=25), "persona": running.persona()}
-        for source in running.sources.values():
-            _ = source.schema
+    with served(25, _ALONE=3, _WORTH=50) as running:
         yield running
 
 
 @pytest.fixture
 def local(service):
-    service.faults.clear()
-    yield service
-    service.faults.clear()
+    yield from without_faults(service)
 
 
 @pytest.fixture

@@ -1,20 +1,27 @@
 """Whole reads on bad days: faults come over the wire; a frame is whole or says what it lacks."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 import casesearch_pd as cs
 from casesearch_pd.local import Fault
-from casesearch_pd.reading import crew
 from casesearch_pd.sources import connect as connect_module
 from casesearch_pd.sources import persona as persona_module
-from tests.numbered_cases import PLAIN, assert_part, assert_whole, numbered, read
+from tests.numbered_cases import (
+    CASES,
+    NOW,
+    PLAIN,
+    SERVICES,
+    assert_part,
+    assert_whole,
+    numbered,
+    read,
+    served,
+    without_faults,
+)
 from tests.wire_clients import Clock
 
-NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
-CASES = numbered(1150, ties=3, extras=22)
-SERVICES = ("connect", "persona")
 MANNERS = {
     "one reader": {"columns": PLAIN, "max_workers": 1},
     "four readers": {"columns": PLAIN, "max_workers": 4},
@@ -31,21 +38,15 @@ def clock(monkeypatch):
 @pytest.fixture(scope="module")
 def service():
     """Serve cases in 24 pages of Connect and 12 of Persona: four readers share them."""
-    with cs.LocalCases(CASES, now=NOW) as running, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(crew, "_ALONE", 3)
-        running.sources = {"connect": running.connect(page_size=50), "persona": running.persona()}
-        for source in running.sources.values():
-            _ = source.schema
+    with served(50, _ALONE=3) as running:
         yield running
 
 
 @pytest.fixture
 def local(service):
-    service.faults.clear()
     for source in service.sources.values():
         source.__dict__.pop("budget", None)  # it has the clock of another test
-    yield service
-    service.faults.clear()
+    yield from without_faults(service)
 
 
 def stricken(local, name, *faults, **named):
