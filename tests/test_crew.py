@@ -1,8 +1,6 @@
 """Several readers of one result: the same rows, disjoint windows, few requests, no thread left."""
 
-import os
 import re
-import signal
 import threading
 from math import ceil
 
@@ -14,7 +12,7 @@ from hypothesis import strategies as st
 import casesearch_pd as cs
 from casesearch_pd.local import Fault
 from casesearch_pd.reading import crew, exhaust
-from casesearch_pd.sources import persona
+from casesearch_pd.sources import pace, persona
 from tests.numbered_cases import (
     CASES,
     NOW,
@@ -227,31 +225,33 @@ def test_ctrl_c_within_a_page_keeps_the_rows_of_all_readers(local, name, where, 
     assert isinstance(stopped.value, KeyboardInterrupt)
 
 
-def test_ctrl_c_while_the_others_are_waited_for_ends_them_too(local):
+def test_ctrl_c_while_the_others_are_waited_for_ends_them_too(local, monkeypatch):
     """The main thread has read its window and waits: it is there that the signal comes."""
-    source = local.sources["connect"]
-    real, gate = source.page, threading.Event()
+    source, wait = local.sources["connect"], crew.Crew._wait
+    real, shared, stopped, ended = source.page, threading.Event(), threading.Event(), []
 
-    def page(*question):
-        if threading.current_thread() is not threading.main_thread() and not gate.is_set():
-            gate.set()
-            os.kill(os.getpid(), signal.SIGINT)
-        return real(*question)
+    def page(scan, cursor, run):
+        if threading.current_thread() is threading.main_thread():
+            # With a helper about, no page more before it has found something to share.
+            assert not readers() or shared.wait(10)
+            return real(scan, cursor, run)
+        shared.set()
+        ended.append(run.halt.wait(10))
+        raise pace.Halted  # as whoever waits for leave to send
 
-    source.page, stopped = page, False
-    # Who runs the tests in the background has the signal ignored, and so would we.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        read(source, columns=PLAIN, max_workers=4)
-    except cs.ReadInterrupted:
-        stopped = True
-    finally:
-        signal.signal(signal.SIGINT, before)
-        del source.page
-    if not gate.is_set():
-        pytest.skip("the main thread was done before another reader found anything to share")
-    assert stopped
+    def waits(self):
+        if shared.is_set() and not stopped.is_set():
+            stopped.set()
+            raise KeyboardInterrupt
+        wait(self)
+
+    monkeypatch.setattr(crew.Crew, "_wait", waits)
+    monkeypatch.setattr(source, "page", page, raising=False)
+    with pytest.raises(cs.ReadInterrupted) as interrupted:
+        read(source, columns=PLAIN, max_workers=2)
+    assert ended == [True]
     assert readers() == []
+    assert_part(interrupted.value.partial, CASES)
 
 
 @pytest.mark.parametrize("name", SERVICES)
