@@ -20,7 +20,6 @@ from tests.numbered_cases import (
     served,
     without_faults,
 )
-from tests.wire_clients import Clock
 
 MANNERS = {
     "one reader": {"columns": PLAIN, "max_workers": 1},
@@ -29,10 +28,7 @@ MANNERS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def clock(monkeypatch):
-    """Let waiting cost nothing."""
-    return Clock.installed(monkeypatch)
+pytestmark = pytest.mark.usefixtures("clock")
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ The helpers below it render small but valid answers of both services, and share 
 the client or with the embedded service, so that a mistake cannot hide by being made twice.
 """
 
+import gzip
 import json
 import socket
 import struct
@@ -184,6 +185,32 @@ def script(*replies):
         return reply(asked) if callable(reply) else reply
 
     return next_reply
+
+
+def broken_answers(whole, *, members, word):
+    """Break a whole answer in every way that a proxy or a crash may.
+
+    Parameters
+    ----------
+    whole
+        The bytes of a proper answer.
+    members
+        The name of its list.
+    word
+        Bytes that stand within a text of it.
+    """
+    return {
+        "html": ok(b"<html>Sign in to the hotel's network</html>"),
+        "empty": ok(b""),
+        "truncated": ok(whole[:-20]),
+        "not an object": ok([]),
+        "no list": ok({}),
+        "null for the list": ok({members: None}),
+        "shorter than said": Raw(head(len(whole) + 10) + whole),
+        "gzip": ok(gzip.compress(whole)),
+        "not UTF-8": ok(whole.replace(word, b"\xff\xfe")),
+        "too deep": ok(b'{"%b": ' % members.encode() + b"[" * 99_999),
+    }
 
 
 # --- Amazon Connect Cases -------------------------------------------------------------------
