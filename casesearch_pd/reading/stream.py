@@ -170,13 +170,17 @@ def _frames(stream: Stream, options: Options) -> Generator[pd.DataFrame]:
             yield from _cut(stream)
         except KeyboardInterrupt as stop:
             raise _interrupted(stream) from stop
+        except (AccessDeniedError, NotFoundError):
+            raise
         except (ServiceError, _ShortError) as error:
-            broken = _broken(stream, error)
+            if stream.told.as_of is None:  # not even one page came
+                raise
+            left = _left(stream)
+            broken = _broken(stream, left, error)
             if options.on_error == "raise":
                 raise broken from error
-            assert broken.partial is not None, "it carries what there is"
             warn(f"this read is not whole: {broken}")
-            yield _handed(stream, broken.partial)
+            yield from _last(stream, left)
             return
     stream.shelf.clear()
     if stream.odd:
@@ -199,6 +203,13 @@ def _cut(stream: Stream) -> Iterator[pd.DataFrame]:
     if len(stream.held) or not stream.rows:
         chunk, stream.held = stream.held, None
         yield _handed(stream, chunk)
+
+
+def _last(stream: Stream, left: list[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Hand on what is left of a stream that broke off; at least one chunk says that it did."""
+    for frame in left:
+        for at in range(0, max(1, len(frame)), stream.chunksize):
+            yield _handed(stream, frame.iloc[at : at + stream.chunksize].reset_index(drop=True))
 
 
 def _limited(stream: Stream) -> Iterator[pd.DataFrame]:
@@ -262,16 +273,11 @@ def _check_count(stream: Stream) -> None:
         )
 
 
-def _broken(stream: Stream, error: Exception) -> IncompleteReadError:
-    """Say what is missing, with the rows that were not handed on; some errors stay as they are."""
-    if isinstance(error, (AccessDeniedError, NotFoundError)) or stream.told.as_of is None:
-        raise error
-    left = _left(stream)
+def _broken(stream: Stream, left: list[pd.DataFrame], error: Exception) -> IncompleteReadError:
+    """Say what is missing, with the rows that were not handed on."""
     missing = [] if isinstance(error, _ShortError) else [_missing(stream)]
     where = f"; not read is {missing[0]}" if missing else ""
-    stream.told.complete = False
-    stream.told.notes.append(f"broke off{where}: {error}")
-    partial, _ = _finished(stream, left)
+    partial = _partial(stream, left, f"broke off{where}: {error}")
     return IncompleteReadError(
         f"the read broke off after {stream.rows} rows, with {len(partial)} more in .partial{where}"
         f": {error}",
@@ -281,13 +287,18 @@ def _broken(stream: Stream, error: Exception) -> IncompleteReadError:
 
 
 def _interrupted(stream: Stream) -> ReadInterrupted:
-    stream.told.complete = False
-    stream.told.notes.append("stopped by the user")
-    partial, _ = _finished(stream, _left(stream))
+    partial = _partial(stream, _left(stream), "stopped by the user")
     return ReadInterrupted(
         f"stopped after {stream.rows} rows; {len(partial)} more are in sys.last_value.partial",
         partial=partial,
     )
+
+
+def _partial(stream: Stream, left: list[pd.DataFrame], why: str) -> pd.DataFrame:
+    stream.told.complete = False
+    stream.told.notes.append(why)
+    partial, _ = _finished(stream, pd.concat(left, ignore_index=True))
+    return partial
 
 
 def _missing(stream: Stream) -> str:
@@ -297,12 +308,11 @@ def _missing(stream: Stream) -> str:
     return f"created_at from {start} to the end"
 
 
-def _left(stream: Stream) -> pd.DataFrame:
-    """Gather what came and was not handed on."""
+def _left(stream: Stream) -> list[pd.DataFrame]:
+    """Gather what came and was not handed on; at least one frame, if an empty one."""
     held, last = stream.held, waiting(stream)
-    if held is None or held.empty:
-        held = last
-    elif len(last):
-        held = pd.concat([held, last], ignore_index=True)
-    limit = stream.route.query.limit
-    return held if limit is None else held.head(limit - stream.rows)
+    left = [frame for frame in (held, last) if frame is not None and len(frame)] or [last]
+    if stream.route.query.limit is None:
+        return left
+    whole = pd.concat(left, ignore_index=True)
+    return [whole.head(stream.route.query.limit - stream.rows)]
