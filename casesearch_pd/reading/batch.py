@@ -19,7 +19,7 @@ from casesearch_pd.errors import warn
 from casesearch_pd.query.expr import TRUE, Compare, all_of
 from casesearch_pd.reading.columns import Columns
 from casesearch_pd.reading.frame import beside, build, keep, newest, ordered
-from casesearch_pd.reading.merge import batches, merged, resorted
+from casesearch_pd.reading.merge import merged, resorted, untied
 from casesearch_pd.reading.provenance import Told, digest
 from casesearch_pd.reading.walk import Trail, pages
 from casesearch_pd.sources.contract import Sort
@@ -67,7 +67,8 @@ class Stream:
     late: set[str] = field(default_factory=set)
     odd: Counter[str] = field(default_factory=Counter)
     bar: Any = None
-    gathered: list[Page] = field(default_factory=list)  # pages that are no batch yet
+    gathered: Columns | None = None  # rows that are no batch yet
+    tail: list[Page] = field(default_factory=list)  # rows of whose moment more may come
     held: pd.DataFrame | None = None  # rows that are no chunk yet
     before: frozenset[str] = frozenset()  # cases of the last batch
     found: int = 0  # cases that came, each counted once
@@ -99,10 +100,29 @@ def completed(stream: Stream) -> Generator[pd.DataFrame]:
     limit = stream.route.query.limit
     size = min(stream.chunksize, _BATCH, limit or _BATCH)
     with closing(_pages(stream)) as came:
-        for number in batches(came, size, _ties(stream), stream.gathered):
-            frame = _completed(stream, _gathered(stream, number))
-            del stream.gathered[:number]
-            yield _checked(stream, frame)
+        for whole in untied(came, _ties(stream), stream.tail):
+            if _gather(stream, whole) >= size:
+                yield _batch(stream)
+        if stream.gathered is not None:
+            yield _batch(stream)
+
+
+def _gather(stream: Stream, whole: list[Page]) -> int:
+    """Take pages in; tell how many rows there are now."""
+    if stream.gathered is None:
+        every = stream.open and stream.route.query.every
+        stream.gathered = Columns(_kept(stream), open=every)
+    for page in whole:
+        stream.gathered.add(page)
+    return stream.gathered.rows
+
+
+def _batch(stream: Stream) -> pd.DataFrame:
+    """Build what gathered, and complete it."""
+    assert stream.gathered is not None, "something gathered"
+    frame = _completed(stream, _new(stream, stream.gathered))
+    stream.gathered = None
+    return _checked(stream, frame)
 
 
 def _ties(stream: Stream) -> list[str]:
@@ -180,15 +200,12 @@ def settled(item: Field) -> Field:
     return replace(item, type="text") if item.type == "any" else item
 
 
-def _gathered(stream: Stream, number: int) -> pd.DataFrame:
-    """Build the first pages that gathered; leave out what the last batch had.
+def _new(stream: Stream, gathered: Columns) -> pd.DataFrame:
+    """Build the rows that gathered; leave out what the last batch had.
 
     A case can move over a page border while it is read, into the next batch too.
     """
-    columns = Columns(_kept(stream), open=stream.open and stream.route.query.every)
-    for page in stream.gathered[:number]:
-        columns.add(page)
-    frame = _built(stream, columns)
+    frame = _built(stream, gathered)
     frame = frame[~frame["case_id"].isin(stream.before)].reset_index(drop=True)
     stream.before = frozenset(frame["case_id"])
     stream.found += len(frame)
@@ -243,6 +260,5 @@ def _checked(stream: Stream, frame: pd.DataFrame) -> pd.DataFrame:
 
 def waiting(stream: Stream) -> pd.DataFrame:
     """Build what gathered, but is no batch yet; rows that lack a pass are no rows."""
-    if len(stream.route.passes) > 1 or not stream.gathered:
-        return nothing(stream)
-    return _checked(stream, _gathered(stream, len(stream.gathered)))
+    _gather(stream, stream.tail)
+    return nothing(stream) if len(stream.route.passes) > 1 else _batch(stream)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from casesearch_pd.sources.contract import Page
 
-__all__ = ["batches", "joined", "merged", "parted", "resorted", "taken"]
+__all__ = ["joined", "merged", "parted", "resorted", "taken", "untied"]
 
 Times = npt.NDArray[np.int64]
 _RUN = 10_000  # rows that are sorted at once
@@ -42,9 +42,11 @@ _STEP = 500  # rows of a run that are in memory while runs are merged
 
 def taken(page: Page, rows: Sequence[int]) -> Page:
     """Take some rows of a page, in the order given; what is odd in it is counted once."""
-    if len(rows) == page.rows and list(rows) == list(range(page.rows)):
-        return page
-    columns = {name: [values[row] for row in rows] for name, values in page.columns.items()}
+    if isinstance(rows, range) and rows.step == 1:
+        cut = slice(rows.start, rows.stop)
+        columns = {name: values[cut] for name, values in page.columns.items()}
+    else:
+        columns = {name: [values[row] for row in rows] for name, values in page.columns.items()}
     return replace(page, rows=len(rows), columns=columns, odd={} if 0 not in rows else page.odd)
 
 
@@ -124,47 +126,44 @@ def merged(walks: Sequence[Iterator[Page]]) -> Iterator[Page]:
         heads = [head for one in heads if (head := one if one.page.rows else _Head.of(one.walk))]
 
 
-def batches(pages: Iterable[Page], size: int, by: Sequence[str], held: list[Page]) -> Iterator[int]:
-    """Gather pages until there are enough rows, and tell so; rows tied with the last wait.
+def untied(pages: Iterable[Page], by: Sequence[str], tail: list[Page]) -> Iterator[list[Page]]:
+    """Hand pages on, but for rows tied with the last ones: these wait for the others.
 
     Parameters
     ----------
     pages
         The pages, in the order of `by`.
-    size
-        How many rows are enough.
     by
         The columns of the order; none if ties need not come together.
-    held
-        Where the pages gather. Whoever is told how many of them are a batch takes these.
+    tail
+        Where the rows wait.
     """
     for page in pages:
         if not page.rows:
             continue
-        held.append(page)
-        if sum(one.rows for one in held) < size:
-            continue
-        whole, tied = parted(held, by)
-        held[:] = [*whole, *tied]
+        whole, tied = parted([*tail, page], by)
+        tail[:] = tied
         if whole:
-            yield len(whole)
-    if held:
-        yield len(held)
+            yield whole
+    if tail:
+        last = tail[:]
+        tail.clear()
+        yield last
 
 
 def parted(pages: Sequence[Page], by: Sequence[str]) -> tuple[list[Page], list[Page]]:
     """Part the rows at the end that share the last place of the order, of which more may come."""
     if not by:
         return list(pages), []
-    tied: list[Page] = []
     last = _place(pages[-1], by, pages[-1].rows - 1)
     for at in range(len(pages) - 1, -1, -1):
-        page = pages[at]
-        rows = range(page.rows)
-        first = next((row for row in reversed(rows) if _place(page, by, row) != last), -1) + 1
-        tied.insert(0, taken(page, rows[first:]))
+        rows = range(pages[at].rows)
+        first = next((row for row in reversed(rows) if _place(pages[at], by, row) != last), -1) + 1
+        if first == len(rows):
+            return list(pages[: at + 1]), list(pages[at + 1 :])
         if first:
-            return [*pages[:at], taken(page, rows[:first])], [one for one in tied if one.rows]
+            before, after = taken(pages[at], rows[:first]), taken(pages[at], rows[first:])
+            return [*pages[:at], before], [after, *pages[at + 1 :]]
     return [], list(pages)
 
 
@@ -199,10 +198,13 @@ def resorted(pages: Iterator[Page]) -> Iterator[Page]:
     last: Page | None = None
     with _spilled() as file:
         runs: list[list[tuple[int, int]]] = []
-        for _ in batches(pages, _RUN, (), held):
+        for last in pages:
+            held.append(last)
+            if sum(page.rows for page in held) >= _RUN:
+                runs.append(_write(file, _sorted(joined(held))))
+                held.clear()
+        if held:
             runs.append(_write(file, _sorted(joined(held))))
-            last = held[-1]
-            held.clear()
         if last is not None:
             yield from merged([_read(file, run, last) for run in runs])
 
