@@ -183,6 +183,12 @@ class Rows:
             case _:
                 raise ValueError(f"{op!r} of a creation time is not replayed")
 
+    def changed(self, op: str, moment: str) -> range:
+        """Tell the rows that were updated since: none, for these cases stand still."""
+        if op != "gte" or datetime.fromisoformat(moment) < self.first + _SPAN:
+            raise ValueError(f"{op} {moment} of an update time is not replayed")
+        return self.all[:0]
+
     def without(self, rows: range) -> range:
         """Tell the other rows, of what lies at one end."""
         return self.all[: rows.start] if rows.stop == self.all.stop else self.all[rows.stop :]
@@ -211,8 +217,11 @@ def connect_window(rows: Rows, asked: Mapping[str, Any]) -> range:
             return rows.without(connect_window(rows, inner))
         case "field":
             ((op, target),) = inner.items()
+            bound = target["value"]["stringValue"]
+            if target["id"] == "last_updated_datetime":
+                return rows.changed(_CONNECT_OPS.get(op, op), bound)
             _check_target(target["id"], "created_datetime")
-            return rows.window(_CONNECT_OPS.get(op, op), target["value"]["stringValue"])
+            return rows.window(_CONNECT_OPS.get(op, op), bound)
         case _:
             raise ValueError(f"{kind!r} is not replayed")
 
@@ -224,6 +233,8 @@ def persona_window(rows: Rows, asked: Mapping[str, Any]) -> range:
             return rows.both([persona_window(rows, term) for term in terms])
         case {"not": inner}:
             return rows.without(persona_window(rows, inner))
+        case {"attribute": "updated_at", "operator": op, "value": moment}:
+            return rows.changed(op, moment)
         case {"attribute": name, "operator": op, "value": moment}:
             _check_target(name, "created_at")
             return rows.window(op, moment)

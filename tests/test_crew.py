@@ -29,7 +29,7 @@ from tests.numbered_cases import (
 
 @pytest.fixture(scope="module")
 def service():
-    with served(25, _ALONE=3, _WORTH=50) as running:
+    with served(25, _ALONE=3, _WORTH=2) as running:
         yield running
 
 

@@ -47,7 +47,7 @@ def _small_pages():
         patch.setattr(persona, "_PAGE", PAGE)
         patch.setattr(persona.PersonaCases, "page_size", PAGE)
         patch.setattr(crew, "_ALONE", 2)
-        patch.setattr(crew, "_WORTH", 8)
+        patch.setattr(crew, "_WORTH", 2)
         yield
 
 

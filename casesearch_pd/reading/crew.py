@@ -20,7 +20,7 @@ import pandas as pd
 from casesearch_pd.errors import ServiceError
 from casesearch_pd.query.expr import TRUE, Compare, Expression, all_of, negate
 from casesearch_pd.reading.checkpoint import Saved, gaps
-from casesearch_pd.reading.walk import Trail, changed, followed, moment, pages, steady
+from casesearch_pd.reading.walk import Trail, changed, followed, moment, pages, steady, taken
 from casesearch_pd.sources.pace import Halted
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _ALONE = 8  # pages that one reader walks before others are asked to join
 _WORKERS = 8  # readers, unless the user says otherwise
 _CPU = 0.04  # seconds a page below which it is this machine that is slow, not the service
 _PAGES_A_FILE = 20  # pages between two files of a checkpoint
-_WORTH = 200  # rows that are worth a walk of their own
+_WORTH = 3  # pages of which the later half is worth a walk, and so a request, of its own
 _TICK = pd.Timedelta(1, "ms")
 
 
@@ -56,12 +56,16 @@ class Window:
         The rows.
     part
         Which of the scans it belongs to.
-    expected
-        How many rows there should be, as far as that is known.
+    counted
+        How many rows there are, if the service counted just these.
+    guess
+        How many there may be, until the first of them are here.
     done
         Whether there is nothing more to ask.
     headed
         Whether that is because only the head was wanted.
+    halved
+        Whether its end was moved forward after it was asked for.
     error
         Why not all could be read.
     log
@@ -78,9 +82,11 @@ class Window:
     start: pd.Timestamp | None = None
     end: pd.Timestamp | None = None
     part: int = 0
-    expected: float | None = None
+    counted: int | None = None
+    guess: float = 0.0
     done: bool = False
     headed: bool = False
+    halved: bool = False
     error: ServiceError | None = None
     trail: Trail = field(init=False)
     log: list[Page] = field(default_factory=list)
@@ -106,10 +112,12 @@ class Window:
         at, end = self.at, self.end or latest
         if self.done or at is None or end - at < 2 * _TICK:
             return 0.0
-        if self.expected is not None:
-            return max(0.0, self.expected - self.trail.rows)
-        walked = at - (self.start or self.trail.origin or at)
-        return float(self.trail.rows * ((end - at) / max(walked, _TICK)))
+        if self.counted is not None:
+            return max(0.0, self.counted - self.trail.rows)
+        # Where nothing says when the window begins, its first page is no stretch of time.
+        since = self.start or self.trail.origin or at
+        rows = self.trail.rows - (0 if self.start is not None else self.trail.first)
+        return rows * ((end - at) / (at - since)) if rows and at > since else self.guess
 
     def __str__(self) -> str:
         """Name what is still missing of it."""
@@ -213,6 +221,7 @@ class Crew:
         self._failures: list[BaseException] = []
         self._latest: pd.Timestamp | None = None
         self._pages = 0
+        self._worth = _WORTH * source.page_size  # rows
 
     def read(self, scans: Sequence[Scan]) -> None:
         """Read all scans into `windows`, in the order of the scans and of the time.
@@ -312,8 +321,8 @@ class Crew:
 
     def _keep(self, window: Window, page: Page) -> None:
         with self._lock:
-            if page.total is not None and window.trail.pages == 1:
-                window.expected = page.total
+            if page.total is not None and window.trail.pages == 1 and not window.halved:
+                window.counted = page.total  # of what was asked, which a half is less than
             at = window.trail.position
             if window.end is not None and at is not None and at >= window.end:
                 page, window.done = _cut(page, window.end), True
@@ -335,7 +344,7 @@ class Crew:
         wanted = self._wanted()
         self._pages += 1  # once is enough
         window = self.windows[0]
-        short = window.expected is not None and window.expected - window.trail.rows < _WORTH
+        short = window.counted is not None and window.counted - window.trail.rows < self._worth
         if wanted == 1 or short or not window.trail.seekable:
             return
         self._latest = self._newest()
@@ -384,7 +393,7 @@ class Crew:
             return None
         victim = max(self.windows, key=lambda window: window.left(latest))
         left = victim.left(latest)
-        if left < _WORTH or victim.at is None:
+        if left < self._worth or victim.at is None:
             return None
         middle = (victim.at + ((victim.end or latest) - victim.at) / 2).floor("ms")
         asked = self._narrowed(victim.base, middle, victim.end)
@@ -397,10 +406,11 @@ class Crew:
             start=middle,
             end=victim.end,
             part=victim.part,
-            expected=left / 2,
+            guess=left / 2,
             saved=middle,
         )
-        victim.end, victim.expected = middle, victim.trail.rows + left / 2
+        victim.end, victim.halved = middle, True
+        victim.counted, victim.guess = None, left / 2
         self.windows.insert(self.windows.index(victim) + 1, half)
         return half
 
@@ -424,19 +434,12 @@ def _parted(pages: Sequence[Page]) -> tuple[list[Page], list[Page]]:
     for page in pages:
         rows = range(page.rows)
         same = [text == last for text in page.columns["created_at"]]
-        before.append(_rows(page, [row for row in rows if not same[row]]))
-        tied.append(_rows(page, [row for row in rows if same[row]]))
+        before.append(taken(page, [row for row in rows if not same[row]]))
+        tied.append(taken(page, [row for row in rows if same[row]]))
     return before, [page for page in tied if page.rows]
 
 
 def _cut(page: Page, end: pd.Timestamp) -> Page:
     """Leave out the rows that belong to the next window."""
     created = [None if text is None else moment(text) for text in page.columns["created_at"]]
-    return _rows(page, [row for row, at in enumerate(created) if at is None or at < end])
-
-
-def _rows(page: Page, kept: list[int]) -> Page:
-    if len(kept) == page.rows:
-        return page
-    columns = {name: [values[row] for row in kept] for name, values in page.columns.items()}
-    return replace(page, rows=len(kept), columns=columns, odd={} if not kept else page.odd)
+    return taken(page, [row for row, at in enumerate(created) if at is None or at < end])

@@ -423,6 +423,7 @@ def _so_far(reading: _Reading) -> pd.DataFrame:
 def _broken(reading: _Reading, error: ServiceError, on_error: OnError) -> pd.DataFrame:
     this = f"pass {len(reading.passes)} of {len(reading.route.passes)}"
     missing = [f"{this}: {window}" for window in reading.passes[-1].windows if not window.done]
+    missing = missing or [f"{this}: what changed while it was read"]
     partial = _partial(reading, f"broke off in {'; '.join(missing)}: {error}")
     broken = IncompleteReadError(
         f"the read broke off with {len(partial)} rows in .partial; not read are "

@@ -41,6 +41,7 @@ __all__ = [
     "past",
     "progress_bar",
     "steady",
+    "taken",
 ]
 
 Progress = Literal["auto"] | bool
@@ -70,6 +71,8 @@ class Trail:
         Whether rows came since the walk last began anew.
     origin
         Where the first page ended.
+    first
+        How many rows it had.
     came
         How many rows came, those that came twice counted twice.
     rewinds
@@ -89,30 +92,36 @@ class Trail:
     seeking: bool = False
     fresh: bool = True
     origin: pd.Timestamp | None = None
+    first: int = 0
     came: int = 0
     rewinds: bool = True
     dated: bool = False
     late: bool = False
-    _edge: set[str] = field(default_factory=set)  # the cases at the position
+    _edge: dict[str, list[Any]] = field(default_factory=dict)  # the cases at the position
     _stuck: int = 0  # new beginnings that brought no new row
     _rewound: int = 0  # new beginnings at the beginning
 
-    def note(self, page: Page) -> None:
-        """Move on by one page."""
+    def note(self, page: Page) -> Page:
+        """Move on by one page; leave out the rows of it that came already, just as they are."""
         if self.as_of is None:
             self.as_of, self.total = page.served_at, page.total
         self.pages += 1
         self.came += page.rows
         self._see_changes(page)
         ids = page.columns.get("case_id", [])
-        new = [case for case in ids if case not in self._edge]
-        self.rows += len(new)
-        if not new:
-            return
+        again = {row for row, case in enumerate(ids) if case in self._edge}
+        self.rows += len(ids) - len(again)
+        if len(again) == len(ids):
+            return self._without(page, again)
         self.fresh = True
-        created = page.columns.get("created_at")
-        if self.seekable and created is not None:
-            self._stand_at(created, ids)
+        fresh = self._without(page, again)
+        if self.seekable and "created_at" in page.columns:
+            self._stand_at(page)
+        return fresh
+
+    def _without(self, page: Page, again: set[int]) -> Page:
+        same = {row for row in again if _row(page, row) == self._edge[page.columns["case_id"][row]]}
+        return taken(page, [row for row in range(page.rows) if row not in same]) if same else page
 
     def _see_changes(self, page: Page) -> None:
         told = page.columns.get("updated_at")
@@ -123,16 +132,18 @@ class Trail:
             at = moment(last)
             self.late = at is not None and at >= self.as_of
 
-    def _stand_at(self, created: list[Any], ids: list[str]) -> None:
+    def _stand_at(self, page: Page) -> None:
+        created, ids = page.columns["created_at"], page.columns["case_id"]
         last = next((text for text in reversed(created) if text is not None), None)
         at = None if last is None else moment(last)
         if at is None:
             return
         if self.origin is None:
-            self.origin = at
+            self.origin, self.first = at, self.rows
         if self.position is None or at > self.position:
-            self.position, self._edge = at, set()
-        self._edge |= {case for case, text in zip(ids, created, strict=True) if text == last}
+            self.position, self._edge = at, {}
+        tied = [row for row, text in enumerate(created) if text == last]
+        self._edge |= {ids[row]: _row(page, row) for row in tied}
 
     @property
     def seekable(self) -> bool:
@@ -175,8 +186,20 @@ class Trail:
 
     def from_the_beginning(self) -> Scan:
         """Forget the position."""
-        self.position, self.rows, self._edge = None, 0, set()
+        self.position, self.rows, self._edge = None, 0, {}
         return self.scan
+
+
+def taken(page: Page, kept: list[int]) -> Page:
+    """Take some rows of a page."""
+    if len(kept) == page.rows:
+        return page
+    columns = {name: [values[row] for row in kept] for name, values in page.columns.items()}
+    return replace(page, rows=len(kept), columns=columns, odd={} if not kept else page.odd)
+
+
+def _row(page: Page, row: int) -> list[Any]:
+    return [values[row] for values in page.columns.values()]
 
 
 def moment(text: Any) -> pd.Timestamp | None:
@@ -275,8 +298,7 @@ def _follow(
         if way.moved(page) and trail.patient and trail.onward(source) is not None:
             return _moved(source, trail, way.rise(page), run)
         way.go(page)
-        trail.note(page)
-        yield page
+        yield trail.note(page)
         cursor = page.cursor
         if cursor is None:
             early = trail.seekable and _early(source, trail, way, page)
