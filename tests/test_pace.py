@@ -52,21 +52,21 @@ def trouble(kind=cs.UnreachableError, **how):
 
 def test_a_burst_goes_at_once_and_the_rest_at_the_rate(clock):
     budget, run = Budget(rate=2, burst=10), Run()
-    for _ in range(10):
+    for _ in range(9):  # one is kept back for those that overtake each other on the way
         budget.acquire(run)
     assert not clock.slept
     for _ in range(20):
         budget.acquire(run)
     assert sum(clock.slept) == pytest.approx(10, abs=0.2)
-    assert run.requests == 30
+    assert run.requests == 29
 
 
 def test_a_pause_fills_the_bucket_and_no_more_than_the_bucket(clock):
     budget, run = Budget(rate=2, burst=4), Run()
-    for _ in range(4):
+    for _ in range(3):
         budget.acquire(run)
     clock.sleep(1000)
-    for _ in range(4):
+    for _ in range(3):
         budget.acquire(run)
     assert clock.slept == [1000]
     budget.acquire(run)
@@ -80,15 +80,16 @@ def test_an_unpaced_budget_never_waits(clock):
     assert not clock.slept
 
 
-@pytest.mark.parametrize("rate", [0, -1, math.nan])
+@pytest.mark.parametrize("rate", [0, -1, math.nan, -math.inf, True, "fast", "2", None])
 def test_a_rate_that_lets_nothing_pass_is_refused(rate):
     with pytest.raises(cs.FilterError, match="above 0"):
         Budget(rate)
 
 
-def test_a_burst_below_one_is_refused():
+@pytest.mark.parametrize("burst", [0.5, 0, math.nan, True, "10"])
+def test_a_burst_below_one_is_refused(burst):
     with pytest.raises(cs.FilterError, match="1 or more"):
-        Budget(1, burst=0.5)
+        Budget(1, burst=burst)
 
 
 def test_a_closed_budget_is_closed_to_everybody_until_then(clock):
@@ -152,25 +153,6 @@ def test_the_last_rate_that_was_named_holds_for_everybody():
         budget_for(("a",), rate=0, burst=3)
     assert budget.rate == 2
     assert budget_for(("b",), rate=1, burst=1) is not budget
-
-
-def test_throttles_teach_the_true_rate(clock):
-    """Between two throttles the service's bucket went from empty to empty."""
-    budget, run, tokens, filled = Budget(rate=100), Run(), [10.0], [clock.monotonic()]
-
-    def send():
-        now = clock.monotonic()
-        tokens[0] = min(10.0, tokens[0] + (now - filled[0]) * 5)
-        filled[0] = now
-        if tokens[0] < 1:
-            raise trouble(cs.ThrottledError, throttled=True)
-        tokens[0] -= 1
-
-    began = clock.monotonic()
-    for _ in range(400):
-        patiently(send, budget, run)
-    assert 390 / (5 * (clock.monotonic() - began)) > 0.9
-    assert run.throttles < 40
 
 
 # --- patience ------------------------------------------------------------------------------------
@@ -241,7 +223,7 @@ def test_throttles_beyond_the_patience_are_raised_without_another_wait(clock):
 def test_throttles_without_a_time_back_off_up_to_a_bound(clock):
     with pytest.raises(cs.ThrottledError):
         patiently(sender(trouble(cs.ThrottledError, throttled=True)), Budget(), Run())
-    assert 0.5 <= clock.slept[0] <= 1
+    assert 0.2 <= clock.slept[0] <= 0.4
     assert max(clock.slept) <= 20
     assert pace.THROTTLE_PATIENCE - 20 <= sum(clock.slept) <= pace.THROTTLE_PATIENCE
 

@@ -16,11 +16,8 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from casesearch_pd.errors import (
-    FilterError,
-    ServiceError,
-    ThrottledError,
-)
+from casesearch_pd.errors import FilterError, ServiceError, ThrottledError
+from casesearch_pd.sources.rate_estimate import Leave, RateEstimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +31,8 @@ FAULT_PATIENCE = 20.0  # seconds of any other passing fault, for one request
 FAULT_TRIES = 6
 READ_TIMEOUT = 20.0  # seconds without an answer
 CONNECT_TIMEOUT = 5.0
+_THROTTLE_PAUSE = 0.4  # seconds at most after the first throttle, and twice as long each time
+_FAULT_PAUSE = 0.1
 _LONGEST_PAUSE = 20.0
 _SHORTEST_PAUSE = 0.05
 _DOUBLINGS = 32  # of a pause; beyond them its bound holds anyway
@@ -127,39 +126,44 @@ class Budget:
 
     The leave is given by the generic cell rate algorithm: each request moves the time at which
     the budget would be even by one interval, and may go as long as that is less than a burst
-    ahead. Where the service throttles all the same, its true rate is lower: between two
-    throttles its own bucket went from empty to empty, so what it let pass in that time is its
-    rate. From there the budget tries a little more with every answer.
+    ahead. One request of the burst is kept back, because those that follow each other at
+    exactly the rate arrive at times closer together than they were sent. Where the service
+    throttles all the same, its true rate is lower, and `RateEstimate` finds it.
 
     Parameters
     ----------
     rate
         Requests a second; `math.inf` never waits.
     burst
-        Requests that may go at once when the budget is full.
+        Requests that the service takes at once after a pause.
     """
 
     rate: float = math.inf
     burst: float = 1.0
-    learned: float = field(default=math.inf, init=False)
+    _estimate: RateEstimate = field(default_factory=RateEstimate, init=False, repr=False)
     _even_at: float = field(default=-math.inf, init=False, repr=False)
     _closed_until: float = field(default=-math.inf, init=False, repr=False)
-    _taught_at: float | None = field(default=None, init=False, repr=False)
-    _since: float | None = field(default=None, init=False, repr=False)
-    _served: int = field(default=0, init=False, repr=False)
-    _lessons: int = field(default=0, init=False, repr=False)
+    _queue: int = field(default=0, init=False, repr=False)  # how often everybody queued again
+    _queue_pace: float = field(default=math.inf, init=False, repr=False)
+    _sent: int = field(default=0, init=False, repr=False)
+    _sent_at: float = field(default=-math.inf, init=False, repr=False)
+    _ended: int = field(default=0, init=False, repr=False)
+    _ended_at: float = field(default=-math.inf, init=False, repr=False)
+    _answers: int = field(default=0, init=False, repr=False)
+    _latency: float = field(default=math.inf, init=False, repr=False)  # the least that was met
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse a rate that no request could ever pass."""
-        if not self.rate > 0:
-            raise FilterError(
-                f"rate={self.rate!r} lets no request pass; give requests per second above 0"
-            )
-        if not self.burst >= 1:
-            raise FilterError(f"burst={self.burst!r} lets no request pass; give 1 or more")
+        _check("rate", self.rate, "requests per second above 0", lambda rate: rate > 0)
+        _check("burst", self.burst, "1 or more", lambda burst: burst >= 1)
 
-    def acquire(self, run: Run) -> None:
+    @property
+    def pace(self) -> float:
+        """Requests a second that go at present: the rate, unless throttles taught a lower one."""
+        return min(self.rate, self._estimate.pace)
+
+    def acquire(self, run: Run) -> Leave:
         """Wait for the leave to send one request.
 
         Raises
@@ -167,78 +171,111 @@ class Budget:
         ThrottledError
             If the run's time is over first.
         """
-        wait = self._reserve(run.left())
-        if wait is None:
-            rate = min(self.rate, self.learned)
-            raise ThrottledError(
-                f"the deadline passes before the rate limit of {rate:g} requests a second "
-                "lets another one go; give a longer deadline= or a narrower filter"
-            )
-        if wait > 0:
-            run.rest(wait)
-        run.sends()
+        while True:
+            wait, queue = self._reserve(run.left())
+            if wait is None:
+                raise ThrottledError(
+                    f"the deadline passes before the rate limit of {self.pace:g} requests a "
+                    "second lets another one go; give a longer deadline= or a narrower filter"
+                )
+            if wait > 0:
+                run.rest(wait)
+            leave = self._depart(queue)
+            if leave is not None:
+                run.sends()
+                return leave
 
-    def _reserve(self, patience: float) -> float | None:
-        """Take the next place in the queue; None, and no place, if that is too far away."""
+    def _reserve(self, patience: float) -> tuple[float | None, int]:
+        """Take the next place in the queue; no place, if that is too far away."""
         with self._lock:
             now = time.monotonic()
-            if self._since is None:
-                self._since = now
-            rate = min(self.rate, self.learned)
-            burst = self.burst if math.isinf(self.learned) else 1.0
+            rate, burst = self._allowed()
             interval = 0.0 if math.isinf(rate) else 1 / rate
             go = max(now, self._closed_until, self._even_at - (burst - 1) * interval)
             if go - now > patience:
-                return None
+                return None, self._queue
             self._even_at = max(self._even_at, go) + interval
-            return go - now
+            return go - now, self._queue
+
+    def _allowed(self) -> tuple[float, float]:
+        """Tell rate and burst at present."""
+        if not math.isinf(self._estimate.pace):
+            return self.pace, 1.0
+        if self._answers:
+            # Little's law: at this rate, so many are on their way at once. As long as few have
+            # passed, few shall meet the first throttle.
+            opening = (1 + _OPENING * self._answers) / max(self._latency, _MOMENT)
+            if opening < self.rate:
+                return opening, 1.0
+        return self.rate, max(self.burst - 1, 1.0)
+
+    def _depart(self, queue: int) -> Leave | None:
+        """Go, unless everybody was to queue again meanwhile."""
+        with self._lock:
+            if queue != self._queue:
+                return None
+            now = time.monotonic()
+            idle = self._sent == self._ended and now - self._ended_at > _IDLE
+            self._sent, self._sent_at = self._sent + 1, now
+            leave = Leave(self._sent, now)
+            if idle:
+                self._estimate.begins(leave)
+            return leave
+
+    def _queue_again(self, until: float) -> None:
+        """Take all places back: whoever waits asks for a new one, from then on, with no burst."""
+        rate, burst = self._allowed()
+        self._queue, self._queue_pace = self._queue + 1, self.pace
+        self._even_at = until if math.isinf(rate) else until + (burst - 1) / rate
 
     def close_for(self, seconds: float) -> None:
         """Let nobody send for so many seconds: the service said so."""
         with self._lock:
-            self._closed_until = max(self._closed_until, time.monotonic() + seconds)
+            until = time.monotonic() + seconds
+            if until > self._closed_until:
+                self._closed_until = until
+                self._queue_again(until)
 
-    def served(self) -> None:
+    def served(self, leave: Leave) -> None:
         """Count an answer, and try a little more."""
         with self._lock:
-            self._served += 1
-            # The longer nothing is throttled, the bolder.
-            self.learned *= 1 + _MORE * self._served
-            if self.learned >= self.rate:
-                self.learned = math.inf
+            self._end()
+            self._answers += 1
+            self._latency = min(self._latency, self._ended_at - leave.at)
+            self._estimate.served(leave, self.rate)
+            if self.pace > _FASTER * self._queue_pace:
+                self._queue_again(self._sent_at + 1 / self.pace)
 
-    def throttled(self, granted: float) -> float | None:
-        """Learn from a throttle; tell how long one more request takes, once that is known.
-
-        Parameters
-        ----------
-        granted
-            When the throttled request was let go: what was sent before the last lesson
-            teaches nothing new.
-        """
+    def failed(self) -> None:
+        """Count a request that came to nothing."""
         with self._lock:
-            now = time.monotonic()
-            if self._taught_at is None or granted >= self._taught_at:
-                self._learn(now)
-            measured = self._lessons > 1 and not math.isinf(self.learned)
-            return 1 / self.learned if measured else None
+            self._end()
 
-    def _learn(self, now: float) -> None:
-        elapsed = now - (self._since if self._since is not None else now)
-        known = min(self.learned, self.rate)
-        if elapsed > 0 and (self._served >= _SAMPLE or (self._served and self._lessons < 2)):  # noqa: PLR2004
-            self.learned = min(self._served / elapsed, self.rate)
-        elif not math.isinf(known):  # too little passed to measure: two may have come together
-            self.learned = max(known * _LESS, _LEAST)
-        self._lessons += 1
-        self._taught_at = self._since = self._even_at = now
-        self._served = 0
+    def throttled(self, leave: Leave) -> float | None:
+        """Learn from a throttle; tell how many seconds to wait, once the rate was measured."""
+        with self._lock:
+            self._end()
+            if self._estimate.throttled(leave, self._sent, self.rate):
+                self._queue_again(self._ended_at)
+            return _REST / self._estimate.pace if self._estimate.measured else None
+
+    def _end(self) -> None:
+        self._ended += 1
+        self._ended_at = time.monotonic()
 
 
-_SAMPLE = 8  # answers that measure a rate
-_MORE = 0.0001  # by how much the rate is tried higher with each answer since the last throttle
-_LESS = 0.95  # how far a throttle brings a rate down that could not be measured
-_LEAST = 0.2  # requests a second that are tried when nothing passes at all
+_OPENING = 0.25  # further requests on their way at once for each answer that came
+_REST = 0.5  # of the time that one request takes: how long a throttle keeps all back
+_FASTER = 1.2  # times the old pace: worth queuing again
+_IDLE = 1.0  # seconds without a request, after which a bucket may have filled
+_MOMENT = 0.001  # seconds
+
+
+def _check(name: str, value: float, allowed: str, holds: Callable[[float], bool]) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not holds(value):
+        raise FilterError(f"{name}={value!r} lets no request pass; give {allowed}")
+
 
 _BUDGETS: dict[tuple[object, ...], Budget] = {}
 _BUDGETS_LOCK = threading.Lock()
@@ -274,13 +311,11 @@ def patiently(send: Callable[[], Answer], budget: Budget, run: Run) -> Answer:
     """
     patience = _Patience()
     while True:
-        budget.acquire(run)
-        granted = time.monotonic()
+        leave = budget.acquire(run)
         try:
             answer = _timed(send, run)
         except Trouble as trouble:
-            known = budget.throttled(granted) if trouble.throttled else None
-            pause = patience.pause(trouble, known)
+            pause = patience.pause(trouble, _learn(budget, leave, trouble))
             if pause is None or pause > run.left():
                 raise trouble.error from trouble.__cause__
             if trouble.throttled:
@@ -288,9 +323,19 @@ def patiently(send: Callable[[], Answer], budget: Budget, run: Run) -> Answer:
                 budget.close_for(pause)  # for everybody: the service counts all together
             else:
                 run.rest(pause)
+        except BaseException:
+            budget.failed()
+            raise
         else:
-            budget.served()
+            budget.served(leave)
             return answer
+
+
+def _learn(budget: Budget, leave: Leave, trouble: Trouble) -> float | None:
+    if trouble.throttled:
+        return budget.throttled(leave)
+    budget.failed()
+    return None
 
 
 def _timed(send: Callable[[], Answer], run: Run) -> Answer:
@@ -318,11 +363,11 @@ class _Patience:
         trouble
             What happened.
         known
-            The seconds that the service takes for a request, as far as throttles taught it.
+            The seconds after which the service may take another one, if throttles taught it.
         """
         if trouble.throttled:
             self.slowed += 1
-            backoff = _backoff(self.slowed, 1.0)
+            backoff = _backoff(self.slowed, _THROTTLE_PAUSE)
             if known is not None:  # a place or two further back in the queue will do
                 backoff = min(backoff, known * 2 ** min(self.slowed - 1, _DOUBLINGS))
             # "At once" over and over would be no pause at all.
@@ -331,7 +376,7 @@ class _Patience:
             return pause if self.throttled_for <= THROTTLE_PATIENCE else None
         self.faults += 1
         self.until = min(self.until, time.monotonic() + FAULT_PATIENCE)
-        pause = _backoff(self.faults, 0.1) if trouble.wait is None else trouble.wait
+        pause = _backoff(self.faults, _FAULT_PAUSE) if trouble.wait is None else trouble.wait
         return (
             pause if self.faults < FAULT_TRIES and time.monotonic() + pause <= self.until else None
         )
