@@ -33,7 +33,11 @@ if TYPE_CHECKING:
     from casesearch_pd.reading.frame import Look
     from casesearch_pd.reading.stream import Chunks
 
-__all__ = ["Place", "write"]
+__all__ = ["PIECE", "Place", "write"]
+
+PIECE = 5_000
+"""Rows that are best in memory as a frame at once: Arrow tables, of which many make a row
+group, take a fraction of the room that lists and texts of Python take."""
 
 _LISTS = pa.list_(pa.large_string())
 _PART = "cases-{:05d}.parquet"
@@ -91,8 +95,8 @@ class Place:
             )
 
 
-def write(chunks: Chunks, place: Place) -> Path:
-    """Write a stream to its end.
+def write(chunks: Chunks, place: Place, *, group: int) -> Path:
+    """Write a stream to its end, so many rows a row group.
 
     Raises
     ------
@@ -102,10 +106,10 @@ def write(chunks: Chunks, place: Place) -> Path:
     with chunks, _beside(place) as work:
         try:
             if place.folder:
-                _write_parts(chunks, work)
+                _write_parts(chunks, work, group)
                 _move_parts(work, place.path)
             else:
-                _write_one(chunks, work / place.path.name)
+                _write_one(chunks, work / place.path.name, group)
                 (work / place.path.name).replace(place.path)
         except IncompleteReadError as error:
             error.add_note(f"{place.path} was not written: what was there is intact")
@@ -142,8 +146,10 @@ class _File:
     path: Path
     fields: tuple[Field, ...]
     look: Look
+    group: int
     writer: pq.ParquetWriter = field(init=False)
     rows: int = 0
+    held: list[pa.Table] = field(default_factory=list)  # rows that are no row group yet
 
     def __post_init__(self) -> None:
         """Open it."""
@@ -151,13 +157,21 @@ class _File:
         self.writer = pq.ParquetWriter(self.path, schema, store_schema=False)
 
     def add(self, frame: pd.DataFrame) -> None:
-        """Write a row group."""
-        self.rows += len(frame)
+        """Add rows to the row group, or begin another."""
+        if sum(table.num_rows for table in self.held) + len(frame) > self.group:
+            self._flush()
         if len(frame):
-            self.writer.write_table(_table(frame, self.fields, self.look))
+            self.held.append(_table(frame, self.fields, self.look))
+        self.rows += len(frame)
+
+    def _flush(self) -> None:
+        if self.held:
+            self.writer.write_table(pa.concat_tables(self.held))
+        self.held.clear()
 
     def close(self, attrs: dict[str, str] | None = None) -> None:
-        """Say what pandas is to make of it."""
+        """Write the last rows, and say what pandas is to make of all of them."""
+        self._flush()
         empty = _table(_empty(self.fields, self.look), self.fields, self.look)
         told = dict(empty.schema.metadata)
         if attrs is not None:
@@ -170,9 +184,9 @@ class _File:
 
 
 @contextmanager
-def _opened(path: Path, fields: Sequence[Field], look: Look) -> Iterator[_File]:
+def _opened(path: Path, fields: Sequence[Field], look: Look, group: int) -> Iterator[_File]:
     """Open a file; what breaks off is closed without a word, since it is not kept."""
-    file = _File(path, tuple(fields), look)
+    file = _File(path, tuple(fields), look, group)
     try:
         yield file
     finally:
@@ -180,14 +194,14 @@ def _opened(path: Path, fields: Sequence[Field], look: Look) -> Iterator[_File]:
             file.writer.close()
 
 
-def _write_one(chunks: Chunks, path: Path) -> None:
-    with _opened(path, chunks.fields, chunks.look) as file:
+def _write_one(chunks: Chunks, path: Path, group: int) -> None:
+    with _opened(path, chunks.fields, chunks.look, group) as file:
         for chunk in chunks:
             file.add(chunk)
         file.close(chunks.attrs)
 
 
-def _write_parts(chunks: Chunks, folder: Path) -> None:
+def _write_parts(chunks: Chunks, folder: Path, group: int) -> None:
     """Write part files, and before them one without rows that tells what all of them are.
 
     Who reads a folder as one table takes columns and provenance from its first file.
@@ -202,10 +216,11 @@ def _write_parts(chunks: Chunks, folder: Path) -> None:
                 _close(file)
                 part.close()
                 path = folder / _PART.format(number)
-                file = part.enter_context(_opened(path, fields, chunks.look))
+                file = part.enter_context(_opened(path, fields, chunks.look, group))
             file.add(chunk)
         _close(file)
-    with _opened(folder / _PART.format(0), (*chunks.fields, *late.values()), chunks.look) as head:
+    fields = (*chunks.fields, *late.values())
+    with _opened(folder / _PART.format(0), fields, chunks.look, group) as head:
         head.close(chunks.attrs)
 
 

@@ -6,6 +6,7 @@ the frame, finish it (check again, sort, cut, name what was read).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -16,7 +17,7 @@ from casesearch_pd.query.schema import lookups
 from casesearch_pd.reading.exhaust import OnError, exhaust
 from casesearch_pd.reading.explain import Plan
 from casesearch_pd.reading.frame import Look
-from casesearch_pd.reading.parquet import Place, write
+from casesearch_pd.reading.parquet import PIECE, Place, write
 from casesearch_pd.reading.plan import OPTIONS, ask, overlap_of, plan
 from casesearch_pd.reading.stream import Chunks, Options
 from casesearch_pd.sources.pace import Run
@@ -234,7 +235,7 @@ def to_parquet(
     checkpoint: str | os.PathLike[str] | None = None,
     deadline: float | None = None,
     overlap: timedelta | str | float | None = None,
-    chunksize: int = 10_000,
+    chunksize: int = 20_000,
     **filters: object,
 ) -> Path:
     """Read all cases that match into Parquet, in bounded memory.
@@ -281,7 +282,9 @@ def to_parquet(
     options = Options(
         chunksize, progress, on_error, checkpoint, overlap_of(source, overlap), open=place.folder
     )
-    return write(Chunks(plan(source, question, streamed=True), run, look, options), place)
+    pieces = replace(options, chunksize=min(chunksize, PIECE))
+    chunks = Chunks(plan(source, question, streamed=True), run, look, pieces)
+    return write(chunks, place, group=chunksize)
 
 
 def explain_cases(
