@@ -16,7 +16,7 @@ from botocore.validate import ParamValidator
 
 import casesearch_pd as cs
 from casesearch_pd.sources import pace
-from tests.wire_clients import connect
+from tests.wire_clients import connect, through_proxy
 from tests.wire_stub import (
     CUSTOM,
     SYSTEM,
@@ -619,10 +619,7 @@ def test_a_copy_keeps_to_its_profile(monkeypatch, tmp_path):
 def test_no_proxy_is_asked_for_this_machine(monkeypatch):
     """A proxy of the environment would get the requests that are meant for loopback."""
     with Stub(lambda _: (500, {}, b"")) as proxy, serving(ok(connect_page(CASES))) as stub:
-        for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
-            monkeypatch.setenv(name, proxy.url)
-        monkeypatch.delenv("no_proxy", raising=False)
-        monkeypatch.delenv("NO_PROXY", raising=False)
+        through_proxy(monkeypatch, proxy.url)
         assert len(cs.read_cases(connect(stub))) == 5
     assert not proxy.asked
 

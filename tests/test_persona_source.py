@@ -14,7 +14,7 @@ import pytest
 import casesearch_pd as cs
 from casesearch_pd.sources import pace
 from casesearch_pd.sources import persona as persona_module
-from tests.wire_clients import TOKEN, persona
+from tests.wire_clients import TOKEN, persona, through_proxy
 from tests.wire_stub import (
     HANG,
     RATES,
@@ -307,10 +307,7 @@ def test_netrc_does_not_replace_the_token(monkeypatch, tmp_path):
 def test_no_proxy_is_asked_for_this_machine(monkeypatch):
     """A proxy of the environment would read the token in clear text."""
     with Stub(lambda _: (500, {}, b"")) as proxy, serving(ok(WHOLE)) as stub:
-        for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
-            monkeypatch.setenv(name, proxy.url)
-        monkeypatch.delenv("no_proxy", raising=False)
-        monkeypatch.delenv("NO_PROXY", raising=False)
+        through_proxy(monkeypatch, proxy.url)
         assert len(cs.read_cases(persona(stub))) == 5
     assert not proxy.asked
 

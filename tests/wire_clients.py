@@ -32,6 +32,14 @@ def persona(stub, **options):
     return cs.PersonaCases(**(bound | options))
 
 
+def through_proxy(monkeypatch, url):
+    """Have the environment send everybody through a proxy."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, url)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
 class Clock:
     """Time that passes by itself, and at once wherever somebody sleeps."""
 
