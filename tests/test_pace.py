@@ -86,6 +86,15 @@ def test_a_rate_that_lets_nothing_pass_is_refused(rate):
         Budget(rate)
 
 
+@pytest.mark.parametrize("rate", [0, math.nan, True, "fast"])
+def test_sources_refuse_such_a_rate_before_anything_is_sent(rate):
+    with Stub(connect_domain(None)) as stub:
+        for source in (connect, persona):
+            with pytest.raises(cs.FilterError, match="rate="):
+                source(stub, rate=rate)
+        assert not stub.asked
+
+
 @pytest.mark.parametrize("burst", [0.5, 0, math.nan, True, "10"])
 def test_a_burst_below_one_is_refused(burst):
     with pytest.raises(cs.FilterError, match="1 or more"):
