@@ -34,8 +34,8 @@ ORDER = (
     "sources.persona*",
     "reading", "reading.columns", "reading.frame", "reading.plan", "reading.provenance",
     "reading.checkpoint", "reading.walk", "reading.merge", "reading.crew", "reading.resume",
-    "reading.exhaust", "reading.batch", "reading.stream", "reading.parquet", "reading.explain",
-    "reading.read",
+    "reading.exhaust", "reading.batch", "reading.stream", "reading.place", "reading.parquet",
+    "reading.explain", "reading.read",
     "notebook", "notebook.plots", "notebook.accessor",
     "demo", "__main__", "__init__",
 )  # fmt: skip

@@ -242,6 +242,26 @@ def test_a_stopped_stream_holds_what_was_not_handed_on(local, monkeypatch):
     assert len(come) > 250
 
 
+def test_a_stream_that_is_stopped_within_a_page_holds_the_chunk_before(local, monkeypatch):
+    """Some columns have the page and others not: no frame can be made of these."""
+    real, added = batch.Columns.add, []
+
+    def add(self, page):
+        added.append(1)
+        if len(added) == 4:
+            self.rows += page.rows
+            next(iter(self._plain.values())).extend(page.columns["case_id"])
+            raise KeyboardInterrupt
+        real(self, page)
+
+    monkeypatch.setattr(batch.Columns, "add", add)
+    chunks = cs.iter_cases(local.sources["persona"], columns=PLAIN, chunksize=150)
+    assert len(next(chunks)) == 150
+    with pytest.raises(cs.ReadInterrupted) as told:
+        next(chunks)
+    assert len(told.value.partial) == 48  # two cases are tied with the third page
+
+
 def test_a_closed_stream_leaves_nothing(local, tmp_path, monkeypatch):
     """Neither a thread, nor a file, nor a walk that goes on."""
     monkeypatch.setattr(merge, "_SMALL", 1000)

@@ -9,90 +9,37 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import shutil
-import tempfile
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from casesearch_pd.errors import CaseSearchError, FilterError, IncompleteReadError
+from casesearch_pd.errors import CaseSearchError, IncompleteReadError
 from casesearch_pd.query.schema import Field
 from casesearch_pd.reading.columns import Columns, arrow_type
 from casesearch_pd.reading.frame import build
+from casesearch_pd.reading.place import PART, beside, replace_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from casesearch_pd.query.schema import FieldType
     from casesearch_pd.reading.frame import Look
+    from casesearch_pd.reading.place import Place
     from casesearch_pd.reading.stream import Chunks
 
-__all__ = ["PIECE", "Place", "write"]
+__all__ = ["PIECE", "write"]
 
 PIECE = 5_000
 """Rows that are best in memory as a frame at once: Arrow tables, of which many make a row
 group, take a fraction of the room that lists and texts of Python take."""
 
 _LISTS = pa.list_(pa.large_string())
-_PART = "cases-{:05d}.parquet"
-_PARTS = "cases-*.parquet"
 _ROWS = 1_000_000  # of a part file, at most
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where Parquet goes.
-
-    Parameters
-    ----------
-    path
-        The file or folder.
-    folder
-        Which of them.
-    """
-
-    path: Path
-    folder: bool
-
-    @classmethod
-    def of(cls, given: str | os.PathLike[str]) -> Place:
-        """See what a path means, and that it can be written.
-
-        Raises
-        ------
-        FilterError
-            If it cannot, or if there is a folder of other files.
-        """
-        text = os.fspath(given)
-        path = Path(text)
-        ends = text.endswith(tuple(filter(None, (os.sep, os.altsep))))
-        place = cls(path, folder=ends or path.is_dir())
-        place.check()
-        return place
-
-    def check(self) -> None:
-        """Refuse what cannot be written."""
-        path = str(self.path)
-        if not self.path.parent.is_dir():
-            raise FilterError(f"{path!r} is in no folder that there is; make {self.path.parent}")
-        if self.folder and self.path.exists() and not self.path.is_dir():
-            raise FilterError(f"{path!r} is a file, and no folder; leave the slash out")
-        home = self.path if self.path.is_dir() else self.path.parent
-        if not os.access(home, os.W_OK | os.X_OK):
-            raise FilterError(f"{path!r} cannot be written; name a folder of your own")
-        known = set(self.path.glob(_PARTS)) if self.folder else set()
-        other = sorted(set(self.path.glob("*.parquet")) - known) if self.folder else []
-        if other:
-            raise FilterError(
-                f"{path!r} holds Parquet files of others, such as {other[0].name!r}, that would be "
-                "read as cases; name a folder of its own"
-            )
 
 
 def write(chunks: Chunks, place: Place, *, group: int) -> Path:
@@ -103,11 +50,11 @@ def write(chunks: Chunks, place: Place, *, group: int) -> Path:
     CaseSearchError
         If the disk fills; what was there is intact, as after any error of the read.
     """
-    with chunks, _beside(place) as work:
+    with chunks, beside(place) as work:
         try:
             if place.folder:
                 _write_parts(chunks, work, group)
-                _move_parts(work, place.path)
+                replace_parts(work, place.path)
             else:
                 _write_one(chunks, work / place.path.name, group)
                 (work / place.path.name).replace(place.path)
@@ -120,20 +67,6 @@ def write(chunks: Chunks, place: Place, *, group: int) -> Path:
                 "there is intact"
             ) from error
     return place.path
-
-
-@contextmanager
-def _beside(place: Place) -> Iterator[Path]:
-    """Open a folder on the same disk that is gone afterwards, whatever happens."""
-    home = place.path.parent if not place.path.is_dir() else place.path
-    try:
-        work = Path(tempfile.mkdtemp(prefix=f".{place.path.name}-", dir=home))
-    except OSError as error:
-        raise FilterError(f"{str(place.path)!r} cannot be written ({error})") from error
-    try:
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 # --- files --------------------------------------------------------------------------------
@@ -215,27 +148,18 @@ def _write_parts(chunks: Chunks, folder: Path, group: int) -> None:
             if file is None or file.fields != fields or file.rows >= _ROWS:
                 _close(file)
                 part.close()
-                path = folder / _PART.format(number)
+                path = folder / PART.format(number)
                 file = part.enter_context(_opened(path, fields, chunks.look, group))
             file.add(chunk)
         _close(file)
     fields = (*chunks.fields, *late.values())
-    with _opened(folder / _PART.format(0), fields, chunks.look, group) as head:
+    with _opened(folder / PART.format(0), fields, chunks.look, group) as head:
         head.close(chunks.attrs)
 
 
 def _close(file: _File | None) -> None:
     if file is not None:
         file.close()
-
-
-def _move_parts(work: Path, folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    new = {path.name: path for path in work.glob(_PARTS)}
-    for name, path in sorted(new.items()):
-        path.replace(folder / name)
-    for old in set(folder.glob(_PARTS)) - {folder / name for name in new}:
-        old.unlink()
 
 
 # --- tables -------------------------------------------------------------------------------

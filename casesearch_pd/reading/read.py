@@ -17,7 +17,8 @@ from casesearch_pd.query.schema import lookups
 from casesearch_pd.reading.exhaust import OnError, exhaust
 from casesearch_pd.reading.explain import Plan
 from casesearch_pd.reading.frame import Look
-from casesearch_pd.reading.parquet import PIECE, Place, write
+from casesearch_pd.reading.parquet import PIECE, write
+from casesearch_pd.reading.place import Place
 from casesearch_pd.reading.plan import OPTIONS, ask, overlap_of, plan
 from casesearch_pd.reading.stream import Chunks, Options
 from casesearch_pd.sources.pace import Run

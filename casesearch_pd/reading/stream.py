@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import pandas as pd
+from pyarrow import ArrowInvalid
 
 from casesearch_pd.errors import (
     AccessDeniedError,
@@ -310,7 +311,11 @@ def _missing(stream: Stream) -> str:
 
 def _left(stream: Stream) -> list[pd.DataFrame]:
     """Gather what came and was not handed on; at least one frame, if an empty one."""
-    held, last = stream.held, waiting(stream)
+    try:
+        last = waiting(stream)
+    except (ArrowInvalid, ValueError):  # stopped in the middle of a page: some columns lack it
+        last = nothing(stream)
+    held = stream.held
     left = [frame for frame in (held, last) if frame is not None and len(frame)] or [last]
     if stream.route.query.limit is None:
         return left
