@@ -7,8 +7,9 @@ its ``RateLimit-*`` headers. Replies take 50 ms, give or take 20 (half of it bef
 asked, half after), by a seed. It keeps the figures itself: searches let pass, searches throttled,
 and the wall time from the first arrival to the last reply.
 
-Used is (passed - burst) / (wall * rate) for a bucket. For windows it is the share of the ideal
-time: the last window cannot be opened earlier than so many minutes after the first.
+Used is (passed - burst) / (wall * rate). Where nobody paces against windows of a minute, it is the
+share of the ideal time: the last window cannot be opened earlier than so many minutes after the
+first.
 """
 
 import argparse
@@ -90,7 +91,7 @@ class Kept:
 
     def used(self, trial: Trial) -> float:
         """Tell the part of the limit that was used, in per cent."""
-        if trial.service == "persona":
+        if trial.service == "persona" and not trial.known:
             windows = math.ceil(self.passed / (trial.rate * _MINUTE))
             return 100 * (windows - 1) * _MINUTE / self.wall
         return 100 * (self.passed - trial.burst) / (self.wall * trial.rate)

@@ -143,6 +143,7 @@ class Budget:
     _estimate: RateEstimate = field(default_factory=RateEstimate, init=False, repr=False)
     _even_at: float = field(default=-math.inf, init=False, repr=False)
     _closed_until: float = field(default=-math.inf, init=False, repr=False)
+    _last_place: float = field(default=-math.inf, init=False, repr=False)
     _queue: int = field(default=0, init=False, repr=False)  # how often everybody queued again
     _queue_pace: float = field(default=math.inf, init=False, repr=False)
     _sent: int = field(default=0, init=False, repr=False)
@@ -191,23 +192,31 @@ class Budget:
             now = time.monotonic()
             rate, burst = self._allowed()
             interval = 0.0 if math.isinf(rate) else 1 / rate
-            go = max(now, self._closed_until, self._even_at - (burst - 1) * interval)
+            go = max(
+                now,
+                self._closed_until,
+                self._even_at - (burst - 1) * interval,
+                self._last_place + self._spacing(),
+            )
             if go - now > patience:
                 return None, self._queue
-            self._even_at = max(self._even_at, go) + interval
+            self._even_at, self._last_place = max(self._even_at, go) + interval, go
             return go - now, self._queue
 
     def _allowed(self) -> tuple[float, float]:
         """Tell rate and burst at present."""
         if not math.isinf(self._estimate.pace):
             return self.pace, 1.0
-        if self._answers:
-            # Little's law: at this rate, so many are on their way at once. As long as few have
-            # passed, few shall meet the first throttle.
-            opening = (1 + _OPENING * self._answers) / max(self._latency, _MOMENT)
-            if opening < self.rate:
-                return opening, 1.0
         return self.rate, max(self.burst - 1, 1.0)
+
+    def _spacing(self) -> float:
+        """Tell the seconds between two requests of a burst: as few passed, few meet a limit.
+
+        By Little's law so many are on their way at once as go within one round trip.
+        """
+        if not self._answers or not math.isinf(self._estimate.pace):
+            return 0.0
+        return self._latency / (1 + _OPENING * self._answers)
 
     def _depart(self, queue: int) -> Leave | None:
         """Go, unless everybody was to queue again meanwhile."""
@@ -226,6 +235,7 @@ class Budget:
         """Take all places back: whoever waits asks for a new one, from then on, with no burst."""
         rate, burst = self._allowed()
         self._queue, self._queue_pace = self._queue + 1, self.pace
+        self._last_place = self._sent_at
         self._even_at = until if math.isinf(rate) else until + (burst - 1) / rate
 
     def close_for(self, seconds: float) -> None:
@@ -268,7 +278,6 @@ _OPENING = 0.25  # further requests on their way at once for each answer that ca
 _REST = 0.5  # of the time that one request takes: how long a throttle keeps all back
 _FASTER = 1.2  # times the old pace: worth queuing again
 _IDLE = 1.0  # seconds without a request, after which a bucket may have filled
-_MOMENT = 0.001  # seconds
 
 
 def _check(name: str, value: float, allowed: str, holds: Callable[[float], bool]) -> None:
