@@ -87,9 +87,12 @@ def digest(ids: pd.Series[Any]) -> str:
     It is two sums of keyed 64-bit hashes (SipHash, which pandas promises to be the same
     everywhere), so that the fingerprints of parts `added` are the fingerprint of the whole.
     """
-    held = ids.to_numpy(dtype=object)
-    sums = [hash_array(held, hash_key=key, categorize=False).sum() for key in _KEYS]
-    return "".join(f"{int(one):016x}" for one in sums)
+    total = [0, 0]
+    for at in range(0, len(ids), _SLICE):  # texts of Python are much larger than those of a frame
+        held = ids.iloc[at : at + _SLICE].to_numpy(dtype=object)
+        for half, key in enumerate(_KEYS):
+            total[half] += int(hash_array(held, hash_key=key, categorize=False).sum())
+    return "".join(f"{one % 2**64:016x}" for one in total)
 
 
 def added(one: str, other: str) -> str:
@@ -102,6 +105,7 @@ def _halves(told: str) -> tuple[int, int]:
     return int(told[:16], 16), int(told[16:], 16)
 
 
+_SLICE = 10_000
 _KEYS = ("casesearch_pd 01", "casesearch_pd 02")  # of 16 bytes, as SipHash takes them
 
 
