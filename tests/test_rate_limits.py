@@ -194,6 +194,35 @@ def test_all_readers_wait_as_long_as_one_was_told(world):
 
 
 @pytest.mark.parametrize("workers", [1, 4, 16])
+def test_no_reader_goes_when_those_on_their_way_use_up_a_window(world, workers):
+    """The headers of a reply say what is left, but not who is on the way."""
+    budget, run, left, window = Budget(), Run(), iter(range(700)), [world.now, 0]
+    refused = []
+
+    def send():
+        world.sleep(random.uniform(0.015, 0.035))
+        if world.now >= window[0] + 60:
+            window[:] = [world.now, 0]
+        throttled = window[1] >= 300
+        window[1] += not throttled
+        remaining, reset = 300 - window[1], math.ceil(window[0] + 60 - world.now)
+        world.sleep(random.uniform(0.015, 0.035))
+        budget.leave_only(remaining, reset)
+        if throttled:
+            refused.append(world.now)
+            raise Trouble(cs.ThrottledError("no"), throttled=True, wait=reset)
+
+    def work():
+        for _ in left:
+            patiently(send, budget, run)
+
+    began = world.now
+    world.run(*[work] * workers)
+    assert len(refused) < 7  # of 707
+    assert world.now - began < 120 + 30
+
+
+@pytest.mark.parametrize("workers", [1, 4, 16])
 def test_a_minute_of_nothing_but_throttles_fails_no_read(world, workers):
     """And once it is over, the pace is soon what it was."""
     bucket, run = Bucket(world, 10, 10, jitter=0.02), Run()

@@ -144,6 +144,8 @@ class Budget:
     _even_at: float = field(default=-math.inf, init=False, repr=False)
     _closed_until: float = field(default=-math.inf, init=False, repr=False)
     _last_place: float = field(default=-math.inf, init=False, repr=False)
+    _left: float = field(default=math.inf, init=False, repr=False)
+    _left_until: float = field(default=-math.inf, init=False, repr=False)
     _queue: int = field(default=0, init=False, repr=False)  # how often everybody queued again
     _queue_pace: float = field(default=math.inf, init=False, repr=False)
     _sent: int = field(default=0, init=False, repr=False)
@@ -221,9 +223,9 @@ class Budget:
     def _depart(self, queue: int) -> Leave | None:
         """Go, unless everybody was to queue again meanwhile."""
         with self._lock:
-            if queue != self._queue:
-                return None
             now = time.monotonic()
+            if queue != self._queue or not self._take_one_left(now):
+                return None
             idle = self._sent == self._ended and now - self._ended_at > _IDLE
             self._sent, self._sent_at = self._sent + 1, now
             leave = Leave(self._sent, now)
@@ -241,10 +243,31 @@ class Budget:
     def close_for(self, seconds: float) -> None:
         """Let nobody send for so many seconds: the service said so."""
         with self._lock:
-            until = time.monotonic() + seconds
-            if until > self._closed_until:
-                self._closed_until = until
-                self._queue_again(until)
+            self._close(time.monotonic() + seconds)
+
+    def _close(self, until: float) -> None:
+        if until > self._closed_until:
+            self._closed_until = until
+            self._queue_again(until)
+
+    def leave_only(self, requests: float, seconds: float) -> None:
+        """Let no more than so many go within so many seconds: the service said so."""
+        with self._lock:
+            # Those on their way may be counted already or not; each that comes back tells anew.
+            self._left = requests - (self._sent - self._ended - 1)
+            self._left_until = time.monotonic() + seconds
+            if requests <= 0:
+                self._close(self._left_until)
+
+    def _take_one_left(self, now: float) -> bool:
+        """Take one of the requests that the service said are left; wait a little if none is."""
+        if now >= self._left_until:
+            return True
+        if self._left < 1:
+            self._close(min(now + min(max(self._latency, _MOMENT), _BRIEFLY), self._left_until))
+            return False
+        self._left -= 1
+        return True
 
     def served(self, leave: Leave) -> None:
         """Count an answer, and try a little more."""
@@ -277,6 +300,7 @@ class Budget:
 _OPENING = 0.25  # further requests on their way at once for each answer that came
 _REST = 0.5  # of the time that one request takes: how long a throttle keeps all back
 _FASTER = 1.2  # times the old pace: worth queuing again
+_MOMENT, _BRIEFLY = 0.001, 0.25  # seconds
 _IDLE = 1.0  # seconds without a request, after which a bucket may have filled
 
 

@@ -399,8 +399,7 @@ class PersonaCases:
         if limit is None or remaining is None or reset is None:
             return
         ours = limit * _SHARE if self._rate is None else limit
-        if limit - remaining >= ours:
-            self.budget.close_for(min(reset, _WINDOW))
+        self.budget.leave_only(ours - (limit - remaining), min(reset, _WINDOW))
 
 
 # --- one request ---------------------------------------------------------------------------
