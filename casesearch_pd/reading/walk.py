@@ -255,14 +255,12 @@ def followed(trail: Trail) -> bool:
 def steady(trail: Trail) -> bool:
     """Tell, from the rows alone, whether no case came into the result while it was walked.
 
-    One that came was created or updated since. Where neither the rows nor the filter tell, only
-    the service can.
+    One that came was created or updated since, and where no update can change what the filter
+    says, created. Where neither the rows nor the filter tell, only the service can.
     """
-    if trail.dated:
-        return not trail.late
     fixed = {item.column for item in fields_of(trail.scan.where)} <= _FIXED
     created = trail.position is not None and trail.position >= (trail.as_of or trail.position)
-    return fixed and not created
+    return (fixed and not created) or (trail.dated and not trail.late)
 
 
 def changed(source: Source, scan: Scan, since: pd.Timestamp, run: Run) -> int:

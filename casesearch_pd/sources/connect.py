@@ -166,7 +166,6 @@ class ConnectCases:
         self._endpoint_url = endpoint_url
         self._rate = _SEARCH_QUOTA * _SHARE if rate is None else rate
         self._burst = burst
-        Budget(self._rate, burst)  # an impossible rate is an error now
         self._open(boto3_session, region_name)
 
     def _open(self, session: boto3.Session | None, region: str | None) -> None:
@@ -308,13 +307,16 @@ class ConnectCases:
         return all_of([where, bound])
 
     def passes(self, fields: tuple[Field, ...]) -> list[tuple[Field, ...]]:
-        """Deal the fields to requests of 25, each with what a restart needs."""
+        """Deal the fields to requests of 25, each with what tells its place and its version.
+
+        A row that tells when it was updated saves the question whether any was meanwhile.
+        """
         wanted = [item for item in fields if item.column not in FREE]
-        created, updated = self.schema.find("created_at"), self.schema.find("updated_at")
-        first = [created] if created is not None else []
-        if len({*wanted, *first}) <= _FIELDS:
-            return [tuple(dict.fromkeys([*first, *wanted]))]
-        anchors = [*first, *([updated] if updated is not None else [])]
+        known = [self.schema.find(name) for name in ("created_at", "updated_at")]
+        anchors = [item for item in known if item is not None]
+        for first in (anchors, anchors[:1]):
+            if len({*wanted, *first}) <= _FIELDS:
+                return [tuple(dict.fromkeys([*first, *wanted]))]
         others = [item for item in wanted if item not in anchors]
         room = _FIELDS - len(anchors)
         return [(*anchors, *others[at : at + room]) for at in range(0, len(others), room)]
