@@ -143,11 +143,11 @@ class Budget:
     _estimate: RateEstimate = field(default_factory=RateEstimate, init=False, repr=False)
     _even_at: float = field(default=-math.inf, init=False, repr=False)
     _closed_until: float = field(default=-math.inf, init=False, repr=False)
-    _last_place: float = field(default=-math.inf, init=False, repr=False)
-    _left: float = field(default=math.inf, init=False, repr=False)
-    _left_until: float = field(default=-math.inf, init=False, repr=False)
+    _last_place: float = field(default=-math.inf, init=False, repr=False)  # when it is reached
+    _left: float = field(default=math.inf, init=False, repr=False)  # what may still go
+    _left_until: float = field(default=-math.inf, init=False, repr=False)  # and until when
     _queue: int = field(default=0, init=False, repr=False)  # how often everybody queued again
-    _queue_pace: float = field(default=math.inf, init=False, repr=False)
+    _queue_pace: float = field(default=math.inf, init=False, repr=False)  # when they last did
     _sent: int = field(default=0, init=False, repr=False)
     _sent_at: float = field(default=-math.inf, init=False, repr=False)
     _ended: int = field(default=0, init=False, repr=False)
