@@ -36,7 +36,8 @@ ORDER = (
     "reading.checkpoint", "reading.walk", "reading.merge", "reading.crew", "reading.resume",
     "reading.exhaust", "reading.batch", "reading.stream", "reading.place", "reading.parquet",
     "reading.explain", "reading.read",
-    "notebook", "notebook.plots", "notebook.accessor",
+    "notebook", "notebook.cases", "notebook.periods", "notebook.survival", "notebook.names",
+    "notebook.survivors", "notebook.numbers", "notebook.plots", "notebook.accessor",
     "demo", "__main__", "__init__",
 )  # fmt: skip
 APART = "local*"  # the embedded service imports nothing of the rooms above
@@ -64,6 +65,7 @@ LIBRARIES = {
     "sched": (),
     "asyncio": (),
     "matplotlib": ("notebook.*", "demo"),
+    "scipy": ("notebook.survival",),
     "ipywidgets": ("notebook.*",),
     "tqdm": ("reading.walk",),
     "pyarrow": ("reading.*",),
@@ -73,7 +75,7 @@ LIBRARIES = {
 WHAT_DAY_IS_IT = {
     "reading.plan": "a timedelta counts from now, read once",
     "sources.moments": "stands in where an answer has no Date",
-    "notebook.accessor": "stands in where a frame has no provenance",
+    "notebook.cases": "stands in where a frame has no provenance",
     "local.*": "the service has a clock of its own",
 }
 
@@ -226,8 +228,8 @@ def test_the_library_prints_nothing(name):
 
 
 DEAR = (
-    "boto3", "botocore", "requests", "matplotlib", "ipywidgets", "tqdm.notebook", "sqlite3",
-    "casesearch_pd.local",
+    "boto3", "botocore", "requests", "matplotlib", "scipy", "ipywidgets", "tqdm.notebook",
+    "sqlite3", "casesearch_pd.local",
 )  # fmt: skip
 
 

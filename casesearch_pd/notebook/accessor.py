@@ -6,10 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from casesearch_pd.notebook import numbers
+from casesearch_pd.notebook.cases import column_of
 from casesearch_pd.reading.provenance import read_back
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
+
+    from casesearch_pd.notebook.names import Names
 
 __all__ = ["CasePlots", "CasesAccessor"]
 
@@ -44,28 +50,27 @@ class CasesAccessor:
         Amazon Connect: the status is not ``closed``, letter case aside. Persona: there is no
         ``closed_at``. A frame of neither is judged by its status.
         """
-        if self.provenance.get("source", {}).get("service") == "persona":
-            return self._column("closed_at").isna().rename("is_open")
-        closed = (
-            self._column("status").str.lower().eq("closed").to_numpy(dtype=bool, na_value=False)
-        )
-        return pd.Series(~closed, index=self._frame.index, name="is_open")
-
-    def _column(self, column: str) -> pd.Series[Any]:
-        if column not in self._frame.columns:
-            raise KeyError(
-                f"this needs the column {column!r}; read it too: columns=[…, {column!r}]"
-            )
-        return self._frame[column]
+        return numbers.is_open(self._frame)
 
     def open_since(self) -> pd.Series[Any]:
         """Tell when each open case was created."""
-        return self._column("created_at")[self.is_open.to_numpy()]
+        return column_of(self._frame, "created_at")[self.is_open.to_numpy()]
 
     def read_at(self) -> pd.Timestamp:
         """Tell when the cases were as the frame shows them: the service's clock, else now."""
-        as_of = self.provenance.get("as_of")
-        return pd.Timestamp.now("UTC") if as_of is None else pd.Timestamp(as_of)
+        return numbers.read_at(self._frame)
+
+    def summary(self, by: str | Sequence[str] = "status", names: Names = None) -> pd.DataFrame:
+        """Count and time the cases of each group: `casesearch_pd.notebook.numbers.summary`."""
+        return numbers.summary(self._frame, by, names)
+
+    def flow(self, freq: str = "D") -> pd.DataFrame:
+        """Count what came and went by period: `casesearch_pd.notebook.numbers.flow`."""
+        return numbers.flow(self._frame, freq)
+
+    def durations(self) -> pd.DataFrame:
+        """Measure each case in days: `casesearch_pd.notebook.numbers.durations`."""
+        return numbers.durations(self._frame)
 
     @property
     def plot(self) -> CasePlots:

@@ -1,0 +1,125 @@
+"""A frame of cases comes in; which are open, when they were closed, and as of when, goes out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from casesearch_pd.reading.provenance import read_back
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = [
+    "MISSING",
+    "closed_at",
+    "column_of",
+    "instants",
+    "is_open",
+    "read_at",
+    "service_of",
+    "zone_of",
+]
+
+MISSING = np.iinfo(np.int64).min  # how pandas and numpy store a time that is not there
+
+
+def column_of(cases: pd.DataFrame, column: str) -> pd.Series[Any]:
+    """Take a column of the frame, or say that it has to be read."""
+    if column not in cases.columns:
+        raise KeyError(f"this needs the column {column!r}; read it too: columns=[…, {column!r}]")
+    found = cases[column]
+    if isinstance(found, pd.DataFrame):
+        raise ValueError(f"the frame has {found.shape[1]} columns {column!r}; keep one of them")
+    return found
+
+
+def service_of(cases: pd.DataFrame) -> str | None:
+    """Tell which service the cases are of: its provenance's name, or None.
+
+    Raises
+    ------
+    ValueError
+        If the frame has no provenance and cases of several services or reads in it.
+    """
+    told = read_back(cases).get("source", {}).get("service")
+    if told is None:
+        _refuse_a_mixture(column_of(cases, "case_id"))
+    return told
+
+
+def _refuse_a_mixture(ids: pd.Series[Any]) -> None:
+    """Refuse what `pd.concat` makes of frames of two services: each means other things by open.
+
+    Persona's ids begin with ``case_`` (Persona's OpenAPI description), Connect's are UUIDs.
+    """
+    text = ids.dropna().astype("str")
+    persona = text.str.startswith("case_")
+    if persona.any() and not persona.all():
+        raise ValueError(
+            "this frame has cases of several services, which mean other things by open and closed; "
+            "ask each frame by itself, and put the answers together"
+        )
+    if not text.is_unique:
+        raise ValueError(
+            f"case_id {text[text.duplicated()].iloc[0]!r} is there twice, so numbers would count "
+            "it twice; keep one row a case: df.drop_duplicates('case_id', keep='last')"
+        )
+
+
+def read_at(cases: pd.DataFrame) -> pd.Timestamp:
+    """Tell when the cases were as the frame shows them: the service's clock, else now."""
+    as_of = read_back(cases).get("as_of")
+    return pd.Timestamp.now("UTC") if as_of is None else pd.Timestamp(as_of)
+
+
+def is_open(cases: pd.DataFrame) -> pd.Series[bool]:
+    """Tell whether each case is open.
+
+    Amazon Connect: the status is not ``closed``, letter case aside, because it keeps
+    ``last_closed_datetime`` after a reopening. Persona: there is no ``closed_at``, because an
+    environment names its statuses itself. A frame of neither is judged by its status.
+    """
+    if service_of(cases) == "persona":
+        return column_of(cases, "closed_at").isna().astype(bool).rename("is_open")
+    status = column_of(cases, "status").str.lower()
+    closed = status.eq("closed").to_numpy(dtype=bool, na_value=False)
+    return pd.Series(~closed, index=cases.index, name="is_open")
+
+
+def closed_at(cases: pd.DataFrame) -> pd.Series[Any]:
+    """Tell when each case was closed for good; NaT where it is open or nobody knows."""
+    return column_of(cases, "closed_at").mask(is_open(cases).to_numpy())
+
+
+def zone_of(times: pd.Series[Any]) -> Any:
+    """Tell the zone of a column of times; times without one are taken for UTC.
+
+    Raises
+    ------
+    TypeError
+        If the column holds something else.
+    """
+    if times.isna().all() and times.dtype == object:
+        return "UTC"
+    if not pd.api.types.is_datetime64_any_dtype(times.dtype):
+        raise TypeError(
+            f"{times.name!r} holds {times.dtype}, no times; make them with "
+            f"pd.to_datetime(df[{times.name!r}], utc=True, format='ISO8601')"
+        )
+    return times.dt.tz or "UTC"
+
+
+def instants(times: pd.Series[Any]) -> NDArray[np.int64]:
+    """Count the microseconds since 1970 in UTC; `MISSING` where there is no time.
+
+    Elapsed time is a difference of these, so that no change of the clocks is in it.
+    """
+    zone_of(times)
+    if times.dtype == object:
+        return np.full(len(times), MISSING, dtype=np.int64)
+    if isinstance(times.dtype, pd.ArrowDtype):
+        times = times.astype("datetime64[us]" if times.dt.tz is None else "datetime64[us, UTC]")
+    return pd.DatetimeIndex(times).as_unit("us").asi8
