@@ -166,6 +166,7 @@ class ConnectCases:
         self._endpoint_url = endpoint_url
         self._rate = _SEARCH_QUOTA * _SHARE if rate is None else rate
         self._burst = burst
+        Budget(self._rate, burst)  # an impossible rate is an error now
         self._open(boto3_session, region_name)
 
     def _open(self, session: boto3.Session | None, region: str | None) -> None:
