@@ -15,18 +15,20 @@ import shlex
 import threading
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import quote
 
 import boto3
 import botocore
 import botocore.exceptions as boto_errors
+from botocore import xform_name
 from botocore.config import Config
 
 from casesearch_pd import errors
 from casesearch_pd.query.expr import Compare, Expression, all_of, literals
 from casesearch_pd.query.pushdown import Split, Verdict, split
 from casesearch_pd.query.schema import Field, Option, Schema
+from casesearch_pd.sources import connect_related as around
 from casesearch_pd.sources import connect_wire as wire
 from casesearch_pd.sources.connect_errors import (
     FAILURES,
@@ -37,7 +39,7 @@ from casesearch_pd.sources.connect_errors import (
 )
 from casesearch_pd.sources.connect_fields import FREE, schema_of
 from casesearch_pd.sources.connect_judge import check_profile, judge
-from casesearch_pd.sources.contract import Page, Request, Scan, assumed
+from casesearch_pd.sources.contract import Page, PerCase, Request, Scan, assumed
 from casesearch_pd.sources.moments import served_at
 from casesearch_pd.sources.origin import is_loopback
 from casesearch_pd.sources.pace import (
@@ -51,9 +53,11 @@ from casesearch_pd.sources.pace import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["ConnectCases"]
+
+_Told = TypeVar("_Told")
 
 # Quotas: "Amazon Connect service quotas", administrator guide: SearchCases 2 a second, burst
 # 10; ListFields and ListTemplates 2 and 5; ListFieldOptions 6 and 16. The account and region
@@ -80,6 +84,8 @@ _TEMPLATE_LIST = _Listing(
     "list_templates", "templates", ("templateId", "name"), rate=2.0, burst=5.0
 )
 _OPTION_LIST = _Listing("list_field_options", "options", ("value", "name"), rate=6.0, burst=16.0)
+
+_EMPTY = {"SearchCases": b'{"cases":[]}', **around.EMPTY}
 
 _FIELDS = 25  # fields in one request (service model)
 _OLD_PAGE = 25  # cases in one request before 2025
@@ -394,13 +400,9 @@ class ConnectCases:
         body = dict(self.request(scan, cursor).body or {})
         if size is not None:
             body["maxResults"] = size
-        self._bodies.last = None
-        parsed = self._call("search_cases", {"domainId": self.domain_id, **body})
-        headers = parsed["ResponseMetadata"]["HTTPHeaders"]
-        try:
-            answer = self._answer(parsed, headers, scan.fields)
-        except (ValueError, RecursionError) as error:
-            raise Trouble(bad_answer(error, parsed["ResponseMetadata"])) from error
+        answer, headers = self._told(
+            "SearchCases", body, lambda told: self._answer(told, scan.fields)
+        )
         return Page(
             answer.rows,
             answer.columns,
@@ -410,24 +412,59 @@ class ConnectCases:
             odd=answer.odd,
         )
 
-    def _answer(
-        self, parsed: dict[str, Any], headers: Mapping[str, str], fields: Sequence[Field]
-    ) -> wire.Answer:
+    def _answer(self, told: bytes | dict[str, Any], fields: Sequence[Field]) -> wire.Answer:
+        if isinstance(told, bytes):
+            return wire.decode(told, fields, self._templates)
+        return wire.read_parsed(told, fields, self._templates)
+
+    def _told(
+        self, operation: str, asked: dict[str, Any], read: Callable[[Any], _Told]
+    ) -> tuple[_Told, Mapping[str, str]]:
+        """Ask, and read the body, or, where this botocore calls no handler, its parsed answer."""
+        self._bodies.last = None
+        parsed = self._call(xform_name(operation), {"domainId": self.domain_id, **asked})
+        headers = parsed["ResponseMetadata"]["HTTPHeaders"]
         body: bytes | None = self._bodies.last
-        if body is None:  # this botocore does not call the handler
-            return wire.read_parsed(parsed, fields, self._templates)
-        length = headers.get("content-length")
-        if length is not None and length.isdigit() and int(length) != len(body):
-            raise ValueError(f"the body ends after {len(body)} of {length} bytes")
-        return wire.decode(body, fields, self._templates)
+        try:
+            if body is not None:
+                _check_length(body, headers)
+            return read(parsed if body is None else body), headers
+        except (ValueError, RecursionError) as error:
+            raise Trouble(bad_answer(error, parsed["ResponseMetadata"])) from error
 
     def _before_parse(self, response_dict: dict[str, Any], event_name: str, **_: object) -> None:
         """Take a page aside and leave an empty one to the stock parser."""
-        if event_name.endswith(".SearchCases") and response_dict["status_code"] == 200:  # noqa: PLR2004 - errors stay botocore's
+        empty = _EMPTY.get(event_name.rpartition(".")[2])
+        if empty is not None and response_dict["status_code"] == 200:  # noqa: PLR2004 - errors stay botocore's
             self._bodies.last = response_dict["body"]
-            response_dict["body"] = b'{"cases":[]}'
+            response_dict["body"] = empty
         elif not _parsable(response_dict["body"]):
             response_dict["body"] = b""
+
+    # --- what there is around a case --------------------------------------------------------
+
+    kinds: ClassVar[tuple[str, ...]] = around.KINDS
+
+    def related(self, kinds: tuple[str, ...]) -> PerCase:
+        """List the related items of a case."""
+        return around.related(self._desk, kinds)
+
+    def events(self) -> PerCase:
+        """List the audit history of a case."""
+        return around.events(self._desk)
+
+    @property
+    def _desk(self) -> around.Desk:
+        return around.Desk(
+            self._told,
+            # Their quotas are those of SearchCases, each for itself: 2 a second, burst 10.
+            lambda operation: self._budget_for(operation, self._rate, self._burst),
+            lambda name: self._columns.get(name, name),
+        )
+
+    @cached_property
+    def _columns(self) -> dict[str, str]:
+        return {item.id: item.column for item in self.schema.fields}
 
     # --- errors ---------------------------------------------------------------------------
 
@@ -440,6 +477,12 @@ class ConnectCases:
 
 def _names(item: Mapping[str, Any] | None, keys: Sequence[str]) -> bool:
     return item is not None and all(isinstance(item.get(key), str) for key in keys)
+
+
+def _check_length(body: bytes, headers: Mapping[str, str]) -> None:
+    length = headers.get("content-length")
+    if length is not None and length.isdigit() and int(length) != len(body):
+        raise ValueError(f"the body ends after {len(body)} of {length} bytes")
 
 
 def _parsable(body: bytes) -> bool:

@@ -97,7 +97,8 @@ def _from_service(error: boto_errors.ClientError, domain_id: str, client_meta: A
 def _advice(domain_id: str, region: str) -> Advice:
     return Advice(
         denied="check AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN or AWS_PROFILE, and that the caller "
-        "may cases:SearchCases, cases:ListFields, cases:ListFieldOptions and cases:ListTemplates",
+        "may cases:SearchCases, cases:ListFields, cases:ListFieldOptions and cases:ListTemplates "
+        "(for history and related items cases:GetCaseAuditEvents, cases:SearchRelatedItems)",
         missing=f"is {domain_id!r} a Cases domain in {region}? `aws connectcases list-domains` "
         "shows yours",
         elsewhere="which is not followed; check endpoint_url= and region_name=",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from casesearch_pd.query.schema import Field
 
-__all__ = ["MEMBERS", "Answer", "decode", "read_parsed", "to_filter"]
+__all__ = ["MEMBERS", "Answer", "decode", "read_parsed", "to_filter", "union_value"]
 
 MEMBERS = 10  # terms in one andAll or orAll
 
@@ -283,14 +283,14 @@ def _list(held: Any) -> list[Any]:
 
 
 def _place(out: Answer, target: Field, row: int, union: Any) -> None:
-    known, value = _pick(union, _MEMBER.get(target.type, "stringValue"))
+    known, value = union_value(union, _MEMBER.get(target.type, "stringValue"))
     out.columns[target.column][row] = value
     if not known:
         out.odd[target.column] = out.odd.get(target.column, 0) + 1
 
 
-def _pick(union: Any, member: str) -> tuple[bool, Any]:
-    """Find the value in a union; tell whether its member is a known one."""
+def union_value(union: Any, member: str = "stringValue") -> tuple[bool, Any]:
+    """Find the value in a union, `member` first; tell whether its member is a known one."""
     if not isinstance(union, dict):
         return False, None
     for name in (member, *_KNOWN):

@@ -14,7 +14,7 @@ from casesearch_pd.errors import unknown_name
 from casesearch_pd.query.expr import TRUE, Expression
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import pandas as pd
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from casesearch_pd.query.schema import Field, Schema
     from casesearch_pd.sources.pace import Run
 
-__all__ = ["Page", "Request", "Scan", "Sort", "Source", "assumed"]
+__all__ = ["Page", "PerCase", "Related", "Request", "Scan", "Sort", "Source", "assumed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +190,55 @@ class Source(Protocol):
 
     def judge(self, literal: Compare) -> Verdict:
         """Say how well the service answers one comparison."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PerCase:
+    """A list that a service tells of one case at a time: its history, or what belongs to it.
+
+    Parameters
+    ----------
+    name
+        What it lists, in words.
+    fields
+        The columns of its pages, ``case_id`` among them.
+    key
+        The columns that name an entry, so that one that came twice is kept once.
+    rate
+        Requests a second that it may be sent.
+    page
+        Asks for one page by case id, cursor and run; None where there is no such case.
+    """
+
+    name: str
+    fields: tuple[Field, ...]
+    key: tuple[str, ...]
+    rate: float
+    page: Callable[[str, str | None, Run], Page | None]
+
+
+@runtime_checkable
+class Related(Protocol):
+    """A source that also tells what there is around its cases."""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of related things that it knows."""
+        ...
+
+    def related(self, kinds: tuple[str, ...]) -> PerCase | None:
+        """List the related things of a case; None where the cases' own columns hold them."""
+        ...
+
+    def events(self) -> PerCase:
+        """List the changes of a case.
+
+        Raises
+        ------
+        FilterError
+            If the service keeps no history.
+        """
         ...
 
 

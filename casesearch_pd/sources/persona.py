@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shlex
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import requests
@@ -50,7 +50,7 @@ from casesearch_pd.sources.persona_judge import (
     legal_listed,
     narrowed,
 )
-from casesearch_pd.sources.persona_names import ATTRIBUTES, RELATIONSHIPS
+from casesearch_pd.sources.persona_names import ATTRIBUTES, RELATIONSHIPS, TO_ONE
 from casesearch_pd.sources.persona_plain import shown
 from casesearch_pd.sources.persona_query import fieldset, list_parameters, search_body
 from casesearch_pd.sources.persona_template import Template, decode_template
@@ -359,6 +359,28 @@ class PersonaCases:
             None,
             served_at(response.headers),
             found=answer.found,
+        )
+
+    # --- what there is around a case --------------------------------------------------------
+
+    kinds: ClassVar[tuple[str, ...]] = tuple(
+        column for name, column in RELATIONSHIPS.items() if name not in TO_ONE
+    )
+
+    def related(self, _: tuple[str, ...]) -> None:
+        """Say that columns of these names hold the related things of a case."""
+
+    def events(self) -> NoReturn:
+        """Refuse: Persona's events are those of a whole environment, for three months.
+
+        Raises
+        ------
+        FilterError
+            Always.
+        """
+        raise errors.FilterError(
+            "Persona's API tells no audit history of a case; read created_at, updated_at, "
+            "assigned_at and closed_at instead, or have a webhook collect the case.* events"
         )
 
     # --- sending --------------------------------------------------------------------------
