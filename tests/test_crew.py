@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import casesearch_pd as cs
 from casesearch_pd.local import Fault
-from casesearch_pd.reading import crew, exhaust
+from casesearch_pd.reading import crew, passes
 from casesearch_pd.sources import pace, persona
 from tests.numbered_cases import (
     CASES,
@@ -48,7 +48,7 @@ def crews(monkeypatch):
             super().__init__(*given, **named)
             kept.append(self)
 
-    monkeypatch.setattr(exhaust, "Crew", Kept)
+    monkeypatch.setattr(passes, "Crew", Kept)
     return kept
 
 

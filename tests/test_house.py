@@ -33,7 +33,8 @@ ORDER = (
     "sources.connect*",
     "sources.persona*",
     "reading", "reading.columns", "reading.frame", "reading.plan", "reading.provenance",
-    "reading.checkpoint", "reading.walk", "reading.merge", "reading.crew", "reading.resume",
+    "reading.checkpoint", "reading.trail", "reading.walk", "reading.progress", "reading.merge",
+    "reading.windows", "reading.crew", "reading.resume", "reading.passes", "reading.sweep",
     "reading.exhaust", "reading.batch", "reading.stream", "reading.place", "reading.parquet",
     "reading.explain", "reading.read",
     "notebook", "notebook.cases", "notebook.periods", "notebook.survival", "notebook.names",
@@ -67,7 +68,7 @@ LIBRARIES = {
     "matplotlib": ("notebook.*", "demo"),
     "scipy": ("notebook.survival",),
     "ipywidgets": ("notebook.*",),
-    "tqdm": ("reading.walk",),
+    "tqdm": ("reading.progress",),
     "pyarrow": ("reading.*",),
 }
 

@@ -21,7 +21,8 @@ from casesearch_pd.reading.columns import Columns
 from casesearch_pd.reading.frame import beside, build, keep, newest, ordered
 from casesearch_pd.reading.merge import merged, resorted, untied
 from casesearch_pd.reading.provenance import Told, digest
-from casesearch_pd.reading.walk import Trail, pages
+from casesearch_pd.reading.trail import Trail
+from casesearch_pd.reading.walk import pages
 from casesearch_pd.sources.contract import Sort
 
 if TYPE_CHECKING:

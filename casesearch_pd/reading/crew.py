@@ -11,176 +11,34 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from casesearch_pd.errors import ServiceError
-from casesearch_pd.query.expr import TRUE, Compare, Expression, all_of, negate
 from casesearch_pd.reading.checkpoint import Saved, gaps
-from casesearch_pd.reading.walk import Trail, changed, followed, moment, pages, steady, taken
+from casesearch_pd.reading.trail import Trail, moment, steady
+from casesearch_pd.reading.walk import changed, pages
+from casesearch_pd.reading.windows import Window, before, between, cut
 from casesearch_pd.sources.pace import Halted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
-    from casesearch_pd.reading.checkpoint import Checkpoint
     from casesearch_pd.reading.columns import Columns
+    from casesearch_pd.reading.windows import Book
     from casesearch_pd.sources.contract import Page, Scan, Source
     from casesearch_pd.sources.pace import Run
 
-__all__ = ["Book", "Crew", "Window"]
+__all__ = ["Crew"]
 
 _ALONE = 8  # pages that one reader walks before others are asked to join
 _WORKERS = 8  # readers, unless the user says otherwise
+_MOMENT = 0.5  # seconds
 _CPU = 0.04  # seconds a page below which it is this machine that is slow, not the service
 _PAGES_A_FILE = 20  # pages between two files of a checkpoint
 _WORTH = 3  # pages of which the later half is worth a walk, and so a request, of its own
-_TICK = pd.Timedelta(1, "ms")
-
-
-@dataclass(eq=False)
-class Window:
-    """The cases of one scan from ``start`` up to, not including, ``end``.
-
-    Parameters
-    ----------
-    base
-        The scan without the window.
-    scan
-        The scan as it is asked.
-    columns
-        The rows.
-    part
-        Which of the scans it belongs to.
-    counted
-        How many rows there are, if the service counted just these.
-    guess
-        How many there may be, until the first of them are here.
-    done
-        Whether there is nothing more to ask.
-    headed
-        Whether that is because only the head was wanted.
-    halved
-        Whether its end was moved forward after it was asked for.
-    error
-        Why not all could be read.
-    log
-        Pages that no checkpoint holds yet.
-    saved
-        Up to where a checkpoint holds it.
-    files
-        The files that do.
-    """
-
-    base: Scan
-    scan: Scan
-    columns: Columns
-    start: pd.Timestamp | None = None
-    end: pd.Timestamp | None = None
-    part: int = 0
-    counted: int | None = None
-    guess: float = 0.0
-    done: bool = False
-    headed: bool = False
-    halved: bool = False
-    error: ServiceError | None = None
-    trail: Trail = field(init=False)
-    log: list[Page] = field(default_factory=list)
-    saved: pd.Timestamp | None = None
-    files: list[Path] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        """Stand at the beginning."""
-        self.trail = Trail(self.scan)
-
-    @property
-    def at(self) -> pd.Timestamp | None:
-        """How far it is read."""
-        return self.trail.position or self.start
-
-    @property
-    def followed(self) -> bool:
-        """Whether all was read, and the count alone tells that no row was skipped."""
-        return self.done and not self.headed and followed(self.trail)
-
-    def left(self, latest: pd.Timestamp) -> float:
-        """Reckon how many rows are still to come, by the count or by how dense they were."""
-        at, end = self.at, self.end or latest
-        if self.done or at is None or end - at < 2 * _TICK:
-            return 0.0
-        if self.counted is not None:
-            return max(0.0, self.counted - self.trail.rows)
-        # Where nothing says when the window begins, its first page is no stretch of time.
-        since = self.start or self.trail.origin or at
-        rows = self.trail.rows - (0 if self.start is not None else self.trail.first)
-        return rows * ((end - at) / (at - since)) if rows and at > since else self.guess
-
-    def __str__(self) -> str:
-        """Name what is still missing of it."""
-        start = "the beginning" if self.at is None else self.at.isoformat()
-        end = "the end" if self.end is None else self.end.isoformat()
-        return f"created_at from {start} to {end}"
-
-
-@dataclass
-class Book:
-    """The files of one pass in a checkpoint.
-
-    Parameters
-    ----------
-    checkpoint
-        Where they are.
-    saved
-        What was there when the read began.
-    at
-        The number of the pass.
-    began
-        The service's clock when the read first began; None until the first page.
-    """
-
-    checkpoint: Checkpoint
-    saved: Sequence[Saved]
-    at: int
-    began: Callable[[], pd.Timestamp]
-
-    def of(self, part: int) -> list[Saved]:
-        """List what is held of one part."""
-        return [one for one in self.saved if one.walk == (self.at, part)]
-
-    def save(self, window: Window, *, whole: bool) -> None:
-        """Save what no file holds yet: all, or what is before the last creation time."""
-        edge = window.end if whole else window.trail.position
-        if not whole and (edge is None or edge == window.saved):
-            return  # a long tie, or no times: it goes with the next
-        told, window.log = (window.log, []) if whole else _parted(window.log)
-        columns = {
-            name: [value for page in told for value in page.columns.get(name, [None] * page.rows)]
-            for name in dict.fromkeys(name for page in told for name in page.columns)
-        }
-        path = self.checkpoint.save(
-            Saved(
-                walk=(self.at, window.part),
-                start=None if window.saved is None else window.saved.isoformat(),
-                end=None if edge is None else edge.isoformat(),
-                began=self.began().isoformat(),
-                rows=sum(page.rows for page in told),
-                columns=columns,
-                found={name: item for page in told for name, item in page.found.items()},
-                odd=dict(sum((Counter(page.odd) for page in told), Counter())),
-            )
-        )
-        window.saved = edge
-        window.files.append(path)
-
-    def forget(self, window: Window) -> None:
-        """Remove the files of a window that is read from its beginning again."""
-        for path in window.files:
-            path.unlink(missing_ok=True)
-        window.files, window.saved = [], window.start
 
 
 class Crew:
@@ -200,6 +58,8 @@ class Crew:
         Told of each page, under a lock.
     book
         Where finished windows are saved, and taken up from.
+    latest
+        When the newest case was created, if that is known already.
     """
 
     def __init__(
@@ -211,15 +71,16 @@ class Crew:
         open_columns: Callable[[], Columns],
         on_page: Callable[[Window, Page], None],
         book: Book | None = None,
+        latest: pd.Timestamp | None = None,
     ) -> None:
         self.windows: list[Window] = []
+        self.latest = latest
         self._source, self._run, self._workers = source, run, workers
         self._open_columns, self._on_page, self._book = open_columns, on_page, book
         self._lock = threading.Lock()
         self._waiting: list[Window] = []
         self._threads: list[threading.Thread] = []
         self._failures: list[BaseException] = []
-        self._latest: pd.Timestamp | None = None
         self._pages = 0
         self._worth = _WORTH * source.page_size  # rows
 
@@ -250,7 +111,8 @@ class Crew:
 
     def _wait(self) -> None:
         for thread in self._threads:
-            thread.join()
+            while thread.is_alive():  # a Ctrl-C just before an endless join would wait for it
+                thread.join(_MOMENT)
 
     def _prove(self) -> None:
         """Walk again, by place, where one case came as another left: the count stands still."""
@@ -295,7 +157,7 @@ class Crew:
     def _narrowed(
         self, scan: Scan, start: pd.Timestamp | None, end: pd.Timestamp | None
     ) -> Scan | None:
-        where = self._source.narrow(scan.where, _between(scan, start, end))
+        where = self._source.narrow(scan.where, between(scan, start, end))
         return None if where is None else replace(scan, where=where)
 
     def _work(self) -> None:
@@ -325,12 +187,12 @@ class Crew:
                 window.counted = page.total  # of what was asked, which a half is less than
             at = window.trail.position
             if window.end is not None and at is not None and at >= window.end:
-                page, window.done = _cut(page, window.end), True
+                page, window.done = cut(page, window.end), True
             window.columns.add(page)
             self._pages += 1
             self._on_page(window, page)
         if self._book is not None:
-            if window.files and _before(window.at, window.saved):
+            if window.files and before(window.at, window.saved):
                 self._book.forget(window)
             window.log.append(page)
             # A page that was cut stands beyond the end: what is behind it is another window's.
@@ -347,7 +209,7 @@ class Crew:
         short = window.counted is not None and window.counted - window.trail.rows < self._worth
         if wanted == 1 or short or not window.trail.seekable:
             return
-        self._latest = self._newest()
+        self.latest = self.latest or self._newest()
         for number in range(1, wanted):
             thread = threading.Thread(target=self._help, name=f"cases-{number}", daemon=True)
             self._threads.append(thread)
@@ -388,8 +250,8 @@ class Crew:
 
     def _half(self) -> Window | None:
         """Take the later half of what is the longest way to go."""
-        latest = self._latest
-        if latest is None:
+        latest = self.latest
+        if latest is None or not self.windows:
             return None
         victim = max(self.windows, key=lambda window: window.left(latest))
         left = victim.left(latest)
@@ -413,33 +275,3 @@ class Crew:
         victim.counted, victim.guess = None, left / 2
         self.windows.insert(self.windows.index(victim) + 1, half)
         return half
-
-
-def _before(at: pd.Timestamp | None, other: pd.Timestamp | None) -> bool:
-    return other is None or at is None or at < other
-
-
-def _between(scan: Scan, start: pd.Timestamp | None, end: pd.Timestamp | None) -> Expression:
-    created = scan.sort[0].field
-    if end is None:  # "not before": a case without the time is here, and nowhere else
-        return TRUE if start is None else negate(Compare(created, "lt", start))
-    until = Compare(created, "lt", end)
-    return until if start is None else all_of([Compare(created, "gte", start), until])
-
-
-def _parted(pages: Sequence[Page]) -> tuple[list[Page], list[Page]]:
-    """Part the rows that share the last creation time, of which more may come, from the others."""
-    last = next(text for text in reversed(pages[-1].columns["created_at"]) if text is not None)
-    before, tied = [], []
-    for page in pages:
-        rows = range(page.rows)
-        same = [text == last for text in page.columns["created_at"]]
-        before.append(taken(page, [row for row in rows if not same[row]]))
-        tied.append(taken(page, [row for row in rows if same[row]]))
-    return before, [page for page in tied if page.rows]
-
-
-def _cut(page: Page, end: pd.Timestamp) -> Page:
-    """Leave out the rows that belong to the next window."""
-    created = [None if text is None else moment(text) for text in page.columns["created_at"]]
-    return taken(page, [row for row, at in enumerate(created) if at is None or at < end])

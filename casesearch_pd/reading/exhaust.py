@@ -10,11 +10,7 @@ inside an `IncompleteReadError`, inside a `ReadInterrupted`, or, asked for with
 from __future__ import annotations
 
 import json
-from collections import Counter
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
-
-import pandas as pd
+from typing import TYPE_CHECKING, Literal
 
 from casesearch_pd.errors import (
     AccessDeniedError,
@@ -25,70 +21,29 @@ from casesearch_pd.errors import (
     ServiceError,
     warn,
 )
-from casesearch_pd.query.expr import TRUE, Compare, all_of, fields_of
-from casesearch_pd.query.pushdown import Split
+from casesearch_pd.query.expr import TRUE, fields_of
 from casesearch_pd.query.stored import to_json
-from casesearch_pd.reading.checkpoint import Checkpoint, Saved
+from casesearch_pd.reading.checkpoint import Checkpoint
 from casesearch_pd.reading.columns import Columns, misfits
-from casesearch_pd.reading.crew import Book, Crew, Window
-from casesearch_pd.reading.frame import Look, beside, build, keep, newest, ordered
-from casesearch_pd.reading.plan import plan
-from casesearch_pd.reading.provenance import Told, digest, inscribe
-from casesearch_pd.reading.walk import Progress, past, progress_bar
+from casesearch_pd.reading.frame import Look, build, keep, ordered
+from casesearch_pd.reading.passes import NO_TIME, Pass, Reading, joined, kept_of, walk_all
+from casesearch_pd.reading.progress import Progress, progress_bar
+from casesearch_pd.reading.provenance import digest, inscribe
+from casesearch_pd.reading.sweep import swept
 from casesearch_pd.sources.contract import Sort
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
 
-    from casesearch_pd.query.schema import Field
+    import pandas as pd
+
     from casesearch_pd.reading.plan import Route
-    from casesearch_pd.sources.contract import Page, Scan
     from casesearch_pd.sources.pace import Run
 
 __all__ = ["OnError", "exhaust"]
 
 OnError = Literal["raise", "partial"]
 _TRIES = 2  # readings of a result that comes out short
-_SWEEPS = 3  # rounds after what changed meanwhile
-_NO_TIME = pd.Timedelta(0)
-
-
-@dataclass
-class _Pass:
-    """One pass over the result: what it keeps, and the windows it was read in."""
-
-    kept: list[Field]
-    open: bool
-    windows: list[Window] = field(default_factory=list)
-    more: bool = False
-
-    @property
-    def total(self) -> int | None:
-        """How many cases the service counted as the pass began, over all parts of the filter."""
-        counts = [window.trail.total for window in self.windows if window.scan == window.base]
-        known = [count for count in counts if count is not None]
-        return sum(known) if known and len(known) == len(counts) else None
-
-
-@dataclass
-class _Reading:
-    """One read under way."""
-
-    route: Route
-    run: Run
-    look: Look
-    bar: Any
-    workers: int | None = None
-    overlap: pd.Timedelta = _NO_TIME
-    checkpoint: Checkpoint | None = None
-    saved: list[Saved] = field(default_factory=list)
-    passes: list[_Pass] = field(default_factory=list)
-    told: Told = field(default_factory=Told)
-    late: dict[str, Field] = field(default_factory=dict)
-    odd: Counter[str] = field(default_factory=Counter)
-    counts: list[int] = field(default_factory=list)  # what the service counted, if rows lack
-    torn: set[str] = field(default_factory=set)  # cases whose passes hold two versions
 
 
 def exhaust(
@@ -100,7 +55,7 @@ def exhaust(
     on_error: OnError = "raise",
     workers: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
-    overlap: pd.Timedelta = _NO_TIME,
+    overlap: pd.Timedelta = NO_TIME,
 ) -> pd.DataFrame:
     """Read a plan to its end.
 
@@ -116,7 +71,7 @@ def exhaust(
     if on_error not in ("raise", "partial"):
         raise FilterError(f"on_error={on_error!r} is neither 'raise' nor 'partial'")
     with progress_bar(progress, route.source) as bar:
-        reading = _Reading(route, run, look, bar, workers, overlap)
+        reading = Reading(route, run, look, bar, workers, overlap)
         if checkpoint is not None:
             reading.checkpoint = Checkpoint.open(checkpoint, _question(route))
             reading.saved = reading.checkpoint.load()
@@ -143,18 +98,18 @@ def exhaust(
     return frame
 
 
-def _whole(reading: _Reading) -> pd.DataFrame:
+def _whole(reading: Reading) -> pd.DataFrame:
     """Read until the rows agree with the count."""
     short = ""
     for _ in range(_TRIES):
         frame = _once(reading)
         short = _short(reading, len(frame))
         if not short:
-            return _swept(reading, frame)
+            return swept(reading, frame)
         reading.told.notes.append(f"{short}; read again")
     if len(set(reading.counts)) > 1:
         reading.told.notes.append("the count never stood still, so it proves nothing")
-        return _swept(reading, frame)
+        return swept(reading, frame)
     partial = _partial(reading, short)
     raise IncompleteReadError(
         f"{short}, twice in a row; read again later, or narrow the filter",
@@ -163,46 +118,15 @@ def _whole(reading: _Reading) -> pd.DataFrame:
     )
 
 
-def _once(reading: _Reading) -> pd.DataFrame:
+def _once(reading: Reading) -> pd.DataFrame:
     route = reading.route
     if not route.limited:
-        return _walk_all(reading, route)
-    frame = _walk_all(reading, route, limit=route.query.limit)
+        return walk_all(reading, route)
+    frame = walk_all(reading, route, limit=route.query.limit)
     if reading.passes[0].more and not _head_is_sure(frame, route):
         reading.told.notes.append("the service sorts in another way: all was read and sorted here")
-        frame = _walk_all(reading, route)
+        frame = walk_all(reading, route)
     return frame
-
-
-def _walk_all(reading: _Reading, route: Route, limit: int | None = None) -> pd.DataFrame:
-    """Read pass by pass, and join the passes."""
-    reading.passes.clear()
-    if reading.bar.n:  # a reset redraws at once, however short the read
-        reading.bar.reset()
-    for fields in route.passes:
-        every = route.query.every and not fields
-        reading.passes.append(_Pass(_kept(route, fields), open=every))
-        # Cases that the first pass does not have, no other pass can add.
-        found = reading.passes[0].windows if len(reading.passes) > 1 else None
-        nothing = found is not None and not any(window.columns.rows for window in found)
-        _walk_pass(reading, [] if nothing else route.walks(fields), limit)
-    return _joined(reading)
-
-
-def _walk_pass(reading: _Reading, scans: Sequence[Scan], limit: int | None) -> None:
-    this = reading.passes[-1]
-    crew = Crew(
-        reading.route.source,
-        reading.run,
-        workers=1 if limit is not None else reading.workers,
-        open_columns=lambda: Columns(this.kept, open=this.open),
-        on_page=lambda window, page: _came(reading, window, page, limit),
-        book=_book(reading) if limit is None else None,
-    )
-    try:
-        crew.read(scans)
-    finally:
-        this.windows = crew.windows
 
 
 def _question(route: Route) -> str:
@@ -218,125 +142,6 @@ def _question(route: Route) -> str:
     return json.dumps(asked, sort_keys=True)
 
 
-def _book(reading: _Reading) -> Book | None:
-    if reading.checkpoint is None:
-        return None
-    if reading.saved:
-        reading.told.as_of = min(pd.Timestamp(one.began) for one in reading.saved)
-    return Book(reading.checkpoint, reading.saved, len(reading.passes) - 1, lambda: _began(reading))
-
-
-def _began(reading: _Reading) -> pd.Timestamp:
-    assert reading.told.as_of is not None, "a page came before its window was finished"
-    return reading.told.as_of
-
-
-def _came(reading: _Reading, window: Window, page: Page, limit: int | None) -> None:
-    """Tell the bar of a page, and stop the walk at the limit."""
-    this = reading.passes[-1]
-    if reading.told.as_of is None:
-        reading.told.as_of = page.served_at
-    if window.trail.pages == 1 and page.total is not None and window.scan == window.base:
-        reading.bar.total = page.total if limit is None else min(page.total, limit)
-    reading.bar.update(page.rows)
-    if limit is not None and page.cursor is not None:
-        by = [item.field.column for item in window.scan.sort]
-        window.done = window.headed = this.more = past(page, by, window.trail.rows, limit)
-
-
-def _kept(route: Route, fields: tuple[Field, ...]) -> list[Field]:
-    """Name what a pass keeps: what it asks for, and in the first what comes free, if needed."""
-    case_id = route.source.schema.resolve("case_id")
-    first = route.passes[0]
-    if fields is not first:
-        updated = [item for item in fields if item.column == "updated_at"]
-        return [case_id, *updated, *(item for item in fields if item not in first)]
-    later = {item for other in route.passes[1:] for item in other} - set(fields)
-    kept = dict.fromkeys([case_id, *route.needed, *fields])
-    return [item for item in kept if item not in later]
-
-
-def _joined(reading: _Reading) -> pd.DataFrame:
-    first, *others = [_frame_of(reading, this) for this in reading.passes]
-    for other in others:
-        first = _beside(reading, first, other)
-    return first
-
-
-def _frame_of(reading: _Reading, this: _Pass) -> pd.DataFrame:
-    whole = Columns(this.kept, open=this.open)
-    for window in this.windows:
-        whole.absorb(window.columns)
-    columns, known = whole.finish()
-    reading.odd.update(whole.odd)
-    kept = {item.column for item in this.kept}
-    reading.late |= {name: item for name, item in known.items() if name not in kept}
-    return newest(build(columns, tz=reading.look.tz, backend=reading.look.backend))
-
-
-def _beside(reading: _Reading, first: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """Join a pass; note which of its rows are of another version than those of the first."""
-    joined = beside(first, other.rename(columns={"updated_at": _VERSION}))
-    if _VERSION not in joined:
-        return joined
-    differ = joined["updated_at"].ne(joined[_VERSION]).to_numpy(dtype=bool, na_value=False)
-    reading.torn |= set(joined.loc[differ, "case_id"])
-    return joined.drop(columns=_VERSION)
-
-
-_VERSION = "updated_at of a later pass"
-
-
-def _swept(reading: _Reading, frame: pd.DataFrame) -> pd.DataFrame:
-    """Read once more what was updated meanwhile, where it may have slipped between two walks.
-
-    A case that moves from one part of a split filter into another matches all the time and may
-    be in neither walk; and passes over one result may hold two versions of one case.
-    """
-    route, updated = reading.route, reading.route.source.schema.find("updated_at")
-    alone = not route.swept and not reading.saved
-    nothing = frame.empty and len(route.split.parts) == 1 and not reading.torn
-    if alone or nothing or updated is None or reading.passes[0].more:
-        return frame
-    for _ in range(_SWEEPS):
-        torn, reading.torn = reading.torn, set()
-        changed = _changed(reading, Compare(updated, "gte", _began(reading) - reading.overlap))
-        # Who was torn and is not among the changed does not match any more.
-        old = frame[~frame["case_id"].isin(torn.union(changed["case_id"]))]
-        if len(old) < len(frame) or len(changed):
-            frame = pd.concat([old, changed[frame.columns]], ignore_index=True)
-        if not reading.torn:
-            return frame
-    reading.told.notes.append(
-        "some cases changed so often that their columns may be of two versions"
-    )
-    return frame
-
-
-def _changed(reading: _Reading, since: Compare) -> pd.DataFrame:
-    """Read what was updated since a time: in one walk where that can be, so that none slips."""
-    query, route = reading.route.query, reading.route
-    asked = replace(query, where=all_of([query.where, since]), limit=None)
-    again = plan(route.source, asked, quiet=True)
-    again = replace(again, needed=route.needed, passes=route.passes)
-    whole = _in_one_walk(route, since) if len(again.split.parts) > 1 else None
-    apart = replace(reading, route=whole or again, passes=[], torn=set())
-    apart = replace(apart, checkpoint=None, saved=[])
-    found = _walk_all(apart, apart.route)
-    reading.torn = apart.torn
-    return found if whole is None else keep(found, query.where)
-
-
-def _in_one_walk(route: Route, since: Compare) -> Route | None:
-    """Ask for all that changed, and check the filter here; None if it cannot be checked here."""
-    if not route.visible:
-        return None
-    needed = tuple(dict.fromkeys([*route.needed, *fields_of(route.query.where)]))
-    split = Split((since,), TRUE)
-    passes = tuple(route.source.passes(needed))
-    return replace(route, split=split, needed=needed, passes=passes)
-
-
 def _head_is_sure(frame: pd.DataFrame, route: Route) -> bool:
     """Tell whether the head that came is the head by our order: no missing value, no disorder."""
     keys = [item.field.column for item in route.query.sort]
@@ -347,7 +152,7 @@ def _head_is_sure(frame: pd.DataFrame, route: Route) -> bool:
     return by_us["case_id"].tolist() == frame["case_id"].head(limit).tolist()
 
 
-def _short(reading: _Reading, rows: int) -> str:
+def _short(reading: Reading, rows: int) -> str:
     """Say what is missing against the count; more rows than the count are no harm."""
     total = reading.passes[0].total if reading.passes else None
     resumed = bool(reading.saved) and reading.route.source.counts  # nobody counted all of it
@@ -367,7 +172,7 @@ def _short(reading: _Reading, rows: int) -> str:
 # --- how a read ends --------------------------------------------------------------------
 
 
-def _finished(reading: _Reading, frame: pd.DataFrame) -> pd.DataFrame:
+def _finished(reading: Reading, frame: pd.DataFrame) -> pd.DataFrame:
     """Check again, sort, cut, choose columns, and write down what was read."""
     query, told = reading.route.query, reading.told
     if reading.route.split.residual != TRUE:
@@ -387,26 +192,26 @@ def _finished(reading: _Reading, frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _whole_order(reading: _Reading) -> tuple[Sort, ...]:
+def _whole_order(reading: Reading) -> tuple[Sort, ...]:
     case_id = reading.route.source.schema.resolve("case_id")
     sort = reading.route.query.sort
     return sort if any(item.field == case_id for item in sort) else (*sort, Sort(case_id))
 
 
-def _partial(reading: _Reading, why: str) -> pd.DataFrame:
+def _partial(reading: Reading, why: str) -> pd.DataFrame:
     reading.told.complete = False
     reading.told.notes.append(why)
     if not reading.passes:
-        reading.passes.append(_Pass(_kept(reading.route, reading.route.passes[0]), open=False))
+        reading.passes.append(Pass(kept_of(reading.route, reading.route.passes[0]), open=False))
     return _finished(reading, _so_far(reading))
 
 
-def _so_far(reading: _Reading) -> pd.DataFrame:
+def _so_far(reading: Reading) -> pd.DataFrame:
     """Join the passes that have rows; the columns of the others are missing values."""
     passes, route = reading.passes, reading.route
     while len(passes) > 1 and not any(window.columns.rows for window in passes[-1].windows):
         passes.pop()
-    frame = _joined(reading)
+    frame = joined(reading)
     fields = dict.fromkeys(item for later in route.passes[len(passes) :] for item in later)
     lacking = [item for item in fields if item.column not in frame]
     if not lacking:
@@ -420,7 +225,7 @@ def _so_far(reading: _Reading) -> pd.DataFrame:
     return frame.join(blank.reindex(frame.index))
 
 
-def _broken(reading: _Reading, error: ServiceError, on_error: OnError) -> pd.DataFrame:
+def _broken(reading: Reading, error: ServiceError, on_error: OnError) -> pd.DataFrame:
     this = f"pass {len(reading.passes)} of {len(reading.route.passes)}"
     missing = [f"{this}: {window}" for window in reading.passes[-1].windows if not window.done]
     missing = missing or [f"{this}: what changed while it was read"]

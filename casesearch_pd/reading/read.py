@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from casesearch_pd.query.expr import Expression
     from casesearch_pd.reading.frame import DtypeBackend
     from casesearch_pd.reading.plan import Query
-    from casesearch_pd.reading.walk import Progress
+    from casesearch_pd.reading.progress import Progress
     from casesearch_pd.sources.contract import Source
 
 __all__ = ["count_cases", "explain_cases", "iter_cases", "list_fields", "read_cases", "to_parquet"]

@@ -18,8 +18,9 @@ from casesearch_pd.query.expr import TRUE, Compare, Expression, all_of, negate
 from casesearch_pd.query.stored import to_json
 from casesearch_pd.reading.checkpoint import Checkpoint, Saved, gaps
 from casesearch_pd.reading.columns import Columns
-from casesearch_pd.reading.crew import Book, Window
-from casesearch_pd.reading.walk import Trail, pages
+from casesearch_pd.reading.trail import Trail
+from casesearch_pd.reading.walk import pages
+from casesearch_pd.reading.windows import Book, Window
 
 if TYPE_CHECKING:
     import os

@@ -27,9 +27,9 @@ from casesearch_pd.errors import (
 )
 from casesearch_pd.reading.batch import Stream, completed, nothing, scans, settled, waiting
 from casesearch_pd.reading.columns import misfits
+from casesearch_pd.reading.progress import progress_bar
 from casesearch_pd.reading.provenance import Told, added, digest, inscribe
 from casesearch_pd.reading.resume import Shelf
-from casesearch_pd.reading.walk import progress_bar
 
 if TYPE_CHECKING:
     import os
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from casesearch_pd.reading.exhaust import OnError
     from casesearch_pd.reading.frame import Look
     from casesearch_pd.reading.plan import Route
-    from casesearch_pd.reading.walk import Progress
+    from casesearch_pd.reading.progress import Progress
     from casesearch_pd.sources.pace import Run
 
 __all__ = ["Chunks", "Options"]

@@ -1,0 +1,210 @@
+"""Where a walk is and how it went: the place that it can begin anew at, and what it has seen.
+
+`created_at` is that place: no update can change it. Rows that come twice, because a walk began
+anew at the time of its last row, are left out here if they are the same.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from casesearch_pd.query.expr import Compare, fields_of
+
+if TYPE_CHECKING:
+    from casesearch_pd.errors import ServiceError
+    from casesearch_pd.sources.contract import Page, Scan, Source
+
+__all__ = ["STUCK", "Trail", "followed", "moment", "steady", "taken"]
+
+STUCK = 3  # new beginnings at one place
+_FIXED = {"case_id", "created_at"}  # what no update can change
+_WIRE = len("2026-03-14T09:30:00.000Z")
+
+
+@dataclass
+class Trail:
+    """Where a walk is, and how it went.
+
+    Parameters
+    ----------
+    scan
+        What is walked.
+    position
+        The creation time of the last row; None before the first.
+    rows
+        How many rows came, those that came twice counted once.
+    total
+        How many cases matched at the first page, where the service counts.
+    as_of
+        The service's clock at the first page.
+    pages
+        How many pages came.
+    seeking
+        Whether pages are asked for by their place, because the count moved on the way.
+    fresh
+        Whether rows came since the walk last began anew.
+    origin
+        Where the first page ended.
+    first
+        How many rows it had.
+    came
+        How many rows came, those that came twice counted twice.
+    rewinds
+        Whether it may begin at the beginning again; not where rows were handed on already.
+    dated
+        Whether the rows tell when they were updated.
+    late
+        Whether a row was created or updated after the first page.
+    """
+
+    scan: Scan
+    position: pd.Timestamp | None = None
+    rows: int = 0
+    total: int | None = None
+    as_of: pd.Timestamp | None = None
+    pages: int = 0
+    seeking: bool = False
+    fresh: bool = True
+    origin: pd.Timestamp | None = None
+    first: int = 0
+    came: int = 0
+    rewinds: bool = True
+    dated: bool = False
+    late: bool = False
+    _edge: dict[str, list[Any]] = field(default_factory=dict)  # the cases at the position
+    _stuck: int = 0  # new beginnings that brought no new row
+    _rewound: int = 0  # new beginnings at the beginning
+
+    def note(self, page: Page) -> Page:
+        """Move on by one page; leave out the rows of it that came already, just as they are."""
+        if self.as_of is None:
+            self.as_of, self.total = page.served_at, page.total
+        self.pages += 1
+        self.came += page.rows
+        self._see_changes(page)
+        ids = page.columns.get("case_id", [])
+        again = {row for row, case in enumerate(ids) if case in self._edge}
+        self.rows += len(ids) - len(again)
+        if len(again) == len(ids):
+            return self._without(page, again)
+        self.fresh = True
+        fresh = self._without(page, again)
+        if self.seekable and "created_at" in page.columns:
+            self._stand_at(page)
+        return fresh
+
+    def _without(self, page: Page, again: set[int]) -> Page:
+        same = {row for row in again if _row(page, row) == self._edge[page.columns["case_id"][row]]}
+        return taken(page, [row for row in range(page.rows) if row not in same]) if same else page
+
+    def _see_changes(self, page: Page) -> None:
+        told = page.columns.get("updated_at")
+        self.dated = told is not None
+        # Both services write times in UTC; whatever else looks late is looked at.
+        last = max((text for text in told or () if isinstance(text, str)), default="")
+        if not self.late and self.as_of is not None and last >= self.as_of.strftime("%Y-%m-%dT"):
+            at = moment(last)
+            self.late = at is not None and at >= self.as_of
+
+    def _stand_at(self, page: Page) -> None:
+        created, ids = page.columns["created_at"], page.columns["case_id"]
+        last = next((text for text in reversed(created) if text is not None), None)
+        at = None if last is None else moment(last)
+        if at is None:
+            return
+        if self.origin is None:
+            self.origin, self.first = at, self.rows
+        if self.position is None or at > self.position:
+            self.position, self._edge = at, {}
+        tied = [row for row, text in enumerate(created) if text == last]
+        self._edge |= {ids[row]: _row(page, row) for row in tied}
+
+    @property
+    def seekable(self) -> bool:
+        """Whether the walk goes by creation time, upwards."""
+        first = self.scan.sort[0] if self.scan.sort else None
+        return first is not None and first.field.column == "created_at" and not first.descending
+
+    @property
+    def patient(self) -> bool:
+        """Whether another new beginning may bring new rows."""
+        return self.fresh or self._stuck < STUCK
+
+    def onward(self, source: Source) -> Scan | None:
+        """Write the scan that goes on from the position; None if there is none."""
+        if self.position is None:
+            return None
+        bound = Compare(self.scan.sort[0].field, "gte", self.position)
+        narrowed = source.narrow(self.scan.where, bound)
+        return None if narrowed is None else replace(self.scan, where=narrowed)
+
+    def anew(self, source: Source, why: ServiceError) -> Scan:
+        """Begin anew at the position, or, where a filter has no room for a place, at the beginning.
+
+        Raises
+        ------
+        ServiceError
+            `why`, if nothing new came since it was last tried.
+        """
+        if not self.patient or (self.position is None and self.came):
+            raise why
+        self._stuck = 0 if self.fresh else self._stuck + 1
+        self.fresh = False
+        scan = self.onward(source)
+        if scan is not None:
+            return scan
+        self._rewound += 1
+        if self._rewound > STUCK or (self.came and not self.rewinds):
+            raise why
+        return self.from_the_beginning()
+
+    def from_the_beginning(self) -> Scan:
+        """Forget the position."""
+        self.position, self.rows, self._edge = None, 0, {}
+        return self.scan
+
+
+def taken(page: Page, kept: list[int]) -> Page:
+    """Take some rows of a page."""
+    if len(kept) == page.rows:
+        return page
+    columns = {name: [values[row] for row in kept] for name, values in page.columns.items()}
+    return replace(page, rows=len(kept), columns=columns, odd={} if not kept else page.odd)
+
+
+def _row(page: Page, row: int) -> list[Any]:
+    return [values[row] for values in page.columns.values()]
+
+
+def moment(text: Any) -> pd.Timestamp | None:
+    """Read an instant as services write it; None if it is none."""
+    if isinstance(text, str) and len(text) == _WIRE and text[-1] == "Z":
+        with suppress(ValueError):  # the usual form, by the quick way; once a page adds up
+            return pd.Timestamp(datetime.fromisoformat(text)).as_unit("us")
+    try:
+        at = pd.to_datetime(text, format="ISO8601", utc=True)
+        return None if pd.isna(at) else pd.Timestamp(at).floor("us").as_unit("us")
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def followed(trail: Trail) -> bool:
+    """Tell whether cursors were trusted from page to page, so that rows may have been skipped."""
+    counted = trail.total is not None and trail.as_of is not None
+    return counted and trail.position is not None and not trail.seeking and trail.pages > 1
+
+
+def steady(trail: Trail) -> bool:
+    """Tell, from the rows alone, whether no case came into the result while it was walked.
+
+    One that came was created or updated since, and where no update can change what the filter
+    says, created. Where neither the rows nor the filter tell, only the service can.
+    """
+    fixed = {item.column for item in fields_of(trail.scan.where)} <= _FIXED
+    created = trail.position is not None and trail.position >= (trail.as_of or trail.position)
+    return (fixed and not created) or (trail.dated and not trail.late)
