@@ -1,0 +1,143 @@
+"""Along the calendar: the backlog, and what came and was closed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import matplotlib.dates as mdates
+import numpy as np
+import pandas as pd
+
+from casesearch_pd.notebook import numbers
+from casesearch_pd.notebook.cases import MISSING, column_of, instants, read_at
+from casesearch_pd.notebook.plots.paper import (
+    BLUE,
+    ORANGE,
+    VERMILLION,
+    axes_or_new,
+    count_along,
+    counted,
+    entitle,
+    explain_above,
+    say_nothing_is_there,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+__all__ = ["backlog", "date_along", "fitting", "flow", "period_word", "places_of"]
+
+_STEPS = {"h": 3, "D": 130, "W": 900, "MS": 4000}  # up to so many days
+_WORDS = {"h": "hour", "D": "day", "W": "week", "M": "month", "Q": "quarter", "Y": "year"}
+
+
+def backlog(cases: pd.DataFrame, freq: str | None = None, *, ax: Axes | None = None) -> Axes:
+    """Draw how many cases were open at the end of each period.
+
+    Parameters
+    ----------
+    cases
+        The frame.
+    freq
+        The length of a period; one that fits if None.
+    ax
+        Where to draw; a new figure if None.
+    """
+    ax = axes_or_new(ax)
+    level = numbers.flow(cases, freq or _of_frame(cases))["open"]
+    starts = pd.DatetimeIndex(level.index)
+    still = int(level.iloc[-1]) if len(level) else 0
+    ax.set_ylabel("open cases")
+    if len(level):
+        heights = np.array([0, *level])  # before the first case came there was none
+        places = _until_now(starts, cases)
+        ax.fill_between(places, heights, color=BLUE, alpha=0.35, linewidth=0)
+        ax.plot(places, heights, color=BLUE)
+        date_along(ax, starts)
+    _from_zero(ax, level.to_numpy())
+    entitle(ax, f"Backlog: {counted(still, 'open case')}", cases)
+    return ax if len(level) else say_nothing_is_there(ax)
+
+
+def flow(cases: pd.DataFrame, freq: str | None = None, *, ax: Axes | None = None) -> Axes:
+    """Draw how many cases came, were closed and were reopened in each period.
+
+    Parameters
+    ----------
+    cases
+        The frame.
+    freq
+        The length of a period; one that fits if None.
+    ax
+        Where to draw; a new figure if None.
+    """
+    ax = axes_or_new(ax)
+    freq = freq or _of_frame(cases)
+    events = numbers.flow(cases, freq)[["opened", "closed", "reopened"]]
+    if len(events):
+        starts = pd.DatetimeIndex(events.index)
+        _draw_flow(ax, events, _until_now(starts, cases))
+        date_along(ax, starts)
+        explain_above(ax)
+    ax.set_ylabel(f"cases a {period_word(freq)}")
+    _from_zero(ax, events.to_numpy())
+    opened, closed, _ = events.sum()
+    entitle(ax, f"{counted(opened)} opened, {closed:,} closed", cases, room=1)
+    return ax if len(events) else say_nothing_is_there(ax)
+
+
+def _draw_flow(ax: Axes, events: pd.DataFrame, edges: NDArray[np.float64]) -> None:
+    ax.stairs(events["opened"], edges, fill=True, color=BLUE, alpha=0.4, label="opened")
+    ax.stairs(events["closed"], edges, color=VERMILLION, linewidth=1.5, label="closed")
+    if events["reopened"].any():
+        ax.stairs(events["reopened"], edges, color=ORANGE, linewidth=1.5, label="reopened")
+
+
+def _of_frame(cases: pd.DataFrame) -> str:
+    created, now = instants(column_of(cases, "created_at")), read_at(cases)
+    known = created[created != MISSING]
+    first = pd.Timestamp(known.min(), unit="us", tz="UTC") if len(known) else now
+    return fitting(first, now)
+
+
+def fitting(first: pd.Timestamp, now: pd.Timestamp) -> str:
+    """Choose the period that makes a readable number of steps.
+
+    >>> fitting(pd.Timestamp("2026-01-01T00Z"), pd.Timestamp("2026-03-01T00Z"))
+    'D'
+    """
+    days = (now - first) / pd.Timedelta(days=1)
+    return next((freq for freq, most in _STEPS.items() if days <= most), "YS")
+
+
+def _until_now(starts: pd.DatetimeIndex, cases: pd.DataFrame) -> NDArray[np.float64]:
+    """Place periods whose last one ends with the read, so that it looks as short as it is."""
+    end = max(read_at(cases).tz_convert(starts.tz), starts[-1])
+    return np.append(places_of(starts), places_of(pd.DatetimeIndex([end])))
+
+
+def places_of(times: pd.DatetimeIndex) -> NDArray[np.float64]:
+    """Place moments on an axis of dates: elapsed time, on which no hour comes twice."""
+    elapsed = times.tz_convert("UTC").tz_localize(None).to_numpy()
+    return np.asarray(mdates.date2num(elapsed))  # type: ignore[no-untyped-call] # has no types
+
+
+def date_along(ax: Axes, starts: pd.DatetimeIndex) -> None:
+    """Write dates along the axis by the clocks of the periods' zone."""
+    # matplotlib.dates has no types.
+    locator = mdates.AutoDateLocator(tz=starts.tz, minticks=3, maxticks=9)  # type: ignore[no-untyped-call]
+    words = mdates.ConciseDateFormatter(locator, tz=starts.tz)  # type: ignore[no-untyped-call]
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(words)
+    ax.margins(x=0.01)
+
+
+def period_word(freq: str) -> str:
+    """Say "day" for "D", "week" for "W-SAT"."""
+    return _WORDS[freq[0]]
+
+
+def _from_zero(ax: Axes, heights: NDArray[np.int64]) -> None:
+    count_along(ax.yaxis)
+    ax.set_ylim(0, max(1, heights.max(initial=0)) * 1.06)
