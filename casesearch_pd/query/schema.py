@@ -86,6 +86,8 @@ class Field:
         False where the service can filter by it but never shows it.
     active
         False where it is not among the columns of a read without ``columns=``.
+    unseen
+        How values begin that the service compares and never shows, such as ids of users.
     """
 
     column: str
@@ -97,6 +99,7 @@ class Field:
     aliases: tuple[str, ...] = ()
     shown: bool = True
     active: bool = True
+    unseen: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -30,7 +30,17 @@ if TYPE_CHECKING:
     from casesearch_pd.query.schema import Field, Schema
     from casesearch_pd.sources.contract import Source
 
-__all__ = ["OPTIONS", "Query", "Route", "ask", "narrowed", "overlap_of", "plan"]
+__all__ = [
+    "OPTIONS",
+    "Query",
+    "Route",
+    "ask",
+    "bearings",
+    "narrowed",
+    "overlap_of",
+    "plan",
+    "written",
+]
 
 # Names that are options of some function, now or some day, and so of no filter keyword.
 OPTIONS = frozenset(
@@ -75,6 +85,8 @@ class Query:
         Whether the user left the columns to us.
     sort
         The order of the rows.
+    now
+        What relative times count from; UTC.
     limit
         How many rows at most.
     search
@@ -86,6 +98,7 @@ class Query:
     columns: tuple[Field, ...]
     every: bool
     sort: tuple[Sort, ...]
+    now: pd.Timestamp
     limit: int | None = None
     search: str | None = None
 
@@ -164,27 +177,55 @@ def ask(
     FilterError
         If something of it cannot be asked.
     """
+    schema = source.schema
+    joined = written(where, filters, tags, schema)
+    binding = bearings(schema, tz)
+    return Query(
+        filter=joined,
+        where=bind(joined, binding),
+        columns=_columns(columns, schema),
+        every=columns is None,
+        sort=_sort(sort, schema),
+        now=binding.now,
+        limit=_limit(limit),
+        search=_search(search, source),
+    )
+
+
+def written(
+    where: Expression | Mapping[str, object] | None,
+    filters: Mapping[str, object],
+    tags: Mapping[str, str] | Iterable[str] | str | None,
+    schema: Schema,
+) -> Expression:
+    """Join all that a user wrote of a filter, by AND; its names are not looked up yet.
+
+    Raises
+    ------
+    FilterError
+        If it is no filter.
+    """
     taken = next((name for name in filters if name in OPTIONS), None)
     if taken is not None:
         raise FilterError(
             f"{taken}= is the name of an option, and not of this function; a field of that name is "
             f"filtered by where={{{taken!r}: …}}"
         )
-    schema = source.schema
-    written = all_of(
+    return all_of(
         [_written(where, schema), from_tags(tags, schema), from_keywords(filters, schema)]
     )
+
+
+def bearings(schema: Schema, tz: str) -> Binding:
+    """Take the bearings of a filter: its names, its zone, and now, read once.
+
+    Raises
+    ------
+    FilterError
+        If there is no such zone.
+    """
     # Finer than the wires' milliseconds, "a week ago" would have to be checked again here.
-    binding = Binding(schema, _zone(tz), pd.Timestamp.now("UTC").floor("ms"))
-    return Query(
-        filter=written,
-        where=bind(written, binding),
-        columns=_columns(columns, schema),
-        every=columns is None,
-        sort=_sort(sort, schema),
-        limit=_limit(limit),
-        search=_search(search, source),
-    )
+    return Binding(schema, _zone(tz), pd.Timestamp.now("UTC").floor("ms"))
 
 
 def _written(where: Expression | Mapping[str, object] | None, schema: Schema) -> Expression:

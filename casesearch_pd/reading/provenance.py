@@ -17,6 +17,7 @@ from casesearch_pd.query.stored import to_json
 if TYPE_CHECKING:
     import pandas as pd
 
+    from casesearch_pd.query.schema import Schema
     from casesearch_pd.reading.plan import Query
     from casesearch_pd.sources.contract import Source
     from casesearch_pd.sources.pace import Run
@@ -45,6 +46,10 @@ class Told:
         Whether every case is there.
     notes
         What a reader should know besides.
+    late
+        Column to id of the fields that no schema told.
+    part
+        Whether these are some of the rows only: a chunk of a stream.
     """
 
     rows: int = 0
@@ -53,6 +58,8 @@ class Told:
     passes: int = 0
     complete: bool = True
     notes: list[str] = field(default_factory=list)
+    late: dict[str, str] = field(default_factory=dict)
+    part: bool = False
 
 
 def inscribe(
@@ -65,9 +72,12 @@ def inscribe(
         "filter": to_json(query.filter),
         "search": query.search,
         "tz": tz,
-        "columns": {item.column: item.id for item in query.columns},
+        "columns": {item.column: item.id for item in query.columns} | told.late,
+        "unseen": _unseen(source.schema),
         "sort": [("-" if item.descending else "") + item.field.column for item in query.sort],
         "limit": query.limit,
+        "now": query.now.isoformat(),
+        "part": told.part,
         "rows": told.rows,
         "total": told.total,
         "requests": run.requests,
@@ -79,6 +89,11 @@ def inscribe(
     }
     frame.attrs[KEY] = json.dumps(said, ensure_ascii=False)
     return frame
+
+
+def _unseen(schema: Schema) -> dict[str, str]:
+    """Name what only the service can compare: whole fields, or values that begin in some way."""
+    return {item.column: item.unseen for item in schema.fields if item.unseen or not item.shown}
 
 
 def digest(ids: pd.Series[Any]) -> str:

@@ -11,6 +11,7 @@ from casesearch_pd.sources.persona_names import (
     RELATIONSHIPS,
     TAKEN,
     TYPES,
+    USER,
     columns_of,
     snake,
 )
@@ -86,7 +87,8 @@ def _named(templates: Sequence[Template], page: Answer) -> list[tuple[str, str]]
 
 def _attribute(name: str, column: str, kind: FieldType, *, active: bool) -> Field:
     label = snake(name).removesuffix("_id").replace("_", " ").capitalize()
-    return Field(column, name, label, kind, aliases=(snake(name),), active=active)
+    unseen = USER if column == "assignee" else ""
+    return Field(column, name, label, kind, aliases=(snake(name),), active=active, unseen=unseen)
 
 
 def _relationship(

@@ -12,6 +12,7 @@ from casesearch_pd.errors import FilterError
 from casesearch_pd.query.expr import TRUE, And, Compare, Expression, Or, all_of, literals
 from casesearch_pd.query.pushdown import Split
 from casesearch_pd.query.shape import Limits, shape
+from casesearch_pd.sources.persona_names import USER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +65,7 @@ def judge_listed(literal: Compare) -> Verdict:
 
 def _by_type(target: Field, op: str, value: Any, assume: Mapping[str, bool]) -> Verdict:
     if target.id == "assignee-id":  # cells show an address, search takes a user id
-        return "unseen" if op == "eq" and value.startswith("user_") else "no"
+        return "unseen" if op == "eq" and value.startswith(USER) else "no"
     if target.id in {"case-template", "case-queue"}:
         return "exact" if op == "eq" else "no"
     if target.type == "datetime":

@@ -20,6 +20,7 @@ __all__ = [
     "TAKEN",
     "TO_ONE",
     "TYPES",
+    "USER",
     "columns_of",
     "kebab",
     "snake",
@@ -64,6 +65,9 @@ RELATIONSHIPS = {
 """Relationship to column; those of `TO_ONE` hold one id, the others a list."""
 
 TO_ONE = ("case-template", "case-queue")
+
+USER = "user_"
+"""How the ids of users begin: search takes them for an assignee, cells show an address."""
 
 TYPES: dict[str, FieldType] = {
     "string": "text",
