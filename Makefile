@@ -27,7 +27,9 @@ bench: $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	$(BIN)/python bench/service.py
 	$(BIN)/python bench/read.py $(READ_ARGS)
-	test ! -e bench/filters.py || $(BIN)/python bench/filters.py
+	$(BIN)/python bench/memory.py $(MEMORY_ARGS)
+	$(BIN)/python bench/pace.py
+	$(BIN)/python bench/filters.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

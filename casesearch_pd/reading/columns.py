@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from casesearch_pd.query.schema import Field, FieldType
     from casesearch_pd.sources.contract import Page
 
-__all__ = ["OBJECTS", "Columns", "arrow_type", "misfits", "typed"]
+__all__ = ["OBJECTS", "POOL", "Columns", "arrow_type", "misfits", "typed"]
 
 OBJECTS: frozenset[FieldType] = frozenset({"list", "tags", "json"})
 """Types whose cells stay Python objects: Arrow would give lists back as arrays."""
+
+POOL = pa.system_memory_pool()
+"""Where columns live: Arrow's own pool keeps a third more than the many small arrays need."""
 
 _FLUSH = 1_000  # rows: few enough that their texts are still near the processor
 _TIME = pa.timestamp("us", "UTC")
@@ -105,7 +108,7 @@ class Columns:
         if _keeps(item.type):
             self._plain[column].extend([None] * rows)
         elif rows:
-            self._chunks[column].append(pa.nulls(rows, arrow_type(item.type)))
+            self._chunks[column].append(pa.nulls(rows, arrow_type(item.type), memory_pool=POOL))
 
     def _meet(self, late: Field) -> None:
         """Open a column for a field that no schema told; two types of one field undo each other."""
@@ -129,7 +132,9 @@ class Columns:
         )
         self._chunks[late.column] = []
         if not _keeps(late.type) and self._flushed:
-            self._chunks[late.column].append(pa.nulls(self._flushed, arrow_type(late.type)))
+            self._chunks[late.column].append(
+                pa.nulls(self._flushed, arrow_type(late.type), memory_pool=POOL)
+            )
 
     def _flush(self) -> None:
         for column, plain in self._plain.items():
@@ -190,8 +195,10 @@ def _packed(cells: Iterable[Any]) -> list[Any]:
 
 
 def _unpacked(cells: list[Any]) -> list[Any]:
-    """Make lists of tuples in place: both at once would be twice the memory."""
-    cells[:] = [list(cell) if type(cell) is tuple else cell for cell in cells]
+    """Make lists of tuples in place, few at a time: both at once would be twice the memory."""
+    for at in range(0, len(cells), _FLUSH):
+        some = cells[at : at + _FLUSH]
+        cells[at : at + _FLUSH] = [list(cell) if type(cell) is tuple else cell for cell in some]
     return cells
 
 
@@ -258,29 +265,29 @@ def _cell_by_cell(
     values: Iterable[Any], convert: Callable[[Any], tuple[Any, bool]], to: pa.DataType
 ) -> tuple[pa.Array, int]:
     cells = [(None, False) if value is None else convert(value) for value in values]
-    return pa.array([cell for cell, _ in cells], to), sum(odd for _, odd in cells)
+    return pa.array([cell for cell, _ in cells], to, memory_pool=POOL), sum(odd for _, odd in cells)
 
 
 def _texts(values: list[Any]) -> pa.Array:
-    return pa.array(values, pa.large_string())
+    return pa.array(values, pa.large_string(), memory_pool=POOL)
 
 
 def _numbers(values: list[Any]) -> pa.Array:
-    array = pa.array(values, pa.float64())
+    array = pa.array(values, pa.float64(), memory_pool=POOL)
     nan = pc.is_nan(array)
     return pc.if_else(nan, None, array) if pc.any(nan).as_py() else array
 
 
 def _integers(values: list[Any]) -> pa.Array:
-    return pa.array(values, pa.int64())
+    return pa.array(values, pa.int64(), memory_pool=POOL)
 
 
 def _booleans(values: list[Any]) -> pa.Array:
-    return pa.array(values, pa.bool_())
+    return pa.array(values, pa.bool_(), memory_pool=POOL)
 
 
 def _times(values: list[Any]) -> pa.Array:
-    return pa.array(values, pa.string()).cast(_TIME)
+    return pc.cast(pa.array(values, pa.string()), _TIME, memory_pool=POOL)
 
 
 def _text(value: Any) -> tuple[str | None, bool]:

@@ -14,9 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
+from pandas.util import hash_array
 
 from casesearch_pd.errors import FilterError
 from casesearch_pd.query.expr import And, Compare, Expression, Not, Or
+from casesearch_pd.reading.columns import POOL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,7 +84,7 @@ def build(
     }
     table = pa.table(typed)
     frame: pd.DataFrame = table.to_pandas(
-        types_mapper=_mapper(backend), self_destruct=True, split_blocks=True
+        types_mapper=_mapper(backend), self_destruct=True, split_blocks=True, memory_pool=POOL
     )
     del table, typed
     for at, (name, held) in enumerate(columns.items()):
@@ -91,7 +94,9 @@ def build(
 
 
 def _in_zone(array: pa.ChunkedArray, tz: str) -> pa.ChunkedArray:
-    return array.cast(pa.timestamp("us", tz)) if pa.types.is_timestamp(array.type) else array
+    if not pa.types.is_timestamp(array.type):
+        return array
+    return pc.cast(array, pa.timestamp("us", tz), memory_pool=POOL)
 
 
 def _mapper(backend: DtypeBackend) -> Any:
@@ -152,14 +157,25 @@ def _ties_rise(second: pd.Series[Any], tied: Mask, *, ascending: bool) -> bool:
 
 def newest(frame: pd.DataFrame) -> pd.DataFrame:
     """Keep each case once, in its newest version: it can move to a later page while it is read."""
-    twice = frame["case_id"].duplicated(keep=False)
-    if not twice.any():
+    if not _any_twice(frame["case_id"]):
         return frame
+    twice = frame["case_id"].duplicated(keep=False)
     found = frame.loc[twice]  # few, so that the whole frame is neither sorted nor copied for them
     if "updated_at" in found:
         found = found.sort_values("updated_at", kind="stable", na_position="first")
     older = found.index[found["case_id"].duplicated(keep="last")]
     return frame.drop(index=older).reset_index(drop=True)
+
+
+def _any_twice(ids: pd.Series[Any]) -> bool:
+    """Tell whether an id may be there twice, by its hash: all ids as Python texts are a lot."""
+    slices = (ids.iloc[at : at + _SLICE] for at in range(0, len(ids), _SLICE))
+    hashes = [hash_array(one.to_numpy(dtype=object), categorize=False) for one in slices]
+    found = np.sort(np.concatenate(hashes)) if hashes else np.empty(0)
+    return bool((found[1:] == found[:-1]).any())
+
+
+_SLICE = 10_000
 
 
 def beside(first: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
