@@ -235,7 +235,8 @@ def _handed(stream: Stream, frame: pd.DataFrame) -> pd.DataFrame:
 def _finished(stream: Stream, frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     query = stream.route.query
     stream.told.passes = len(stream.route.passes)
-    told, ids = replace(stream.told, rows=len(frame)), digest(frame["case_id"])
+    told = replace(stream.told, rows=len(frame), part=True)
+    ids = digest(frame["case_id"])
     shown = [item.column for item in query.columns]
     late = [name for name in sorted(stream.late) if stream.open and name in frame]
     chunk = frame[[*shown, *(name for name in late if name not in shown)]].copy(deep=False)
