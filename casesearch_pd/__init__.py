@@ -36,6 +36,7 @@ from casesearch_pd.reading.read import (
     read_cases,
     to_parquet,
 )
+from casesearch_pd.reading.related import read_events, read_related
 
 if TYPE_CHECKING:
     from casesearch_pd.demo import Fault, LocalCases, open_source
@@ -65,6 +66,8 @@ __all__ = [
     "list_fields",
     "open_source",
     "read_cases",
+    "read_events",
+    "read_related",
     "to_parquet",
 ]
 

@@ -32,11 +32,13 @@ ORDER = (
     "sources.origin", "sources.failures",
     "sources.connect*",
     "sources.persona*",
-    "reading", "reading.columns", "reading.frame", "reading.plan", "reading.provenance",
+    "sources.again",
+    "reading", "reading.columns", "reading.frame", "reading.plan", "reading.provenance", "reading.where",
     "reading.checkpoint", "reading.trail", "reading.walk", "reading.progress", "reading.merge",
     "reading.windows", "reading.crew", "reading.resume", "reading.passes", "reading.sweep",
-    "reading.exhaust", "reading.batch", "reading.stream", "reading.place", "reading.parquet",
-    "reading.explain", "reading.read",
+    "reading.exhaust", "reading.refresh", "reading.batch", "reading.stream", "reading.place", "reading.parquet",
+    "reading.explain", "reading.read", "reading.chosen", "reading.rounds", "reading.per_case",
+    "reading.relationships", "reading.related",
     "notebook", "notebook.cases", "notebook.periods", "notebook.survival", "notebook.names",
     "notebook.survivors", "notebook.numbers", "notebook.plots", "notebook.accessor",
     "demo", "__main__", "__init__",
@@ -52,7 +54,7 @@ _SERVED = (
 SIGHT = {
     "sources.connect*": (*_ASKED, *_SERVED),
     "sources.persona*": (*_ASKED, *_SERVED),
-    "reading.*": (*_ASKED, "sources.pace", "sources.contract", "reading.*"),
+    "reading.*": (*_ASKED, "sources.pace", "sources.contract", "sources.again", "reading.*"),
     "notebook.*": (*_ASKED, "reading.*", "notebook.*"),
 }
 

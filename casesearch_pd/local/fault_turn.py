@@ -55,7 +55,8 @@ class Turn:
 
     def page_of(self, reply: Reply) -> dict[str, Any] | None:
         """Return the parsed page of any reply to this operation, or None where it is none."""
-        paged = self.wire.operation_of(self.request).startswith(("search", "list"))
+        operation = self.wire.operation_of(self.request)
+        paged = operation.startswith(("search", "list")) or operation == "get_case_audit_events"
         if reply.status != _OK or not paged:
             return None
         try:

@@ -241,18 +241,20 @@ def _steps(schema: Schema, case: Mapping[str, Any]) -> Iterator[_Step]:
     started = [(by[name], None, case[by[name].name]) for name in first]
     started += [(status, None, "open")] if status else []
     yield "Case.Created", case["created_at"], tuple(started), author, None
-    for name, old, new in (
-        ("closed_at", "open", "closed"),
-        ("last_reopened_datetime", "closed", "open"),
-    ):
-        if case.get(name) is not None and status is not None:
-            yield (
-                "Case.Updated",
-                case[name],
-                ((status, old, new),),
-                case.get("last_updated_user"),
-                None,
-            )
+    for at, old, new in _turns(case) if "status" in by else ():
+        yield "Case.Updated", at, ((by["status"], old, new),), case.get("last_updated_user"), None
+
+
+def _turns(case: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the changes of the status: those that have times, and the one to what it is now."""
+    closed, reopened = case.get("closed_at"), case.get("last_reopened_datetime")
+    turns = [(closed, "open", "closed")] if closed is not None else []
+    turns += [(reopened, "closed", "open")] if reopened is not None else []
+    turns.sort()
+    before, updated = turns[-1][2] if turns else "open", case.get("updated_at")
+    if updated is not None and case.get("status") not in (None, before):
+        turns.append((max([updated, *(at for at, _, _ in turns)]), before, case["status"]))
+    return turns
 
 
 def _item_steps(store: Store, where: Where, now: str) -> Iterator[_Step]:

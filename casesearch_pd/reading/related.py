@@ -1,0 +1,222 @@
+"""What there is around cases: a frame of cases, or their ids, in; one row an event or item out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from casesearch_pd.errors import FilterError, unknown_name
+from casesearch_pd.reading.chosen import choose
+from casesearch_pd.reading.per_case import read_each
+from casesearch_pd.reading.relationships import How, read_columns
+from casesearch_pd.sources.contract import Related
+from casesearch_pd.sources.pace import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pandas as pd
+
+    from casesearch_pd.reading.chosen import Chosen
+    from casesearch_pd.reading.exhaust import OnError
+    from casesearch_pd.reading.progress import Progress
+    from casesearch_pd.sources.contract import PerCase, Source
+
+__all__ = ["read_events", "read_related"]
+
+
+def read_events(
+    source: Source,
+    cases: pd.DataFrame | Iterable[str] | str,
+    *,
+    progress: Progress = "auto",
+    max_workers: int | None = None,
+    on_error: OnError = "raise",
+    deadline: float | None = None,
+) -> pd.DataFrame:
+    """Read the audit history of cases: one row a change, ready for process mining.
+
+    Parameters
+    ----------
+    source
+        Where the cases are: `ConnectCases`. Persona tells no history.
+    cases
+        A frame with ``case_id``, such as `read_cases` makes, or ids.
+    progress, deadline
+        As in `read_cases`.
+    max_workers
+        How many readers may share the cases; None for as many as pay, at most 8.
+    on_error
+        ``"partial"`` returns, with a warning, the cases that were read before an error.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``case_id, at, event, field, old, new, by``, sorted by ``case_id`` and ``at``: text,
+        but for ``at``, which is a time in the zone of the given frame, else UTC. ``event`` is
+        the service's word, such as ``Case.Updated``; ``field`` a column of `list_fields`, or
+        the id of a field that is deleted; ``old`` and ``new`` are values as text (``38``,
+        ``true``), missing where there was or is none; ``by`` is the user, else the principal.
+        An event without a changed field has one row without ``field``; if it is about a
+        related item, ``new`` (of a deleted one, ``old``) is its type.
+
+    Raises
+    ------
+    FilterError
+        If these are no cases of the source, or it tells no history; nothing has been sent.
+    ServiceError
+        If the service does not answer, or not with events.
+    IncompleteReadError
+        If it stopped answering half-way; ``.partial`` holds the cases that came, and
+        ``.missing`` the ids of the others.
+
+    Warns
+    -----
+    UserWarning
+        If it takes more than a minute, and of cases that are not there any more.
+
+    Notes
+    -----
+    GetCaseAuditEvents answers for one case at a time, 25 events a request, and lets 2 requests a
+    second pass ("Amazon Connect service quotas", administrator guide). The source's ``rate=``
+    and ``burst=`` hold for it, in a budget of its own beside that of the searches.
+
+    Examples
+    --------
+    >>> import casesearch_pd as cs
+    >>> with cs.LocalCases(cases=30, seed=2) as local:
+    ...     df = cs.read_cases(local.connect(), status="closed", columns=["case_id"])
+    ...     events = cs.read_events(local.connect(), df)
+    >>> list(events)
+    ['case_id', 'at', 'event', 'field', 'old', 'new', 'by']
+    >>> sorted(events.loc[events["field"] == "status", "new"].unique())
+    ['closed', 'open']
+    """
+    chosen = choose(source, cases)
+    how = How(progress, _workers(max_workers), _mode(on_error), deadline)
+    listing = _knows_more(source).events()
+    return _each(source, listing, chosen, how)[_EVENTS]
+
+
+_EVENTS = ["case_id", "at", "event", "field", "old", "new", "by"]
+
+
+def read_related(
+    source: Source,
+    cases: pd.DataFrame | Iterable[str] | str,
+    *,
+    kinds: Iterable[str] | str | None = None,
+    progress: Progress = "auto",
+    max_workers: int | None = None,
+    on_error: OnError = "raise",
+    deadline: float | None = None,
+) -> pd.DataFrame:
+    """Read what belongs to cases: one row a related item.
+
+    Parameters
+    ----------
+    source
+        Where the cases are.
+    cases
+        A frame with ``case_id``, such as `read_cases` makes, or ids.
+    kinds
+        Which kinds; None for all. Amazon Connect: ``contact``, ``comment``, ``file``, ``sla``,
+        ``case``, ``custom``. Persona: ``case_comments``, ``accounts``, ``inquiries``,
+        ``reports``, ``verifications``, ``txns``.
+    progress, max_workers, on_error, deadline
+        As in `read_events`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Amazon Connect: ``case_id, related_id, kind, at, by, tags, contact_arn, channel,
+        connected_at, body, file_arn, sla_name, sla_status, sla_field, sla_target,
+        sla_target_at, sla_completed_at, other_case_id, custom``, sorted by ``case_id`` and
+        ``at``; what is not of the row's kind is missing. Times are in the zone of the given
+        frame, else UTC; ``tags`` holds lists of ``key=value``, ``custom`` JSON of the fields of
+        a custom item, all else is text. Persona: ``case_id, kind, related_id``, sorted so.
+
+    Raises
+    ------
+    FilterError
+        If these are no cases of the source, or it knows no such kind; nothing has been sent.
+    ServiceError
+        If the service does not answer, or not with related items.
+    IncompleteReadError
+        If it stopped answering half-way; ``.partial`` holds the cases that came, and
+        ``.missing`` what is missing: on Amazon Connect the ids of the others.
+
+    Warns
+    -----
+    UserWarning
+        If it takes more than a minute, and of cases that are not there any more.
+
+    Notes
+    -----
+    Amazon Connect: SearchRelatedItems answers for one case at a time, 25 items a request, and
+    lets 2 requests a second pass ("Amazon Connect service quotas", administrator guide). The
+    source's ``rate=`` and ``burst=`` hold for it, in a budget of its own.
+
+    Persona: a case itself tells what it is related to. Columns that the frame has are taken as
+    they are, and nothing is sent; others are read with one request a case, so that it is cheaper
+    to have `read_cases` bring them: ``columns=[…, "accounts"]``.
+
+    Examples
+    --------
+    >>> import casesearch_pd as cs
+    >>> with cs.LocalCases(cases=30, seed=2) as local:
+    ...     df = cs.read_cases(local.persona(), columns=["case_id", "accounts"])
+    ...     related = cs.read_related(local.persona(), df, kinds="accounts")
+    >>> list(related), related["case_id"].isin(df["case_id"]).all()
+    (['case_id', 'kind', 'related_id'], np.True_)
+    """
+    chosen = choose(source, cases)
+    how = How(progress, _workers(max_workers), _mode(on_error), deadline)
+    wanted = _kinds(_knows_more(source), kinds)
+    listing = _knows_more(source).related(wanted)
+    if listing is None:
+        return read_columns(source, chosen, wanted, how)
+    return _each(source, listing, chosen, how)
+
+
+# --- what was asked ---------------------------------------------------------------------------
+
+
+def _knows_more(source: Source) -> Related:
+    if not isinstance(source, Related):
+        raise FilterError(f"{source!r} tells nothing but its cases; ask the service itself")
+    return source
+
+
+def _kinds(source: Related, kinds: Iterable[str] | str | None) -> tuple[str, ...]:
+    wanted = (kinds,) if isinstance(kinds, str) else tuple(source.kinds if kinds is None else kinds)
+    strange = next((kind for kind in wanted if kind not in source.kinds), None)
+    if strange is not None:
+        raise unknown_name("kind", strange, source.kinds, see=", ".join(source.kinds))
+    if not wanted:
+        raise FilterError(f"kinds={kinds!r} reads nothing; leave it out for all kinds")
+    return tuple(dict.fromkeys(wanted))
+
+
+def _workers(number: int | None) -> int | None:
+    counts = isinstance(number, int) and not isinstance(number, bool) and number >= 1
+    if number is not None and not counts:
+        raise FilterError(f"max_workers={number!r} reads nothing; write 1 or more, or None")
+    return number
+
+
+def _mode(on_error: OnError) -> OnError:
+    if on_error not in ("raise", "partial"):
+        raise FilterError(f"on_error={on_error!r} is neither 'raise' nor 'partial'")
+    return on_error
+
+
+def _each(source: Source, listing: PerCase, chosen: Chosen, how: How) -> pd.DataFrame:
+    return read_each(
+        source,
+        listing,
+        chosen,
+        Run.within(how.deadline),
+        progress=how.progress,
+        on_error=how.on_error,
+        workers=how.workers,
+    )
