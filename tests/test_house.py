@@ -40,7 +40,9 @@ ORDER = (
     "reading.explain", "reading.read", "reading.chosen", "reading.rounds", "reading.per_case",
     "reading.relationships", "reading.related",
     "notebook", "notebook.cases", "notebook.periods", "notebook.survival", "notebook.names",
-    "notebook.survivors", "notebook.numbers", "notebook.plots", "notebook.accessor",
+    "notebook.survivors", "notebook.lives", "notebook.tags", "notebook.statuses",
+    "notebook.numbers", "notebook.plots*",
+    "notebook.cells", "notebook.export", "notebook.excel", "notebook.report*", "notebook.accessor",
     "demo", "__main__", "__init__",
 )  # fmt: skip
 APART = "local*"  # the embedded service imports nothing of the rooms above

@@ -9,16 +9,19 @@ import pandas as pd
 from casesearch_pd.notebook import numbers
 from casesearch_pd.notebook.cases import column_of
 from casesearch_pd.reading.provenance import read_back
+from casesearch_pd.reading.refresh import refreshed
 from casesearch_pd.reading.where import filtered
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import timedelta
     from pathlib import Path
 
     from casesearch_pd.notebook.names import Names
     from casesearch_pd.notebook.plots import CasePlots
     from casesearch_pd.query.expr import Expression
+    from casesearch_pd.sources.contract import Source
 
 __all__ = ["CasesAccessor"]
 
@@ -110,17 +113,122 @@ class CasesAccessor:
         """
         return filtered(self._frame, where, filters, tags=tags, tz=tz)
 
+    def refresh(
+        self,
+        source: Source | None = None,
+        overlap: timedelta | str | float | None = None,
+    ) -> pd.DataFrame:
+        """Read what changed since the frame was read, and bring it up to date.
+
+        Cases that changed are replaced, those that came to match are added, those that do not
+        match any more are dropped; times relative to now count from now. The requests are in
+        proportion to the change: one for a hundred changed cases and pass, one more where there
+        is a filter, and a few besides. Order, columns, dtypes and zone stay as they are.
+
+        Parameters
+        ----------
+        source
+            Where the frame was read; None makes the source anew from the provenance, with
+            credentials from the environment.
+        overlap
+            By how much the search may lag behind the writes, as in `read_cases`: 5 minutes on
+            Amazon Connect and 2 on Persona.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A new frame with a plain index, which can be refreshed in its turn.
+
+        Raises
+        ------
+        FilterError
+            If the frame is not what was read (refresh first, filter after), or not all of it;
+            if it has columns of your own; if the source is not where it was read, or was at an
+            address that credentials are not sent to unasked.
+        ServiceError, IncompleteReadError
+            As in `read_cases`; ``.partial`` has what was read of the change.
+
+        Notes
+        -----
+        **Deletions are not seen**: a case that the service has no more is never among what
+        changed. A read with ``limit=`` or ``search=``, and one of Persona's List endpoint
+        (``fresh=True``), cannot be brought up to date by its changes: it is read anew, and the
+        provenance says so. Without the columns that the order goes by (``created_at``, unless
+        ``sort=`` said otherwise) new rows come last, and the provenance says that too.
+
+        Examples
+        --------
+        >>> import casesearch_pd as cs
+        >>> with cs.LocalCases(cases=500) as local:
+        ...     source = local.connect()
+        ...     df = cs.read_cases(source, status="open")
+        ...     local.update(df["case_id"][0], status="closed")
+        ...     now = df.cases.refresh(source)
+        >>> len(df) - len(now)
+        1
+        """
+        return refreshed(self._frame, source, overlap)
+
     def summary(self, by: str | Sequence[str] = "status", names: Names = None) -> pd.DataFrame:
-        """Count and time the cases of each group: `casesearch_pd.notebook.numbers.summary`."""
+        """Count and time the cases of each group.
+
+        As `casesearch_pd.notebook.numbers.summary`.
+
+        Parameters
+        ----------
+        by
+            The column or columns to group by; a missing value is a group of its own.
+        names
+            Words for the ids of groups: a mapping, a Series, or a function of the id.
+
+        Examples
+        --------
+        >>> import casesearch_pd as cs
+        >>> with cs.LocalCases(cases=100) as local:
+        ...     df = cs.read_cases(local.connect())
+        >>> list(df.cases.summary("queue"))[:3]
+        ['count', 'open', 'median_age_days']
+        """
         return numbers.summary(self._frame, by, names)
 
     def flow(self, freq: str = "D") -> pd.DataFrame:
-        """Count what came and went by period: `casesearch_pd.notebook.numbers.flow`."""
+        """Count what came, was closed and was reopened in each period, and was open at its end.
+
+        As `casesearch_pd.notebook.lives.flow`.
+
+        Parameters
+        ----------
+        freq
+            A calendar period of the frame's zone: ``"h"``, ``"D"``, ``"W"`` (from Monday),
+            ``"MS"``, ``"QS"``, ``"YS"``.
+        """
         return numbers.flow(self._frame, freq)
 
     def durations(self) -> pd.DataFrame:
-        """Measure each case in days: `casesearch_pd.notebook.numbers.durations`."""
+        """Measure each case in days: ``age_days``, ``close_days``, ``sla_days``.
+
+        As `casesearch_pd.notebook.numbers.durations`.
+        """
         return numbers.durations(self._frame)
+
+    def tags(self) -> pd.DataFrame:
+        """Spread the tags over columns, one a key on Amazon Connect, one a tag on Persona.
+
+        As `casesearch_pd.notebook.tags.tags`.
+        """
+        return numbers.tags(self._frame)
+
+    def time_in_status(self, events: pd.DataFrame) -> pd.DataFrame:
+        """Tell how many days each case was in each status.
+
+        As `casesearch_pd.notebook.statuses.time_in_status`.
+
+        Parameters
+        ----------
+        events
+            The history of the cases, as `read_events` makes it.
+        """
+        return numbers.time_in_status(self._frame, events)
 
     def to_csv(self, path: str | os.PathLike[str], **options: Any) -> Path:
         r"""Write a CSV file whose text no spreadsheet takes for a formula.
@@ -227,6 +335,51 @@ class CasesAccessor:
         from casesearch_pd.notebook import export  # noqa: PLC0415 - waits for the first file
 
         return export.to_parquet(self._frame, path, **options)
+
+    def report(
+        self, path: str | os.PathLike[str], *, names: Names = None, title: str | None = None
+    ) -> Path:
+        """Write a report: one HTML file that needs no network, no script and no other file.
+
+        It has the figures of `summary`, pictures, a table of the first cases, the filter in
+        words and as code, when and how completely the cases were read, and what their numbers
+        warn of. A part whose columns are missing says so in its place. It looks right on paper
+        and on a dark screen, and takes no text of a case for markup.
+
+        Parameters
+        ----------
+        path
+            The file; it is replaced when all is written.
+        names
+            Words for the ids of queues, assignees and the like, as in `summary`.
+        title
+            What stands above; the name of the service if None.
+
+        Returns
+        -------
+        pathlib.Path
+            Where it is.
+
+        Raises
+        ------
+        ValueError
+            If there are cases of several services in the frame.
+        FilterError
+            If no file can be written there.
+        CaseSearchError
+            If the disk fails or fills; the old file is intact.
+
+        Examples
+        --------
+        >>> import tempfile, casesearch_pd as cs
+        >>> df = cs.read_cases(cs.open_source("demo://connect"), status="open")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     df.cases.report(f"{folder}/open.html").name
+        'open.html'
+        """
+        from casesearch_pd.notebook.report import report  # noqa: PLC0415 - waits for the first one
+
+        return report(self._frame, path, names=names, title=title)
 
     @property
     def plot(self) -> CasePlots:

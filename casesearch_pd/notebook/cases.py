@@ -17,6 +17,7 @@ __all__ = [
     "closed_at",
     "column_of",
     "instants",
+    "instants_if_read",
     "is_open",
     "read_at",
     "service_of",
@@ -32,7 +33,9 @@ def column_of(cases: pd.DataFrame, column: str) -> pd.Series[Any]:
         raise KeyError(f"this needs the column {column!r}; read it too: columns=[…, {column!r}]")
     found = cases[column]
     if isinstance(found, pd.DataFrame):
-        raise ValueError(f"the frame has {found.shape[1]} columns {column!r}; keep one of them")
+        raise ValueError(  # noqa: TRY004 - the frame is of the right type, its columns are not
+            f"the frame has {found.shape[1]} columns {column!r}; keep one of them"
+        )
     return found
 
 
@@ -44,7 +47,7 @@ def service_of(cases: pd.DataFrame) -> str | None:
     ValueError
         If the frame has no provenance and cases of several services or reads in it.
     """
-    told = read_back(cases).get("source", {}).get("service")
+    told: str | None = read_back(cases).get("source", {}).get("service")
     if told is None:
         _refuse_a_mixture(column_of(cases, "case_id"))
     return told
@@ -120,6 +123,11 @@ def instants(times: pd.Series[Any]) -> NDArray[np.int64]:
     zone_of(times)
     if times.dtype == object:
         return np.full(len(times), MISSING, dtype=np.int64)
-    if isinstance(times.dtype, pd.ArrowDtype):
-        times = times.astype("datetime64[us]" if times.dt.tz is None else "datetime64[us, UTC]")
-    return pd.DatetimeIndex(times).as_unit("us").asi8
+    return times.to_numpy(dtype="datetime64[us]").view(np.int64)
+
+
+def instants_if_read(cases: pd.DataFrame, column: str) -> NDArray[np.int64]:
+    """Take the `instants` of a column that a service or a read may not have."""
+    if column not in cases.columns:
+        return np.full(len(cases), MISSING, dtype=np.int64)
+    return instants(column_of(cases, column))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
@@ -16,9 +16,8 @@ __all__ = ["Names", "labels", "shortened"]
 
 Names = Mapping[Any, str] | pd.Series | Callable[[Any], str | None] | None
 
-_LONGEST = 24
 _HEAD = 8
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def labels(values: Iterable[Any], names: Names = None) -> list[Any]:
@@ -35,22 +34,44 @@ def labels(values: Iterable[Any], names: Names = None) -> list[Any]:
     Returns
     -------
     list
-        One label a value, all different: where two ids have one word, the id is added.
+        One label a value, all different: where two ids have one word, the id is added. Of an
+        id without a word, what is readable.
+
+    Raises
+    ------
+    TypeError
+        If `names` is something else.
+
+    Examples
+    --------
+    >>> labels(["q1", "q2", "arn:aws:connect:us-east-1:1:instance/1/queue/vip"], {"q1": "Billing"})
+    ['Billing', 'q2', 'queue vip']
     """
     held = list(values)
     if names is None:
         return held
-    words = [value if _missing(value) else _word(value, names) for value in held]
+    find = _finder(names)
+    words = [value if _missing(value) else _word(value, find(value)) for value in held]
     twice = {word for word, count in Counter(map(str, words)).items() if count > 1}
     return [
-        word if _missing(word) or str(word) not in twice else f"{word} ({value})"
+        f"{word} ({value})" if str(word) in twice and not _missing(value) else word
         for word, value in zip(words, held, strict=True)
     ]
 
 
-def _word(value: Any, names: Mapping[Any, str] | pd.Series[Any] | Callable[[Any], Any]) -> str:
-    found = names(value) if callable(names) else names.get(value)
-    return shortened(str(value)) if _missing(found) or not str(found).strip() else str(found)
+def _finder(names: Any) -> Callable[[Any], Any]:
+    if isinstance(names, pd.Series):
+        names = names.to_dict()
+    if isinstance(names, Mapping):
+        return names.get
+    if callable(names):
+        return cast("Callable[[Any], Any]", names)
+    raise TypeError(f"names={names!r} has no words; give a mapping or Series of id to word")
+
+
+def _word(value: Any, found: Any) -> str:
+    word = "" if _missing(found) else str(found).strip()
+    return word or shortened(str(value))
 
 
 def _missing(value: Any) -> bool:
@@ -60,15 +81,16 @@ def _missing(value: Any) -> bool:
 def shortened(text: str) -> str:
     """Keep of an ARN or UUID what tells it from others; leave other text as it is.
 
-    >>> shortened("arn:aws:connect:us-east-1:1:instance/8a1f/agent/0f14d0ab-9605-4a62-a9e4-5ed26688389b")
+    >>> agent = "0f14d0ab-9605-4a62-a9e4-5ed26688389b"
+    >>> shortened(f"arn:aws:connect:us-east-1:1:instance/8a1f/agent/{agent}")
     'agent 0f14d0ab…'
-    >>> shortened("0f14d0ab-9605-4a62-a9e4-5ed26688389b"), shortened("billing")
+    >>> shortened(agent), shortened("billing")
     ('0f14d0ab…', 'billing')
     """
-    if text.startswith("arn:"):
-        *_, kind, last = ["", *re.split(r"[:/]", text.rstrip(":/"))]
-        return f"{kind} {_cut(last)}".strip()
-    return _cut(text)
+    if not text.startswith("arn:"):
+        return _cut(text)
+    parts = [part for part in re.split("[:/]", text) if part]
+    return " ".join(map(_cut, parts[-2:])) if len(parts) > 1 else text
 
 
 def _cut(text: str) -> str:

@@ -1,7 +1,7 @@
 """A frame of cases comes in; how many, how old, how long and how well goes out.
 
-The frame's own provenance says what day it is (`read_at`) and what open means (`is_open`);
-elapsed time is real time, calendar periods are those of the zone of ``created_at``.
+The frame's own provenance says what day it is (`read_at`) and what open means (`is_open`).
+Elapsed time is real time, whatever the clocks on the wall did meanwhile.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from casesearch_pd.notebook.cases import (
     closed_at,
     column_of,
     instants,
+    instants_if_read,
     is_open,
     read_at,
     service_of,
-    zone_of,
 )
+from casesearch_pd.notebook.lives import flow
 from casesearch_pd.notebook.names import Names, labels
-from casesearch_pd.notebook.periods import starts_of
+from casesearch_pd.notebook.statuses import time_in_status
 from casesearch_pd.notebook.survivors import warn_of_survivors
+from casesearch_pd.notebook.tags import tags
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Times = NDArray[np.int64]
+    Days = NDArray[np.float64]
 
 __all__ = [
     "closed_at",
@@ -41,13 +44,14 @@ __all__ = [
     "read_at",
     "service_of",
     "summary",
+    "tags",
+    "time_in_status",
     "time_to_close",
     "within_sla",
 ]
 
 _DAY = 86_400_000_000  # microseconds
 _SKEW = 60_000_000  # microseconds: clocks differ, and a service tells its own in whole seconds
-_REOPENED = "last_reopened_datetime"
 
 
 def durations(cases: pd.DataFrame) -> pd.DataFrame:
@@ -66,8 +70,8 @@ def durations(cases: pd.DataFrame) -> pd.DataFrame:
         overdue. NA where a time is missing or before the creation.
     """
     now, still = _micros(read_at(cases)), is_open(cases).to_numpy()
-    created, closed = _times(cases, "created_at"), instants(closed_at(cases))
-    due = _times_if_read(cases, "sla_at")
+    created, closed = instants(column_of(cases, "created_at")), instants(closed_at(cases))
+    due = instants_if_read(cases, "sla_at")
     return pd.DataFrame(
         {
             "age_days": _days(created, now, still & (now - created >= -_SKEW)).clip(lower=0.0),
@@ -77,18 +81,8 @@ def durations(cases: pd.DataFrame) -> pd.DataFrame:
     ).set_axis(cases.index)
 
 
-def _times(cases: pd.DataFrame, column: str) -> Times:
-    return instants(column_of(cases, column))
-
-
-def _times_if_read(cases: pd.DataFrame, column: str) -> Times:
-    """Take times that a service or a read may not have."""
-    missing = column not in cases.columns
-    return np.full(len(cases), MISSING) if missing else _times(cases, column)
-
-
 def _micros(moment: pd.Timestamp) -> int:
-    return int(moment.as_unit("us")._value)  # noqa: SLF001 - what asi8 is of an index
+    return int(np.datetime64(moment.tz_convert("UTC").tz_localize(None), "us").astype(np.int64))
 
 
 def _days(start: Times, end: Times | int, known: NDArray[np.bool_]) -> pd.Series[Any]:
@@ -107,7 +101,7 @@ def within_sla(cases: pd.DataFrame) -> pd.Series[Any]:
         True or False for a closed case; False for an open one past its SLA; NA for one that
         still has time, has no SLA, or whose closing nobody knows. Dtype ``boolean``.
     """
-    closed, due = instants(closed_at(cases)), _times_if_read(cases, "sla_at")
+    closed, due = instants(closed_at(cases)), instants_if_read(cases, "sla_at")
     still, now = is_open(cases).to_numpy(), _micros(read_at(cases))
     kept = ~still & (closed <= due)
     known = (due != MISSING) & np.where(still, due < now, closed != MISSING)
@@ -127,78 +121,15 @@ def time_to_close(cases: pd.DataFrame) -> pd.DataFrame:
     """
     warn_of_survivors(cases, "time to close")
     days = durations(cases)
-    return survival.curve(_known(days["close_days"]), _known(days["age_days"]))
+    return survival.curve(_known(_floats(days["close_days"])), _known(_floats(days["age_days"])))
 
 
-def _known(days: pd.Series[Any]) -> NDArray[np.float64]:
-    return days.dropna().to_numpy(dtype=float)
+def _floats(column: pd.Series[Any]) -> Days:
+    return column.to_numpy(dtype=float, na_value=np.nan)
 
 
-def flow(cases: pd.DataFrame, freq: str = "D") -> pd.DataFrame:
-    """Count what came, was closed, was reopened in each period, and was open at its end.
-
-    Parameters
-    ----------
-    cases
-        A frame with ``created_at``, ``closed_at`` and, but for Persona, ``status``;
-        ``last_reopened_datetime`` is used where it is there.
-    freq
-        A calendar period of the frame's zone: ``"h"``, ``"D"``, ``"W"`` (from Monday),
-        ``"MS"``, ``"QS"``, ``"YS"``.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row a period from the first creation to the time of the read, without a gap, indexed
-        by its start; int64 columns ``opened, closed, reopened, open``.
-    """
-    warn_of_survivors(cases, "flow")
-    lives = _lives(cases)
-    zone = zone_of(column_of(cases, "created_at"))
-    starts = _periods(lives["opened"], freq, read_at(cases), zone)
-    counted = {name: _count(times, starts) for name, times in lives.items()}
-    change = counted["opened"] - counted.pop("left") + counted.pop("came back")
-    return pd.DataFrame(counted | {"open": change.cumsum()}, index=starts[:-1].rename("period"))
-
-
-def _lives(cases: pd.DataFrame) -> dict[str, Times]:
-    """List the times of what happened, and of what made a case leave the open ones or come back.
-
-    A service keeps the last closing and the last reopening only. So an open case that was
-    closed before has left only if it came back afterwards as far as is known.
-    """
-    created, still = _times(cases, "created_at"), is_open(cases).to_numpy()
-    closed = _not_before(created, _times(cases, "closed_at"))
-    reopened = _not_before(created, _times_if_read(cases, _REOPENED))
-    back = still & (closed != MISSING) & (reopened >= closed)
-    # Nobody knows when: it is left out of the open ones from the start.
-    left = np.where(~still & (closed == MISSING), created, closed)
-    return {
-        "opened": created,
-        "closed": closed,
-        "reopened": reopened,
-        "left": np.where(~still | back, left, MISSING),
-        "came back": np.where(back, reopened, MISSING),
-    }
-
-
-def _not_before(created: Times, times: Times) -> Times:
-    return np.where((created != MISSING) & (times >= created), times, MISSING)
-
-
-def _periods(opened: Times, freq: str, now: pd.Timestamp, zone: Any) -> pd.DatetimeIndex:
-    known = opened[opened != MISSING]
-    first = pd.Timestamp(known.min(), unit="us", tz="UTC") if len(known) else now
-    first = first.tz_convert(zone)
-    last = max(first, now.tz_convert(zone))
-    starts = starts_of(freq, first, last)
-    return starts if len(known) else starts[:1]
-
-
-def _count(times: Times, starts: pd.DatetimeIndex) -> NDArray[np.int64]:
-    """Count times by period; what is missing or after the last period is in none."""
-    edges = starts.as_unit("us").asi8
-    return np.histogram(times[times < edges[-1]], bins=edges)[0] if len(edges) > 1 else edges[:0]
+def _known(days: Days) -> Days:
+    return days[~np.isnan(days)]
 
 
 def summary(
@@ -221,33 +152,77 @@ def summary(
     pandas.DataFrame
         A row a group: ``count``, ``open``, ``median_age_days`` of the open cases,
         ``median_close_days`` and ``p90_close_days`` by Kaplan and Meier (NA where fewer are
-        closed), ``within_sla`` (share, 0 to 1, of the cases that kept or missed one).
+        closed), ``within_sla`` (share, 0 to 1, of the cases that kept or missed theirs; NA
+        where closed cases do not keep ``sla_at``, as on Amazon Connect).
+
+    Raises
+    ------
+    KeyError
+        If a column is needed that was not read.
+    ValueError
+        If `by` names a column of lists, or none.
+
+    Warns
+    -----
+    UserWarning
+        If times to close are told of a frame whose own filter chose by status or closing.
     """
-    by = [by] if isinstance(by, str) else list(by)
-    keys = [column_of(cases, column).reset_index(drop=True) for column in by]
-    still = is_open(cases).to_numpy()
-    rows = durations(cases).reset_index(drop=True).assign(open=still, kept=within_sla(cases).array)
-    grouped = rows.groupby(keys if len(keys) > 1 else keys[0], dropna=False, sort=True)
-    found = pd.DataFrame(
-        {
-            "count": grouped.size().astype("int64"),
-            "open": grouped["open"].sum().astype("int64"),
-            "median_age_days": grouped["age_days"].median().astype("Float64"),
-        }
-    )
-    found[["median_close_days", "p90_close_days"]] = _close_quantiles(grouped)
-    found["within_sla"] = grouped["kept"].mean().astype("Float64")
+    keys = _keys(cases, [by] if isinstance(by, str) else list(by))
+    measured = _measured(cases)
+    grouped = measured.groupby(keys, dropna=False)
+    found = pd.DataFrame({"count": grouped.size(), "open": grouped["open"].sum()}).astype("int64")
+    found["median_age_days"] = grouped["age"].median()
+    group = grouped.ngroup().to_numpy()
+    median, p90 = _close_quantiles(measured, group, len(found)).T
+    found = found.assign(median_close_days=median, p90_close_days=p90)
+    found["within_sla"] = grouped["kept"].mean()
     if found["median_close_days"].notna().any():
         warn_of_survivors(cases, "time to close")
-    return _worded(found, names)
+    return _worded(found.astype(dict.fromkeys(found.columns[2:], "Float64")), names)
 
 
-def _close_quantiles(grouped: Any) -> Any:
+def _keys(cases: pd.DataFrame, by: Sequence[str]) -> list[pd.Series[Any]]:
+    keys = [column_of(cases, column).reset_index(drop=True) for column in by]
+    if not keys:
+        raise ValueError("summary needs a column to group by, such as by='status'")
+    for key in keys:
+        if key.dtype == object and pd.api.types.infer_dtype(key) == "mixed":
+            raise ValueError(
+                f"{key.name!r} holds lists, so a case is in several groups; give each its row: "
+                f"df.explode({key.name!r})"
+            )
+    return keys
+
+
+def _measured(cases: pd.DataFrame) -> pd.DataFrame:
+    """Take what groups are measured by, in plain floats: much faster to group than NA."""
+    days = durations(cases)
+    told = {"age": days["age_days"], "close": days["close_days"], "kept": _attained(cases)}
+    floats = {name: _floats(column) for name, column in told.items()}
+    return pd.DataFrame(floats | {"open": is_open(cases).to_numpy()})
+
+
+def _attained(cases: pd.DataFrame) -> pd.Series[Any]:
+    """Tell which cases kept their SLA, or nothing where closed cases do not keep ``sla_at``.
+
+    A service that tells the next breach only, such as Amazon Connect, forgets it when a case
+    is closed: all that were in time would be missing, and the share be 0.
+    """
+    kept = within_sla(cases)
+    forgotten = kept[~is_open(cases).to_numpy()].isna().all()
+    return kept.mask(np.full(len(kept), forgotten))
+
+
+def _close_quantiles(measured: pd.DataFrame, group: NDArray[Any], groups: int) -> Days:
+    """Find the median and the 90th percentile of each group; numbers of groups come in."""
+    order = np.argsort(group, kind="stable")
+    borders = np.searchsorted(group[order], np.arange(1, groups))
+    days = measured[["close", "age"]].to_numpy()[order]
     found = [
-        survival.quantiles(_known(rows["close_days"]), _known(rows["age_days"]), (0.5, 0.9))
-        for _, rows in grouped[["close_days", "age_days"]]
+        survival.quantiles(_known(part[:, 0]), _known(part[:, 1]), (0.5, 0.9))
+        for part in (np.split(days, borders) if groups else [])
     ]
-    return pd.array(np.array(found).reshape(-1).tolist(), dtype="Float64").reshape(-1, 2)
+    return np.array(found, dtype=float).reshape(groups, 2)
 
 
 def _worded(found: pd.DataFrame, names: Names) -> pd.DataFrame:

@@ -64,4 +64,5 @@ def _in_zone(wall: pd.DatetimeIndex, zone: Any, *, within_a_day: bool) -> pd.Dat
         wall.tz_localize(zone, ambiguous=np.full(len(wall), choice), nonexistent="shift_forward")
         for choice in (True, False)
     )
-    return (earlier.append(later) if within_a_day else earlier).unique().sort_values()
+    both = earlier.append(later) if within_a_day else earlier
+    return pd.DatetimeIndex(both.unique().sort_values())

@@ -34,7 +34,7 @@ def survivors(cases: pd.DataFrame, number: str) -> str | None:
     """
     told = read_back(cases)
     bounds = [repr(term) for term in _bounds(told) if _column(told, term) in _BOUNDED[number]]
-    if told.get("limit") is not None and told.get("rows") == told["limit"]:
+    if told.get("limit") is not None and told["rows"] == told["limit"] != told["total"]:
         bounds.append(f"limit={told['limit']}")
     if not bounds:
         return None

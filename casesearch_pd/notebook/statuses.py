@@ -1,0 +1,102 @@
+"""Cases and the history of their changes come in; how long each was in which status goes out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from casesearch_pd.notebook.cases import MISSING, column_of, instants, read_at
+from casesearch_pd.reading.provenance import read_back
+
+__all__ = ["time_in_status"]
+
+_DAY = 86_400_000_000  # microseconds
+
+
+def time_in_status(cases: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
+    """Tell how many days each case was in each status.
+
+    Parameters
+    ----------
+    cases
+        A frame with ``created_at`` and ``status``.
+    events
+        Their history, as `read_events` makes it: ``case_id, at, field, old, new``, one row a
+        change. Changes of other cases and of other fields count for nothing.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a case, indexed by ``case_id`` in the order of the frame; a Float64 column a
+        status, named ``open_days``: 0 where a case was never in it. The status of now lasts
+        until the later of the two reads. A case whose history shows no change has been in its
+        status since its creation; one without any history has NA everywhere.
+    """
+    ids = pd.Index(column_of(cases, "case_id")).drop_duplicates()
+    spans = _spans(cases.drop_duplicates("case_id"), events, ids, _until(cases, events))
+    days = spans.groupby(["case", "status"])["days"].sum()
+    wide = days.unstack().reindex(range(len(ids))).fillna(0.0)  # noqa: PD010 - no doubles
+    wide.loc[~ids.isin(column_of(events, "case_id"))] = np.nan
+    named = wide.set_axis(ids).rename(columns="{}_days".format).rename_axis(columns=None)
+    return named.astype("Float64")
+
+
+def _until(cases: pd.DataFrame, events: pd.DataFrame) -> int:
+    told = [pd.Timestamp(at) for at in (read_back(events).get("as_of"),) if at is not None]
+    return int(max([read_at(cases), *told]).to_numpy().astype("datetime64[us]").astype(np.int64))
+
+
+def _spans(
+    cases: pd.DataFrame, events: pd.DataFrame, ids: pd.Index[Any], until: int
+) -> pd.DataFrame:
+    """List the spans of each case: one from its creation, then one from each change of status."""
+    changes = _changes(events, ids)
+    spans = pd.concat([_first_spans(cases, changes, until), _later_spans(changes, until)])
+    known = spans["status"].notna() & (spans["start"] != MISSING)
+    days = (spans["end"] - spans["start"]).clip(lower=0) / _DAY
+    return spans[known].assign(days=days[known])
+
+
+def _changes(events: pd.DataFrame, ids: pd.Index[Any]) -> pd.DataFrame:
+    """Take the changes of status of these cases, each case's in the order of time."""
+    found = pd.DataFrame(
+        {
+            "case": ids.get_indexer(pd.Index(column_of(events, "case_id"))),
+            "at": instants(column_of(events, "at")),
+            "old": column_of(events, "old").astype("str").array,
+            "new": column_of(events, "new").astype("str").array,
+        }
+    )
+    meant = column_of(events, "field").eq("status").to_numpy(dtype=bool, na_value=False)
+    found = found[meant & (found["case"] >= 0) & (found["at"] != MISSING)]
+    return found.sort_values(["case", "at"], ignore_index=True, kind="stable")
+
+
+def _first_spans(cases: pd.DataFrame, changes: pd.DataFrame, until: int) -> pd.DataFrame:
+    """Begin with what the first change changed; without any, with the status of now."""
+    first = changes.drop_duplicates("case")
+    spans = pd.DataFrame(
+        {
+            "case": np.arange(len(cases)),
+            "start": instants(column_of(cases, "created_at")),
+            "end": until,
+            "status": column_of(cases, "status").astype("str").array,
+        }
+    )
+    spans.loc[first["case"], "end"] = first["at"].to_numpy()
+    spans.loc[first["case"], "status"] = first["old"].array
+    return spans
+
+
+def _later_spans(changes: pd.DataFrame, until: int) -> pd.DataFrame:
+    ends = changes.groupby("case")["at"].shift(-1, fill_value=until)
+    return pd.DataFrame(
+        {
+            "case": changes["case"],
+            "start": changes["at"],
+            "end": ends,
+            "status": changes["new"],
+        }
+    )
