@@ -1,0 +1,129 @@
+"""How many, how old, how long and how well: as figures, and in a table a column."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from casesearch_pd.notebook import numbers
+from casesearch_pd.notebook.cases import column_of
+from casesearch_pd.notebook.report.about import About, part, shortened_cell
+from casesearch_pd.notebook.report.markup import element, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from xml.etree.ElementTree import Element
+
+__all__ = ["figures", "groups"]
+
+_GROUPS = 12  # of a column, at most
+_WEEK = pd.Timedelta(days=7)
+_NONE = "\u2013"
+
+
+def figures(about: About) -> Iterator[Element]:
+    """Make the figures that are seen first."""
+    tiles: list[Element] = [_tile("cases", f"{len(about.cases):,}")]
+    notes: list[Element] = []
+    for what, tell in _TOLD.items():
+        with part(what) as told:
+            tiles += tell(about)
+        notes += told.elements
+    yield element("dl", *tiles, class_="figures")
+    yield from notes
+
+
+def _tile(name: str, figure: str, small: str = "") -> Element:
+    inside = [figure, element("small", small)] if small else [figure]
+    return element("div", element("dt", name), element("dd", *inside))
+
+
+def _overall(about: About) -> list[Element]:
+    whole = numbers.summary(about.cases.assign(**{_ALL: 0}), _ALL)
+    if whole.empty:
+        return [_tile("open", "0")]
+    row = whole.iloc[0]
+    return [
+        _tile(
+            "open", f"{row['open']:,}", f"half of them older than {_days(row['median_age_days'])}"
+        ),
+        _tile("median time to close", _days(row["median_close_days"]), "open cases reckoned in"),
+        _tile("90 % closed within", _days(row["p90_close_days"]), "open cases reckoned in"),
+        _tile("within SLA", _share(row["within_sla"]), "of cases that kept or missed one"),
+    ]
+
+
+_ALL = "\x00all"  # no column is called so
+
+
+def _lately(about: About) -> list[Element]:
+    """Count what came and went in the last seven days."""
+    since = about.now - _WEEK
+    opened = (column_of(about.cases, "created_at") >= since).sum()
+    closed = (column_of(about.cases, "closed_at") >= since).sum()
+    return [
+        _tile("opened in 7 days", f"{opened:,}", f"since {since:%d %b %H:%M}"),
+        _tile("closed in 7 days", f"{closed:,}", f"since {since:%d %b %H:%M}"),
+    ]
+
+
+def _overdue(about: About) -> list[Element]:
+    column_of(about.cases, "sla_at")
+    left = numbers.durations(about.cases)["sla_days"]
+    return [
+        _tile("overdue", f"{(left < 0).sum():,}", f"of {left.notna().sum():,} open with an SLA")
+    ]
+
+
+_TOLD: dict[str, Callable[[About], list[Element]]] = {
+    "Open cases and times": _overall,
+    "The last seven days": _lately,
+    "Overdue cases": _overdue,
+}
+
+
+def _days(days: Any) -> str:
+    return _NONE if pd.isna(days) else f"{days:,.1f} days"
+
+
+def _share(share: Any) -> str:
+    return _NONE if pd.isna(share) else f"{share:.0%}"
+
+
+# --- groups--------------------------------------------------------------------------------
+
+
+def groups(about: About) -> Iterator[Element]:
+    """Make a table for each column that tells who is at work on what."""
+    for by in ("status", "queue", "assignee"):
+        if by in about.cases.columns and about.cases[by].notna().any():
+            with part(f"The table by {by}") as told:
+                yield _grouped(about, by)
+            yield from told.elements
+
+
+def _grouped(about: About, by: str) -> Element:
+    sizes = column_of(about.cases, by).value_counts(dropna=False)
+    largest = sizes.index[:_GROUPS]
+    chosen = about.cases[about.cases[by].isin(largest)] if len(sizes) > _GROUPS else about.cases
+    found = numbers.summary(chosen, by, about.names).sort_values("count", ascending=False)
+    left = len(sizes) - len(found)
+    caption = f"By {by}" + (f", the {len(found)} largest of {len(sizes):,} groups" if left else "")
+    rows = [
+        [_group(name), *_row(row)]
+        for name, row in zip(found.index, found.itertuples(), strict=True)
+    ]
+    return table(caption, [by, *_HEAD], rows, numbers=range(1, len(_HEAD) + 1))
+
+
+_HEAD = ("cases", "open", "median age", "median time to close", "90 % closed within", "within SLA")
+
+
+def _group(name: Any) -> str:
+    return "(missing)" if pd.isna(name) else shortened_cell(str(name))
+
+
+def _row(row: Any) -> list[str]:
+    days = (row.median_age_days, row.median_close_days, row.p90_close_days)
+    return [f"{row.count:,}", f"{row.open:,}", *map(_days, days), _share(row.within_sla)]
