@@ -25,7 +25,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from clients import connect_columns, connect_source, persona_source
-from read import Mark, replayed
+from read import Mark, megabytes, replayed
 from replay import PAGE, Served
 
 import casesearch_pd as cs
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from casesearch_pd.sources.contract import Source
 
 _HERE = Path(__file__).resolve()
-_MB = 1024 * 1024
 _SOURCES = {"Connect": connect_source, "Persona": persona_source}
 _STREAM = Mark(80, 64)
 _FRAME = Mark(1.6, 1.3, cases=1_000_000)
@@ -51,9 +50,7 @@ class Held:
     before, peak
         Megabytes of the process at most, up to the read and up to its end.
     frame
-        Megabytes of the frame; 0 where none is made.
-    arrow
-        Megabytes at most in Arrow's own pool.
+        Megabytes of the frame, with the texts in its lists; 0 where none is made.
     rows
         How many cases came.
     """
@@ -61,7 +58,6 @@ class Held:
     before: float
     peak: float
     frame: float
-    arrow: float
     rows: int
 
 
@@ -74,7 +70,7 @@ def stream_once(service: str, served: Served) -> Held:
         before = _memory()
         path = cs.to_parquet(source, f"{folder}/cases.parquet", **asked)
         rows = pq.read_metadata(path).num_rows
-        return Held(before, _memory(), 0.0, _pool(), rows)
+        return Held(before, _memory(), 0.0, rows)
 
 
 def frame_once(service: str, served: Served) -> Held:
@@ -85,7 +81,7 @@ def frame_once(service: str, served: Served) -> Held:
     before = _memory()
     frame = cs.read_cases(source, **asked)
     peak = _memory()  # before the frame is measured, which takes memory too
-    return Held(before, peak, frame.memory_usage(deep=True).sum() / _MB, _pool(), len(frame))
+    return Held(before, peak, megabytes(frame), len(frame))
 
 
 def _asked(service: str, served: Served) -> tuple[Source, dict[str, Any]]:
@@ -96,10 +92,6 @@ def _asked(service: str, served: Served) -> tuple[Source, dict[str, Any]]:
 
 def _memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def _pool() -> float:
-    return pa.default_memory_pool().max_memory() / _MB
 
 
 _READERS = {"to_parquet": stream_once, "read_cases": frame_once}
@@ -130,8 +122,8 @@ def _said(reader: str, service: str, told: Held) -> str:
         return f"{named}: {over:.0f} MB over {told.before:.0f} MB; {_STREAM.of(over)}"
     ratio = told.peak / told.frame
     return (
-        f"{named}: {told.peak:.0f} MB ({told.before:.0f} MB before the read, {told.arrow:.0f} MB "
-        f"in Arrow's pool) over a frame of {told.frame:.0f} MB: {ratio:.2f} x "
+        f"{named}: {told.peak:.0f} MB ({told.before:.0f} MB before the read) "
+        f"over a frame of {told.frame:.0f} MB: {ratio:.2f} x "
         f"({over / told.frame:.2f} x without what was there before); "
         f"{_FRAME.of(ratio, told.rows)}"
     )
