@@ -1,0 +1,117 @@
+"""What provenance tells of a source in, that source anew out; and whether two are the same.
+
+A frame may come from a file that somebody else wrote. So credentials, which come from the
+environment, go to the services' own addresses and to this machine, never to another place that
+a file names: for that the user gives the source.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from casesearch_pd.errors import FilterError
+from casesearch_pd.sources.origin import is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from casesearch_pd.sources.contract import Source
+
+__all__ = ["again", "check_same"]
+
+# Where AWS serves its endpoints ("AWS service endpoints", AWS general reference), and Persona
+# its API (the servers of its OpenAPI description).
+_AWS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+_PERSONA = (".withpersona.com",)
+# How a source is reached and read, not which one it is.
+_WAYS = {"endpoint_url", "version", "fresh"}
+
+
+def again(told: Mapping[str, Any]) -> Source:
+    """Make the source that a description tells of, with credentials from the environment.
+
+    Parameters
+    ----------
+    told
+        What `Source.describe` said.
+
+    Raises
+    ------
+    FilterError
+        If it is no service of this package, or at an address of somebody's own.
+    AccessDeniedError
+        If the environment has no credentials for it.
+    """
+    match told:
+        case {
+            "service": "connect",
+            "domain_id": str(domain_id),
+            "region": str(region),
+            "endpoint_url": str(url),
+        }:
+            return _connect(domain_id, region, url)
+        case {
+            "service": "persona",
+            "base_url": str(url),
+            "version": str(version),
+            "fresh": bool(fresh),
+        }:
+            return _persona(url, version, fresh=fresh)
+        case _:
+            raise FilterError(
+                f"a source cannot be made anew from {dict(told)!r}; give it: source=…"
+            )
+
+
+def _connect(domain_id: str, region: str, url: str) -> Source:
+    from casesearch_pd.sources.connect import ConnectCases  # noqa: PLC0415 - boto3 is dear
+
+    if is_loopback(url):
+        return ConnectCases(domain_id, region_name=region, endpoint_url=url)
+    _check_home(url, _AWS)
+    return ConnectCases(domain_id, region_name=region)  # boto3 knows the address itself
+
+
+def _persona(url: str, version: str, *, fresh: bool) -> Source:
+    from casesearch_pd.sources.persona import PersonaCases  # noqa: PLC0415 - requests is dear
+
+    if not is_loopback(url):
+        _check_home(url, _PERSONA)
+    return PersonaCases(base_url=url, version=version, fresh=fresh)
+
+
+def _check_home(url: str, homes: tuple[str, ...]) -> None:
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not (parts.hostname or "").endswith(homes):
+        raise FilterError(
+            f"the frame was read at {parts.hostname!r}, which is not the service's own address; "
+            "credentials only go there if you say so: source=…"
+        )
+
+
+def check_same(source: Source, told: Mapping[str, Any]) -> None:
+    """Refuse a source that is not the one that a description tells of.
+
+    Raises
+    ------
+    FilterError
+        If it is another service, domain, region or address. Ports of this machine aside: a
+        service of one's own gets another one each time it is started.
+    """
+    one, other = _identity(source.describe()), _identity(told)
+    differing = sorted(name for name in one | other if one.get(name) != other.get(name))
+    if differing:
+        name = differing[0]
+        raise FilterError(
+            f"{source!r} is not where the frame was read: its {name} is {one.get(name)!r}, the "
+            f"frame's {other.get(name)!r}; give the frame's own source, or read_cases anew"
+        )
+
+
+def _identity(told: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in told.items() if name not in _WAYS}
+    url = kept.get("base_url")
+    if isinstance(url, str) and is_loopback(url):
+        kept["base_url"] = "this machine"
+    return kept
