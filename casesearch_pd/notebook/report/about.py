@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from casesearch_pd.notebook.cases import column_of, read_at, zone_of
@@ -12,14 +12,14 @@ from casesearch_pd.notebook.report.markup import element
 from casesearch_pd.reading.provenance import read_back
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from xml.etree.ElementTree import Element
 
     import pandas as pd
 
     from casesearch_pd.notebook.names import Names
 
-__all__ = ["About", "Part", "note", "part", "shortened_cell"]
+__all__ = ["About", "Part", "left_out", "note", "part", "shortened_cell"]
 
 _LONGEST = 160  # characters of a cell
 
@@ -70,29 +70,31 @@ class Part:
     Parameters
     ----------
     notes
-        Its warnings, and why it is not there.
-    failed
-        Whether it is not there.
+        What it warned of, each once.
+    lacks
+        Why it is not there; None if it is.
     """
 
-    notes: list[str] = field(default_factory=list)
-    failed: bool = False
-
-    @property
-    def elements(self) -> list[Element]:
-        """All notes, each once."""
-        return [note(text) for text in dict.fromkeys(self.notes)]
+    notes: tuple[str, ...] = ()
+    lacks: str | None = None
 
 
 @contextmanager
-def part(what: str) -> Iterator[Part]:
-    """Make a part: each warning becomes a note of it, and so does a column that is missing."""
+def part() -> Iterator[Part]:
+    """Make a part: its warnings become notes of it, and a column that is missing its end."""
     made = Part()
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
             yield made
         except KeyError as error:  # it says which column is missing, and how to get it
-            made.failed = True
-            made.notes.append(f"{what} is left out: {error.args[0]}")
-    made.notes[:0] = [str(warning.message) for warning in said]
+            made.lacks = str(error.args[0])
+            return
+    made.notes = tuple(dict.fromkeys(str(warning.message) for warning in said))
+
+
+def left_out(parts: Mapping[str, Part]) -> Iterator[Element]:
+    """Say which parts are not there, those of one reason together."""
+    for lacks in dict.fromkeys(made.lacks for made in parts.values() if made.lacks):
+        whats = ", ".join(what for what, made in parts.items() if made.lacks == lacks)
+        yield note(f"Left out ({whats}): {lacks}")

@@ -8,7 +8,7 @@ import pandas as pd
 
 from casesearch_pd.notebook import numbers
 from casesearch_pd.notebook.cases import column_of
-from casesearch_pd.notebook.report.about import About, part, shortened_cell
+from casesearch_pd.notebook.report.about import About, Part, left_out, note, part, shortened_cell
 from casesearch_pd.notebook.report.markup import element, table
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["figures", "groups"]
 
+_BY = ("status", "queue", "assignee")
 _GROUPS = 12  # of a column, at most
 _WEEK = pd.Timedelta(days=7)
 _NONE = "\u2013"
@@ -25,13 +26,13 @@ _NONE = "\u2013"
 def figures(about: About) -> Iterator[Element]:
     """Make the figures that are seen first."""
     tiles: list[Element] = [_tile("cases", f"{len(about.cases):,}")]
-    notes: list[Element] = []
+    parts: dict[str, Part] = {}
     for what, tell in _TOLD.items():
-        with part(what) as told:
+        with part() as parts[what]:
             tiles += tell(about)
-        notes += told.elements
     yield element("dl", *tiles, class_="figures")
-    yield from notes
+    yield from map(note, dict.fromkeys(said for made in parts.values() for said in made.notes))
+    yield from left_out(parts)
 
 
 def _tile(name: str, figure: str, small: str = "") -> Element:
@@ -43,14 +44,12 @@ def _overall(about: About) -> list[Element]:
     whole = numbers.summary(about.cases.assign(**{_ALL: 0}), _ALL)
     if whole.empty:
         return [_tile("open", "0")]
-    row = whole.iloc[0]
+    (row,) = whole.itertuples()
     return [
-        _tile(
-            "open", f"{row['open']:,}", f"half of them older than {_days(row['median_age_days'])}"
-        ),
-        _tile("median time to close", _days(row["median_close_days"]), "open cases reckoned in"),
-        _tile("90 % closed within", _days(row["p90_close_days"]), "open cases reckoned in"),
-        _tile("within SLA", _share(row["within_sla"]), "of cases that kept or missed one"),
+        _tile("open", f"{row.open:,}", f"half of them older than {_days(row.median_age_days)}"),
+        _tile("median time to close", _days(row.median_close_days), "open cases reckoned in"),
+        _tile("90 % closed within", _days(row.p90_close_days), "open cases reckoned in"),
+        _tile("within SLA", _share(row.within_sla), "of cases that kept or missed one"),
     ]
 
 
@@ -77,9 +76,9 @@ def _overdue(about: About) -> list[Element]:
 
 
 _TOLD: dict[str, Callable[[About], list[Element]]] = {
-    "Open cases and times": _overall,
-    "The last seven days": _lately,
-    "Overdue cases": _overdue,
+    "open cases and times": _overall,
+    "the last seven days": _lately,
+    "overdue cases": _overdue,
 }
 
 
@@ -96,11 +95,15 @@ def _share(share: Any) -> str:
 
 def groups(about: About) -> Iterator[Element]:
     """Make a table for each column that tells who is at work on what."""
-    for by in ("status", "queue", "assignee"):
-        if by in about.cases.columns and about.cases[by].notna().any():
-            with part(f"The table by {by}") as told:
-                yield _grouped(about, by)
-            yield from told.elements
+    parts: dict[str, Part] = {}
+    for by in _BY:
+        if by not in about.cases or about.cases[by].isna().all():
+            continue
+        with part() as parts[f"by {by}"]:
+            yield _grouped(about, by)
+    yield from left_out(parts)
+    if not parts:
+        yield element("p", f"Nothing to group: no case has {', '.join(_BY)}.", class_="quiet")
 
 
 def _grouped(about: About, by: str) -> Element:

@@ -7,7 +7,7 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from casesearch_pd.notebook.report.about import About, part
+from casesearch_pd.notebook.report.about import About, Part, left_out, part
 from casesearch_pd.notebook.report.markup import element, image
 
 if TYPE_CHECKING:
@@ -31,36 +31,30 @@ _GROUPED = ("queue", "assignee", "status")
 def pictures(about: About) -> Iterator[Element]:
     """Draw what the columns of the frame allow, and say what they do not."""
     drawn: list[Element] = []
-    left: list[Element] = []
+    parts: dict[str, Part] = {}
     for what, draw in _drawings(about).items():
-        with part(what) as told:
+        with part() as parts[what]:
             drawn.append(_figure(draw))
-        if told.failed:
-            left += told.elements
-        elif told.notes:
-            drawn[-1].append(element("figcaption", " ".join(dict.fromkeys(told.notes))))
+        if parts[what].notes:
+            drawn[-1].append(element("figcaption", " ".join(parts[what].notes)))
     yield element("div", *drawn, class_="pictures")
-    yield from left
+    yield from left_out(parts)
 
 
 def _drawings(about: About) -> dict[str, Callable[[Axes], Axes]]:
-    """Say what is drawn, in which order, each under the words for leaving it out."""
+    """Name what is drawn, in order."""
     from casesearch_pd.notebook.plots import CasePlots  # noqa: PLC0415 - matplotlib is dear
 
     plot = CasePlots(about.cases)
-    grouped = [by for by in _GROUPED if by in about.cases.columns]
+    grouped = [by for by in _GROUPED if by in about.cases and about.cases[by].notna().any()]
     return {
-        "The picture of what came and was closed": lambda ax: plot.flow(ax=ax),
-        "The picture of the backlog": lambda ax: plot.backlog(ax=ax),
-        "The picture of the ages of open cases": lambda ax: plot.ages(ax=ax),
-        "The picture of the time to close": lambda ax: plot.time_to_close(ax=ax),
-        **{
-            f"The picture of cases by {by}": partial(_breakdown, plot, by, about.names)
-            for by in grouped
-            if about.cases[by].notna().any()
-        },
-        "The picture of the SLA": lambda ax: plot.sla(ax=ax),
-        "The picture of the week": lambda ax: plot.heatmap(ax=ax),
+        "what came and was closed": lambda ax: plot.flow(ax=ax),
+        "backlog": lambda ax: plot.backlog(ax=ax),
+        "ages of open cases": lambda ax: plot.ages(ax=ax),
+        "time to close": lambda ax: plot.time_to_close(ax=ax),
+        **{f"cases by {by}": partial(_breakdown, plot, by, about.names) for by in grouped},
+        "SLA": lambda ax: plot.sla(ax=ax),
+        "hours of the week": lambda ax: plot.heatmap(ax=ax),
     }
 
 

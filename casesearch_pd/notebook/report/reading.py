@@ -30,8 +30,9 @@ def reading(about: About) -> Iterator[Element]:
     yield element("dl", *_facts(told), class_="facts")
     yield element("h3", "Filter")
     yield from _filter(told)
-    yield element("h3", "Everything that the frame tells of its reading")
-    yield element("pre", element("code", json.dumps(told, indent=1, ensure_ascii=False)))
+    whole = element("pre", element("code", json.dumps(told, indent=1, ensure_ascii=False)))
+    summary = element("summary", "Everything that the frame tells of its reading, as JSON")
+    yield element("details", summary, whole)
 
 
 def _facts(told: dict[str, Any]) -> Iterator[Element]:
@@ -76,6 +77,7 @@ def _filter(told: dict[str, Any]) -> Iterator[Element]:
     else:
         yield element("ul", *(element("li", said) for said in conditions(asked)))
         yield element("pre", element("code", repr(asked)))
+        yield element("pre", element("code", json.dumps(told["filter"], ensure_ascii=False)))
 
 
 def _expression(stored: Any) -> Expression | None:

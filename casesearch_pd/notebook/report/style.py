@@ -29,24 +29,25 @@ ul { margin: .3rem 0; padding-left: 1.3rem; }
 .figures dd { margin: 0; font-size: 1.5rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 .figures dd small { display: block; font-size: .8rem; font-weight: 400; color: var(--quiet); }
 .pictures { display: grid; gap: 1.2rem;
-  grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); }
+  grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr)); }
 figure { margin: 0; break-inside: avoid; }
 figure img { display: block; width: 100%; height: auto; background: #fff;
   border: 1px solid var(--line); border-radius: .5rem; padding: .5rem; }
 figcaption { font-size: .85rem; margin-top: .3rem; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; width: 100%; font-size: .875rem; }
+table { border-collapse: collapse; min-width: 100%; font-size: .875rem; }
 caption { text-align: left; padding: .2rem 0 .4rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .6rem;
-  border-bottom: 1px solid var(--line); max-width: 22rem; overflow-wrap: anywhere;
-  min-width: 4rem; }
+  border-bottom: 1px solid var(--line); max-width: 22rem;
+  overflow-wrap: break-word; }
 thead th { background: var(--soft); white-space: nowrap; }
-tbody th { font-weight: 400; min-width: 8rem; }
+tbody th { font-weight: 400; }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
 pre { background: var(--soft); border: 1px solid var(--line); border-radius: .5rem;
   padding: .7rem .9rem; white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85rem; }
 dl.facts { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem;
   margin: .5rem 0; }
+summary { cursor: pointer; color: var(--quiet); margin: 1rem 0 .3rem; }
 dl.facts dt { color: var(--quiet); }
 dl.facts dd { margin: 0; overflow-wrap: anywhere; }
 @media print {
@@ -56,7 +57,8 @@ dl.facts dd { margin: 0; overflow-wrap: anywhere; }
   body { font-size: 11px; }
   table { font-size: 9px; }
   .wide { overflow: visible; }
-  th, td { min-width: 0; padding: .2rem .3rem; }
+  th, td { overflow-wrap: anywhere; padding: .2rem .3rem; }
+  thead th { white-space: normal; }
   .pictures { grid-template-columns: 1fr 1fr; }
   thead { display: table-header-group; }
   tr { break-inside: avoid; } }

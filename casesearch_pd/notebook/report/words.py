@@ -110,7 +110,8 @@ _YEAR = 4  # digits
 def _said(value: Any) -> str:
     match value:
         case timedelta():
-            return f"{abs(value)} {'before' if value < timedelta() else 'after'} the read"
+            span = str(abs(pd.Timedelta(value))).removesuffix(" 00:00:00")
+            return f"{span} {'before' if value < timedelta() else 'after'} the read"
         case datetime():
             return value.isoformat(sep=" ")
         case str() if not _reads_as_time(value):

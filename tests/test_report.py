@@ -1,0 +1,357 @@
+"""Reports: one file that is whole in itself, tells what it lacks, and takes no text for markup."""
+
+import base64
+import json
+import re
+import warnings
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from xml.etree import ElementTree as ET
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+
+import casesearch_pd as cs
+from casesearch_pd import field
+from casesearch_pd.notebook.report.words import conditions, in_words
+from casesearch_pd.query.stored import from_json, to_json
+
+NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
+HOSTILE = [
+    "<img src=x onerror=alert(1)>", "</style><script>alert(1)</script>", "</title>", "a & b",
+    "\"quoted\" 'twice'", "&lt;b&gt;", "]]>", "<!--", "$x_1$", "日本語", "a\x00b",
+    "javascript:alert(1)",
+]  # fmt: skip
+# What an element may be and bear; whatever else is in the file came in through a text.
+ELEMENTS = {
+    "html", "head", "meta", "title", "style", "body", "main", "header", "h1", "h2", "h3", "p", "ul",
+    "li", "dl", "dt", "dd", "small", "div", "figure", "figcaption", "img", "table", "caption",
+    "thead", "tbody", "tr", "th", "td", "pre", "code", "details", "summary",
+}  # fmt: skip
+ATTRIBUTES = {
+    "lang", "charset", "http-equiv", "content", "name", "class", "src", "alt", "scope", "tabindex",
+    "role", "aria-label",
+}  # fmt: skip
+
+
+class Page(HTMLParser):
+    """What a browser sees of a file: elements with their attributes, and text."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.elements, self.text, self._open = [], "", []
+        self.cells, self.tables = [], []
+        self.feed(path.read_text("utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        """Note an element and, in a table, its row or cell."""
+        self.elements.append((tag, dict(attrs)))
+        self._open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        if tag == "tr":
+            self.tables[-1].append([])
+        if tag in {"td", "th"}:
+            self.tables[-1][-1].append("")
+
+    def handle_endtag(self, tag):
+        """Leave an element, and those in it that have no end."""
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        """Note text that is seen."""
+        if "style" in self._open:
+            return
+        self.text += data
+        if {"td", "th"} & set(self._open):
+            self.tables[-1][-1][-1] += data
+
+    def of(self, tag):
+        """List the attributes of all elements of a name."""
+        return [attrs for name, attrs in self.elements if name == tag]
+
+    @property
+    def pictures(self):
+        """Unpack the pictures."""
+        return [base64.b64decode(one["src"].partition(",")[2]) for one in self.of("img")]
+
+
+@pytest.fixture(scope="module")
+def local():
+    with cs.LocalCases(cases=300, seed=4, now=NOW) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def frames(local):
+    return {"connect": cs.read_cases(local.connect()), "persona": cs.read_cases(local.persona())}
+
+
+@pytest.fixture
+def reported(tmp_path):
+    """Write a report and read it, with every warning an error: they belong into the report."""
+
+    def report(frame, **options):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return Page(frame.cases.report(tmp_path / "cases.html", **options))
+
+    return report
+
+
+def own_frame(size=1, **columns):
+    created = pd.date_range("2026-03-01", periods=size, freq="h", tz="UTC", unit="us")
+    held = {
+        "case_id": [f"c{at}" for at in range(size)],
+        "status": ["open", "closed"] * (size // 2) + ["open"] * (size % 2),
+        "created_at": created,
+        "closed_at": created + pd.Timedelta(days=1),
+    }
+    frame = pd.DataFrame(held | columns)
+    return frame.assign(closed_at=frame["closed_at"].where(frame["status"] == "closed"))
+
+
+# --- what is in it --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("service", ["connect", "persona"])
+def test_it_says_how_many_and_how_long(frames, reported, service):
+    """The figures are those of the accessor, so that nobody has to choose between two."""
+    frame = frames[service]
+    page = reported(frame)
+    summary = frame.cases.summary()
+    assert "300 cases, as of Saturday, 14 March 2026, 12:00 UTC" in page.text
+    assert f"open{summary['open'].sum():,}" in page.text
+    by_status = {row[0]: row[1:3] for row in page.tables[0][1:]}
+    assert by_status == {
+        status: [f"{row['count']:,}", f"{row['open']:,}"] for status, row in summary.iterrows()
+    }
+    titles = " ".join(one["alt"] for one in page.of("img"))
+    for word in ("opened", "Backlog", "by age", "Time to close", "by status", "weekday and hour"):
+        assert word in titles
+    assert "Left out" not in page.text
+
+
+def test_it_needs_nothing_else(frames, reported):
+    """A report is opened from a mail, on a train, in five years."""
+    page = reported(frames["connect"])
+    for tag, attrs in page.elements:
+        assert tag in ELEMENTS
+        assert set(attrs) <= ATTRIBUTES
+    assert all(one["src"].startswith("data:image/svg+xml;base64,") for one in page.of("img"))
+    policy = next(m["content"] for m in page.of("meta") if m.get("http-equiv"))
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert page.of("html") == [{"lang": "en"}]
+    assert all(len(one["alt"]) > 10 for one in page.of("img"))
+
+
+def test_pictures_can_be_read_by_any_program(frames, reported):
+    for svg in reported(frames["persona"]).pictures:
+        root = ET.fromstring(svg)
+        assert root.tag.endswith("svg")
+        assert not re.search(rb"<script|xlink:href=\"http|<foreignObject", svg)
+
+
+def test_it_tells_the_query_in_words_and_as_code(local, reported):
+    frame = cs.read_cases(
+        local.connect(), status=["open", "pending"], created_at__gte="2026-02", sort="-created_at"
+    )
+    page = reported(frame)
+    assert "status is 'open' or 'pending'" in page.text
+    assert "created_at is not before 2026-02" in page.text
+    assert "field('created_at') >= '2026-02'" in page.text
+    assert json.dumps(frame.cases.provenance["filter"]) in page.text
+    assert "Order-created_at" in page.text
+    assert "Completeyes" in page.text
+
+
+def test_it_warns_of_what_the_filter_hides(local, reported):
+    """The backlog of a frame of open cases looks as if nothing were ever closed."""
+    page = reported(cs.read_cases(local.connect(), status="open"))
+    assert "survivors only" in page.text
+
+
+def test_the_table_is_bounded_and_says_so(reported):
+    frame = own_frame(250, **{f"x{at}": ["y"] * 250 for at in range(12)})
+    page = reported(frame)
+    cases = page.tables[-1]
+    assert [row[0] for row in cases[1:]] == [f"c{at}" for at in range(200)]
+    assert len(cases[0]) == 10
+    assert "50 more are left out" in page.text
+    assert "6 of 16 columns are left out" in page.text
+
+
+def test_cells_are_readable(reported):
+    at = pd.to_datetime(["2026-03-29T01:30Z"]).as_unit("us").tz_convert("Europe/Berlin")
+    frame = own_frame(
+        created_at=at, tags=[["a", "b"]], amount=[-73.9], title=["x" * 500], level=[pd.NA]
+    ).astype({"level": "Int64"})
+    head, row = reported(frame).tables[-1]
+    cells = dict(zip(head, row, strict=True))
+    assert cells["created_at (Europe/Berlin)"] == "2026-03-29 03:30"
+    assert cells["tags"] == "a, b"
+    assert cells["amount"] == "-73.9"
+    assert cells["title"].endswith("x…")
+    assert len(cells["title"]) < 200
+    assert "level" not in cells, "a column without values says nothing"
+
+
+def test_names_put_words_for_ids(reported):
+    queue = "arn:aws:connect:us-east-1:1:instance/i/queue/0f14d0ab-9605-4a62-a9e4-5ed26688389b"
+    frame = own_frame(4, queue=[queue, queue, "q2", None])
+    page = reported(frame, names={queue: "Billing"}, title="Our week")
+    assert page.text.count("Billing") == 3, "in the table of groups and in two rows"
+    assert queue not in page.text
+    assert b"Billing" in next(svg for svg in page.pictures if b"by queue" in svg)
+    assert "Our week" in page.text
+
+
+def test_only_the_largest_groups_are_told(reported):
+    names = [f"ann{at % 40}" for at in range(100)]
+    page = reported(own_frame(100, assignee=names))
+    assert "12 largest of 40 groups" in page.text
+
+
+# --- frames that lack something -------------------------------------------------------------
+
+
+def test_no_case_makes_a_report(frames, reported):
+    page = reported(frames["connect"].head(0))
+    assert "0 cases, as of" in page.text
+    assert "300 cases were read, and 0 are in this report" in page.text
+
+
+def test_a_frame_of_nothing_makes_a_report(reported):
+    page = reported(pd.DataFrame({"case_id": pd.Series([], dtype="str")}))
+    assert "does not tell how it was read" in page.text
+
+
+@pytest.mark.parametrize("column", ["created_at", "closed_at", "status", "sla_at"])
+def test_a_missing_column_is_told(local, reported, column):
+    names = ["case_id", "created_at", "closed_at", "status", "sla_at"]
+    names.remove(column)
+    page = reported(cs.read_cases(local.connect(), columns=names))
+    assert f"this needs the column '{column}'" in page.text
+    assert len(page.tables[-1]) == 201
+
+
+def test_an_incomplete_read_is_told_first(frames, reported):
+    frame = frames["connect"].copy()
+    told = frame.cases.provenance | {"complete": False, "notes": ["window 3 is missing"]}
+    frame.attrs["casesearch"] = json.dumps(told)
+    page = reported(frame)
+    assert page.text.index("Incomplete") < page.text.index("window 3") < page.text.index("Pictures")
+
+
+def test_cases_of_two_services_are_refused(frames, tmp_path):
+    both = pd.concat(frames.values())
+    both.attrs.clear()
+    both["case_id"] = [f"{'case_' if at % 2 else ''}{at}" for at in range(len(both))]
+    with pytest.raises(ValueError, match="several services"):
+        both.cases.report(tmp_path / "cases.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- hostile text ---------------------------------------------------------------------------
+
+
+def hostile_frame():
+    size = len(HOSTILE)
+    frame = own_frame(
+        size,
+        title=HOSTILE, queue=HOSTILE, assignee=HOSTILE, status=HOSTILE,
+        tags=[[text, text] for text in HOSTILE], hash=[{text: text} for text in HOSTILE],
+        **{HOSTILE[0]: HOSTILE, HOSTILE[1]: np.arange(size)},
+    )  # fmt: skip
+    asked = (field(HOSTILE[0]) == HOSTILE[1]) | field("title").isin(HOSTILE)
+    told = {
+        "source": {"service": HOSTILE[0], HOSTILE[1]: HOSTILE[1]}, "filter": to_json(asked),
+        "notes": HOSTILE, "rows": 3, "tz": HOSTILE[1], "search": HOSTILE[0], "sort": HOSTILE,
+        "complete": True, "as_of": NOW.isoformat(), "columns": {HOSTILE[0]: HOSTILE[1]},
+    }  # fmt: skip
+    frame.attrs["casesearch"] = json.dumps(told)
+    return frame
+
+
+def test_no_text_is_taken_for_markup(reported):
+    """Whoever can open a case could otherwise run a script on the desk of who reads the report."""
+    page = reported(hostile_frame(), names={HOSTILE[0]: HOSTILE[1]}, title=HOSTILE[1])
+    for tag, attrs in page.elements:
+        assert tag in ELEMENTS
+        assert set(attrs) <= ATTRIBUTES
+    assert not page.of("script")
+    assert {one["src"][:19] for one in page.of("img")} == {"data:image/svg+xml;"}
+    titles = [row[page.tables[-1][0].index("title")] for row in page.tables[-1][1:]]
+    assert [text.replace("\x00", "") for text in HOSTILE] == [
+        text.replace("\x00", "").replace("\ufffd", "") for text in titles
+    ]
+
+
+def test_pictures_of_hostile_text_are_whole(reported):
+    """One control character in a label makes an SVG that no browser shows."""
+    for svg in reported(hostile_frame()).pictures:
+        assert {element.tag.rpartition("}")[2] for element in ET.fromstring(svg).iter()} <= {
+            "svg", "g", "path", "defs", "use", "text", "style", "clipPath", "rect", "metadata",
+            "RDF", "Work", "type", "format", "creator", "Agent", "title", "image", "tspan",
+        }  # fmt: skip
+
+
+# --- words ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (field("status") == "open", "status is 'open'"),
+        (field("status") != "open", "status is not 'open'"),
+        (field("status").isin(["a", "b", "c"]), "status is 'a', 'b' or 'c'"),
+        (field("queue").isna(), "queue is missing"),
+        (~field("queue").isna(), "not queue is missing"),
+        (field("vip") == True, "vip is True"),  # noqa: E712 - the filter language
+        (field("amount") < 5, "amount is less than 5"),
+        (field("amount") <= 5, "amount is at most 5"),
+        (field("amount") >= 5, "amount is at least 5"),
+        (field("amount").between(1, 2), "amount is from 1 to 2"),
+        (field("created_at") < "2026-03", "created_at is before 2026-03"),
+        (field("due") > pd.Timestamp("2026-03-14 12:00"), "due is after 2026-03-14 12:00:00"),
+        (field("created_at") <= pd.Period("2026-03"), "created_at is not after 2026-03"),
+        (field("due") >= -pd.Timedelta(days=7), "due is not before 7 days before the read"),
+        (field("due") < pd.Timedelta(hours=36), "due is before 1 days 12:00:00 after the read"),
+        (field("title").contains("2 <b>"), "title contains '2 <b>'"),
+        (
+            (field("a") == 1) | (field("b") == 2) & (field("c") < 3),
+            "a is 1 or (b is 2 and c is less than 3)",
+        ),
+    ],
+)  # fmt: skip
+def test_filters_are_said_in_words(asked, said):
+    """As they are written, and as they come back from provenance."""
+    assert in_words(asked) == said
+    assert in_words(from_json(json.loads(json.dumps(to_json(asked))))) == said
+
+
+def test_conditions_that_all_hold_are_a_list():
+    both = (field("status") == "open") & (field("a") == 1)
+    assert conditions(both) == ["status is 'open'", "a is 1"]
+    assert conditions(field("a") == 1) == ["a is 1"]
+
+
+# --- sessions -------------------------------------------------------------------------------
+
+
+def test_it_leaves_frame_styles_and_figures_alone(frames, reported):
+    """A report that was written in dark style would be unreadable, and one that changed it rude."""
+    plt = pytest.importorskip("matplotlib.pyplot")
+    frame = frames["connect"]
+    before, attrs = frame.copy(deep=True), dict(frame.attrs)
+    with mpl.style.context("dark_background"):
+        style = {name: mpl.rcParams[name] for name in mpl.rcParams}
+        dark = reported(frame).pictures
+        assert {name: mpl.rcParams[name] for name in mpl.rcParams} == style
+    assert plt.get_fignums() == []
+    assert dark == reported(frame).pictures, "and the same cases make the same bytes"
+    pd.testing.assert_frame_equal(frame, before)
+    assert frame.attrs == attrs
