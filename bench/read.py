@@ -139,7 +139,7 @@ def _ready(service: str, served: Served, workers: int):  # noqa: ANN202 - a `Rea
 def megabytes(frame: pd.DataFrame) -> float:
     """Weigh a frame, with the texts in its lists, which pandas leaves out."""
     inside = 0
-    for name in frame.select_dtypes(object):
+    for name in [name for name in frame if frame[name].dtype == object]:
         lists = (cell for cell in frame[name] if isinstance(cell, list))
         inside += sum(sys.getsizeof(text) for cell in lists for text in cell)
     return (frame.memory_usage(deep=True).sum() + inside) / _MB
