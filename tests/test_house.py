@@ -58,7 +58,7 @@ SIGHT = {
     "sources.connect*": (*_ASKED, *_SERVED),
     "sources.persona*": (*_ASKED, *_SERVED),
     "reading.*": (*_ASKED, "sources.pace", "sources.contract", "sources.again", "reading.*"),
-    "notebook.*": (*_ASKED, "reading.*", "notebook.*"),
+    "notebook.*": (*_ASKED, "sources.contract", "reading.*", "notebook.*"),
 }
 
 # Where a library is known, and nowhere else.
