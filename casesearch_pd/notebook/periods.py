@@ -60,9 +60,22 @@ def _in_zone(wall: pd.DatetimeIndex, zone: Any, *, within_a_day: bool) -> pd.Dat
 
     An hour that comes twice is two hours, a midnight that comes twice begins one day.
     """
-    earlier, later = (
-        wall.tz_localize(zone, ambiguous=np.full(len(wall), choice), nonexistent="shift_forward")
-        for choice in (True, False)
-    )
-    both = earlier.append(later) if within_a_day else earlier
-    return pd.DatetimeIndex(both.unique().sort_values())
+    moments = _first_or_second(wall, zone, first=True)
+    if within_a_day:
+        moments = moments.append(_first_or_second(wall, zone, first=False))
+    return pd.DatetimeIndex(moments.unique().sort_values())
+
+
+def _first_or_second(wall: pd.DatetimeIndex, zone: Any, *, first: bool) -> pd.Index[Any]:
+    """Localize; a skipped time is a day of 24 hours after that of the day before.
+
+    pandas' own ``shift_forward`` makes one in the morning of a skipped day's midnight (3.1).
+    """
+    choice = np.full(len(wall), first)
+    skipped = wall.tz_localize(zone, ambiguous=choice, nonexistent="NaT").isna()
+    moved = pd.TimedeltaIndex(np.where(skipped, _DAY, np.timedelta64(0)))
+    there = (wall - moved).tz_localize(zone, ambiguous=choice, nonexistent="shift_forward")
+    return there + moved
+
+
+_DAY = np.timedelta64(24, "h")
