@@ -155,6 +155,15 @@ def test_pictures_can_be_read_by_any_program(frames, reported):
         assert not re.search(rb"<script|xlink:href=\"http|<foreignObject", svg)
 
 
+def test_a_picture_of_many_cases_is_small(reported):
+    """A curve has a step a case: a report of a million cases must open in a browser."""
+    frame = own_frame(40_000)
+    frame["closed_at"] = frame["closed_at"] + pd.to_timedelta(np.arange(40_000), unit="s")
+    pictures = reported(frame).pictures
+    assert max(map(len, pictures)) < 200_000
+    assert any(b"<image" in svg and b"Time to close" in svg for svg in pictures)
+
+
 def test_it_tells_the_query_in_words_and_as_code(local, reported):
     frame = cs.read_cases(
         local.connect(), status=["open", "pending"], created_at__gte="2026-02", sort="-created_at"

@@ -7,6 +7,8 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from casesearch_pd.notebook.report.about import About, Part, left_out, part
 from casesearch_pd.notebook.report.markup import element, image
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
     from matplotlib.axes import Axes
+    from matplotlib.path import Path
 
     from casesearch_pd.notebook.names import Names
     from casesearch_pd.notebook.plots import CasePlots
@@ -25,6 +28,8 @@ _SIZE = (8, 4.5)  # inches
 # Text stays text, so that the browser's fonts show what matplotlib's do not have; the same cases
 # make the same bytes.
 _DRAWN: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "cases"}
+_POINTS = 5_000  # of a line or area: more than the width of a picture in pixels, by far
+_DPI = 150  # of what is drawn in pixels
 _GROUPED = ("queue", "assignee", "status")
 
 
@@ -74,8 +79,22 @@ def _figure(draw: Callable[[Axes], Axes]) -> Element:
     with style.context("default"), mpl.rc_context(_DRAWN):
         figure = Figure(figsize=_SIZE, layout="constrained")
         ax = draw(figure.add_subplot())
-        figure.savefig(drawn, format="svg", metadata={"Date": None})
+        _bound(ax)
+        figure.savefig(drawn, format="svg", dpi=_DPI, metadata={"Date": None})
     return element("figure", image(drawn.getvalue(), _words(ax)))
+
+
+def _bound(ax: Axes) -> None:
+    """Draw in pixels what has so many points that the file would be of the size of the cases."""
+    lines: list[Any] = [*ax.lines, *ax.patches]
+    for line in lines:
+        line.set_rasterized(_points(line.get_path()) > _POINTS)
+    for area in ax.collections:
+        area.set_rasterized(sum(map(_points, area.get_paths())) > _POINTS)
+
+
+def _points(path: Path) -> int:
+    return len(np.asarray(path.vertices))
 
 
 def _words(ax: Axes) -> str:
