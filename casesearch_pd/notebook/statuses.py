@@ -13,6 +13,7 @@ from casesearch_pd.reading.provenance import read_back
 __all__ = ["time_in_status"]
 
 _DAY = 86_400_000_000  # microseconds
+_EVENTS = ("case_id", "at", "field", "old", "new")
 
 
 def time_in_status(cases: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
@@ -33,12 +34,20 @@ def time_in_status(cases: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
         status, named ``open_days``: 0 where a case was never in it. The status of now lasts
         until the later of the two reads. A case whose history shows no change has been in its
         status since its creation; one without any history has NA everywhere.
+
+    Raises
+    ------
+    KeyError
+        If the cases or the events lack a column.
     """
+    lacking = [name for name in _EVENTS if name not in events.columns]
+    if lacking:
+        raise KeyError(f"the events lack {lacking}; make them with read_events(source, df)")
     ids = pd.Index(column_of(cases, "case_id")).drop_duplicates()
     spans = _spans(cases.drop_duplicates("case_id"), events, ids, _until(cases, events))
     days = spans.groupby(["case", "status"])["days"].sum()
     wide = days.unstack().reindex(range(len(ids))).fillna(0.0)  # noqa: PD010 - no doubles
-    wide.loc[~ids.isin(column_of(events, "case_id"))] = np.nan
+    wide.loc[~ids.isin(events["case_id"])] = np.nan
     named = wide.set_axis(ids).rename(columns="{}_days".format).rename_axis(columns=None)
     return named.astype("Float64")
 
@@ -63,13 +72,13 @@ def _changes(events: pd.DataFrame, ids: pd.Index[Any]) -> pd.DataFrame:
     """Take the changes of status of these cases, each case's in the order of time."""
     found = pd.DataFrame(
         {
-            "case": ids.get_indexer(pd.Index(column_of(events, "case_id"))),
-            "at": instants(column_of(events, "at")),
-            "old": column_of(events, "old").astype("str").array,
-            "new": column_of(events, "new").astype("str").array,
+            "case": ids.get_indexer(pd.Index(events["case_id"])),
+            "at": instants(events["at"]),
+            "old": events["old"].astype("str").array,
+            "new": events["new"].astype("str").array,
         }
     )
-    meant = column_of(events, "field").eq("status").to_numpy(dtype=bool, na_value=False)
+    meant = events["field"].eq("status").to_numpy(dtype=bool, na_value=False)
     found = found[meant & (found["case"] >= 0) & (found["at"] != MISSING)]
     return found.sort_values(["case", "at"], ignore_index=True, kind="stable")
 
