@@ -138,6 +138,7 @@ def _frame(source: Source, asked: Round, tz: str) -> pd.DataFrame:
     held, _ = columns.finish()
     frame = build(held, tz=tz, backend=None)
     frame = _sorted(frame.drop_duplicates([*asked.listing.key], keep="last"))
+    frame = frame.drop(columns=[*asked.listing.hidden])
     notes = [misfits(columns.odd)] if columns.odd else []
     if notes:
         warn(notes[0])

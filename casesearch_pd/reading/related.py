@@ -94,10 +94,7 @@ def read_events(
     chosen = choose(source, cases)
     how = How(progress, _workers(max_workers), _mode(on_error), deadline)
     listing = _knows_more(source).events()
-    return _each(source, listing, chosen, how)[_EVENTS]
-
-
-_EVENTS = ["case_id", "at", "event", "field", "old", "new", "by"]
+    return _each(source, listing, chosen, how)
 
 
 def read_related(

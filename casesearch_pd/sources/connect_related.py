@@ -84,10 +84,21 @@ class _Listing:
     member: str
     fields: tuple[Field, ...]
     rows: Callable[[Row, Callable[[str], str]], Iterator[Row]]
+    key: tuple[str, ...]
+    hidden: tuple[str, ...] = ()
 
 
-_EVENTS = _Listing("GetCaseAuditEvents", "auditEvents", EVENT_COLUMNS, changes)
-_ITEMS = _Listing("SearchRelatedItems", "relatedItems", ITEM_COLUMNS, item)
+_EVENTS = _Listing(
+    "GetCaseAuditEvents",
+    "auditEvents",
+    EVENT_COLUMNS,
+    changes,
+    key=("case_id", "event_id", "field"),
+    hidden=("event_id",),
+)
+_ITEMS = _Listing(
+    "SearchRelatedItems", "relatedItems", ITEM_COLUMNS, item, key=("case_id", "related_id")
+)
 
 
 # --- asking -----------------------------------------------------------------------------------
@@ -95,7 +106,7 @@ _ITEMS = _Listing("SearchRelatedItems", "relatedItems", ITEM_COLUMNS, item)
 
 def events(desk: Desk) -> PerCase:
     """List the changes of a case: one row a changed field, and one of an event without any."""
-    return _per_case(desk, _EVENTS, "audit history", ("case_id", "event_id", "field"))
+    return _per_case(desk, _EVENTS, "audit history")
 
 
 def related(desk: Desk, kinds: Sequence[str]) -> PerCase:
@@ -103,12 +114,10 @@ def related(desk: Desk, kinds: Sequence[str]) -> PerCase:
     # Without a filter there may also be kinds that are newer than this list.
     wanted: list[dict[str, Any]] = [{FILTERS.get(kind, kind): {}} for kind in kinds]
     more: dict[str, Any] = {} if set(kinds) == set(KINDS) else {"filters": wanted}
-    return _per_case(desk, _ITEMS, "related items", ("case_id", "related_id"), **more)
+    return _per_case(desk, _ITEMS, "related items", **more)
 
 
-def _per_case(
-    desk: Desk, listing: _Listing, name: str, key: tuple[str, ...], **more: object
-) -> PerCase:
+def _per_case(desk: Desk, listing: _Listing, name: str, **more: object) -> PerCase:
     budget = desk.budget(listing.operation)
 
     def page(case_id: str, cursor: str | None, run: Run) -> Page | None:
@@ -121,7 +130,7 @@ def _per_case(
                 return None
             raise
 
-    return PerCase(name, listing.fields, key, budget.rate, page)
+    return PerCase(name, listing.fields, listing.key, budget.rate, page, listing.hidden)
 
 
 def _is_of_case(error: errors.NotFoundError, case_id: str) -> bool:

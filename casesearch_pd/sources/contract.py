@@ -209,6 +209,8 @@ class PerCase:
         Requests a second that it may be sent.
     page
         Asks for one page by case id, cursor and run; None where there is no such case.
+    hidden
+        Columns that only tell entries apart.
     """
 
     name: str
@@ -216,6 +218,7 @@ class PerCase:
     key: tuple[str, ...]
     rate: float
     page: Callable[[str, str | None, Run], Page | None]
+    hidden: tuple[str, ...] = ()
 
 
 @runtime_checkable
