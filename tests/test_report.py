@@ -2,10 +2,14 @@
 
 import base64
 import json
+import os
 import re
+import subprocess
+import sys
 import warnings
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import matplotlib as mpl
@@ -132,7 +136,8 @@ def test_it_says_how_many_and_how_long(frames, reported, service):
     titles = " ".join(one["alt"] for one in page.of("img"))
     for word in ("opened", "Backlog", "by age", "Time to close", "by status", "weekday and hour"):
         assert word in titles
-    assert "Left out" not in page.text
+    assert page.text.count("Left out") == 1
+    assert "Left out (SLA): no closed case tells its SLA" in page.text
 
 
 def test_it_needs_nothing_else(frames, reported):
@@ -181,6 +186,14 @@ def test_it_warns_of_what_the_filter_hides(local, reported):
     """The backlog of a frame of open cases looks as if nothing were ever closed."""
     page = reported(cs.read_cases(local.connect(), status="open"))
     assert "survivors only" in page.text
+
+
+def test_the_sla_is_told_where_closed_cases_keep_it(reported):
+    frame = own_frame(4)
+    page = reported(frame.assign(sla_at=frame["created_at"] + pd.Timedelta(hours=30)))
+    assert "within SLA50%" in page.text.replace("\n", "")
+    assert "Left out" not in page.text
+    assert any(b"Within SLA" in svg for svg in page.pictures)
 
 
 def test_the_table_is_bounded_and_says_so(reported):
@@ -364,3 +377,33 @@ def test_it_leaves_frame_styles_and_figures_alone(frames, reported):
     assert dark == reported(frame).pictures, "and the same cases make the same bytes"
     pd.testing.assert_frame_equal(frame, before)
     assert frame.attrs == attrs
+
+
+# --- the weekly notebook --------------------------------------------------------------------
+
+WEEKLY = Path(__file__).parents[1] / "notebooks" / "03-weekly-report.ipynb"
+
+
+def test_the_weekly_notebook_takes_a_source_a_filter_and_a_week(tmp_path):
+    """It is run by a timer: what it is given must be what it reports."""
+    pytest.importorskip("papermill")
+    given = {
+        "source": "demo://persona", "filters": {"priority": ["high", "urgent"]},
+        "tz": "Europe/Berlin", "week": f"{datetime.now(UTC):%Y-%m-%d}",
+        "out": str(tmp_path / "week.html"),
+    }  # fmt: skip
+    (tmp_path / "given.yaml").write_text(json.dumps(given))
+    command = ["papermill", str(WEEKLY), str(tmp_path / "out.ipynb"), "-f", "given.yaml"]
+    subprocess.run(
+        [sys.executable, "-m", *command, "-k", "python3", "--no-progress-bar"],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(WEEKLY.parents[1])},
+        check=True, timeout=120, capture_output=True,
+    )  # fmt: skip
+    text = Page(tmp_path / "week.html").text
+    assert "Persona cases" not in text, "it has a title of its own"
+    assert "Cases that came in from" in text
+    assert "priority is 'high' or 'urgent'" in text
+    assert "ZoneEurope/Berlin" in text
+    monday = pd.Timestamp(given["week"]).to_period("W-SUN").start_time
+    assert f"from {monday:%d %B} to" in text
+    assert f"created_at is {pd.Period(monday, 'W-SUN')}" in text

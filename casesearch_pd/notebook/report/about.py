@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from casesearch_pd.notebook.names import Names
 
-__all__ = ["About", "Part", "left_out", "note", "part", "shortened_cell"]
+__all__ = ["About", "LacksError", "Part", "left_out", "note", "part", "shortened_cell"]
 
 _LONGEST = 160  # characters of a cell
 
@@ -63,6 +63,10 @@ def shortened_cell(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
+class LacksError(Exception):
+    """The cases do not hold what a part needs."""
+
+
 @dataclass
 class Part:
     """What a part of the report came to say besides itself.
@@ -87,7 +91,7 @@ def part() -> Iterator[Part]:
         warnings.simplefilter("always")
         try:
             yield made
-        except KeyError as error:  # it says which column is missing, and how to get it
+        except (KeyError, LacksError) as error:  # `column_of` says what is missing, and the way
             made.lacks = str(error.args[0])
             return
     made.notes = tuple(dict.fromkeys(str(warning.message) for warning in said))

@@ -44,13 +44,15 @@ def _overall(about: About) -> list[Element]:
     whole = numbers.summary(about.cases.assign(**{_ALL: 0}), _ALL)
     if whole.empty:
         return [_tile("open", "0")]
-    (row,) = whole.itertuples()
-    return [
+    row: Any = next(whole.itertuples())
+    told = [
         _tile("open", f"{row.open:,}", f"half of them older than {_days(row.median_age_days)}"),
         _tile("median time to close", _days(row.median_close_days), "open cases reckoned in"),
         _tile("90 % closed within", _days(row.p90_close_days), "open cases reckoned in"),
-        _tile("within SLA", _share(row.within_sla), "of cases that kept or missed one"),
     ]
+    if pd.notna(row.within_sla):
+        told.append(_tile("within SLA", _share(row.within_sla), "of cases that kept or missed it"))
+    return told
 
 
 _ALL = "\x00all"  # no column is called so

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from casesearch_pd.notebook.report.about import About, Part, left_out, part
+from casesearch_pd.notebook import numbers
+from casesearch_pd.notebook.report.about import About, LacksError, Part, left_out, part
 from casesearch_pd.notebook.report.markup import element, image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from xml.etree.ElementTree import Element
 
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.path import Path
 
@@ -58,13 +60,21 @@ def _drawings(about: About) -> dict[str, Callable[[Axes], Axes]]:
         "ages of open cases": lambda ax: plot.ages(ax=ax),
         "time to close": lambda ax: plot.time_to_close(ax=ax),
         **{f"cases by {by}": partial(_breakdown, plot, by, about.names) for by in grouped},
-        "SLA": lambda ax: plot.sla(ax=ax),
+        "SLA": partial(_sla, plot, about.cases),
         "hours of the week": lambda ax: plot.heatmap(ax=ax),
     }
 
 
 def _breakdown(plot: CasePlots, by: str, names: Names, ax: Axes) -> Axes:
     return plot.breakdown(by, names=names, ax=ax)
+
+
+def _sla(plot: CasePlots, cases: pd.DataFrame, ax: Axes) -> Axes:
+    """Draw what share was in time, unless only those are known that were not."""
+    drawn = plot.sla(ax=ax)
+    if not numbers.within_sla(cases)[~numbers.is_open(cases).to_numpy()].notna().any():
+        raise LacksError("no closed case tells its SLA, so nobody knows which ones were in time")
+    return drawn
 
 
 def _figure(draw: Callable[[Axes], Axes]) -> Element:
