@@ -81,6 +81,25 @@ def test_relative_times_stay_relative(source):
     assert frame.cases.provenance["filter"]["value"] == {"timedelta": "P-7DT0H0M0S"}
 
 
+def test_it_tells_what_relative_times_counted_from(source):
+    before = pd.Timestamp.now("UTC").floor("ms")
+    now = pd.Timestamp(cs.read_cases(source, columns=["case_id"]).cases.provenance["now"])
+    assert before <= now <= pd.Timestamp.now("UTC")
+
+
+def test_it_tells_what_only_the_service_can_compare(local):
+    """A frame is filtered later, without the service; it must not find nothing instead."""
+    unseen = cs.read_cases(local.persona(), limit=1).cases.provenance["unseen"]
+    assert unseen == {"assignee": "user_", "state": "", "resolver": ""}
+    assert cs.read_cases(local.connect(), limit=1).cases.provenance["unseen"] == {}
+
+
+def test_a_chunk_tells_that_it_is_one(source):
+    with cs.iter_cases(source, columns=["case_id"], chunksize=100) as chunks:
+        assert [chunk.cases.provenance["part"] for chunk in chunks] == [True, True, True]
+    assert cs.read_cases(source, columns=["case_id"]).cases.provenance["part"] is False
+
+
 def test_it_is_text_without_secrets(local, frame):
     """Attrs are copied at every step and saved in files; a token in them would travel along."""
     text = frame.attrs[KEY]

@@ -154,8 +154,8 @@ def _fields(frame: pd.DataFrame, told: Mapping[str, Any], schema: Schema) -> dic
     own = next((column for column in frame.columns if column not in ids), None)
     if own is not None:
         raise FilterError(
-            f"the column {own!r} was not read from the service; refresh first and add it after, or "
-            f"leave it out: df.drop(columns={own!r})"
+            f"nothing tells the field of the column {own!r}; refresh first and add columns of your "
+            f"own after, or leave it out: df.drop(columns={own!r})"
         )
     known = {item.id: item for item in schema.fields}
     return {

@@ -59,9 +59,7 @@ def again(told: Mapping[str, Any]) -> Source:
         }:
             return _persona(url, version, fresh=fresh)
         case _:
-            raise FilterError(
-                f"a source cannot be made anew from {dict(told)!r}; give it: source=…"
-            )
+            raise FilterError(f"a source cannot be made anew from {told!r}; give it: source=…")
 
 
 def _connect(domain_id: str, region: str, url: str) -> Source:
