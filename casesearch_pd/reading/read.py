@@ -21,6 +21,7 @@ from casesearch_pd.reading.parquet import PIECE, write
 from casesearch_pd.reading.place import Place
 from casesearch_pd.reading.plan import OPTIONS, ask, overlap_of, plan
 from casesearch_pd.reading.stream import Chunks, Options
+from casesearch_pd.sources.again import remember
 from casesearch_pd.sources.pace import Run
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ def read_cases(
     ['open']
     """
     question, run, look = _bound(locals()), Run.within(deadline), Look(tz, dtype_backend)
+    remember(source)
     return exhaust(
         plan(source, question),
         run,

@@ -2,13 +2,16 @@
 
 A frame may come from a file that somebody else wrote. So credentials, which come from the
 environment, go to the services' own addresses and to this machine, never to another place that
-a file names: for that the user gives the source.
+a file names: for that the user gives the source. A source of this session that is still there
+is taken before any is made: it has the credentials that the frame was read with.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from casesearch_pd.errors import FilterError
 from casesearch_pd.sources.origin import is_loopback
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
     from casesearch_pd.sources.contract import Source
 
-__all__ = ["again", "check_same"]
+__all__ = ["again", "check_same", "remember"]
 
 # Where AWS serves its endpoints ("AWS service endpoints", AWS general reference), and Persona
 # its API (the servers of its OpenAPI description).
@@ -28,8 +31,17 @@ _PERSONA = (".withpersona.com",)
 _WAYS = {"endpoint_url", "version", "fresh"}
 
 
+_ALIVE: WeakSet[Any] = WeakSet()  # sources that were read in this session
+
+
+def remember(source: Source) -> None:
+    """Remember a source that was read, for as long as somebody has it."""
+    with suppress(TypeError):  # a source of a user's own need not be hashable
+        _ALIVE.add(source)
+
+
 def again(told: Mapping[str, Any]) -> Source:
-    """Make the source that a description tells of, with credentials from the environment.
+    """Find the source that a description tells of, or make it with the environment's credentials.
 
     Parameters
     ----------
@@ -39,10 +51,21 @@ def again(told: Mapping[str, Any]) -> Source:
     Raises
     ------
     FilterError
-        If it is no service of this package, or at an address of somebody's own.
+        If it is no service of this package, or at an address of somebody's own, or if several
+        sources of this session with credentials of their own fit.
     AccessDeniedError
         If the environment has no credentials for it.
     """
+    alive = [source for source in list(_ALIVE) if source.describe() == dict(told)]
+    if len({id(getattr(source, "budget", source)) for source in alive}) > 1:
+        raise FilterError(
+            "several sources of this session read there, each with credentials or a rate of its "
+            "own; say which one is meant: source=…"
+        )
+    return alive[0] if alive else _made(told)
+
+
+def _made(told: Mapping[str, Any]) -> Source:
     match told:
         case {
             "service": "connect",
