@@ -569,8 +569,31 @@ def test_a_broken_read_of_relationships_keeps_what_came(persona, theirs, faulty)
     with pytest.raises(cs.IncompleteReadError) as broken:
         cs.read_related(persona, theirs["case_id"])
     assert list(broken.value.partial) == ["case_id", "kind", "related_id"]
-    merged = broken.value.partial.merge(whole)
-    assert 0 < len(merged) == len(broken.value.partial) < len(whole)
+    partial, missing = broken.value.partial, broken.value.missing
+    assert set(missing) < set(theirs["case_id"])
+    faulty.clear()
+    rest = cs.read_related(persona, missing)
+    assert 0 < len(rest) < len(whole)
+    both = pd.concat([partial, rest]).sort_values([*whole], ignore_index=True)
+    pd.testing.assert_frame_equal(both, whole)
+
+
+def test_what_the_frame_has_is_kept_when_the_rest_is_stopped(persona, theirs):
+    def token():
+        sent.append(1)
+        if len(sent) > 40:
+            raise KeyboardInterrupt
+        return persona._token.value()
+
+    sent = []
+    asked = cs.PersonaCases(token=token, base_url=persona.base_url, rate=math.inf)
+    with pytest.raises(cs.ReadInterrupted) as stopped:
+        cs.read_related(asked, theirs.drop(columns="txns"))
+    partial = stopped.value.partial
+    without = partial[partial["kind"] != "txns"].reset_index(drop=True)
+    held = [kind for kind in KINDS if kind != "txns"]
+    pd.testing.assert_frame_equal(without, cs.read_related(persona, theirs, kinds=held))
+    assert partial.cases.provenance["complete"] is False
 
 
 # --- laws ---------------------------------------------------------------------------------------

@@ -140,7 +140,7 @@ def read_related(
         If the service does not answer, or not with related items.
     IncompleteReadError
         If it stopped answering half-way; ``.partial`` holds the cases that came, and
-        ``.missing`` what is missing: on Amazon Connect the ids of the others.
+        ``.missing`` the ids of the others.
 
     Warns
     -----

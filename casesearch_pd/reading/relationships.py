@@ -13,7 +13,7 @@ from casesearch_pd.reading.provenance import read_back
 from casesearch_pd.reading.read import read_cases
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from casesearch_pd.reading.chosen import Chosen
     from casesearch_pd.reading.exhaust import OnError
@@ -34,41 +34,64 @@ class How:
 
 
 def read_columns(source: Source, chosen: Chosen, kinds: tuple[str, ...], how: How) -> pd.DataFrame:
-    """Take what the frame has, and read what it lacks."""
+    """Take what the frame has, and read what it lacks.
+
+    Raises
+    ------
+    IncompleteReadError
+        If not all cases could be read; ``.missing`` has the ids of the others.
+    ReadInterrupted
+        If the user stops it.
+    """
     frame = chosen.frame if chosen.frame is not None else pd.DataFrame({"case_id": []})
     held = [kind for kind in kinds if kind in frame.columns]
     lacking = [kind for kind in kinds if kind not in held] if chosen.ids else []
-    parts = [_exploded(frame, held)]
-    read: dict[str, Any] = {}
-    if lacking:
+    part, told = _exploded(frame, held), {"as_of": read_back(frame).get("as_of")}
+    if not lacking:
+        return _whole(source, [part], {**told, "requests": 0, "complete": True})
+    try:
         cases = _read(source, chosen, lacking, how)
-        parts.append(_exploded(cases, lacking))
-        read = read_back(cases)
-    told = read or read_back(frame)
-    said = {"requests": read.get("requests", 0), "complete": read.get("complete", True)}
-    whole = _in_order(parts)
-    return inscribed(whole, source, "relationships", **said, as_of=told.get("as_of"))
+    except IncompleteReadError as broken:
+        came = set() if broken.partial is None else {*broken.partial["case_id"]}
+        broken.missing = tuple(one for one in chosen.ids if one not in came)
+        broken.partial = _joined(source, part, broken.partial, lacking)
+        raise
+    except ReadInterrupted as stopped:
+        stopped.partial = _joined(source, part, stopped.partial, lacking)
+        raise
+    return _joined(source, part, cases, lacking)
+
+
+def _joined(
+    source: Source, part: pd.DataFrame, cases: pd.DataFrame | None, kinds: Sequence[str]
+) -> pd.DataFrame:
+    if cases is None:
+        return part
+    return _whole(source, [part, _exploded(cases, kinds)], read_back(cases))
 
 
 def _read(source: Source, chosen: Chosen, kinds: list[str], how: How) -> pd.DataFrame:
     tell_cost("relationships", len(chosen.ids), source.rate, source.burst)
-    try:
-        cases = read_cases(
-            source,
-            {"case_id": list(chosen.ids)},
-            columns=["case_id", *kinds],
-            progress=how.progress,
-            max_workers=how.workers,
-            on_error=how.on_error,
-            deadline=how.deadline,
-        )
-    except (IncompleteReadError, ReadInterrupted) as stop:
-        if stop.partial is not None:
-            stop.partial = _in_order([_exploded(stop.partial, kinds)])
-        raise
+    cases = read_cases(
+        source,
+        {"case_id": list(chosen.ids)},
+        columns=["case_id", *kinds],
+        progress=how.progress,
+        max_workers=how.workers,
+        on_error=how.on_error,
+        deadline=how.deadline,
+    )
     if read_back(cases).get("complete"):
         tell_gone(set(chosen.ids).difference(cases["case_id"]))
     return cases
+
+
+def _whole(source: Source, parts: Sequence[pd.DataFrame], told: Mapping[str, Any]) -> pd.DataFrame:
+    """Put the parts in order, and write down what was read."""
+    whole = pd.concat([_NOTHING, *parts]).drop_duplicates()
+    whole = whole.sort_values(["case_id", "kind", "related_id"], ignore_index=True)
+    said = {name: told.get(name) for name in ("requests", "complete", "as_of")}
+    return inscribed(whole, source, "relationships", **said)
 
 
 def _exploded(cases: pd.DataFrame, kinds: Sequence[str]) -> pd.DataFrame:
@@ -89,8 +112,3 @@ def _related(cases: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 
 _NOTHING = pd.DataFrame({"case_id": [], "kind": [], "related_id": []}, dtype="str")
-
-
-def _in_order(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    whole = pd.concat([_NOTHING, *parts]).drop_duplicates()
-    return whole.sort_values(["case_id", "kind", "related_id"], ignore_index=True)

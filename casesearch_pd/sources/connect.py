@@ -99,7 +99,8 @@ class ConnectCases:
 
     Credentials and region are boto3's own: environment, profile, SSO, role. The caller
     needs ``cases:SearchCases``, ``cases:ListFields``, ``cases:ListFieldOptions`` and
-    ``cases:ListTemplates`` on the domain.
+    ``cases:ListTemplates`` on the domain; for `read_events` also ``cases:GetCaseAuditEvents``,
+    for `read_related` ``cases:SearchRelatedItems``.
 
     Parameters
     ----------
