@@ -72,12 +72,12 @@ def changes():
     return st.lists(move | touch | insert, max_size=12)
 
 
-def change(local, kind, which, status):
-    ids = sorted(local.frame()["case_id"])
+def change(local, ids, kind, which, status):
+    """Change one of the cases, or add one to them."""
     case, at = ids[which % len(ids)], pd.Timestamp(local.clock()).floor("ms")
     if kind == "insert":
         created = at if which % 3 else at - pd.Timedelta(days=which % 400)
-        local.insert({"status": status, "title": "a new one", "created_at": created})
+        ids.append(local.insert({"status": status, "title": "a new one", "created_at": created}))
     elif kind == "touch":
         local.update(case, title=f"touched {which}", tags=["team=red"])
     else:
@@ -97,12 +97,12 @@ def test_a_refreshed_frame_is_a_fresh_read(service, data):
         "columns": data.draw(st.sampled_from([[*COLUMNS, "title"], [*COLUMNS, "title"], None])),
     }
     with cs.LocalCases(cases=130, seed=6, now=NOW) as local, quietly():
-        source = getattr(local, service)()
+        source, ids = getattr(local, service)(), sorted(local.frame()["case_id"])
         frame = cs.read_cases(source, **asked)
         for _ in range(data.draw(st.integers(1, 3), label="rounds")):
             for drawn in data.draw(changes(), label="changes"):
                 pass_time(local, 7)
-                change(local, *drawn)
+                change(local, ids, *drawn)
             frame = frame.cases.refresh(source)
             same(frame, cs.read_cases(source, **asked))
 
@@ -116,14 +116,15 @@ def test_what_changes_during_a_refresh_is_found_by_the_next(service, data):
     with cs.LocalCases(cases=230, seed=6, now=NOW) as local, quietly():
         source = getattr(local, service)(page_size=30) if service == "connect" else local.persona()
         frame = cs.read_cases(source, **asked)
-        for which in range(0, 230, 2):
-            change(local, "touch", which, "")
+        ids = sorted(local.frame()["case_id"])
+        for case in ids[::2]:
+            local.update(case, title="more than one page changed")
         between = [*data.draw(st.lists(changes(), max_size=8), label="between")]
         asking = source.page
 
         def page(scan, cursor, run):
             for drawn in between.pop() if between else ():
-                change(local, *drawn)
+                change(local, ids, *drawn)
             pass_time(local, 0.3)
             return asking(scan, cursor, run)
 
