@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
@@ -212,6 +212,14 @@ def test_when_a_case_is_open(case, still):
     assert found["open"].tolist() == still
 
 
+def test_what_is_yet_to_come_is_in_no_period():
+    """A closing that is dated ahead, even to the very end of today, has not happened."""
+    tomorrow = datetime(2026, 3, 15, tzinfo=UTC)
+    found = numbers.flow(frame_of([Case("closed", at(9), tomorrow, None, None)], "persona", NOW))
+    assert found["closed"].tolist() == [0, 0]
+    assert found["open"].tolist() == [1, 1]
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_last_day_has_the_open_cases_of_now(service):
     with cs.LocalCases(cases=400, seed=3, now=NOW) as local:
@@ -327,6 +335,27 @@ def test_every_period_begins_on_its_first_day(freq, first):
     assert found["opened"].sum() == 2
     assert found.index.equals(found.index.normalize())
     assert all(first(start) for start in found.index)
+
+
+@pytest.mark.parametrize(
+    "zone",
+    [None, timezone(timedelta(hours=2)), ZoneInfo("Asia/Kolkata"), "Europe/Berlin"],
+    ids=str,
+)
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_times_of_any_zone_and_unit_are_taken(zone, unit):
+    """A user's own frame may have no zone, which is UTC, or an offset instead of a calendar."""
+    frame = desk()
+    for column in ("created_at", "closed_at", "sla_at"):
+        frame[column] = frame[column].dt.tz_convert(zone).dt.as_unit(unit)  # None: naive UTC
+    assert str(numbers.flow(frame).index.tz) == str(zone or "UTC")
+    pd.testing.assert_frame_equal(numbers.durations(frame), numbers.durations(desk()))
+
+
+def test_groups_of_any_type_are_taken():
+    frame = desk(status=pd.Categorical(["closed", "open"]), tier=[1, None], vip=[True, False])
+    assert numbers.summary(frame)["count"].tolist() == [1, 1]
+    assert numbers.summary(frame, ["tier", "vip"])["open"].tolist() == [0, 1]
 
 
 def test_lists_are_no_groups():

@@ -64,6 +64,15 @@ def flow(cases: pd.DataFrame, freq: str = "D") -> pd.DataFrame:
     -----
     UserWarning
         If the frame's own filter chose by status or time, so that cases are missing.
+
+    Examples
+    --------
+    >>> import casesearch_pd as cs
+    >>> with cs.LocalCases(cases=100) as local:
+    ...     df = cs.read_cases(local.connect(), tz="Europe/Berlin")
+    >>> weeks = flow(df, "W")
+    >>> int(weeks["opened"].sum()), bool(weeks["open"].iloc[-1] == df.cases.is_open.sum())
+    (100, True)
     """
     warn_of_survivors(cases, "flow")
     lives = _lives(cases)

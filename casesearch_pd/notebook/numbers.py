@@ -68,6 +68,19 @@ def durations(cases: pd.DataFrame) -> pd.DataFrame:
         With the index of the frame: ``age_days`` of open cases; ``close_days`` of closed ones,
         from creation to the last closing; ``sla_days`` left to open cases, less than 0 where
         overdue. NA where a time is missing or before the creation.
+
+    Raises
+    ------
+    KeyError
+        If a column is needed that was not read.
+
+    Examples
+    --------
+    >>> days = pd.to_datetime(["2026-03-01", "2026-03-04"], utc=True)
+    >>> desk = {"case_id": "a", "status": "closed", "created_at": days[:1], "closed_at": days[1:]}
+    >>> durations(pd.DataFrame(desk))
+       age_days  close_days  sla_days
+    0      <NA>         3.0      <NA>
     """
     now, still = _micros(read_at(cases)), is_open(cases).to_numpy()
     created, closed = instants(column_of(cases, "created_at")), instants(closed_at(cases))
