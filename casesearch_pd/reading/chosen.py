@@ -85,6 +85,7 @@ def _ids(given: Iterable[object]) -> tuple[str, ...]:
 
 
 def _id(held: object) -> str:
-    if not isinstance(held, str) or not 1 <= len(held) <= _LONGEST:
+    # An address with "." or ".." for an id would be another one than a case's.
+    if not isinstance(held, str) or not held.strip(".") or len(held) > _LONGEST:
         raise FilterError(f"case_id {held!r} is no id of a case, which is text; leave it out")
     return held
