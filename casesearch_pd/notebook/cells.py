@@ -77,6 +77,8 @@ def shown(column: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def _safe(cell: Any) -> Any:
+    if isinstance(cell, str):
+        return defused(cell)
     flat = joined(cell)
     return flat if isinstance(flat, _HARMLESS) else defused(str(flat))
 

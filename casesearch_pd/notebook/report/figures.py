@@ -46,13 +46,17 @@ def _overall(about: About) -> list[Element]:
         return [_tile("open", "0")]
     row: Any = next(whole.itertuples())
     told = [
-        _tile("open", f"{row.open:,}", f"half of them older than {_days(row.median_age_days)}"),
+        _tile("open", _counted(row.open), _older(row.median_age_days)),
         _tile("median time to close", _days(row.median_close_days), "open cases reckoned in"),
         _tile("90 % closed within", _days(row.p90_close_days), "open cases reckoned in"),
     ]
     if pd.notna(row.within_sla):
         told.append(_tile("within SLA", _share(row.within_sla), "of cases that kept or missed it"))
     return told
+
+
+def _older(days: Any) -> str:
+    return "" if pd.isna(days) else f"half of them older than {_days(days)}"
 
 
 _ALL = "\x00all"  # no column is called so
@@ -84,6 +88,10 @@ _TOLD: dict[str, Callable[[About], list[Element]]] = {
 }
 
 
+def _counted(count: Any) -> str:
+    return f"{count:,}"
+
+
 def _days(days: Any) -> str:
     return _NONE if pd.isna(days) else f"{days:,.1f} days"
 
@@ -92,17 +100,18 @@ def _share(share: Any) -> str:
     return _NONE if pd.isna(share) else f"{share:.0%}"
 
 
-# --- groups--------------------------------------------------------------------------------
+# --- groups -------------------------------------------------------------------------------
 
 
 def groups(about: About) -> Iterator[Element]:
     """Make a table for each column that tells who is at work on what."""
+    tables: list[Element] = []
     parts: dict[str, Part] = {}
     for by in _BY:
-        if by not in about.cases or about.cases[by].isna().all():
-            continue
-        with part() as parts[f"by {by}"]:
-            yield _grouped(about, by)
+        if by in about.cases and about.cases[by].notna().any():
+            with part() as parts[f"by {by}"]:
+                tables.append(_grouped(about, by))
+    yield from tables
     yield from left_out(parts)
     if not parts:
         yield element("p", f"Nothing to group: no case has {', '.join(_BY)}.", class_="quiet")
@@ -110,25 +119,36 @@ def groups(about: About) -> Iterator[Element]:
 
 def _grouped(about: About, by: str) -> Element:
     sizes = column_of(about.cases, by).value_counts(dropna=False)
-    largest = sizes.index[:_GROUPS]
-    chosen = about.cases[about.cases[by].isin(largest)] if len(sizes) > _GROUPS else about.cases
+    chosen = about.cases
+    if len(sizes) > _GROUPS:
+        chosen = chosen[chosen[by].isin(sizes.index[:_GROUPS])]
     found = numbers.summary(chosen, by, about.names).sort_values("count", ascending=False)
-    left = len(sizes) - len(found)
-    caption = f"By {by}" + (f", the {len(found)} largest of {len(sizes):,} groups" if left else "")
-    rows = [
-        [_group(name), *_row(row)]
-        for name, row in zip(found.index, found.itertuples(), strict=True)
-    ]
-    return table(caption, [by, *_HEAD], rows, numbers=range(1, len(_HEAD) + 1))
+    few = len(found) < len(sizes)
+    caption = f"By {by}" + (f", the {len(found)} largest of {len(sizes):,} groups" if few else "")
+    shown = [(name, show) for name, show in _SHOWN.items() if found[name].notna().any()]
+    cells = [map(show, found[name]) for name, show in shown]
+    rows = list(zip(map(_group, found.index), *cells, strict=True))
+    looks = dict.fromkeys(range(1, len(shown) + 1), "number")
+    return table(caption, [by, *(_HEAD[name] for name, _ in shown)], rows, looks)
 
 
-_HEAD = ("cases", "open", "median age", "median time to close", "90 % closed within", "within SLA")
+_HEAD = {
+    "count": "cases",
+    "open": "open",
+    "median_age_days": "median age of open cases",
+    "median_close_days": "median time to close",
+    "p90_close_days": "90 % closed within",
+    "within_sla": "within SLA",
+}
+_SHOWN: dict[str, Callable[[Any], str]] = {
+    "count": _counted,
+    "open": _counted,
+    "median_age_days": _days,
+    "median_close_days": _days,
+    "p90_close_days": _days,
+    "within_sla": _share,
+}
 
 
 def _group(name: Any) -> str:
     return "(missing)" if pd.isna(name) else shortened_cell(str(name))
-
-
-def _row(row: Any) -> list[str]:
-    days = (row.median_age_days, row.median_close_days, row.p90_close_days)
-    return [f"{row.count:,}", f"{row.open:,}", *map(_days, days), _share(row.within_sla)]

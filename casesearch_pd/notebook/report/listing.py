@@ -38,7 +38,7 @@ def listing(about: About) -> Iterator[Element]:
         f"{len(shown):,} cases",
         [_head(shown[column]) for column in columns],
         zip(*cells, strict=True),
-        numbers=[at for at, column in enumerate(columns) if _is_number(shown[column])],
+        looks={at: _look(shown[column]) for at, column in enumerate(columns)},
     )
 
 
@@ -69,8 +69,11 @@ def _is_time(column: pd.Series[Any]) -> bool:
     return pd.api.types.is_datetime64_any_dtype(column.dtype)
 
 
-def _is_number(column: pd.Series[Any]) -> bool:
-    return is_plain(column) and pd.api.types.is_numeric_dtype(column.dtype)
+def _look(column: pd.Series[Any]) -> str:
+    if _is_time(column):
+        return "time"
+    number = is_plain(column) and pd.api.types.is_numeric_dtype(column.dtype)
+    return "number" if number else "text"
 
 
 def _cells(column: pd.Series[Any], names: Names) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 __all__ = ["Inside", "document", "element", "image", "many", "table"]
 
@@ -66,7 +66,10 @@ def image(svg: bytes, words: str) -> ET.Element:
 
 
 def table(
-    caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()
+    caption: str,
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    looks: Mapping[int, str] | None = None,
 ) -> ET.Element:
     """Make a table that is scrolled by itself if it is wide; the first cell names its row.
 
@@ -78,15 +81,12 @@ def table(
         The names of the columns.
     rows
         The cells, of each row as many.
-    numbers
-        Which columns hold numbers.
+    looks
+        The class of a column's cells, such as ``"number"``, by its place.
     """
-    right = set(numbers)
-    looks = [{"class_": "number"} if at in right else {} for at in range(len(head))]
-    top = [element("th", name, scope="col", **looks[at]) for at, name in enumerate(head)]
-    body = [
-        element("tr", *(_cell(at, cell, looks[at]) for at, cell in enumerate(row))) for row in rows
-    ]
+    classes = {at: {"class_": look} for at, look in (looks or {}).items()}
+    top = [element("th", name, scope="col", **classes.get(at, {})) for at, name in enumerate(head)]
+    body = [element("tr", *_cells(row, classes)) for row in rows]
     whole = element(
         "table",
         element("caption", caption),
@@ -96,8 +96,11 @@ def table(
     return element("div", whole, class_="wide", tabindex="0", role="region", aria_label=caption)
 
 
-def _cell(at: int, text: str, look: dict[str, str]) -> ET.Element:
-    return element("td", text, **look) if at else element("th", text, scope="row", **look)
+def _cells(row: Sequence[str], classes: Mapping[int, dict[str, str]]) -> Iterator[ET.Element]:
+    name, *others = row
+    yield element("th", name, scope="row", **classes.get(0, {}))
+    for at, text in enumerate(others, 1):
+        yield element("td", text, **classes.get(at, {}))
 
 
 def document(title: str, style: str, body: Iterable[Inside]) -> str:

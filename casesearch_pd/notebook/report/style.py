@@ -43,6 +43,7 @@ th, td { text-align: left; vertical-align: top; padding: .35rem .6rem;
 thead th { background: var(--soft); white-space: nowrap; }
 tbody th { font-weight: 400; }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
+.time { white-space: nowrap; }
 pre { background: var(--soft); border: 1px solid var(--line); border-radius: .5rem;
   padding: .7rem .9rem; white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85rem; }
 dl.facts { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem;
@@ -58,7 +59,7 @@ dl.facts dd { margin: 0; overflow-wrap: anywhere; }
   table { font-size: 9px; }
   .wide { overflow: visible; }
   th, td { overflow-wrap: anywhere; padding: .2rem .3rem; }
-  thead th { white-space: normal; }
+  thead th, .time { white-space: normal; }
   .pictures { grid-template-columns: 1fr 1fr; }
   thead { display: table-header-group; }
   tr { break-inside: avoid; } }
