@@ -352,6 +352,22 @@ def test_times_of_any_zone_and_unit_are_taken(zone, unit):
     pd.testing.assert_frame_equal(numbers.durations(frame), numbers.durations(desk()))
 
 
+def test_a_column_without_a_time_in_it_may_be_of_any_type():
+    """Of a desk that closed nothing yet, a user's own column holds None, not NaT."""
+    frame = desk(status="open", closed_at=None).drop(columns="sla_at")
+    assert numbers.flow(frame)["closed"].sum() == 0
+    assert numbers.summary(frame)["open"].tolist() == [2]
+    assert numbers.durations(frame)["sla_days"].isna().all()
+
+
+def test_two_columns_of_a_name_are_refused():
+    """A join makes them; taking the first would be a guess."""
+    frame = desk()
+    twice = pd.concat([frame, frame["closed_at"]], axis="columns")
+    with pytest.raises(ValueError, match="2 columns 'closed_at'"):
+        numbers.flow(twice)
+
+
 def test_groups_of_any_type_are_taken():
     frame = desk(status=pd.Categorical(["closed", "open"]), tier=[1, None], vip=[True, False])
     assert numbers.summary(frame)["count"].tolist() == [1, 1]
