@@ -277,6 +277,16 @@ def test_empty_pages_are_followed_but_not_for_ever(path):
         assert len(stub.asked) < 50
 
 
+def test_nothing_more_is_asked_for_after_a_failure():
+    """A service that refuses one case would be asked for thousands in vain."""
+    replies = script(ok({"relatedItems": []}), connect_error(400, "ValidationException"))
+    with Stub(service(replies)) as stub:
+        with pytest.raises(cs.IncompleteReadError, match="c1") as broken:
+            cs.read_related(connect(stub), [f"c{number}" for number in range(30)])
+        assert len(stub.asked) == 2
+    assert len(broken.value.missing) == 29
+
+
 def missing(**told):
     status, headers, _ = connect_error(404, "ResourceNotFoundException")
     return status, headers, json.dumps({"message": "not found", **told}).encode()
