@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     Days = NDArray[np.float64]
 
 __all__ = [
+    "attained",
     "closed_at",
     "durations",
     "flow",
@@ -121,6 +122,18 @@ def within_sla(cases: pd.DataFrame) -> pd.Series[Any]:
     answer = pd.array(np.where(known, kept, False), dtype="boolean")
     answer[~known] = pd.NA
     return pd.Series(answer, index=cases.index, name="within_sla")
+
+
+def attained(cases: pd.DataFrame) -> pd.Series[Any]:
+    """Tell which cases kept their SLA, fit for a share: NA throughout where it would mislead.
+
+    A service that tells the next breach only, as Amazon Connect's
+    ``next_sla_breach_datetime``, forgets it when a case is closed. Then every case that was in
+    time is missing from `within_sla`, and its share would be 0.
+    """
+    kept = within_sla(cases)
+    forgotten = kept[~is_open(cases).to_numpy()].isna().all()
+    return kept.mask(np.full(len(kept), forgotten))
 
 
 def time_to_close(cases: pd.DataFrame) -> pd.DataFrame:
@@ -210,20 +223,9 @@ def _keys(cases: pd.DataFrame, by: Sequence[str]) -> list[pd.Series[Any]]:
 def _measured(cases: pd.DataFrame) -> pd.DataFrame:
     """Take what groups are measured by, in plain floats: much faster to group than NA."""
     days = durations(cases)
-    told = {"age": days["age_days"], "close": days["close_days"], "kept": _attained(cases)}
+    told = {"age": days["age_days"], "close": days["close_days"], "kept": attained(cases)}
     floats = {name: _floats(column) for name, column in told.items()}
     return pd.DataFrame(floats | {"open": is_open(cases).to_numpy()})
-
-
-def _attained(cases: pd.DataFrame) -> pd.Series[Any]:
-    """Tell which cases kept their SLA, or nothing where closed cases do not keep ``sla_at``.
-
-    A service that tells the next breach only, such as Amazon Connect, forgets it when a case
-    is closed: all that were in time would be missing, and the share be 0.
-    """
-    kept = within_sla(cases)
-    forgotten = kept[~is_open(cases).to_numpy()].isna().all()
-    return kept.mask(np.full(len(kept), forgotten))
 
 
 def _close_quantiles(measured: pd.DataFrame, group: NDArray[Any], groups: int) -> Days:

@@ -39,8 +39,8 @@ def survivors(cases: pd.DataFrame, number: str) -> str | None:
     if not bounds:
         return None
     return (
-        f"{number} sees survivors only: the frame was read with {', '.join(bounds)}, so cases "
-        f"that fall outside are missing from it; read without that and choose afterwards"
+        f"{number} sees survivors only: the frame was read with {', '.join(bounds)}, so the other "
+        "cases are missing from it; read without that, and cut the span you want out of the answer"
     )
 
 
