@@ -359,6 +359,21 @@ def test_an_old_file_outlives_a_failure(tmp_path, way, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["cases.out"]
 
 
+def test_a_disk_that_fills_at_the_end_of_a_workbook_is_told(tmp_path, monkeypatch):
+    """The library writes most of a workbook when it is closed, and has errors of its own."""
+    place = tmp_path / "cases.xlsx"
+    place.write_text("old")
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(zipfile.ZipFile, "write", full)
+    with pytest.raises(cs.CaseSearchError, match=r"No space.*intact"):
+        pd.DataFrame({"case_id": ["a"]}).cases.to_excel(place)
+    assert place.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["cases.xlsx"]
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_a_file_is_replaced_and_its_path_returned(tmp_path, way, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))

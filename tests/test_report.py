@@ -20,6 +20,7 @@ import pytest
 import casesearch_pd as cs
 from casesearch_pd import field
 from casesearch_pd.notebook.report.words import conditions, in_words
+from casesearch_pd.query.expr import FALSE, TRUE, Compare
 from casesearch_pd.query.stored import from_json, to_json
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -180,6 +181,8 @@ def test_it_tells_the_query_in_words_and_as_code(local, reported):
     assert json.dumps(frame.cases.provenance["filter"]) in page.text
     assert "Order-created_at" in page.text
     assert "Completeyes" in page.text
+    every = reported(cs.read_cases(local.connect(), columns=["case_id"])).text
+    assert "None: every case." in every
 
 
 def test_it_warns_of_what_the_filter_hides(local, reported):
@@ -268,6 +271,16 @@ def test_an_incomplete_read_is_told_first(frames, reported):
     assert page.text.index("Incomplete") < page.text.index("window 3") < page.text.index("Pictures")
 
 
+@pytest.mark.parametrize("told", [{}, {"filter": 3, "complete": True}])
+def test_provenance_of_another_time_is_no_obstacle(reported, told):
+    """A frame may have been saved by a later version that tells other things."""
+    frame = own_frame(2)
+    frame.attrs["casesearch"] = json.dumps(told)
+    text = reported(frame).text
+    assert "does not tell" in text
+    assert "2 cases" in text
+
+
 def test_cases_of_two_services_are_refused(frames, tmp_path):
     both = pd.concat(frames.values())
     both.attrs.clear()
@@ -331,7 +344,15 @@ def test_pictures_of_hostile_text_are_whole(reported):
         (field("status") != "open", "status is not 'open'"),
         (field("status").isin(["a", "b", "c"]), "status is 'a', 'b' or 'c'"),
         (field("queue").isna(), "queue is missing"),
-        (~field("queue").isna(), "not queue is missing"),
+        (~field("queue").isna(), "queue is there"),
+        (field("queue").notna(), "queue is there"),
+        (field("queue") == None, "queue is missing"),  # noqa: E711 - the filter language
+        (field("queue") != None, "queue is there"),  # noqa: E711 - as above
+        (Compare("status", "ne", ("a", "b")), "status is not 'a' or 'b'"),
+        (Compare("queue", "in", ("a", None)), "queue is 'a' or missing"),
+        (Compare("queue", "in", ()), "queue is none of anything"),
+        (TRUE, "every case"),
+        (FALSE, "no case"),
         (field("vip") == True, "vip is True"),  # noqa: E712 - the filter language
         (field("amount") < 5, "amount is less than 5"),
         (field("amount") <= 5, "amount is at most 5"),

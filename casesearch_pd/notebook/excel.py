@@ -82,7 +82,7 @@ def _check_size(frame: pd.DataFrame) -> None:
 def _workbook(path: Path) -> Iterator[Workbook]:
     try:
         import xlsxwriter  # noqa: PLC0415 - an extra, and needed by nothing else
-        from xlsxwriter.exceptions import FileCreateError  # noqa: PLC0415
+        from xlsxwriter.exceptions import XlsxFileError  # noqa: PLC0415
     except ImportError as error:
         raise ImportError(
             "to_excel needs xlsxwriter, which is not installed; add it with "
@@ -92,12 +92,12 @@ def _workbook(path: Path) -> Iterator[Workbook]:
     try:
         yield book
     except BaseException:
-        with suppress(FileCreateError):  # what it has open is closed; nothing of it is kept
+        with suppress(XlsxFileError):  # what it has open is closed; nothing of it is kept
             book.close()
         raise
     try:
         book.close()
-    except FileCreateError as error:  # what it makes of every OSError
+    except XlsxFileError as error:  # what it makes of every OSError, and of a file too large
         raise OSError(str(error)) from error
 
 

@@ -21,6 +21,7 @@ __all__ = ["listing"]
 
 _ROWS = 200
 _COLUMNS = 10
+_WORDS = 24  # characters of a cell that would rather have a wide column
 _FIRST = (
     "case_id", "reference", "title", "status", "priority", "queue", "assignee", "created_at",
     "closed_at", "sla_at",
@@ -73,7 +74,9 @@ def _look(column: pd.Series[Any]) -> str:
     if _is_time(column):
         return "time"
     number = is_plain(column) and pd.api.types.is_numeric_dtype(column.dtype)
-    return "number" if number else "text"
+    if number:
+        return "number"
+    return "long" if column.astype("str").str.len().max() > _WORDS else "text"
 
 
 def _cells(column: pd.Series[Any], names: Names) -> list[str]:

@@ -44,6 +44,7 @@ thead th { background: var(--soft); white-space: nowrap; }
 tbody th { font-weight: 400; }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
 .time { white-space: nowrap; }
+.long { min-width: 14rem; }
 pre { background: var(--soft); border: 1px solid var(--line); border-radius: .5rem;
   padding: .7rem .9rem; white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85rem; }
 dl.facts { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem;
@@ -60,6 +61,7 @@ dl.facts dd { margin: 0; overflow-wrap: anywhere; }
   .wide { overflow: visible; }
   th, td { overflow-wrap: anywhere; padding: .2rem .3rem; }
   thead th, .time { white-space: normal; }
+  .long { min-width: 0; }
   .pictures { grid-template-columns: 1fr 1fr; }
   thead { display: table-header-group; }
   tr { break-inside: avoid; } }

@@ -34,6 +34,8 @@ def in_words(term: Expression) -> str:
         case Compare(field, op, value):
             name = field if isinstance(field, str) else field.column
             return f"{name} {_compared(op, value)}"
+        case Not(Compare(field, "isna", True)):
+            return in_words(Compare(field, "isna", value=False))
         case And(()):
             return "every case"
         case Or(()):
