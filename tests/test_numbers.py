@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import casesearch_pd as cs
 from casesearch_pd.notebook import numbers
+from casesearch_pd.notebook.survival import quantiles
 from tests.plain_numbers import (
     BACKENDS,
     Case,
@@ -69,7 +70,7 @@ def test_flow_counts_by_the_calendar_of_the_zone(desk, freq):
     check_flow(desk, freq)
 
 
-@given(desks(zones=("UTC", "Europe/Berlin", "America/New_York")))
+@given(desks(zones=("UTC", "Europe/Berlin", "America/New_York", "Pacific/Apia")))
 @settings(deadline=None, max_examples=25)
 def test_flow_counts_both_hours_of_the_night_when_clocks_go_back(desk):
     check_flow(desk, "h")
@@ -160,6 +161,16 @@ def test_open_cases_are_censored():
     summary = numbers.summary(frame_of(WAITING, "connect", NOW).assign(all="all"), "all")
     assert summary["median_close_days"].tolist() == [4.0]
     assert summary["p90_close_days"].isna().all(), "less than nine tenths are known to close"
+
+
+@pytest.mark.parametrize("many", [*range(1, 40), 300])
+def test_a_share_that_is_just_reached_is_reached(many):
+    """A product of many fractions ends a hair beside one half, and the next day would be told."""
+    days = [float(day) for day in range(1, many + 1)]
+    waiting = [float(many + 1)] * (many % 3)
+    found = quantiles(np.array(days), np.array(waiting), (0.5, 0.9))
+    meant = [days_until_closed(days, waiting, share) for share in (Fraction(1, 2), Fraction(9, 10))]
+    assert found == pytest.approx(meant, nan_ok=True)
 
 
 def test_the_band_is_the_exponential_greenwood_formula():
