@@ -132,6 +132,20 @@ def test_days_in_each_status_by_hand():
     assert set(map(str, found.dtypes)) == {"Float64"}
 
 
+def test_the_status_of_now_lasts_until_the_later_read():
+    """The history is read after the cases; a change between the two reads is in it."""
+    events = history(("a", 29, "status", "open", "closed"))
+    events.attrs["casesearch"] = f'{{"as_of": "{(NOW + timedelta(days=2)).isoformat()}"}}'
+    assert time_in_status(cases_of(a="open"), events).loc["a"].tolist() == [3.0, 29.0]
+
+
+def test_no_time_in_a_status_is_less_than_none():
+    """A change before the creation, or after the read, would take days from another status."""
+    events = history(("a", -5, "status", "open", "pending"), ("a", 40, "status", "pending", "done"))
+    found = time_in_status(cases_of(a="done"), events).loc["a"]
+    assert found.to_dict() == {"done_days": 0.0, "open_days": 0.0, "pending_days": 30.0}
+
+
 def test_time_in_status_needs_its_columns():
     cases, events = cases_of(a="open"), history(("a", 1, "status", "open", "closed"))
     with pytest.raises(KeyError, match=r"columns=.*'created_at'"):

@@ -32,8 +32,9 @@ def time_in_status(cases: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         A row a case, indexed by ``case_id`` in the order of the frame; a Float64 column a
         status, named ``open_days``: 0 where a case was never in it. The status of now lasts
-        until the later of the two reads. A case whose history shows no change has been in its
-        status since its creation; one without any history has NA everywhere.
+        until the later of the two reads; nothing before the creation or after that is counted. A
+        case whose history shows no change has been in its status since its creation; one
+        without any history has NA everywhere.
 
     Raises
     ------
@@ -62,10 +63,12 @@ def _spans(
 ) -> pd.DataFrame:
     """List the spans of each case: one from its creation, then one from each change of status."""
     changes = _changes(events, ids)
-    spans = pd.concat([_first_spans(cases, changes, until), _later_spans(changes, until)])
-    known = spans["status"].notna() & (spans["start"] != MISSING)
-    days = (spans["end"] - spans["start"]).clip(lower=0) / _DAY
-    return spans[known].assign(days=days[known])
+    first = _first_spans(cases, changes, until)
+    spans = pd.concat([first, _later_spans(changes, until)], ignore_index=True)
+    spans = spans[spans["status"].notna() & (spans["start"] != MISSING)]
+    born = first["start"].to_numpy()[spans["case"]]  # where it is missing, before all times
+    start, end = np.maximum(spans["start"], born), np.minimum(spans["end"], until)
+    return spans.assign(days=(end - start).clip(lower=0) / _DAY)
 
 
 def _changes(events: pd.DataFrame, ids: pd.Index[Any]) -> pd.DataFrame:
