@@ -439,6 +439,13 @@ def test_numbers_of_survivors_warn(local, service, asked, in_flow, in_curve):
             ask(frame)
 
 
+def test_a_limit_that_cut_nothing_off_is_no_bound(local):
+    """Connect tells how many cases match, so it is known that none is missing."""
+    frame = read(local, "connect", limit=300)
+    assert frame.cases.provenance["total"] == len(frame) == 300
+    assert frame.cases.flow("D")["opened"].sum() == 300
+
+
 def test_a_filter_by_the_service_s_own_name_is_seen_too(local):
     frame = read(local, "connect", where={"last_closed_datetime__gte": "2026-03"})
     with pytest.warns(UserWarning, match="survivors"):
