@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import casesearch_pd as cs
 from casesearch_pd.query.filters import Binding
+from casesearch_pd.reading.overlay import alike
 from casesearch_pd.reading.provenance import KEY
 from casesearch_pd.sources.again import again, check_same
 from tests.law_bench import QUICK, quietly
@@ -528,3 +529,45 @@ def test_an_incomplete_frame_is_refused():
             frame = cs.read_cases(source, columns=COLUMNS, on_error="partial")
         with pytest.raises(cs.FilterError, match=r"not whole.*read again: read_cases"):
             frame.cases.refresh(source)
+
+
+# --- new cells in old columns -------------------------------------------------------------------
+
+
+def test_new_cells_take_on_the_form_of_the_old_ones():
+    """Parquet holds nested values as JSON text, and a column may be all missing this time."""
+    old = pd.DataFrame(
+        {
+            "nested": pd.Series(['{"a": 1}'], dtype="str"),
+            "number": pd.array([3], dtype="Int64"),
+            "small": pd.Series(["a"], dtype="string"),
+        }
+    )
+    new = pd.DataFrame(
+        {
+            "small": pd.Series(["b", None], dtype="str"),
+            "other": [1, 2],
+            "nested": pd.Series([{"b": ["ü"]}, None], dtype=object),
+            "number": pd.Series([None, None], dtype="str"),
+        }
+    )
+    found = alike(new, old)
+    assert found.dtypes.to_dict() == old.dtypes.to_dict()
+    assert found["nested"].tolist()[0] == '{"b": ["ü"]}'
+    assert found.isna().to_numpy().tolist() == [[False, True, False], [True, True, True]]
+
+
+def test_a_cell_that_does_not_fit_is_named():
+    old = pd.DataFrame({"number": pd.array([3], dtype="Int64")})
+    new = pd.DataFrame({"number": pd.Series(["three"], dtype="str")})
+    with pytest.raises(cs.FilterError, match="'number' now holds values that are not Int64"):
+        alike(new, old)
+
+
+def test_a_custom_field_that_discovery_does_not_meet_is_still_read(local):
+    """Persona tells no list of its fields; what the frame knows by its id can be asked for."""
+    frame = cs.read_cases(local.persona(), columns=["case_id", "created_at", "fields.shy"])
+    pass_time(local)
+    local.update(frame["case_id"][0], title="another")
+    new = frame.cases.refresh(local.persona())
+    same(new, cs.read_cases(local.persona(), columns=["case_id", "created_at", "fields.shy"]))
