@@ -30,6 +30,7 @@ bench: $(BIN)/python
 	$(BIN)/python bench/memory.py $(MEMORY_ARGS)
 	$(BIN)/python bench/pace.py
 	$(BIN)/python bench/filters.py
+	$(BIN)/python bench/accessor.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -235,6 +235,8 @@ def test_ctrl_c_while_the_others_are_waited_for_ends_them_too(local, monkeypatch
             # With a helper about, no page more before it has found something to share.
             assert not readers() or shared.wait(10)
             return real(scan, cursor, run)
+        if scan.sort[0].descending:  # how far there is to go
+            return real(scan, cursor, run)
         shared.set()
         ended.append(run.halt.wait(10))
         raise pace.Halted  # as whoever waits for leave to send

@@ -209,11 +209,20 @@ class Crew:
         short = window.counted is not None and window.counted - window.trail.rows < self._worth
         if wanted == 1 or short or not window.trail.seekable:
             return
+        self._join(1, lambda: self._recruit(wanted))  # nobody else waits for what it asks
+
+    def _join(self, number: int, work: Callable[[], None]) -> None:
+        name = f"cases-{number}"
+        thread = threading.Thread(target=self._help, args=(work,), name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _recruit(self, wanted: int) -> None:
+        """Ask how far there is to go, let the others join, and join."""
         self.latest = self.latest or self._newest()
-        for number in range(1, wanted):
-            thread = threading.Thread(target=self._help, name=f"cases-{number}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        for number in range(2, wanted):
+            self._join(number, self._work)
+        self._work()
 
     def _wanted(self) -> int:
         latency = self._run.busy / max(1, self._run.requests)
@@ -231,9 +240,9 @@ class Crew:
         told = self._source.page(newest, None, self._run).columns.get("created_at") or [None]
         return moment(told[0])
 
-    def _help(self) -> None:
+    def _help(self, work: Callable[[], None]) -> None:
         try:
-            self._work()
+            work()
         except Halted:
             pass
         except BaseException as error:  # noqa: BLE001 - it is raised where the user is

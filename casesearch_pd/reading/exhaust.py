@@ -182,6 +182,7 @@ def _finished(reading: Reading, frame: pd.DataFrame) -> pd.DataFrame:
         frame = frame.head(query.limit)
     told.rows, told.passes = len(frame), len(reading.route.passes)
     told.total = reading.passes[0].total if reading.passes else None
+    told.late = {name: item.id for name, item in reading.late.items()}
     ids = digest(frame["case_id"])
     frame = frame[[*(item.column for item in query.columns), *reading.late]].copy(deep=False)
     if reading.odd:

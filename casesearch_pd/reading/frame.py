@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, assert_never
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard, assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -126,9 +126,34 @@ def ordered(frame: pd.DataFrame, sort: Sequence[Sort]) -> pd.DataFrame:
     ascending = [not item.descending for item in sort]
     if _in_order(frame, by, ascending):
         return frame
-    return frame.sort_values(
-        by, ascending=ascending, kind="stable", na_position="last", ignore_index=True
+    frame = frame.sort_values(
+        by[0], ascending=ascending[0], kind="stable", na_position="last", ignore_index=True
     )
+    return _ties_ordered(frame, by, ascending) if len(by) > 1 else frame
+
+
+def _ties_ordered(
+    frame: pd.DataFrame, by: Sequence[str], ascending: Sequence[bool]
+) -> pd.DataFrame:
+    """Sort the rows that share the first value: few, where that is a time."""
+    first = frame[by[0]]
+    before = first.shift()
+    alike = first.eq(before) | (first.isna() & before.isna())
+    same = alike.to_numpy(dtype=bool, na_value=False, copy=True)
+    same[:1] = False  # nothing is before the first row
+    tied = np.flatnonzero(same | np.roll(same, -1))
+    if not len(tied):
+        return frame
+    keys = frame.loc[tied, list(by[1:])].assign(**{_GROUP: np.cumsum(~same)[tied]})
+    in_order = keys.sort_values(
+        [_GROUP, *by[1:]], ascending=[True, *ascending[1:]], kind="stable", na_position="last"
+    )
+    places = np.arange(len(frame))
+    places[tied] = in_order.index.to_numpy()
+    return frame.iloc[places].reset_index(drop=True)
+
+
+_GROUP = "rows that share the first value"
 
 
 def _check_order(frame: pd.DataFrame, by: Sequence[str]) -> None:
@@ -204,8 +229,12 @@ def mask(frame: pd.DataFrame, expression: Expression) -> Mask:
             return np.logical_not(mask(frame, term), dtype=bool)
         case And(terms):
             every = np.ones(len(frame), dtype=bool)
-            for term in terms:
-                every &= mask(frame, term)
+            for term in sorted(terms, key=_is_dear):
+                if _is_dear(term):  # letter case is folded text by text: only where it decides
+                    left = np.flatnonzero(every)
+                    every[left] = mask(frame[[term.target.column]].iloc[left], term)
+                else:
+                    every &= mask(frame, term)
             return every
         case Or(terms):
             some = np.zeros(len(frame), dtype=bool)
@@ -214,6 +243,10 @@ def mask(frame: pd.DataFrame, expression: Expression) -> Mask:
             return some
         case _:
             assert_never(expression)
+
+
+def _is_dear(term: Expression) -> TypeGuard[Compare]:
+    return isinstance(term, Compare) and term.op == "contains"
 
 
 _EXACT = 2**53  # up to here a double holds every whole number
