@@ -8,7 +8,7 @@ import matplotlib.dates as mdates
 import numpy as np
 import pandas as pd
 
-from casesearch_pd.notebook import numbers
+from casesearch_pd.notebook import lives
 from casesearch_pd.notebook.cases import MISSING, column_of, instants, read_at
 from casesearch_pd.notebook.plots.paper import (
     BLUE,
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["backlog", "date_along", "fitting", "flow", "period_word", "places_of"]
 
-_STEPS = {"h": 3, "D": 130, "W": 900, "MS": 4000}  # up to so many days
+_DAYS = {"h": 1 / 24, "D": 1.0, "W": 7.0, "MS": 30.4, "YS": 365.2}  # a period takes so many
+_BARS, _POINTS = 60, 400  # periods that can be told apart as bars, and as points of a line
 _WORDS = {"h": "hour", "D": "day", "W": "week", "M": "month", "Q": "quarter", "Y": "year"}
 
 
@@ -45,7 +46,7 @@ def backlog(cases: pd.DataFrame, freq: str | None = None, *, ax: Axes | None = N
         Where to draw; a new figure if None.
     """
     ax = axes_or_new(ax)
-    level = numbers.flow(cases, freq or _of_frame(cases))["open"]
+    level = lives.flow(cases, freq or _of_frame(cases, _POINTS))["open"]
     starts = pd.DatetimeIndex(level.index)
     still = int(level.iloc[-1]) if len(level) else 0
     ax.set_ylabel("open cases")
@@ -73,14 +74,14 @@ def flow(cases: pd.DataFrame, freq: str | None = None, *, ax: Axes | None = None
         Where to draw; a new figure if None.
     """
     ax = axes_or_new(ax)
-    freq = freq or _of_frame(cases)
-    events = numbers.flow(cases, freq)[["opened", "closed", "reopened"]]
+    freq = freq or _of_frame(cases, _BARS)
+    events = lives.flow(cases, freq)[["opened", "closed", "reopened"]]
     if len(events):
         starts = pd.DatetimeIndex(events.index)
         _draw_flow(ax, events, _until_now(starts, cases))
         date_along(ax, starts)
         explain_above(ax)
-    ax.set_ylabel(f"cases a {period_word(freq)}")
+    ax.set_ylabel(f"cases per {period_word(freq)}")
     _from_zero(ax, events.to_numpy())
     opened, closed, _ = events.sum()
     entitle(ax, f"{counted(opened)} opened, {closed:,} closed", cases, room=1)
@@ -88,27 +89,27 @@ def flow(cases: pd.DataFrame, freq: str | None = None, *, ax: Axes | None = None
 
 
 def _draw_flow(ax: Axes, events: pd.DataFrame, edges: NDArray[np.float64]) -> None:
-    ax.stairs(events["opened"], edges, fill=True, color=BLUE, alpha=0.4, label="opened")
+    ax.stairs(events["opened"], edges, fill=True, color=BLUE, alpha=0.5, label="opened")
     ax.stairs(events["closed"], edges, color=VERMILLION, linewidth=1.5, label="closed")
     if events["reopened"].any():
         ax.stairs(events["reopened"], edges, color=ORANGE, linewidth=1.5, label="reopened")
 
 
-def _of_frame(cases: pd.DataFrame) -> str:
+def _of_frame(cases: pd.DataFrame, most: int) -> str:
     created, now = instants(column_of(cases, "created_at")), read_at(cases)
     known = created[created != MISSING]
     first = pd.Timestamp(known.min(), unit="us", tz="UTC") if len(known) else now
-    return fitting(first, now)
+    return fitting(first, now, most)
 
 
-def fitting(first: pd.Timestamp, now: pd.Timestamp) -> str:
-    """Choose the period that makes a readable number of steps.
+def fitting(first: pd.Timestamp, now: pd.Timestamp, most: int = _BARS) -> str:
+    """Choose the shortest period of which no more than `most` lie between two moments.
 
     >>> fitting(pd.Timestamp("2026-01-01T00Z"), pd.Timestamp("2026-03-01T00Z"))
     'D'
     """
     days = (now - first) / pd.Timedelta(days=1)
-    return next((freq for freq, most in _STEPS.items() if days <= most), "YS")
+    return next((freq for freq, length in _DAYS.items() if days <= most * length), "YS")
 
 
 def _until_now(starts: pd.DatetimeIndex, cases: pd.DataFrame) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,13 +44,12 @@ class Groups:
 
     def count(self, chosen: NDArray[np.bool_]) -> NDArray[np.intp]:
         """Count the chosen rows in each group."""
-        codes = self.codes[chosen[self.rows]]
-        counts: NDArray[np.intp] = np.bincount(codes, minlength=len(self.labels))
-        return counts
+        return np.bincount(self.codes[chosen[self.rows]], minlength=len(self.labels))
 
     def members(self, group: int) -> NDArray[np.intp]:
         """Find the rows of a group."""
-        return self.rows[self.codes == group]
+        rows: NDArray[np.intp] = self.rows[self.codes == group]
+        return rows
 
 
 def groups_of(
@@ -76,7 +76,7 @@ def groups_of(
         Which rows are sorted; all if None.
     """
     column = column_of(cases, by).reset_index(drop=True)
-    entries = _one_value_an_entry(column if among is None else column[among])
+    rows, entries = _entries(column if among is None else column[among])
     found, values = pd.factorize(entries, use_na_sentinel=False)
     sizes = np.bincount(found, minlength=len(values))
     order = np.argsort(-sizes, kind="stable")
@@ -88,14 +88,26 @@ def groups_of(
     return Groups(
         labels=[*said, f"other ({rest:,})"] if rest else said,
         codes=place[found],
-        rows=entries.index.to_numpy(),
+        rows=rows,
         has_other=bool(rest),
     )
 
 
-def _one_value_an_entry(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Take lists apart, and make comparable what Python cannot hash."""
-    return column.explode().astype("str") if column.dtype == object else column
+def _entries(column: pd.Series[Any]) -> tuple[NDArray[np.intp], Any]:
+    """List rows and values; lists are taken apart, and what Python cannot hash becomes text."""
+    rows = column.index.to_numpy()
+    if column.dtype != object:
+        return rows, column
+    lists = [_texts(value) for value in column]
+    values = np.fromiter(chain.from_iterable(lists), dtype=object)
+    return rows.repeat([len(texts) for texts in lists]), values
+
+
+def _texts(value: Any) -> list[str | None]:
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [str(item) for item in value] or [None]
+    missing = pd.api.types.is_scalar(value) and pd.isna(value)
+    return [None if missing else str(value)]
 
 
 def _label(value: Any) -> str:

@@ -49,9 +49,10 @@ def breakdown(cases: pd.DataFrame, by: str, *, names: Names = None, ax: Axes | N
     _stack(ax, groups, still)
     ax.set_xlabel("cases")
     count_along(ax.xaxis)
-    explain_above(ax)
-    total = f"{counted(len(cases))}, {int(still.sum()):,} open"
-    entitle(ax, f"{total}, by {short(by)}", cases, room=1)
+    if len(cases):
+        explain_above(ax)
+    total = f"{counted(len(cases))} ({int(still.sum()):,} open)"
+    entitle(ax, f"{total} by {short(by)}", cases, room=1)
     return ax if len(cases) else say_nothing_is_there(ax)
 
 
@@ -61,7 +62,7 @@ def _stack(ax: Axes, groups: Groups, still: np.ndarray[tuple[int], np.dtype[np.b
     ax.barh(places, left, color=ORANGE, label="open")
     bars = ax.barh(places, done, left=left, color=BLUE, label="closed")
     ax.bar_label(bars, labels=[f"{count:,}" for count in left + done], padding=3)
-    ax.set_xlim(0, max(1, *(left + done)) * 1.12)
+    ax.set_xlim(0, (left + done).max(initial=1) * 1.12)
     name_bars(ax, groups)
 
 

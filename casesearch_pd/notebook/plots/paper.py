@@ -6,7 +6,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
-from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from casesearch_pd.notebook.cases import read_at, zone_of
 
@@ -28,6 +28,7 @@ __all__ = [
     "entitle",
     "explain_above",
     "explain_beside",
+    "plain",
     "say_nothing_is_there",
     "share_along",
     "short",
@@ -95,13 +96,13 @@ def explain_beside(ax: Axes, title: str) -> None:
 
 def count_along(axis: Axis) -> None:
     """Count along an axis in whole numbers, thousands apart."""
-    axis.set_major_locator(MaxNLocator(nbins="auto", integer=True))
+    axis.set_major_locator(MaxNLocator(nbins="auto", integer=True, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 
 def share_along(axis: Axis) -> None:
     """Tell shares along an axis in per cent."""
-    axis.set_major_locator(MultipleLocator(0.25))
+    axis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
     axis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
 
 

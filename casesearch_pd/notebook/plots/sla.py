@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from casesearch_pd.notebook.cases import column_of, instants, read_at, zone_of
-from casesearch_pd.notebook.numbers import within_sla
+from casesearch_pd.notebook.numbers import attained
 from casesearch_pd.notebook.periods import starts_of
 from casesearch_pd.notebook.plots.calendar import (
     date_along,
@@ -78,7 +78,7 @@ def sla(
 
 
 def _by_group(cases: pd.DataFrame, by: str, names: Names, ax: Axes) -> Axes:
-    within = within_sla(cases)
+    within = attained(cases)
     decided, met = within.notna().to_numpy(), within.to_numpy(dtype=bool, na_value=False)
     groups = groups_of(cases, by, names, among=decided)
     counts, kept = groups.count(decided), groups.count(met)
@@ -88,7 +88,7 @@ def _by_group(cases: pd.DataFrame, by: str, names: Names, ax: Axes) -> Axes:
     name_bars(ax, groups)
     ax.set(xlim=(0, 1.28), xlabel="closed within SLA")
     share_along(ax.xaxis)
-    entitle(ax, f"{_overall(met.sum(), decided.sum())}, by {short(by)}", cases)
+    entitle(ax, f"{_overall(met.sum(), decided.sum())} by {short(by)}", cases)
     return ax if decided.any() else say_nothing_is_there(ax, _NOTHING)
 
 
@@ -101,16 +101,16 @@ def _by_period(cases: pd.DataFrame, freq: str | None, ax: Axes) -> Axes:
         freq = freq or fitting(due.min(), now)
         _draw_periods(ax, due, met, starts_of(freq, due.min(), now.tz_convert(due.tz)))
         ax.set_xlabel(f"{period_word(freq)} in which the SLA ran out ({due.tz})")
-    entitle(ax, f"{_overall(met.sum(), len(due))} whose SLA ran out", cases)
+    entitle(ax, _overall(met.sum(), len(due)), cases)
     return ax if len(due) else say_nothing_is_there(ax, _NOTHING)
 
 
-_NOTHING = "no case with an SLA that was met or missed"
+_NOTHING = "no closed case tells its SLA,\nso nobody knows which were in time"
 
 
 def _due_and_met(cases: pd.DataFrame) -> tuple[pd.DatetimeIndex, NDArray[np.bool_]]:
     """Tell when the SLA of each case ran out that did so before the read, and if it was met."""
-    within, column = within_sla(cases), column_of(cases, "sla_at")
+    within, column = attained(cases), column_of(cases, "sla_at")
     times = pd.DatetimeIndex(instants(column).astype("datetime64[us]"), tz="UTC")
     ran_out = within.notna().to_numpy() & (times <= read_at(cases))
     met = within.to_numpy(dtype=bool, na_value=False)
@@ -131,5 +131,11 @@ def _draw_periods(
 
 
 def _overall(met: Any, decided: Any) -> str:
-    share = f" ({met / decided:.0%})" if decided else ""
-    return f"Within SLA: {met:,}{share} of {counted(int(decided))}"
+    """Say the share and its numbers; nothing where there are none.
+
+    >>> _overall(3, 4), _overall(0, 0)
+    ('Within SLA: 75% (3 of 4 cases)', 'Within SLA')
+    """
+    if not decided:
+        return "Within SLA"
+    return f"Within SLA: {met / decided:.0%} ({met:,} of {counted(int(decided))})"

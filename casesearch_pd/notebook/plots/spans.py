@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 __all__ = ["ages", "time_to_close"]
 
 _DAY = 86_400_000_000  # microseconds
+_NEARLY = 0.95  # of what is closed at last
+_BANDS = 3  # more hide each other
+_LEVELS = 2_000  # more than a picture has pixels
+_STEPS = ("days", "closed", "low", "high")
 _EDGES = (0, 1, 2, 4, 7, 14, 30, 60, 90, 180, 365)  # days
 
 
@@ -90,6 +95,7 @@ def time_to_close(
     """Draw the share of cases closed within so many days, with its 95 % band.
 
     Open cases are not left out: they are known to take longer than their age (Kaplan and Meier).
+    The bands of more than three groups would hide each other; they are left out.
 
     Parameters
     ----------
@@ -104,43 +110,92 @@ def time_to_close(
     """
     warn_of_survivors(cases, "time to close")
     ax = axes_or_new(ax)
-    days = numbers.durations(cases)[["close_days", "age_days"]].to_numpy(
-        dtype=float, na_value=np.nan
-    )
+    days = numbers.durations(cases)[["close_days", "age_days"]].to_numpy(float, na_value=np.nan)
+    said = f"Time to close of {counted(len(cases))}"
     if by is None:
-        half = _draw_curve(ax, days, BLUE, "closed")
-        said = f"Time to close of {counted(len(cases))}: {half}"
+        curves = [_curve(days, "all")]
+        said = f"{said}: half {curves[0].half}" if len(cases) else said
     else:
-        _draw_curves(ax, days, groups_of(cases, by, names, at_most=len(COLOURS) + 1))
-        explain_beside(ax, f"{short(by)}, median")
-        said = f"Time to close of {counted(len(cases))}, by {short(by)}"
-    ax.set(xlabel="time since creation (days)", ylabel="share closed", ylim=(0, 1.02))
-    ax.set_xlim(left=0)
-    share_along(ax.yaxis)
+        curves = _curves(days, groups_of(cases, by, names, at_most=len(COLOURS) + 1))
+        said = f"{said} by {short(by)}"
+    _draw(ax, curves)
+    if by is not None and curves:
+        explain_beside(ax, f"{short(by)}: half closed")
     entitle(ax, said, cases)
     return ax if len(cases) else say_nothing_is_there(ax)
 
 
-def _draw_curves(ax: Axes, days: NDArray[np.float64], groups: Groups) -> None:
-    for group, label in enumerate(groups.labels):
-        rest = groups.has_other and group == len(groups.labels) - 1
-        colour = GREY if rest else COLOURS[group]
-        _draw_curve(ax, days[groups.members(group)], colour, label)
+@dataclass(frozen=True)
+class _Curve:
+    """The share of a group that is closed within so many days.
+
+    Parameters
+    ----------
+    label, colour
+        The group.
+    steps
+        What `survival.curve` tells, as much of it as can be seen.
+    half
+        In how many days half of the group is closed: "in 2.5 days", "not yet".
+    """
+
+    label: str
+    colour: str
+    steps: pd.DataFrame
+    half: str
+
+    @property
+    def known(self) -> float:
+        """The days up to which something is known."""
+        return float(self.steps["days"].max()) if len(self.steps) else 0.0
+
+    @property
+    def risen(self) -> float:
+        """The days in which nearly all were closed of those that were closed at last."""
+        shares, days = (self.steps[name].to_numpy(float) for name in ("closed", "days"))
+        return float(days[shares.searchsorted(_NEARLY * shares[-1])]) if len(days) else 0.0
 
 
-def _draw_curve(ax: Axes, days: NDArray[np.float64], colour: str, label: str) -> str:
+def _curves(days: NDArray[np.float64], groups: Groups) -> list[_Curve]:
+    palette = dict(enumerate(COLOURS))
+    if groups.has_other:
+        palette[len(groups.labels) - 1] = GREY
+    return [
+        _curve(days[groups.members(group)], label, palette.get(group, GREY))
+        for group, label in enumerate(groups.labels)
+    ]
+
+
+def _curve(days: NDArray[np.float64], label: str, colour: str = BLUE) -> _Curve:
     closed, still = (column[~np.isnan(column)] for column in days.T)
-    steps = survival.curve(closed, still)
-    half = survival.quantiles(closed, still, [0.5])[0]
-    said = "less than half closed" if np.isnan(half) else f"{half:.1f} days"
-    ax.step(steps["days"], steps["closed"], where="post", color=colour, label=f"{label}: {said}")
-    ax.fill_between(
-        steps["days"],
-        steps["low"],
-        steps["high"],
-        step="post",
-        color=colour,
-        alpha=0.2,
-        linewidth=0,
-    )
-    return said
+    (half,) = survival.quantiles(closed, still, [0.5])
+    said = "not yet" if np.isnan(half) else f"in {half:,.1f} days"
+    return _Curve(label, colour, _thinned(survival.curve(closed, still)), said)
+
+
+def _thinned(steps: pd.DataFrame) -> pd.DataFrame:
+    """Keep of a million steps those that can be seen, and the last one."""
+    levels = (steps["closed"].to_numpy(float) * _LEVELS).astype(int)
+    kept = np.unique(levels, return_index=True)[1]
+    return steps.iloc[np.union1d(kept, [len(steps) - 1])] if len(steps) else steps
+
+
+def _draw(ax: Axes, curves: list[_Curve]) -> None:
+    """Draw the days in which the curves rise, not the years in which the last cases wait."""
+    for curve in curves:
+        days, closed, low, high = (curve.steps[name].to_numpy(float) for name in _STEPS)
+        label = f"{curve.label}: {curve.half}"
+        ax.step(days, closed, where="post", color=curve.colour, label=label)
+        if len(curves) <= _BANDS:
+            band = ax.fill_between(days, low, high, step="post", color=curve.colour, linewidth=0)
+            band.set_alpha(0.2)
+    ax.set(xlabel="time since creation (days)", ylabel="share closed", ylim=(0, 1.04))
+    ax.set_xlim(0, _horizon(curves))
+    share_along(ax.yaxis)
+
+
+def _horizon(curves: list[_Curve]) -> float:
+    """Choose how many days are shown: twice those in which most groups have risen."""
+    risen = float(np.median([curve.risen for curve in curves])) if curves else 0.0
+    known = max((curve.known for curve in curves), default=0.0)
+    return min(2 * risen, known) or known or 1.0
