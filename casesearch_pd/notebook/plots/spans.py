@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["ages", "time_to_close"]
 
 _DAY = 86_400_000_000  # microseconds
-_NEARLY = 0.95  # of what is closed at last
+_MOSTLY = 0.95  # of the closed cases
 _BANDS = 3  # more hide each other
 _LEVELS = 2_000  # more than a picture has pixels
 _STEPS = ("days", "closed", "low", "high")
@@ -137,23 +137,15 @@ class _Curve:
         What `survival.curve` tells, as much of it as can be seen.
     half
         In how many days half of the group is closed: "in 2.5 days", "not yet".
+    mostly
+        The days in which most were closed of those that are.
     """
 
     label: str
     colour: str
     steps: pd.DataFrame
     half: str
-
-    @property
-    def known(self) -> float:
-        """The days up to which something is known."""
-        return float(self.steps["days"].max()) if len(self.steps) else 0.0
-
-    @property
-    def risen(self) -> float:
-        """The days in which nearly all were closed of those that were closed at last."""
-        shares, days = (self.steps[name].to_numpy(float) for name in ("closed", "days"))
-        return float(days[shares.searchsorted(_NEARLY * shares[-1])]) if len(days) else 0.0
+    mostly: float
 
 
 def _curves(days: NDArray[np.float64], groups: Groups) -> list[_Curve]:
@@ -170,7 +162,8 @@ def _curve(days: NDArray[np.float64], label: str, colour: str = BLUE) -> _Curve:
     closed, still = (column[~np.isnan(column)] for column in days.T)
     (half,) = survival.quantiles(closed, still, [0.5])
     said = "not yet" if np.isnan(half) else f"in {half:,.1f} days"
-    return _Curve(label, colour, _thinned(survival.curve(closed, still)), said)
+    mostly = float(np.quantile(closed, _MOSTLY)) if len(closed) else 0.0
+    return _Curve(label, colour, _thinned(survival.curve(closed, still)), said, mostly)
 
 
 def _thinned(steps: pd.DataFrame) -> pd.DataFrame:
@@ -195,7 +188,7 @@ def _draw(ax: Axes, curves: list[_Curve]) -> None:
 
 
 def _horizon(curves: list[_Curve]) -> float:
-    """Choose how many days are shown: twice those in which most groups have risen."""
-    risen = float(np.median([curve.risen for curve in curves])) if curves else 0.0
-    known = max((curve.known for curve in curves), default=0.0)
-    return min(2 * risen, known) or known or 1.0
+    """Choose how many days are shown: twice those in which most cases of most groups closed."""
+    mostly = float(np.median([curve.mostly for curve in curves])) if curves else 0.0
+    known = max((curve.steps["days"].max() for curve in curves if len(curve.steps)), default=0.0)
+    return min(2 * mostly, float(known)) or float(known) or 1.0
