@@ -1,6 +1,8 @@
 """Pictures: what they show and say with none, one and many cases, and what they leave behind."""
 
 import json
+import runpy
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -17,6 +19,7 @@ mpl.use("agg")
 plt = pytest.importorskip("matplotlib.pyplot")
 
 NOW = pd.Timestamp("2026-03-14T12:00Z")
+DOCS = Path(__file__).parents[1] / "docs"
 BACKENDS = [None, "numpy_nullable", "pyarrow"]
 # Every picture, drawn from a frame.
 PICTURES = {
@@ -597,3 +600,13 @@ def test_pictures_look_as_they_did(name):
     for text in figure.findobj(Text):
         text.set_visible(False)
     return figure
+
+
+def test_the_gallery_of_the_readme_is_what_its_script_draws(tmp_path):
+    """A picture that no command makes any more would show what is not there."""
+    drawn = runpy.run_path(str(DOCS / "gallery.py"))["draw"](tmp_path)
+    assert len(drawn) == 4
+    for path in drawn:
+        kept = plt.imread(DOCS / path.name)
+        assert plt.imread(path).shape == kept.shape
+        assert abs(plt.imread(path) - kept).mean() < 0.05, "draw it again: python docs/gallery.py"

@@ -100,7 +100,8 @@ class CasePlots:
         Parameters
         ----------
         by
-            A column; each of its six largest groups gets a curve, the others one together.
+            A column; each of its six largest groups gets a curve, the others one together. The
+            bands of more than four curves would hide each other; they are left out.
         names
             Words for the ids in the column: a mapping, a Series, or a function of the id.
         ax

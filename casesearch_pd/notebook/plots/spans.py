@@ -37,7 +37,7 @@ __all__ = ["ages", "time_to_close"]
 
 _DAY = 86_400_000_000  # microseconds
 _MOSTLY = 0.95  # of the closed cases
-_BANDS = 3  # more hide each other
+_BANDS = 4  # more hide each other
 _LEVELS = 2_000  # more than a picture has pixels
 _STEPS = ("days", "closed", "low", "high")
 _EDGES = (0, 1, 2, 4, 7, 14, 30, 60, 90, 180, 365)  # days
@@ -95,7 +95,7 @@ def time_to_close(
     """Draw the share of cases closed within so many days, with its 95 % band.
 
     Open cases are not left out: they are known to take longer than their age (Kaplan and Meier).
-    The bands of more than three groups would hide each other; they are left out.
+    The bands of more than four groups would hide each other; they are left out.
 
     Parameters
     ----------

@@ -1,0 +1,49 @@
+"""Draw the pictures of the README: ``python docs/gallery.py``, without any account."""  # noqa: INP001 - a script, no package
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+
+import casesearch_pd as cs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from matplotlib.axes import Axes
+
+NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)  # so that the same pictures come every day
+
+
+def draw(folder: Path) -> list[Path]:
+    """Read made-up cases through the real client and draw them; return the files."""
+    with cs.LocalCases(cases=3000, seed=7, now=NOW) as local:
+        df = cs.read_cases(local.connect(), tz="Europe/Berlin", progress=False)
+    plot = df.cases.plot
+    drawings = {
+        "flow": lambda ax: plot.flow(ax=ax),
+        "heatmap": lambda ax: plot.heatmap(ax=ax),
+        "breakdown": lambda ax: plot.breakdown("queue", names=queue_name, ax=ax),
+        "time-to-close": lambda ax: plot.time_to_close("priority", ax=ax),
+    }
+    return [_saved(folder / f"{name}.png", drawing) for name, drawing in drawings.items()]
+
+
+def queue_name(queue: str) -> str:
+    """Make a word of a queue's id, as a table of your own would."""
+    return queue.removeprefix("cqueue_")
+
+
+def _saved(path: Path, drawing: Callable[[Axes], Axes]) -> Path:
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    drawing(figure.add_subplot())
+    figure.savefig(path, dpi=100, metadata={"Software": None})
+    return path
+
+
+if __name__ == "__main__":
+    draw(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent)
