@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test sweep lint bench clean
+.PHONY: demo test sweep lint bench pictures clean
 
 demo: $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check .
@@ -31,6 +31,10 @@ bench: $(BIN)/python
 	$(BIN)/python bench/pace.py
 	$(BIN)/python bench/filters.py
 	$(BIN)/python bench/accessor.py
+
+pictures: $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check .
+	$(BIN)/python docs/gallery.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

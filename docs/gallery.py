@@ -1,4 +1,4 @@
-"""Draw the pictures of the README: ``python docs/gallery.py``, without any account."""  # noqa: INP001 - a script, no package
+"""Draw the pictures of the README: ``python docs/gallery.py``, without any account."""
 
 from __future__ import annotations
 

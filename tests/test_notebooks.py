@@ -14,7 +14,7 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 # Spelt so that no pattern matches its own spelling.
 MACHINE = re.compile(r"(?<![\w.~])/(home|root|Users|work|tmp|private)/\w|site-[p]ackages")
 WIDGETS = "application/vnd.jupyter.widget-view+json"
-LARGEST = 200_000  # bytes; a notebook is read in a browser, and kept in the history
+LARGEST = 250_000  # bytes; a notebook is read in a browser, and kept in the history
 
 
 def read(path):

@@ -71,7 +71,7 @@ _COLUMNS = ("days", "closed", "low", "high")
 
 def _ecdf(closed: Days, still_open: Days) -> Any:
     # Dear, and few ask for it; it has no stubs of its own.
-    from scipy.stats import CensoredData, ecdf  # type: ignore[import-untyped]  # noqa: PLC0415
+    from scipy.stats import CensoredData, ecdf  # noqa: PLC0415
 
     return ecdf(CensoredData(uncensored=closed, right=still_open))
 
