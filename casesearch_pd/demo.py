@@ -75,6 +75,8 @@ class LocalCases(CaseService):
     ) -> None:
         super().__init__(cases, seed=seed, now=now, rate=rate, **options)
         self._source_rate = math.inf if rate is None else rate
+        # A frame read from `local.connect()` finds its source again as long as the service runs.
+        self._made: dict[str, Source] = {}
 
     def start(self) -> Self:
         """Begin to answer; return the service itself. It ends with the process at the latest."""
@@ -98,7 +100,9 @@ class LocalCases(CaseService):
             "endpoint_url": self.url,
             "rate": self._source_rate,
         }
-        return ConnectCases(self.domain_id, **(bound | options))
+        source = ConnectCases(self.domain_id, **(bound | options))
+        self._made[source.name] = source
+        return source
 
     def persona(self, **options: Any) -> PersonaCases:
         """Make a `PersonaCases` bound to this service; `options` are its own."""
@@ -109,7 +113,9 @@ class LocalCases(CaseService):
             "base_url": f"{self.url}/api/v1",
             "rate": self._source_rate,
         }
-        return PersonaCases(**(bound | options))
+        source = PersonaCases(**(bound | options))
+        self._made[source.name] = source
+        return source
 
 
 _RUNNING: WeakSet[LocalCases] = WeakSet()

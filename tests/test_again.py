@@ -32,8 +32,17 @@ def test_the_source_of_the_session_is_taken_with_its_credentials(local, name):
 
 
 @pytest.mark.parametrize("name", SERVICES)
+def test_a_source_that_nobody_kept_lives_as_long_as_its_local_service(local, name):
+    """In a notebook it is written where it is used: cs.read_cases(local.connect())."""
+    frame = cs.read_cases(getattr(local, name)())
+    gc.collect()
+    assert len(frame.cases.refresh()) == len(frame)
+
+
+@pytest.mark.parametrize("name", SERVICES)
 def test_a_source_that_is_gone_is_made_anew_with_what_the_environment_has(local, name):
     told = cs.read_cases(getattr(local, name)()).cases.provenance["source"]
+    local._made.clear()
     gc.collect()
     with pytest.raises(cs.AccessDeniedError, match=r"AWS_PROFILE|PERSONA_API_KEY"):
         _ = again(told).schema

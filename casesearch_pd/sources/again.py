@@ -121,9 +121,9 @@ def check_same(source: Source, told: Mapping[str, Any]) -> None:
         service of one's own gets another one each time it is started.
     """
     one, other = _identity(source.describe()), _identity(told)
-    differing = sorted(name for name in one | other if one.get(name) != other.get(name))
+    differing = [name for name in one | other if one.get(name) != other.get(name)]
     if differing:
-        name = differing[0]
+        name = "service" if "service" in differing else min(differing)
         raise FilterError(
             f"{source!r} is not where the frame was read: its {name} is {one.get(name)!r}, the "
             f"frame's {other.get(name)!r}; give the frame's own source, or read_cases anew"
