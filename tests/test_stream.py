@@ -374,12 +374,18 @@ def test_a_stream_in_another_order_is_not_saved(local, folder):
     assert "leave checkpoint= out, or use read_cases" in said
 
 
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_more_readers_than_one_are_a_bound_and_no_need(local, workers):
+    """`max_workers=` says how many at most; rows that come in order are read by one."""
+    chunks = cs.iter_cases(local.sources["connect"], max_workers=workers, progress=False)
+    assert sum(map(len, chunks)) == len(cs.read_cases(local.sources["connect"], progress=False))
+
+
 # --- refused ----------------------------------------------------------------------------------
 
 
 def test_options_that_mean_nothing_are_refused(local):
     source, before = local.sources["connect"], len(local.requests)
-    assert "read by one reader, in order" in refused(chunks_of, source, max_workers=2)
     assert "reads nothing" in refused(chunks_of, source, max_workers=0)
     assert "neither 'raise' nor 'partial'" in refused(chunks_of, source, on_error="warn")
     assert "no length of time" in refused(chunks_of, source, overlap=timedelta(seconds=-1))

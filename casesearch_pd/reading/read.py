@@ -170,7 +170,7 @@ def iter_cases(
     sort
         As in `read_cases`, if the service can do it.
     max_workers
-        A stream is read by one reader: 1, or None.
+        Readers at most, as in `read_cases`; a stream comes in order and is read by one.
     on_error
         ``"partial"`` ends, with a warning, where the service did; the last chunk's provenance
         says that it is not whole. ``"raise"`` ends with an error, whose ``.partial`` has the
@@ -213,7 +213,7 @@ def iter_cases(
     [100, 100, 50]
     """
     question, run, look = _bound(locals()), Run.within(deadline), Look(tz, dtype_backend)
-    _check_alone(max_workers)
+    _workers(max_workers)
     options = Options(
         chunksize, progress, on_error, checkpoint, overlap=overlap_of(source, overlap)
     )
@@ -281,7 +281,7 @@ def to_parquet(
     """
     place = Place.of(path)
     question, run, look = _bound(locals()), Run.within(deadline), Look(tz, dtype_backend)
-    _check_alone(max_workers)
+    _workers(max_workers)
     options = Options(
         chunksize, progress, on_error, checkpoint, overlap_of(source, overlap), open=place.folder
     )
@@ -386,14 +386,6 @@ def _bound(given: Mapping[str, Any]) -> Query:
 
 
 _ASKED = ("search", "tags", "columns", "sort", "limit", "tz")
-
-
-def _check_alone(number: int | None) -> None:
-    if (_workers(number) or 1) > 1:
-        raise FilterError(
-            f"max_workers={number!r}: a stream is read by one reader, in order; leave max_workers= "
-            "out, or use read_cases"
-        )
 
 
 def _workers(number: int | None) -> int | None:
