@@ -81,14 +81,59 @@ def test_a_frame_of_your_own_is_as_of_now():
     assert frame.cases.provenance == {}
 
 
-def test_open_since_is_the_creation_of_the_open_cases():
-    frame = pd.DataFrame(
-        {
-            "case_id": ["a", "b"],
-            "status": ["closed", "open"],
-            "created_at": pd.to_datetime(["2026-03-01", "2026-03-02"], utc=True),
-        }
+@pytest.mark.parametrize("statuses", [[np.nan, np.nan], [1, 2], [True, None]])
+def test_a_status_that_is_no_text_is_not_closed(statuses):
+    """A column of a file that holds nothing comes back as numbers."""
+    frame = pd.DataFrame({"case_id": ["a", "b"], "status": statuses})
+    assert frame.cases.is_open.tolist() == [True, True]
+
+
+# --- odd frames -----------------------------------------------------------------------------
+
+
+def test_several_columns_of_one_name_are_refused(local, tmp_path):
+    """Whichever was taken, it might be the other that is meant."""
+    frame = cs.read_cases(local.connect())
+    twice = pd.concat([frame, frame[["status"]]], axis=1)
+    ways = [
+        lambda: twice.cases.where(status="closed"),
+        lambda: twice.cases.refresh(local.connect()),
+        lambda: twice.cases.is_open,
+        lambda: twice.cases.to_parquet(tmp_path / "cases.parquet"),
+        lambda: twice.cases.report(tmp_path / "cases.html"),
+    ]
+    for way in ways:
+        with pytest.raises(cs.FilterError, match="has 2 columns 'status'; keep one"):
+            way()
+    assert twice.cases.where(priority="high")["case_id"].is_unique  # the others are clear
+    two_ids = pd.concat([frame, frame[["case_id"]]], axis=1)
+    with pytest.raises(cs.FilterError, match="has 2 columns 'case_id'; keep one"):
+        cs.read_events(local.connect(), two_ids)
+    keyed = frame[["case_id", "tags"]].set_axis(["case_id", "tags"], axis=1)
+    keyed.attrs = {}
+    with pytest.raises(cs.FilterError, match="has 2 columns 'tags'; keep one"):
+        pd.concat([keyed, keyed[["tags"]]], axis=1).cases.where(tags=["a"])
+
+
+def test_lists_of_arrow_are_lists(local, tmp_path):
+    """They come from Parquet that is read with ``dtype_backend="pyarrow"``."""
+    frame = cs.read_cases(local.connect())
+    back = pd.read_parquet(
+        frame.cases.to_parquet(tmp_path / "cases.parquet"), dtype_backend="pyarrow"
     )
-    assert frame.cases.open_since().tolist() == [pd.Timestamp("2026-03-02", tz="UTC")]
-    assert frame.cases.open_since().dtype == frame["created_at"].dtype
-    assert isinstance(frame.cases.is_open.to_numpy(), np.ndarray)
+    assert isinstance(back["tags"].dtype, pd.ArrowDtype)
+    pd.testing.assert_frame_equal(back.cases.tags(), frame.cases.tags())
+    bars = [made.cases.plot.breakdown("tags") for made in (frame, back)]
+    labels, other = ([text.get_text() for text in ax.get_yticklabels()] for ax in bars)
+    assert labels == other
+    mpl.pyplot.close("all")
+    with pytest.raises(ValueError, match="'tags' holds lists"):
+        back.cases.summary("tags")
+
+
+def test_tags_from_a_text_file_are_refused(local, tmp_path):
+    """The text of several tags would be taken for one tag with a strange value."""
+    frame = cs.read_cases(local.connect())
+    back = pd.read_csv(frame.cases.to_csv(tmp_path / "cases.csv"))
+    with pytest.raises(TypeError, match="'tags' holds text here, not lists"):
+        back.cases.tags()

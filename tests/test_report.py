@@ -243,6 +243,17 @@ def test_only_the_largest_groups_are_told(reported):
 # --- frames that lack something -------------------------------------------------------------
 
 
+def test_times_without_a_zone_are_those_of_utc(frames, reported):
+    """A file may have lost the zone; the week that the report counts must not."""
+    naive = frames["connect"].copy()
+    for column in naive.select_dtypes("datetimetz"):
+        naive[column] = naive[column].dt.tz_localize(None)
+    wanted, found = (reported(made) for made in (frames["connect"], naive))
+    told = re.search(r"opened in 7 days\s*[\d,]+", wanted.text)
+    assert told is not None
+    assert told[0] in found.text
+
+
 def test_no_case_makes_a_report(frames, reported):
     page = reported(frames["connect"].head(0))
     assert "0 cases, as of" in page.text

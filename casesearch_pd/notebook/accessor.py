@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from casesearch_pd.notebook import numbers
-from casesearch_pd.notebook.cases import column_of
 from casesearch_pd.reading.provenance import read_back
 from casesearch_pd.reading.refresh import refreshed
 from casesearch_pd.reading.where import filtered
@@ -57,10 +56,6 @@ class CasesAccessor:
         ``closed_at``. A frame of neither is judged by its status.
         """
         return numbers.is_open(self._frame)
-
-    def open_since(self) -> pd.Series[Any]:
-        """Tell when each open case was created."""
-        return column_of(self._frame, "created_at")[self.is_open.to_numpy()]
 
     def read_at(self) -> pd.Timestamp:
         """Tell when the cases were as the frame shows them: the service's clock, else now."""
@@ -143,7 +138,7 @@ class CasesAccessor:
         ------
         FilterError
             If the frame is not what was read (refresh first, filter after), or not all of it;
-            if it has columns of your own; if the source is not where it was read, or was at an
+            if it has columns of your own or several of one name; if the source is not where it was read, or was at an
             address that credentials are not sent to unasked.
         ServiceError, IncompleteReadError
             As in `read_cases`; ``.partial`` has what was read of the change.
@@ -328,7 +323,7 @@ class CasesAccessor:
         Raises
         ------
         FilterError
-            If no file can be written there.
+            If no file can be written there, or several columns have one name.
         CaseSearchError
             If the disk fails or fills; the old file is intact.
         """
@@ -365,7 +360,7 @@ class CasesAccessor:
         ValueError
             If there are cases of several services in the frame.
         FilterError
-            If no file can be written there.
+            If no file can be written there, or several columns have one name.
         CaseSearchError
             If the disk fails or fills; the old file is intact.
 

@@ -7,36 +7,38 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from casesearch_pd.reading.frame import check_distinct
 from casesearch_pd.reading.provenance import read_back
+from casesearch_pd.reading.where import holds_lists
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "DAY",
     "MISSING",
     "closed_at",
     "column_of",
     "instants",
     "instants_if_read",
     "is_open",
+    "micros",
     "read_at",
     "service_of",
     "zone_of",
 ]
 
+DAY = 86_400_000_000  # microseconds
 MISSING = np.iinfo(np.int64).min  # how pandas and numpy store a time that is not there
 
 
 def column_of(cases: pd.DataFrame, column: str) -> pd.Series[Any]:
-    """Take a column of the frame, or say that it has to be read."""
+    """Take a column of the frame, or say that it has to be read; Arrow's lists become Python's."""
     if column not in cases.columns:
         raise KeyError(f"this needs the column {column!r}; read it too: columns=[…, {column!r}]")
+    check_distinct(cases, {column})
     found = cases[column]
-    if isinstance(found, pd.DataFrame):
-        raise ValueError(  # noqa: TRY004 - the frame is of the right type, its columns are not
-            f"the frame has {found.shape[1]} columns {column!r}; keep one of them"
-        )
-    return found
+    return found.astype(object) if holds_lists(found.dtype) else found
 
 
 def service_of(cases: pd.DataFrame) -> str | None:
@@ -87,7 +89,7 @@ def is_open(cases: pd.DataFrame) -> pd.Series[bool]:
     """
     if service_of(cases) == "persona":
         return column_of(cases, "closed_at").isna().astype(bool).rename("is_open")
-    status = column_of(cases, "status").str.lower()
+    status = column_of(cases, "status").astype("str").str.lower()  # a file may hold numbers
     closed = status.eq("closed").to_numpy(dtype=bool, na_value=False)
     return pd.Series(~closed, index=cases.index, name="is_open")
 
@@ -124,6 +126,11 @@ def instants(times: pd.Series[Any]) -> NDArray[np.int64]:
     if times.dtype == object:
         return np.full(len(times), MISSING, dtype=np.int64)
     return times.to_numpy(dtype="datetime64[us]").view(np.int64)
+
+
+def micros(moment: pd.Timestamp) -> int:
+    """Count the microseconds of one moment as `instants` does."""
+    return int(moment.as_unit("us").asm8.astype(np.int64))
 
 
 def instants_if_read(cases: pd.DataFrame, column: str) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from casesearch_pd.errors import CaseSearchError, FilterError
 from casesearch_pd.notebook.cells import as_json, shown, shown_names
+from casesearch_pd.reading.frame import check_distinct
 from casesearch_pd.reading.place import Place, beside
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def _safe_labels(index: pd.Index[Any]) -> pd.Index[Any]:
 
 def to_parquet(frame: pd.DataFrame, path: str | os.PathLike[str], **options: Any) -> Path:
     """Write Parquet with the provenance in it; see `CasesAccessor.to_parquet`."""
+    check_distinct(frame)  # Parquet finds columns by name
     stored = frame.copy(deep=False)
     stored.attrs = {key: value for key, value in frame.attrs.items() if _is_json(value)}
     for at in range(stored.shape[1]):

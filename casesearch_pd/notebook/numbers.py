@@ -13,12 +13,14 @@ import pandas as pd
 
 from casesearch_pd.notebook import survival
 from casesearch_pd.notebook.cases import (
+    DAY,
     MISSING,
     closed_at,
     column_of,
     instants,
     instants_if_read,
     is_open,
+    micros,
     read_at,
     service_of,
 )
@@ -51,7 +53,6 @@ __all__ = [
     "within_sla",
 ]
 
-_DAY = 86_400_000_000  # microseconds
 _SKEW = 60_000_000  # microseconds: clocks differ, and a service tells its own in whole seconds
 
 
@@ -83,7 +84,7 @@ def durations(cases: pd.DataFrame) -> pd.DataFrame:
        age_days  close_days  sla_days
     0      <NA>         3.0      <NA>
     """
-    now, still = _micros(read_at(cases)), is_open(cases).to_numpy()
+    now, still = micros(read_at(cases)), is_open(cases).to_numpy()
     created, closed = instants(column_of(cases, "created_at")), instants(closed_at(cases))
     due = instants_if_read(cases, "sla_at")
     return pd.DataFrame(
@@ -95,14 +96,10 @@ def durations(cases: pd.DataFrame) -> pd.DataFrame:
     ).set_axis(cases.index)
 
 
-def _micros(moment: pd.Timestamp) -> int:
-    return int(np.datetime64(moment.tz_convert("UTC").tz_localize(None), "us").astype(np.int64))
-
-
 def _days(start: Times, end: Times | int, known: NDArray[np.bool_]) -> pd.Series[Any]:
     known = known & (start != MISSING)
     with np.errstate(over="ignore"):  # of a missing time, which is masked
-        days = (end - start) / _DAY
+        days = (end - start) / DAY
     return pd.Series(pd.array(np.where(known, days, np.nan), dtype="Float64"))
 
 
@@ -116,7 +113,7 @@ def within_sla(cases: pd.DataFrame) -> pd.Series[Any]:
         still has time, has no SLA, or whose closing nobody knows. Dtype ``boolean``.
     """
     closed, due = instants(closed_at(cases)), instants_if_read(cases, "sla_at")
-    still, now = is_open(cases).to_numpy(), _micros(read_at(cases))
+    still, now = is_open(cases).to_numpy(), micros(read_at(cases))
     kept = ~still & (closed <= due)
     known = (due != MISSING) & np.where(still, due < now, closed != MISSING)
     answer = pd.array(np.where(known, kept, False), dtype="boolean")

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from casesearch_pd.notebook.cases import MISSING, column_of, instants, read_at
+from casesearch_pd.notebook.cases import DAY, MISSING, column_of, instants, micros, read_at
 from casesearch_pd.reading.provenance import read_back
 
 __all__ = ["time_in_status"]
 
-_DAY = 86_400_000_000  # microseconds
 _EVENTS = ("case_id", "at", "field", "old", "new")
 
 
@@ -55,7 +54,7 @@ def time_in_status(cases: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
 
 def _until(cases: pd.DataFrame, events: pd.DataFrame) -> int:
     told = [pd.Timestamp(at) for at in (read_back(events).get("as_of"),) if at is not None]
-    return int(max([read_at(cases), *told]).to_numpy().astype("datetime64[us]").astype(np.int64))
+    return micros(max([read_at(cases), *told]))
 
 
 def _spans(
@@ -68,7 +67,7 @@ def _spans(
     spans = spans[spans["status"].notna() & (spans["start"] != MISSING)]
     born = first["start"].to_numpy()[spans["case"]]  # where it is missing, before all times
     start, end = np.maximum(spans["start"], born), np.minimum(spans["end"], until)
-    return spans.assign(days=(end - start).clip(lower=0) / _DAY)
+    return spans.assign(days=(end - start).clip(lower=0) / DAY)
 
 
 def _changes(events: pd.DataFrame, ids: pd.Index[Any]) -> pd.DataFrame:

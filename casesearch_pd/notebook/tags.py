@@ -31,6 +31,13 @@ def tags(cases: pd.DataFrame) -> pd.DataFrame:
         joined by ``", "``. Persona, whose tags are words: a ``boolean`` column a tag, NA where
         nobody knows the tags. A frame of neither is told by its tags: all have a ``=``.
 
+    Raises
+    ------
+    KeyError
+        If the tags were not read.
+    TypeError
+        If they are text, as a CSV file gives them back.
+
     Examples
     --------
     >>> frame = pd.DataFrame({"case_id": ["a", "b"], "tags": [["team=red", "vip=1"], []]})
@@ -40,9 +47,18 @@ def tags(cases: pd.DataFrame) -> pd.DataFrame:
     1  NaN  NaN
     """
     column = column_of(cases, "tags")
+    _check_lists(column)
     each = column.reset_index(drop=True).explode().dropna().astype("str")
     wide = _by_key if _has_keys(cases, each) else _by_tag
     return wide(each, column.isna().to_numpy()).set_axis(cases.index)
+
+
+def _check_lists(column: pd.Series[Any]) -> None:
+    if pd.api.types.is_string_dtype(column) and column.notna().any():
+        raise TypeError(
+            "'tags' holds text here, not lists, as text files give them back; keep frames as "
+            "Parquet or pickle"
+        )
 
 
 def _has_keys(cases: pd.DataFrame, each: pd.Series[str]) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from casesearch_pd.errors import FilterError
+from casesearch_pd.reading.frame import check_distinct
 from casesearch_pd.reading.provenance import read_back
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def choose(source: Source, cases: pd.DataFrame | Iterable[str] | str) -> Chosen:
         raise FilterError(
             "the frame has no column 'case_id'; read it too: columns=['case_id', …], or give ids"
         )
+    check_distinct(cases, {"case_id"})
     told = read_back(cases)
     _check_source(source, told.get("source", {}))
     return Chosen(_ids(cases["case_id"]), told.get("tz", "UTC"), cases)

@@ -22,11 +22,21 @@ from casesearch_pd.query.expr import And, Compare, Expression, Not, Or
 from casesearch_pd.reading.columns import POOL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from casesearch_pd.sources.contract import Sort
 
-__all__ = ["DtypeBackend", "Look", "beside", "build", "keep", "mask", "newest", "ordered"]
+__all__ = [
+    "DtypeBackend",
+    "Look",
+    "beside",
+    "build",
+    "check_distinct",
+    "keep",
+    "mask",
+    "newest",
+    "ordered",
+]
 
 DtypeBackend = Literal["numpy_nullable", "pyarrow"] | None
 Mask = npt.NDArray[np.bool_]
@@ -111,6 +121,28 @@ def _mapper(backend: DtypeBackend) -> Any:
             raise FilterError(
                 f"dtype_backend={backend!r} is none of None, 'numpy_nullable', 'pyarrow'"
             )
+
+
+def check_distinct(frame: pd.DataFrame, names: Collection[object] | None = None) -> None:
+    """Refuse several columns of one name, of which nobody knows the one that is meant.
+
+    Parameters
+    ----------
+    frame
+        Any frame.
+    names
+        The columns that matter; all if None.
+
+    Raises
+    ------
+    FilterError
+        If there are some.
+    """
+    twice = frame.columns[frame.columns.duplicated()]
+    several = next((name for name in twice if names is None or name in names), None)
+    if several is not None:
+        count = int((frame.columns == several).sum())
+        raise FilterError(f"the frame has {count} columns {several!r}; keep one of them")
 
 
 def ordered(frame: pd.DataFrame, sort: Sequence[Sort]) -> pd.DataFrame:

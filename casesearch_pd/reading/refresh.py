@@ -18,7 +18,7 @@ from casesearch_pd.errors import FilterError
 from casesearch_pd.query.expr import all_of, literals
 from casesearch_pd.query.stored import from_json
 from casesearch_pd.reading.exhaust import exhaust
-from casesearch_pd.reading.frame import Look, mask, newest
+from casesearch_pd.reading.frame import Look, check_distinct, mask, newest
 from casesearch_pd.reading.overlay import alike, laid_over, listed, placed
 from casesearch_pd.reading.plan import ask, overlap_of, plan
 from casesearch_pd.reading.provenance import Told, digest, inscribe, read_back
@@ -138,6 +138,7 @@ def _told(frame: pd.DataFrame) -> dict[str, Any]:
             "this is one chunk of what was read, and a refresh is of the whole; use read_cases, or "
             "to_parquet and pandas.read_parquet"
         )
+    check_distinct(frame)
     if not told["complete"]:
         raise FilterError("this frame is not whole, so it can only be read again: read_cases")
     if len(frame) != told["rows"] or digest(frame["case_id"]) != told["ids"]:

@@ -18,7 +18,7 @@ from casesearch_pd.errors import FilterError, nearest
 from casesearch_pd.query.expr import literals
 from casesearch_pd.query.filters import bind
 from casesearch_pd.query.schema import Field, FieldType, Schema
-from casesearch_pd.reading.frame import mask
+from casesearch_pd.reading.frame import check_distinct, mask
 from casesearch_pd.reading.plan import bearings, written
 from casesearch_pd.reading.provenance import read_back
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from casesearch_pd.query.expr import Expression
 
-__all__ = ["filtered", "plain"]
+__all__ = ["filtered", "holds_lists", "plain"]
 
 _CUSTOM = "fields."  # how a service with open fields spells a custom one
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d\S*(Z|[+-]\d\d:?\d\d)")
@@ -65,6 +65,7 @@ def filtered(
     asked = written(where, filters, tags, names)
     zone = tz or told.get("tz") or "UTC"
     found = _found(asked, names, told)
+    check_distinct(frame, {item.column for item in found})
     held = {item.column: _held(frame[item.column], zone, told) for item in found}
     typed = tuple(replace(item, type=_typed(item, held[item.column])) for item in found)
     bound = bind(asked, bearings(Schema(typed), zone))
@@ -99,6 +100,7 @@ def _tags(item: Field, frame: pd.DataFrame, told: Mapping[str, Any]) -> Field:
     if item.column != "tags":
         return item
     if not told:
+        check_distinct(frame, {"tags"})
         return replace(item, type="tags" if _keyed(frame["tags"]) else "list")
     connect = told.get("source", {}).get("service") == "connect"
     return replace(item, type="tags" if connect else "list")
@@ -185,14 +187,15 @@ def plain(column: pd.Series[Any], tz: str) -> pd.Series[Any]:
     """
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.dtype.categories.dtype)
-    if column.dtype == object or _holds_lists(column.dtype):
+    if column.dtype == object or holds_lists(column.dtype):
         return _of_objects(column.astype(object))
     if pd.api.types.is_datetime64_any_dtype(column.dtype) and column.dt.tz is None:
         return _in_zone(column, tz)
     return column
 
 
-def _holds_lists(dtype: Any) -> bool:
+def holds_lists(dtype: Any) -> bool:
+    """Tell whether a dtype is Arrow's of lists, as files read with ``dtype_backend`` have it."""
     return isinstance(dtype, pd.ArrowDtype) and dtype.type is list
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from casesearch_pd.notebook import numbers, survival
-from casesearch_pd.notebook.cases import MISSING, column_of, instants, is_open, read_at
+from casesearch_pd.notebook.cases import DAY, MISSING, column_of, instants, is_open, micros, read_at
 from casesearch_pd.notebook.plots.grouping import Groups, groups_of
 from casesearch_pd.notebook.plots.paper import (
     BLUE,
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ages", "time_to_close"]
 
-_DAY = 86_400_000_000  # microseconds
 _MOSTLY = 0.95  # of the closed cases
 _BANDS = 4  # more hide each other
 _LEVELS = 2_000  # more than a picture has pixels
@@ -70,7 +69,7 @@ def _ages(cases: pd.DataFrame) -> NDArray[np.float64]:
     created = instants(column_of(cases, "created_at"))
     created = created[is_open(cases).to_numpy() & (created != MISSING)]
     # Created while the read began: the service tells its clock in whole seconds.
-    days: NDArray[np.float64] = (read_at(cases).value // 1000 - created) / _DAY
+    days: NDArray[np.float64] = (micros(read_at(cases)) - created) / DAY
     return days.clip(min=0)
 
 

@@ -16,6 +16,7 @@ from casesearch_pd.notebook.report.markup import document, element
 from casesearch_pd.notebook.report.pictures import pictures
 from casesearch_pd.notebook.report.reading import reading
 from casesearch_pd.notebook.report.style import STYLE
+from casesearch_pd.reading.frame import check_distinct
 
 if TYPE_CHECKING:
     import os
@@ -40,6 +41,7 @@ def report(
     title: str | None = None,
 ) -> Path:
     """Write a report; see `CasesAccessor.report`."""
+    check_distinct(cases)
     title = title or _SERVICES.get(service_of(cases) or "", "Cases")
     about = About.of(cases, names)
     with replaced(path) as (target, new):

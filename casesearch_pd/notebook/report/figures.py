@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from casesearch_pd.notebook import numbers
-from casesearch_pd.notebook.cases import column_of
+from casesearch_pd.notebook.cases import column_of, instants, micros
 from casesearch_pd.notebook.report.about import About, Part, left_out, note, part, shortened_cell
 from casesearch_pd.notebook.report.markup import element, table
 
@@ -65,8 +65,8 @@ _ALL = "\x00all"  # no column is called so
 def _lately(about: About) -> list[Element]:
     """Count what came and went in the last seven days."""
     since = about.now - _WEEK
-    opened = (column_of(about.cases, "created_at") >= since).sum()
-    closed = (column_of(about.cases, "closed_at") >= since).sum()
+    opened = (instants(column_of(about.cases, "created_at")) >= micros(since)).sum()
+    closed = (instants(column_of(about.cases, "closed_at")) >= micros(since)).sum()
     return [
         _tile("opened in 7 days", f"{opened:,}", f"since {since:%d %b %H:%M}"),
         _tile("closed in 7 days", f"{closed:,}", f"since {since:%d %b %H:%M}"),
