@@ -138,8 +138,8 @@ class CasesAccessor:
         ------
         FilterError
             If the frame is not what was read (refresh first, filter after), or not all of it;
-            if it has columns of your own or several of one name; if the source is not where it was read, or was at an
-            address that credentials are not sent to unasked.
+            if it has columns of your own, or several of one name; if the source is not where it
+            was read, or was at an address that credentials are not sent to unasked.
         ServiceError, IncompleteReadError
             As in `read_cases`; ``.partial`` has what was read of the change.
 

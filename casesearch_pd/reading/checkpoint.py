@@ -9,6 +9,7 @@ Nothing in it is ever executed: the format is MessagePack, not pickle.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import zlib
 from dataclasses import dataclass
@@ -21,12 +22,15 @@ from msgspec import structs
 
 from casesearch_pd.errors import CaseSearchError, FilterError
 from casesearch_pd.query.schema import Field  # noqa: TC001 - msgspec reads the annotations
+from casesearch_pd.query.stored import to_json
 from casesearch_pd.sources.contract import Page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Checkpoint", "Saved", "gaps"]
+    from casesearch_pd.reading.plan import Route
+
+__all__ = ["Checkpoint", "Saved", "gaps", "question_of"]
 
 _MAGIC = b"casesearch_pd checkpoint 1\n"
 _ENDING = ".cases"
@@ -75,6 +79,20 @@ class Saved(msgspec.Struct, frozen=True):
 class _File(msgspec.Struct, frozen=True):
     question: str
     saved: Saved
+
+
+def question_of(route: Route, **more: object) -> str:
+    """Say what is read, so that a checkpoint can tell another read from this one."""
+    query = route.query
+    asked = {
+        **more,
+        "source": {**route.source.describe(), "endpoint_url": None, "base_url": None},
+        "filter": to_json(query.filter),
+        "search": query.search,
+        "passes": [[item.id for item in fields] for fields in route.passes],
+        "parts": len(route.split.parts),
+    }
+    return json.dumps(asked, sort_keys=True)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ in exactly one.
 
 from __future__ import annotations
 
-import math
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ import pandas as pd
 
 from casesearch_pd.errors import ServiceError
 from casesearch_pd.reading.checkpoint import Saved, gaps
+from casesearch_pd.reading.hands import hands_that_pay
 from casesearch_pd.reading.trail import Trail, moment, steady
 from casesearch_pd.reading.walk import changed, pages
 from casesearch_pd.reading.windows import Window, before, between, cut
@@ -34,9 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Crew"]
 
 _ALONE = 8  # pages that one reader walks before others are asked to join
-_WORKERS = 8  # readers, unless the user says otherwise
 _MOMENT = 0.5  # seconds
-_CPU = 0.04  # seconds a page below which it is this machine that is slow, not the service
 _PAGES_A_FILE = 20  # pages between two files of a checkpoint
 _WORTH = 3  # pages of which the later half is worth a walk, and so a request, of its own
 
@@ -203,7 +201,7 @@ class Crew:
 
     def _hire(self) -> None:
         """Ask others to join, if the service is what takes the time."""
-        wanted = self._wanted()
+        wanted = hands_that_pay(self._run, self._source.rate, self._workers)
         self._pages += 1  # once is enough
         window = self.windows[0]
         short = window.counted is not None and window.counted - window.trail.rows < self._worth
@@ -223,14 +221,6 @@ class Crew:
         for number in range(2, wanted):
             self._join(number, self._work)
         self._work()
-
-    def _wanted(self) -> int:
-        latency = self._run.busy / max(1, self._run.requests)
-        if self._workers is not None:
-            return self._workers
-        if latency < _CPU or latency * self._source.rate <= 1:
-            return 1
-        return math.ceil(min(_WORKERS, latency * self._source.rate))
 
     def _newest(self) -> pd.Timestamp | None:
         scan = self.windows[0].base

@@ -9,7 +9,6 @@ inside an `IncompleteReadError`, inside a `ReadInterrupted`, or, asked for with
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Literal
 
 from casesearch_pd.errors import (
@@ -22,8 +21,7 @@ from casesearch_pd.errors import (
     warn,
 )
 from casesearch_pd.query.expr import TRUE, fields_of
-from casesearch_pd.query.stored import to_json
-from casesearch_pd.reading.checkpoint import Checkpoint
+from casesearch_pd.reading.checkpoint import Checkpoint, question_of
 from casesearch_pd.reading.columns import Columns, misfits
 from casesearch_pd.reading.frame import Look, build, keep, ordered
 from casesearch_pd.reading.passes import NO_TIME, Pass, Reading, joined, kept_of, walk_all
@@ -73,7 +71,7 @@ def exhaust(
     with progress_bar(progress, route.source) as bar:
         reading = Reading(route, run, look, bar, workers, overlap)
         if checkpoint is not None:
-            reading.checkpoint = Checkpoint.open(checkpoint, _question(route))
+            reading.checkpoint = Checkpoint.open(checkpoint, question_of(route))
             reading.saved = reading.checkpoint.load()
         try:
             frame = _finished(reading, _whole(reading))
@@ -127,19 +125,6 @@ def _once(reading: Reading) -> pd.DataFrame:
         reading.told.notes.append("the service sorts in another way: all was read and sorted here")
         frame = walk_all(reading, route)
     return frame
-
-
-def _question(route: Route) -> str:
-    """Say what is read, so that a checkpoint can tell another read from this one."""
-    query = route.query
-    asked = {
-        "source": {**route.source.describe(), "endpoint_url": None, "base_url": None},
-        "filter": to_json(query.filter),
-        "search": query.search,
-        "passes": [[item.id for item in fields] for fields in route.passes],
-        "parts": len(route.split.parts),
-    }
-    return json.dumps(asked, sort_keys=True)
 
 
 def _head_is_sure(frame: pd.DataFrame, route: Route) -> bool:

@@ -7,7 +7,6 @@ stays.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -15,8 +14,7 @@ import pandas as pd
 
 from casesearch_pd.errors import FilterError
 from casesearch_pd.query.expr import TRUE, Compare, Expression, all_of, negate
-from casesearch_pd.query.stored import to_json
-from casesearch_pd.reading.checkpoint import Checkpoint, Saved, gaps
+from casesearch_pd.reading.checkpoint import Checkpoint, Saved, gaps, question_of
 from casesearch_pd.reading.columns import Columns
 from casesearch_pd.reading.trail import Trail
 from casesearch_pd.reading.walk import pages
@@ -74,7 +72,7 @@ class Shelf:
         if folder is None:
             return cls(route)
         _check_order(route)
-        checkpoint = Checkpoint.open(folder, _question(route))
+        checkpoint = Checkpoint.open(folder, question_of(route, streamed=True))
         return cls(route, checkpoint, overlap, checkpoint.index())
 
     @property
@@ -168,17 +166,3 @@ def _check_order(route: Route) -> None:
             f"checkpoint= takes up a stream by its creation times, which {source.name} cannot be "
             "asked for beside this filter; leave checkpoint= out, or use read_cases"
         )
-
-
-def _question(route: Route) -> str:
-    """Say what is read, so that a checkpoint can tell another read from this one."""
-    query = route.query
-    asked = {
-        "streamed": True,
-        "source": {**route.source.describe(), "endpoint_url": None, "base_url": None},
-        "filter": to_json(query.filter),
-        "search": query.search,
-        "passes": [[item.id for item in fields] for fields in route.passes],
-        "parts": len(route.split.parts),
-    }
-    return json.dumps(asked, sort_keys=True)

@@ -7,7 +7,6 @@ be asked for later.
 
 from __future__ import annotations
 
-import math
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from casesearch_pd.errors import BadAnswerError, RefusedError, ServiceError
+from casesearch_pd.reading.hands import hands_that_pay
 from casesearch_pd.sources.pace import Halted
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["Round"]
 
 _ALONE = 8  # cases that one reader asks for before others are asked to join
-_WORKERS = 8  # readers, unless the user says otherwise
-_CPU = 0.04  # seconds a request below which it is this machine that is slow, not the service
 _EMPTY = 20  # empty pages of one case that are followed
 
 
@@ -77,19 +75,11 @@ class Round:
     def read(self) -> None:
         """Ask for all cases, or until the service fails."""
         self._work(_ALONE)
-        hands = self._hands()
+        hands = hands_that_pay(self.run, self.listing.rate, self.workers)
         if hands == 1:
             self._work()
         elif self.missing:
             self._share(hands)
-
-    def _hands(self) -> int:
-        if self.workers is not None:
-            return self.workers
-        latency = self.run.busy / max(1, self.run.requests)
-        if latency < _CPU:
-            return 1
-        return math.ceil(min(_WORKERS, max(1.0, latency * self.listing.rate)))
 
     def _share(self, hands: int) -> None:
         with ThreadPoolExecutor(hands, thread_name_prefix="cases") as pool:
