@@ -115,6 +115,18 @@ def test_several_columns_of_one_name_are_refused(local, tmp_path):
         pd.concat([keyed, keyed[["tags"]]], axis=1).cases.where(tags=["a"])
 
 
+def test_text_is_no_source(local):
+    """`open_source` makes one of it; an attribute that text lacks would tell nobody so."""
+    frame = cs.read_cases(local.connect())
+    asked = "demo://connect"
+    ways = [cs.read_cases, cs.count_cases, frame.cases.refresh, lambda it: cs.read_events(it, [])]
+    for way in ways:
+        with pytest.raises(
+            cs.FilterError, match=r"text, not a source; open it: open_source\('demo"
+        ):
+            way(asked)
+
+
 def test_lists_of_arrow_are_lists(local, tmp_path):
     """They come from Parquet that is read with ``dtype_backend="pyarrow"``."""
     frame = cs.read_cases(local.connect())

@@ -255,6 +255,7 @@ def test_keyed_tags_of_a_frame_of_your_own_are_asked_for_by_key():
         ({"tags__eq": "x"}, "'tags' holds lists"),
         ({"tz": "Mars/Olympus"}, "is no time zone"),
         ({"where": 3}, "where=3 is no filter"),
+        ({"where": pd.Series([True, False])}, "no mask of rows, which filters a frame by df[mask]"),
     ],
 )
 def test_what_cannot_be_asked_is_said(frame, asked, said):

@@ -10,6 +10,7 @@ import pandas as pd
 from casesearch_pd.errors import FilterError
 from casesearch_pd.reading.frame import check_distinct
 from casesearch_pd.reading.provenance import read_back
+from casesearch_pd.sources.again import check_opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,6 +52,7 @@ def choose(source: Source, cases: pd.DataFrame | Iterable[str] | str) -> Chosen:
     FilterError
         If the frame has no ``case_id`` or is of another source, or an id is no text.
     """
+    check_opened(source)
     if not isinstance(cases, pd.DataFrame):
         return Chosen(_ids([cases] if isinstance(cases, str) else cases))
     if "case_id" not in cases.columns:

@@ -21,6 +21,7 @@ from casesearch_pd.query.names import from_pandas, is_pandas
 from casesearch_pd.query.pushdown import Split
 from casesearch_pd.query.values import is_collection
 from casesearch_pd.reading.columns import OBJECTS
+from casesearch_pd.sources.again import check_opened
 from casesearch_pd.sources.contract import Scan, Sort
 
 if TYPE_CHECKING:
@@ -177,6 +178,7 @@ def ask(
     FilterError
         If something of it cannot be asked.
     """
+    check_opened(source)
     schema = source.schema
     joined = written(where, filters, tags, schema)
     binding = bearings(schema, tz)
@@ -237,6 +239,11 @@ def _written(where: Expression | Mapping[str, object] | None, schema: Schema) ->
         return from_pandas(where)
     if isinstance(where, Mapping) and all(isinstance(name, str) for name in where):
         return from_keywords(where, schema)
+    if isinstance(where, pd.Series):
+        raise FilterError(
+            "where= takes no mask of rows, which filters a frame by df[mask]; write "
+            "cs.field('status') == 'open', or a mapping such as {'status': 'open'}"
+        )
     raise FilterError(
         f"where={where!r} is no filter; write cs.field('status') == 'open', or a mapping such as "
         "{'status': 'open'}"

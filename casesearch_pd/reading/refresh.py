@@ -24,7 +24,7 @@ from casesearch_pd.reading.plan import ask, overlap_of, plan
 from casesearch_pd.reading.provenance import Told, digest, inscribe, read_back
 from casesearch_pd.reading.touched import Then, touches, updated_since
 from casesearch_pd.reading.where import plain
-from casesearch_pd.sources.again import again, check_same
+from casesearch_pd.sources.again import again, check_opened, check_same
 from casesearch_pd.sources.contract import Sort
 from casesearch_pd.sources.pace import Run
 
@@ -104,6 +104,7 @@ def refreshed(
     told = _told(frame)
     if source is None:
         source = again(told["source"])
+    check_opened(source)
     check_same(source, told["source"])
     fields = _fields(frame, told, source.schema)
     query = replace(_asked(source, told), columns=tuple(fields.values()), every=False)

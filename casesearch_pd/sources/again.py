@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from casesearch_pd.sources.contract import Source
 
-__all__ = ["again", "check_same", "remember"]
+__all__ = ["again", "check_opened", "check_same", "remember"]
 
 # Where AWS serves its endpoints ("AWS service endpoints", AWS general reference), and Persona
 # its API (the servers of its OpenAPI description).
@@ -38,6 +38,18 @@ def remember(source: Source) -> None:
     """Remember a source that was read, for as long as somebody has it."""
     with suppress(TypeError):  # a source of a user's own need not be hashable
         _ALIVE.add(source)
+
+
+def check_opened(source: object) -> None:
+    """Refuse the text that names a source in the place of the source.
+
+    Raises
+    ------
+    FilterError
+        If it is text.
+    """
+    if isinstance(source, str):
+        raise FilterError(f"{source!r} is text, not a source; open it: open_source({source!r})")
 
 
 def again(told: Mapping[str, Any]) -> Source:
