@@ -288,6 +288,27 @@ def test_tags_come_as_key_and_value_in_order():
     assert frame["tags"].tolist() == [["a=", "b=", "team=red"], []]
 
 
+def test_cases_of_the_same_tags_each_have_a_list_of_their_own():
+    """One that they shared would change in all rows where somebody changes one."""
+    cases = [connect_case(name, tags={"team": "red"}) for name in ("c1", "c2")]
+    with serving(ok(connect_page(cases))) as stub:
+        frame = cs.read_cases(connect(stub))
+    frame["tags"][0].append("seen")
+    assert frame["tags"].tolist() == [["team=red", "seen"], ["team=red"]]
+
+
+@pytest.mark.parametrize(
+    ("tags", "written"),
+    [({"n": 5, "of": ["x"]}, ["n=5", "of=['x']"]), (["team=red"], []), ("red", [])],
+)
+def test_tags_that_are_no_texts_cost_no_page(tags, written):
+    """What nobody documents still comes, as far as it is a key and a value."""
+    cases = [connect_case("c1", tags=tags), connect_case("c2", tags={"team": "red"})]
+    with serving(ok(connect_page(cases))) as stub:
+        frame = cs.read_cases(connect(stub))
+    assert frame["tags"].tolist() == [written, ["team=red"]]
+
+
 @pytest.mark.parametrize("template", [None, "t-9", 5, ["t-1"]])
 def test_a_template_that_discovery_did_not_name_has_no_name(template):
     with serving(ok(connect_page([connect_case("c1", templateId=template)]))) as stub:

@@ -182,16 +182,13 @@ def _free(cases: Sequence[_Case[str]], templates: Mapping[str, str]) -> dict[str
         "case_id": [case.caseId for case in cases],
         "template_id": template_ids,
         "template": [templates.get(item or "") for item in template_ids],
-        "tags": [_tags(case.tags) if case.tags else [] for case in cases],
+        "tags": [list(_tags(tuple(case.tags.items()))) if case.tags else [] for case in cases],
     }
 
 
-def _tags(tags: Mapping[str, str | None]) -> list[str]:
-    if not isinstance(tags, dict):
-        return []
-    told = [f"{key}={'' if value is None else value}" for key, value in tags.items()]
-    told.sort()
-    return told
+@lru_cache(maxsize=1024)  # many cases bear the same few tags: they are written once
+def _tags(tags: tuple[tuple[str, str | None], ...]) -> tuple[str, ...]:
+    return tuple(sorted(f"{key}={'' if value is None else value}" for key, value in tags))
 
 
 _GETTERS: dict[str, Callable[[Any], Any]] = {
@@ -199,32 +196,21 @@ _GETTERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-class _Places(dict[str, tuple[list[Any], "Callable[[Any], Any] | None"]]):
-    """Field id to its column and to what reads a member that is not the usual text.
-
-    Nobody reads an unasked field's.
-    """
-
-    def __init__(self, rows: int) -> None:
-        self.rows = rows
-
-    def __missing__(self, name: str) -> tuple[list[Any], Callable[[Any], Any] | None]:
-        self[name] = [None] * self.rows, _other
-        return self[name]
-
-
 def _fill(
     columns: dict[str, list[Any]], cases: Sequence[_Case[str]], fields: Sequence[Field]
 ) -> None:
-    places = _Places(len(cases))
+    places: dict[str, tuple[list[Any], Callable[[Any], Any] | None]] = {}
     for item in fields:
         if item.column not in columns:
-            columns[item.column] = [None] * places.rows
+            columns[item.column] = [None] * len(cases)
             places[item.id] = columns[item.column], _GETTERS.get(item.type)
     for row, case in enumerate(cases):
         for one in case.fields:
-            if (union := one.value) is not None:
+            try:
                 column, get = places[one.id]
+            except KeyError:
+                continue  # nobody asked for it
+            if (union := one.value) is not None:
                 value = union.stringValue if get is None else get(union)
                 # None where it is empty, or under another member than expected
                 column[row] = _other(union) if value is None else value
@@ -251,7 +237,8 @@ def read_parsed(answer: Any, fields: Sequence[Field], templates: Mapping[str, st
     if not all(isinstance(case, dict) and isinstance(case.get("caseId"), str) for case in cases):
         raise ValueError("the answer has a case without a caseId")
     typed: list[_Case[str]] = [
-        _Case(case["caseId"], _text(case.get("templateId")), [], case.get("tags")) for case in cases
+        _Case(case["caseId"], _text(case.get("templateId")), [], _texts(case.get("tags")))
+        for case in cases
     ]
     cursor = answer.get("nextToken") or None
     if cursor is not None and not isinstance(cursor, str):
@@ -276,6 +263,11 @@ def _count(answer: Mapping[str, Any]) -> int | None:
 
 def _text(held: Any) -> str | None:
     return held if isinstance(held, str) else None
+
+
+def _texts(held: Any) -> dict[str, str | None]:
+    tags = held.items() if isinstance(held, dict) else ()
+    return {str(key): None if value is None else str(value) for key, value in tags}
 
 
 def _list(held: Any) -> list[Any]:
