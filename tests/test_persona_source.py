@@ -304,6 +304,17 @@ def test_netrc_does_not_replace_the_token(monkeypatch, tmp_path):
     assert {one.headers["authorization"] for one in stub.asked} == {f"Bearer {TOKEN}"}
 
 
+def test_no_cookie_goes_back():
+    """A key is all that tells who asks; a session of the service's own would be another."""
+    pages = persona_pages(CASES, 1)
+    with Stub(
+        persona_environment(lambda asked: (200, {"Set-Cookie": "who=me"}, pages(asked)[2]))
+    ) as stub:
+        assert len(cs.read_cases(persona(stub))) == 5
+    assert len(stub.searches) == 5
+    assert not [one for one in stub.asked if "cookie" in one.headers]
+
+
 def test_no_proxy_is_asked_for_this_machine(monkeypatch):
     """A proxy of the environment would read the token in clear text."""
     with Stub(lambda _: (500, {}, b"")) as proxy, serving(ok(WHOLE)) as stub:

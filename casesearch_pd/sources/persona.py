@@ -158,7 +158,7 @@ class PersonaCases:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the token behind: a copy elsewhere finds its own in the environment."""
-        lost = {"_token", "_session", "budget"}
+        lost = {"_token", "_session", "_blank", "budget"}
         return {name: value for name, value in self.__dict__.items() if name not in lost}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -204,6 +204,11 @@ class PersonaCases:
         session.mount("http://", adapter)
         session.headers.update(_headers(self.version))
         return session
+
+    @cached_property
+    def _blank(self) -> requests.PreparedRequest:
+        """What all requests have in common; merging it anew costs a quarter of a request."""
+        return self._session.prepare_request(requests.Request("GET", self.base_url))
 
     # --- the fields -----------------------------------------------------------------------
 
@@ -394,11 +399,8 @@ class PersonaCases:
 
     def _exchange(self, request: Request, run: Run) -> tuple[requests.Response, bytes]:
         try:
-            response = self._session.request(
-                request.method,
-                self._url(request),
-                json=request.body,
-                auth=self._token,
+            response = self._session.send(
+                self._prepared(request),
                 allow_redirects=False,  # a redirected POST becomes a GET or goes abroad
                 timeout=_timeout(run),
                 stream=True,  # so that `_whole` reads the body
@@ -407,6 +409,15 @@ class PersonaCases:
         except requests.RequestException as error:
             failure = from_exception(error, self.base_url, late=not run.left())
         raise Trouble(failure)  # out of the handler: its context would carry the token
+
+    def _prepared(self, request: Request) -> requests.PreparedRequest:
+        """Write the request on a copy of the blank, and sign it; no cookie goes back."""
+        prepared = self._blank.copy()
+        prepared.prepare_method(request.method)
+        prepared.prepare_url(self._url(request), None)
+        prepared.prepare_body(None, None, request.body)
+        prepared.prepare_auth(self._token)
+        return prepared
 
     def _url(self, request: Request) -> str:
         url = f"{self._origin}{request.path}"

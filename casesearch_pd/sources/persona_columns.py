@@ -50,7 +50,7 @@ class Wrapped(msgspec.Struct, gc=False, frozen=True, forbid_unknown_fields=True)
 
 Relationships = msgspec.defstruct(
     "Relationships",
-    # A default that has `data` too, so that one getter fits all.
+    # A default that has `data` too, so that all are read alike.
     [(snake(name), Link, Link()) for name in RELATIONSHIPS],
     rename="kebab",
     gc=False,
@@ -128,7 +128,7 @@ def _attachment(item: Mapping[str, Any]) -> str:
     return name if size is None else f"{name} ({size} bytes)"
 
 
-_DATA = {name: attrgetter(f"{snake(name)}.data") for name in RELATIONSHIPS}
+_LINK = {name: attrgetter(snake(name)) for name in RELATIONSHIPS}
 _ID = attrgetter("id")
 
 
@@ -137,7 +137,7 @@ def relate(out: Answer, related: Sequence[Any], known: Known, asked: set[str]) -
     columns = out.columns
     for name, column in RELATIONSHIPS.items():
         if not asked or name in asked or (name == "case-template" and "template" in asked):
-            held = map(_DATA[name], related)
+            held = [link.data for link in map(_LINK[name], related)]
             columns[column] = _one(held) if name in TO_ONE else _many(held)
     if "template_id" in columns:
         ids = columns["template_id"]

@@ -66,7 +66,7 @@ def _decoder(fields: Any) -> msgspec.json.Decoder[Any]:
 @lru_cache(maxsize=16)
 def _decoder_of(keys: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
     """Make a decoder of answers that hold no custom fields but these."""
-    absent = Wrapped("")  # it has a value as all others, so that one getter fits all
+    absent = Wrapped("")  # it has a value as all others, so that all are read alike
     fields = msgspec.defstruct(
         "_Fields",
         [(_numbered(at), _Held, absent) for at in range(len(keys))],
@@ -144,11 +144,11 @@ def _spread_known(out: Answer, fields: Sequence[Any], known: Known, asked: set[s
 
 
 def _values(fields: Sequence[Any], at: int) -> list[Any]:
+    get = attrgetter(_numbered(at))
     try:
-        return list(map(attrgetter(f"{_numbered(at)}.value"), fields))
+        return [one.value for one in map(get, fields)]
     except AttributeError:  # some come bare
-        held = map(attrgetter(_numbered(at)), fields)
-        return [one.value if type(one) is Wrapped else one for one in held]
+        return [one.value if type(one) is Wrapped else one for one in map(get, fields)]
 
 
 def decode_one(body: bytes, known: Known, wanted: Sequence[Field]) -> Answer:
