@@ -15,6 +15,7 @@ from pandas.testing import assert_frame_equal
 
 import casesearch_pd as cs
 from casesearch_pd.local import Fault
+from tests.numbered_cases import without_faults
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 SERVICES = ("connect", "persona")
@@ -31,9 +32,7 @@ def service():
 
 @pytest.fixture
 def local(service):
-    service.faults.clear()
-    yield service
-    service.faults.clear()
+    yield from without_faults(service)
 
 
 @pytest.fixture(params=SERVICES)

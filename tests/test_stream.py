@@ -13,7 +13,7 @@ from pandas.testing import assert_frame_equal
 import casesearch_pd as cs
 from casesearch_pd.local import Fault
 from casesearch_pd.reading import batch, merge, resume
-from tests.numbered_cases import PLAIN, numbered
+from tests.numbered_cases import PLAIN, numbered, without_faults
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 CASES = numbered(1150, ties=3)
@@ -42,9 +42,7 @@ def service():
 
 @pytest.fixture
 def local(service):
-    service.faults.clear()
-    yield service
-    service.faults.clear()
+    yield from without_faults(service)
 
 
 def searches(local):
