@@ -167,6 +167,27 @@ def test_the_last_rate_that_was_named_holds_for_everybody():
 # --- patience ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("rate", [100.0, math.inf])
+def test_a_burst_at_a_slow_rate_is_not_waited_for_at_a_quicker_one(clock, rate):
+    """Whoever says that more may pass would wait a minute for what five requests went ahead."""
+    budget = pace.Budget(0.2, 22)
+    for _ in range(21):
+        budget.acquire(Run())
+    assert not clock.slept
+    budget.change(rate, 22)
+    budget.acquire(Run())
+    assert sum(clock.slept) < 1
+
+
+def test_a_change_to_an_impossible_rate_leaves_the_old_one(clock):
+    budget = pace.Budget(2, 1)
+    with pytest.raises(cs.FilterError):
+        budget.change(0, 1)
+    budget.acquire(Run())
+    budget.acquire(Run())
+    assert sum(clock.slept) == pytest.approx(0.5, abs=0.1)
+
+
 def test_an_answer_is_passed_on_at_once(clock):
     run = Run()
     assert patiently(sender("answer"), Budget(), run) == "answer"

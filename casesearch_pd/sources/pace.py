@@ -240,6 +240,24 @@ class Budget:
         self._last_place = self._sent_at
         self._even_at = until if math.isinf(rate) else until + (burst - 1) / rate
 
+    def change(self, rate: float, burst: float) -> None:
+        """Keep to another rate from now on; what went ahead of the old one is owed at the new.
+
+        Raises
+        ------
+        FilterError
+            If it lets no request pass; the old rate stays.
+        """
+        Budget(rate, burst)
+        with self._lock:
+            now = time.monotonic()
+            ahead = max(0.0, self._even_at - now)
+            owed = 0.0 if math.isinf(self.rate) else ahead * self.rate
+            self.rate, self.burst = rate, burst
+            if ahead:
+                self._even_at = now + owed / rate
+            self._queue, self._last_place = self._queue + 1, self._sent_at  # who waits asks again
+
     def close_for(self, seconds: float) -> None:
         """Let nobody send for so many seconds: the service said so."""
         with self._lock:
@@ -324,8 +342,7 @@ def budget_for(key: tuple[object, ...], *, rate: float, burst: float) -> Budget:
         if known is None:
             known = _BUDGETS[key] = Budget(rate, burst)
         elif (known.rate, known.burst) != (rate, burst):
-            Budget(rate, burst)  # an impossible rate is refused, and the old one stays
-            known.rate, known.burst = rate, burst
+            known.change(rate, burst)
         return known
 
 
