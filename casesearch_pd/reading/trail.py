@@ -88,7 +88,7 @@ class Trail:
         self.came += page.rows
         self._see_changes(page)
         ids = page.columns.get("case_id", [])
-        again = {row for row, case in enumerate(ids) if case in self._edge}
+        again = self._again(ids)
         self.rows += len(ids) - len(again)
         if len(again) == len(ids):
             return self._without(page, again)
@@ -98,6 +98,11 @@ class Trail:
             self._stand_at(page)
         return fresh
 
+    def _again(self, ids: list[str]) -> set[int]:
+        if self._edge.keys().isdisjoint(ids):
+            return set()
+        return {row for row, case in enumerate(ids) if case in self._edge}
+
     def _without(self, page: Page, again: set[int]) -> Page:
         same = {row for row in again if _row(page, row) == self._edge[page.columns["case_id"][row]]}
         return taken(page, [row for row in range(page.rows) if row not in same]) if same else page
@@ -106,8 +111,10 @@ class Trail:
         told = page.columns.get("updated_at")
         self.dated = told is not None
         # Both services write times in UTC; whatever else looks late is looked at.
-        last = max((text for text in told or () if isinstance(text, str)), default="")
-        if not self.late and self.as_of is not None and last >= self.as_of.strftime("%Y-%m-%dT"):
+        if self.late or self.as_of is None:
+            return
+        last = _latest(told or [])
+        if last >= self.as_of.isoformat()[: len("2026-03-14T")]:
             at = moment(last)
             self.late = at is not None and at >= self.as_of
 
@@ -121,7 +128,9 @@ class Trail:
             self.origin, self.first = at, self.rows
         if self.position is None or at > self.position:
             self.position, self._edge = at, {}
-        tied = [row for row, text in enumerate(created) if text == last]
+        alone = created[-1] == last and created.count(last) == 1  # as a rule
+        rows = [len(created) - 1] if alone else range(len(created))
+        tied = [row for row in rows if created[row] == last]
         self._edge |= {ids[row]: _row(page, row) for row in tied}
 
     @property
@@ -175,6 +184,14 @@ def taken(page: Page, kept: list[int]) -> Page:
         return page
     columns = {name: [values[row] for row in kept] for name, values in page.columns.items()}
     return replace(page, rows=len(kept), columns=columns, odd={} if not kept else page.odd)
+
+
+def _latest(told: list[Any]) -> str:
+    """Find the last of the texts that are times, as both services write them, in UTC."""
+    try:
+        return str(max(told, default=""))
+    except TypeError:  # some are missing
+        return max((text for text in told if isinstance(text, str)), default="")
 
 
 def _row(page: Page, row: int) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -27,6 +28,11 @@ def instant(moment: pd.Timestamp, op: str) -> str:
 def served_at(headers: Mapping[str, str]) -> pd.Timestamp:
     """Read the service's clock off an answer; ours where it does not tell."""
     try:
-        return pd.Timestamp(parsedate_to_datetime(headers["date"])).tz_convert("UTC")
+        return _clock(headers["date"])
     except (KeyError, ValueError, TypeError):
         return pd.Timestamp.now("UTC").floor("s")
+
+
+@lru_cache(maxsize=4)  # many answers come within one second
+def _clock(date: str) -> pd.Timestamp:
+    return pd.Timestamp(parsedate_to_datetime(date)).tz_convert("UTC")
