@@ -24,7 +24,8 @@ from casesearch_pd.query.expr import TRUE, fields_of
 from casesearch_pd.reading.checkpoint import Checkpoint, question_of
 from casesearch_pd.reading.columns import Columns, misfits
 from casesearch_pd.reading.frame import Look, build, keep, ordered
-from casesearch_pd.reading.passes import NO_TIME, Pass, Reading, joined, kept_of, walk_all
+from casesearch_pd.reading.passes import Pass, Reading, joined, kept_of, walk_all
+from casesearch_pd.reading.plan import NO_TIME
 from casesearch_pd.reading.progress import Progress, progress_bar
 from casesearch_pd.reading.provenance import digest, inscribe
 from casesearch_pd.reading.sweep import swept

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from casesearch_pd.errors import CaseSearchError
 from casesearch_pd.reading.columns import typed
+from casesearch_pd.reading.trail import taken
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from casesearch_pd.sources.contract import Page
 
-__all__ = ["joined", "merged", "parted", "resorted", "taken", "untied"]
+__all__ = ["joined", "merged", "parted", "resorted", "untied"]
 
 Times = npt.NDArray[np.int64]
 _RUN = 10_000  # rows that are sorted at once
@@ -40,14 +41,10 @@ _STEP = 500  # rows of a run that are in memory while runs are merged
 # --- rows of pages ------------------------------------------------------------------------
 
 
-def taken(page: Page, rows: Sequence[int]) -> Page:
-    """Take some rows of a page, in the order given; what is odd in it is counted once."""
-    if isinstance(rows, range) and rows.step == 1:
-        cut = slice(rows.start, rows.stop)
-        columns = {name: values[cut] for name, values in page.columns.items()}
-    else:
-        columns = {name: [values[row] for row in rows] for name, values in page.columns.items()}
-    return replace(page, rows=len(rows), columns=columns, odd={} if 0 not in rows else page.odd)
+def _portion(page: Page, rows: Sequence[int]) -> Page:
+    """Take some rows of a page that is handed on in portions; what is odd in it counts once."""
+    portion = taken(page, rows)
+    return portion if 0 in rows else replace(portion, odd={})
 
 
 def joined(pages: Sequence[Page]) -> Page:
@@ -101,8 +98,8 @@ class _Head:
     def until(self, frontier: int) -> Page:
         """Take off the rows up to a time, that time included."""
         reached = self.times <= frontier
-        page = taken(self.page, np.flatnonzero(reached).tolist())
-        self.page = taken(self.page, np.flatnonzero(~reached).tolist())
+        page = _portion(self.page, np.flatnonzero(reached).tolist())
+        self.page = _portion(self.page, np.flatnonzero(~reached).tolist())
         self.times = self.times[~reached]
         return page
 
@@ -162,7 +159,7 @@ def parted(pages: Sequence[Page], by: Sequence[str]) -> tuple[list[Page], list[P
         if first == len(rows):
             return list(pages[: at + 1]), list(pages[at + 1 :])
         if first:
-            before, after = taken(pages[at], rows[:first]), taken(pages[at], rows[first:])
+            before, after = _portion(pages[at], rows[:first]), _portion(pages[at], rows[first:])
             return [*pages[:at], before], [after, *pages[at + 1 :]]
     return [], list(pages)
 
@@ -213,7 +210,7 @@ def _write(file: IO[bytes], page: Page) -> list[tuple[int, int]]:
     """Write a run; tell where its steps are."""
     places = []
     for at in range(0, page.rows, _STEP):
-        step = taken(page, range(at, min(at + _STEP, page.rows)))
+        step = _portion(page, range(at, min(at + _STEP, page.rows)))
         body = msgspec.msgpack.encode(_Rows(step.rows, step.columns, step.odd))
         places.append((file.tell(), len(body)))
         file.write(body)

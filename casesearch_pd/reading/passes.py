@@ -11,6 +11,7 @@ import pandas as pd
 from casesearch_pd.reading.columns import Columns
 from casesearch_pd.reading.crew import Crew
 from casesearch_pd.reading.frame import Look, beside, build, newest
+from casesearch_pd.reading.plan import NO_TIME
 from casesearch_pd.reading.provenance import Told
 from casesearch_pd.reading.walk import past
 from casesearch_pd.reading.windows import Book, Window
@@ -24,9 +25,8 @@ if TYPE_CHECKING:
     from casesearch_pd.sources.contract import Page, Scan
     from casesearch_pd.sources.pace import Run
 
-__all__ = ["NO_TIME", "Pass", "Reading", "began", "joined", "kept_of", "walk_all"]
+__all__ = ["Pass", "Reading", "began", "joined", "kept_of", "walk_all"]
 
-NO_TIME = pd.Timedelta(0)
 _VERSION = "updated_at of a later pass"
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from casesearch_pd.sources.contract import Source
 
 __all__ = [
+    "NO_TIME",
     "OPTIONS",
     "Query",
     "Route",
@@ -42,6 +43,9 @@ __all__ = [
     "plan",
     "written",
 ]
+
+NO_TIME = pd.Timedelta(0)
+"""The overlap of a search that never lags."""
 
 # Names that are options of some function, now or some day, and so of no filter keyword.
 OPTIONS = frozenset(

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from casesearch_pd.errors import FilterError
-from casesearch_pd.query.expr import TRUE, Compare, Expression, all_of, negate
+from casesearch_pd.query.expr import Compare, Expression, all_of
 from casesearch_pd.reading.checkpoint import Checkpoint, Saved, gaps, question_of
 from casesearch_pd.reading.columns import Columns
+from casesearch_pd.reading.plan import NO_TIME
 from casesearch_pd.reading.trail import Trail
 from casesearch_pd.reading.walk import pages
-from casesearch_pd.reading.windows import Book, Window
+from casesearch_pd.reading.windows import Book, Window, between
 
 if TYPE_CHECKING:
     import os
@@ -33,7 +34,6 @@ __all__ = ["Shelf"]
 _PAGES_A_FILE = 20  # pages between two files
 _FIRST = pd.Timestamp.min.tz_localize("UTC")
 _PROBE = pd.Timestamp(0, tz="UTC")
-_NONE = pd.Timedelta(0)
 _Edge = pd.Timestamp | None
 
 
@@ -55,7 +55,7 @@ class Shelf:
 
     route: Route
     checkpoint: Checkpoint | None = None
-    overlap: pd.Timedelta = _NONE
+    overlap: pd.Timedelta = NO_TIME
     kept: list[Saved] = field(default_factory=list)
 
     @classmethod
@@ -104,7 +104,7 @@ class Shelf:
         """Read a window, and save it every few pages."""
         assert self.checkpoint is not None, "there is where to save it"
         start, end = gap
-        asked = self._narrowed(scan, _between(scan, start, end))
+        asked = self._narrowed(scan, between(scan, start, end))
         assert asked is not None, "the filter has room for a window"
         window = Window(scan, asked, Columns(()), start=start, end=end, part=part, saved=start)
         window.trail = Trail(asked, rewinds=False)
@@ -126,7 +126,7 @@ class Shelf:
         for part, scan in enumerate(self.route.walks(self.route.passes[0])):
             held = self.of(part)
             edge = held[-1].window[1] if held else None
-            asked = self._narrowed(scan, all_of([since, _between(scan, None, edge)]))
+            asked = self._narrowed(scan, all_of([since, between(scan, None, edge)]))
             if held and asked is not None:
                 found.append(pages(self.route.source, Trail(asked, rewinds=False), run))
         return found
@@ -139,13 +139,6 @@ class Shelf:
         """Remove the files: the read is done."""
         if self.checkpoint is not None:
             self.checkpoint.clear()
-
-
-def _between(scan: Scan, start: _Edge, end: _Edge) -> Expression:
-    created = scan.sort[0].field
-    # "Not before": a case without the time is after all others.
-    after = TRUE if start is None else negate(Compare(created, "lt", start))
-    return after if end is None else all_of([after, Compare(created, "lt", end)])
 
 
 def _clock(window: Window) -> pd.Timestamp:

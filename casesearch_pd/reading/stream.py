@@ -27,6 +27,7 @@ from casesearch_pd.errors import (
 )
 from casesearch_pd.reading.batch import Stream, completed, nothing, scans, settled, waiting
 from casesearch_pd.reading.columns import misfits
+from casesearch_pd.reading.plan import NO_TIME
 from casesearch_pd.reading.progress import progress_bar
 from casesearch_pd.reading.provenance import Told, added, digest, inscribe
 from casesearch_pd.reading.resume import Shelf
@@ -44,9 +45,6 @@ if TYPE_CHECKING:
     from casesearch_pd.sources.pace import Run
 
 __all__ = ["Chunks", "Options"]
-
-
-_NONE = pd.Timedelta(0)
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ class Options:
     progress: Progress = "auto"
     on_error: OnError = "raise"
     checkpoint: str | os.PathLike[str] | None = None
-    overlap: pd.Timedelta = _NONE
+    overlap: pd.Timedelta = NO_TIME
     open: bool = False
 
     def __post_init__(self) -> None:

@@ -16,6 +16,8 @@ import pandas as pd
 from casesearch_pd.query.expr import Compare, fields_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from casesearch_pd.errors import ServiceError
     from casesearch_pd.sources.contract import Page, Scan, Source
 
@@ -178,12 +180,14 @@ class Trail:
         return self.scan
 
 
-def taken(page: Page, kept: list[int]) -> Page:
-    """Take some rows of a page."""
-    if len(kept) == page.rows:
-        return page
-    columns = {name: [values[row] for row in kept] for name, values in page.columns.items()}
-    return replace(page, rows=len(kept), columns=columns, odd={} if not kept else page.odd)
+def taken(page: Page, rows: Sequence[int]) -> Page:
+    """Take some rows of a page, in the order given."""
+    if isinstance(rows, range) and rows.step == 1:
+        cut = slice(rows.start, rows.stop)
+        columns = {name: values[cut] for name, values in page.columns.items()}
+    else:
+        columns = {name: [values[row] for row in rows] for name, values in page.columns.items()}
+    return replace(page, rows=len(rows), columns=columns, odd=page.odd if len(rows) else {})
 
 
 def _latest(told: list[Any]) -> str:
