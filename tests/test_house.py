@@ -43,7 +43,8 @@ ORDER = (
     "notebook", "notebook.cases", "notebook.periods", "notebook.survival", "notebook.names",
     "notebook.survivors", "notebook.lives", "notebook.tags", "notebook.statuses",
     "notebook.numbers", "notebook.plots*",
-    "notebook.cells", "notebook.export", "notebook.excel", "notebook.report*", "notebook.accessor",
+    "notebook.cells", "notebook.export", "notebook.excel", "notebook.report*", "notebook.form*",
+    "notebook.accessor",
     "demo", "__main__", "__init__",
 )  # fmt: skip
 APART = "local*"  # the embedded service imports nothing of the rooms above

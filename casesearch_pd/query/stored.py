@@ -17,7 +17,7 @@ import pandas as pd
 from casesearch_pd.errors import FilterError
 from casesearch_pd.query.expr import And, Compare, Expression, Not, Or
 
-__all__ = ["from_json", "to_json"]
+__all__ = ["from_json", "to_json", "value_from_json", "value_to_json"]
 
 
 def to_json(term: Expression) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def to_json(term: Expression) -> dict[str, Any]:
     match term:
         case Compare(field, op, value):
             name = field if isinstance(field, str) else field.column
-            return {"field": name, "op": op, "value": _out(value)}
+            return {"field": name, "op": op, "value": value_to_json(value)}
         case And(terms):
             return {"and": [to_json(item) for item in terms]}
         case Or(terms):
@@ -51,7 +51,7 @@ def from_json(told: dict[str, Any]) -> Expression:
     """
     match told:
         case {"field": str(field), "op": str(op), "value": value}:
-            return Compare(field, op, _in(value))
+            return Compare(field, op, value_from_json(value))
         case {"and": list(terms)}:
             return And(tuple(from_json(item) for item in terms))
         case {"or": list(terms)}:
@@ -62,10 +62,11 @@ def from_json(told: dict[str, Any]) -> Expression:
             raise FilterError(f"this is no stored filter: {told!r}")
 
 
-def _out(value: Any) -> Any:
+def value_to_json(value: Any) -> Any:
+    """Write a value, a tuple of values, or None."""
     match value:
         case tuple():
-            return [_out(item) for item in value]
+            return [value_to_json(item) for item in value]
         case pd.Period():
             return {"period": str(value), "freq": value.freqstr}
         case timedelta():
@@ -91,15 +92,16 @@ def _out_of_numpy(value: np.generic) -> Any:
         case np.datetime64():  # its unit tells whether it is a period
             return {"numpy": str(value), "unit": np.datetime_data(value.dtype)[0]}
         case np.timedelta64():
-            return _out(pd.Timedelta(value))
+            return value_to_json(pd.Timedelta(value))
         case _:
-            return _out(value.item())
+            return value_to_json(value.item())
 
 
-def _in(value: Any) -> Any:
+def value_from_json(value: Any) -> Any:
+    """Read what `value_to_json` wrote."""
     match value:
         case list():
-            return tuple(_in(item) for item in value)
+            return tuple(value_from_json(item) for item in value)
         case {"period": str(text), "freq": str(freq)}:
             return pd.Period(text, freq)
         case {"numpy": str(text), "unit": str(unit)}:

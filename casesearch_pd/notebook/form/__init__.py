@@ -1,0 +1,1 @@
+"""The filter form: exploring without typing."""
