@@ -96,9 +96,9 @@ def _from_now(span: pd.Timedelta) -> str:
 
 
 def from_lines(kind: FieldType, text: str) -> tuple[Any, ...]:
-    """Read any number of values, one a line; empty lines are passed over.
+    r"""Read any number of values, one a line; empty lines are passed over.
 
-    >>> from_lines("integer", "1\\n2\\n")
+    >>> from_lines("integer", "1\n2\n")
     (1, 2)
     """
     return tuple(from_text(kind, line) for line in text.split("\n") if line)

@@ -44,8 +44,9 @@ def is_finished(rule: Rule) -> bool:
 def to_expression(member: Rule | Group) -> Expression:
     """Say what a tree means; rules that are not finished say nothing.
 
-    >>> to_expression(Group("or", members=(Rule("status", "in", ("open",)), Rule("queue", "there"))))
-    (field('status') == 'open') | field('queue').notna()
+    >>> rules = (Rule("status", "in", ("open",)), Rule("queue", "contains", "a"))
+    >>> to_expression(Group("or", members=rules))
+    (field('status') == 'open') | field('queue').contains('a')
     """
     if isinstance(member, Rule):
         return _compared(member)
@@ -149,8 +150,8 @@ def _row(term: Compare, schema: Schema) -> Rule | Group:
 
 
 def _name(field: Field, schema: Schema) -> str:
-    """Name a field so that it is found again; a guessed one may go by its id only."""
-    return field.column if schema.find(field.column) in (None, field) else field.id
+    """Name a field so that it is found again: one that no schema told goes by its id."""
+    return field.column if schema.find(field.column) == field else field.id
 
 
 def _equal(name: str, field: Field, value: Any) -> Rule:

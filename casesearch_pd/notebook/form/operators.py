@@ -1,4 +1,4 @@
-"""The operators of a rule: which fit a field, what they are called, what kind of value they take."""
+"""The operators of a rule: which fit a field, what they are called, what they take."""
 
 from __future__ import annotations
 

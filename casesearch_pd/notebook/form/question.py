@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["EVERYTHING", "Question"]
 
+EVERYTHING = Group()
+"""The tree without rules."""
+
 _FORMAT = 1
 _LOOKUPS = {
     "eq": "",
@@ -58,7 +61,7 @@ class Question:
         The zone of naive times.
     """
 
-    tree: Group = Group()
+    tree: Group = EVERYTHING
     search: str | None = None
     tags: tuple[str, ...] = ()
     columns: tuple[str, ...] | None = None
