@@ -43,8 +43,8 @@ ORDER = (
     "notebook", "notebook.cases", "notebook.periods", "notebook.survival", "notebook.names",
     "notebook.survivors", "notebook.lives", "notebook.tags", "notebook.statuses",
     "notebook.numbers", "notebook.plots*",
-    "notebook.cells", "notebook.export", "notebook.excel", "notebook.report*", "notebook.form*",
-    "notebook.accessor",
+    "notebook.cells", "notebook.export", "notebook.excel", "notebook.markup", "notebook.report*",
+    "notebook.form*", "notebook.accessor",
     "demo", "__main__", "__init__",
 )  # fmt: skip
 APART = "local*"  # the embedded service imports nothing of the rooms above
@@ -73,8 +73,11 @@ LIBRARIES = {
     "asyncio": (),
     "matplotlib": ("notebook.*", "demo"),
     "scipy": ("notebook.survival",),
+    "anywidget": ("notebook.*",),
     "ipywidgets": ("notebook.*",),
+    "itables": ("notebook.*",),
     "tqdm": ("reading.progress",),
+    "traitlets": ("notebook.*",),
     "pyarrow": ("reading.*",),
 }
 
@@ -235,8 +238,8 @@ def test_the_library_prints_nothing(name):
 
 
 DEAR = (
-    "boto3", "botocore", "requests", "matplotlib", "scipy", "ipywidgets", "tqdm.notebook",
-    "sqlite3", "casesearch_pd.local",
+    "boto3", "botocore", "requests", "matplotlib", "scipy", "ipywidgets", "anywidget",
+    "itables", "tqdm.notebook", "sqlite3", "casesearch_pd.local",
 )  # fmt: skip
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from casesearch_pd.notebook.cases import service_of
 from casesearch_pd.notebook.export import replaced
+from casesearch_pd.notebook.markup import document, element
 from casesearch_pd.notebook.report.about import About, note
 from casesearch_pd.notebook.report.figures import figures, groups
 from casesearch_pd.notebook.report.listing import listing
-from casesearch_pd.notebook.report.markup import document, element
 from casesearch_pd.notebook.report.pictures import pictures
 from casesearch_pd.notebook.report.reading import reading
 from casesearch_pd.notebook.report.style import STYLE

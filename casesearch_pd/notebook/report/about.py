@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from casesearch_pd.notebook.cases import column_of, read_at, zone_of
-from casesearch_pd.notebook.report.markup import element
+from casesearch_pd.notebook.markup import element
 from casesearch_pd.reading.provenance import read_back
 
 if TYPE_CHECKING:

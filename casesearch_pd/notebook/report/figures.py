@@ -8,8 +8,8 @@ import pandas as pd
 
 from casesearch_pd.notebook import numbers
 from casesearch_pd.notebook.cases import column_of, instants, micros
+from casesearch_pd.notebook.markup import element, table
 from casesearch_pd.notebook.report.about import About, Part, left_out, note, part, shortened_cell
-from casesearch_pd.notebook.report.markup import element, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from casesearch_pd.notebook.cells import is_plain, joined
+from casesearch_pd.notebook.markup import element, table
 from casesearch_pd.notebook.names import labels
 from casesearch_pd.notebook.report.about import About, shortened_cell
-from casesearch_pd.notebook.report.markup import element, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

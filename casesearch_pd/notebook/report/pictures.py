@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from casesearch_pd.notebook import numbers
+from casesearch_pd.notebook.markup import element, image
 from casesearch_pd.notebook.report.about import About, LacksError, Part, left_out, part
-from casesearch_pd.notebook.report.markup import element, image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Text and elements in, one HTML document out; text is never taken for markup.
+"""Text and elements in, HTML out, a whole document or a piece; text is never taken for markup.
 
 A page is a tree of elements that is written at the end, so there is no place where somebody
 could forget to escape. The document loads nothing, and its content security policy forbids
@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["Inside", "document", "element", "image", "many", "table"]
+__all__ = ["Inside", "document", "element", "fragment", "harmless", "image", "many", "table"]
 
 Inside = str | ET.Element
 
@@ -59,10 +59,10 @@ def _add_text(parent: ET.Element, text: str) -> None:
         parent.text = (parent.text or "") + text
 
 
-def image(svg: bytes, words: str) -> ET.Element:
-    """Make an image of SVG, which as an image can neither run nor load anything."""
-    held = base64.b64encode(svg).decode("ascii")
-    return element("img", src=f"data:image/svg+xml;base64,{held}", alt=words)
+def image(drawn: bytes, words: str, kind: str = "svg+xml") -> ET.Element:
+    """Make an image, which as one can neither run nor load anything; `kind` as in its MIME type."""
+    held = base64.b64encode(drawn).decode("ascii")
+    return element("img", src=f"data:image/{kind};base64,{held}", alt=words)
 
 
 def table(
@@ -101,6 +101,43 @@ def _cells(row: Sequence[str], classes: Mapping[int, dict[str, str]]) -> Iterato
     yield element("th", name, scope="row", **classes.get(0, {}))
     for at, text in enumerate(others, 1):
         yield element("td", text, **classes.get(at, {}))
+
+
+def fragment(*inside: Inside) -> str:
+    """Write a piece of a page, with no sign in it that only misleads; see `harmless`.
+
+    Examples
+    --------
+    >>> fragment(element("b", "1 < 2"), " and ", element("br"))
+    '<span><b>1 &lt; 2</b> and <br></span>'
+    """
+    return harmless(ET.tostring(element("span", *inside), encoding="unicode", method="html"))
+
+
+def harmless(text: str) -> str:
+    r"""Make control characters visible, and those that turn the direction of what follows.
+
+    These have no looks of their own, but can make a text read as another one (Unicode Technical
+    Report 36, "Bidirectional Text Spoofing"). Halves of surrogate pairs cannot be sent at all.
+
+    Examples
+    --------
+    >>> harmless("a\0b"), harmless("invoice\u202efdp.exe")
+    ('a␀b', 'invoice�fdp.exe')
+    """
+    return text.translate(_HARMLESS)
+
+
+_UNKNOWN = "\ufffd"
+_PICTURES = 0x2400  # where Unicode has pictures of the control characters
+_LINES = {ord("\n"), ord("\t")}
+_HARMLESS = {
+    **{code: chr(_PICTURES + code) for code in range(0x20) if code not in _LINES},
+    **dict.fromkeys(range(0x7F, 0xA0), _UNKNOWN),
+    **dict.fromkeys((0x061C, 0x200E, 0x200F), _UNKNOWN),
+    **dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), _UNKNOWN),
+    **dict.fromkeys(range(0xD800, 0xE000), _UNKNOWN),
+}
 
 
 def document(title: str, style: str, body: Iterable[Inside]) -> str:
