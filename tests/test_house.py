@@ -42,7 +42,7 @@ ORDER = (
     "reading.rounds", "reading.per_case", "reading.relationships", "reading.related",
     "notebook", "notebook.cases", "notebook.periods", "notebook.survival", "notebook.names",
     "notebook.survivors", "notebook.lives", "notebook.tags", "notebook.statuses",
-    "notebook.numbers", "notebook.plots*",
+    "notebook.numbers", "notebook.plots*", "notebook.words",
     "notebook.cells", "notebook.export", "notebook.excel", "notebook.markup", "notebook.report*",
     "notebook.form*", "notebook.accessor",
     "demo", "__main__", "__init__",

@@ -19,7 +19,7 @@ import pytest
 
 import casesearch_pd as cs
 from casesearch_pd import field
-from casesearch_pd.notebook.report.words import conditions, in_words
+from casesearch_pd.notebook.words import conditions, in_words
 from casesearch_pd.query.expr import FALSE, TRUE, Compare
 from casesearch_pd.query.stored import from_json, to_json
 

@@ -24,17 +24,18 @@ if TYPE_CHECKING:
     from casesearch_pd.reading.plan import Route
     from casesearch_pd.sources.contract import Request
 
-__all__ = ["Cost", "Plan"]
+__all__ = ["WHY", "Cost", "Plan"]
 
 _short = Repr()
 _short.maxother = 160  # characters of a filter in one line
 
-_WHY: dict[Verdict, str] = {
+WHY: dict[Verdict, str] = {
     "exact": "fits the service, but not into its requests together with the rest",
     "superset": "the service's answer may be too wide",
     "no": "the service cannot compare this",
     "unseen": "only the service can see this",
 }
+"""Why a condition is checked again here, by what the service makes of it."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Plan:
     def rechecked(self) -> dict[str, str]:
         """Each condition that is checked here, and why."""
         judge = self.route.source.judge
-        return {repr(item): _WHY[judge(item)] for item in literals(self.residual)}
+        return {repr(item): WHY[judge(item)] for item in literals(self.residual)}
 
     @property
     def passes(self) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from casesearch_pd.errors import FilterError
 from casesearch_pd.notebook.markup import element
-from casesearch_pd.notebook.report.words import conditions
+from casesearch_pd.notebook.words import conditions
 from casesearch_pd.query.expr import TRUE
 from casesearch_pd.query.stored import from_json
 
