@@ -19,12 +19,14 @@ from __future__ import annotations
 
 import sys
 import warnings
+from contextlib import contextmanager
+from contextvars import ContextVar
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import pandas as pd
 
@@ -40,6 +42,7 @@ __all__ = [
     "ServiceError",
     "ThrottledError",
     "UnreachableError",
+    "hearing",
     "nearest",
     "unknown_name",
     "warn",
@@ -154,8 +157,34 @@ def unknown_name(kind: str, name: object, known: Iterable[str], *, see: str) -> 
     return FilterError(f"unknown {kind} {name!r}{hint}")
 
 
+_HEARER: ContextVar[list[str] | None] = ContextVar("who listens to warnings", default=None)
+
+
+@contextmanager
+def hearing() -> Iterator[list[str]]:
+    """Collect what this thread is warned of, instead of warning.
+
+    `warnings.catch_warnings` changes the filters of the whole process, so that the warnings of
+    other threads would vanish with those of this one.
+
+    Yields
+    ------
+    list of str
+        The messages so far; it goes on to be filled.
+    """
+    said: list[str] = []
+    token = _HEARER.set(said)
+    try:
+        yield said
+    finally:
+        _HEARER.reset(token)
+
+
 def warn(message: str) -> None:
-    """Warn at the line of the user's that led here, wherever in this package it is found."""
+    """Warn at the line of the user's that led here, or tell who listens in this thread."""
+    if (said := _HEARER.get()) is not None:
+        said.append(message)
+        return
     frame, level = sys._getframe(1), 2  # noqa: SLF001 - what warnings itself does
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_HOME):
         frame, level = frame.f_back, level + 1

@@ -89,6 +89,8 @@ class Crew:
         ------
         ServiceError
             What ended a window; the other readers finish theirs first.
+        Halted
+            If the user stopped the read.
         """
         for part, scan in enumerate(scans):
             self.windows += self._windows(part, scan)
@@ -97,15 +99,17 @@ class Crew:
             self._work()
             self._wait()
         except Halted:
-            pass  # another reader failed, and says why
+            pass  # the user wanted it, or another reader failed, and says why
         except BaseException:
             self._run.halt.set()  # whoever waits for leave to send is woken
             raise
         finally:
             self._wait()
-        if self._failures:
+        if self._failures and not self._run.cancelled:
             raise self._failures[0]
+        self._run.check()
         self._prove()
+        self._run.check()
 
     def _wait(self) -> None:
         for thread in self._threads:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from casesearch_pd.errors import (
     AccessDeniedError,
+    CaseSearchError,
     FilterError,
     IncompleteReadError,
     NotFoundError,
@@ -26,10 +27,11 @@ from casesearch_pd.reading.columns import Columns, misfits
 from casesearch_pd.reading.frame import Look, build, keep, ordered
 from casesearch_pd.reading.passes import Pass, Reading, joined, kept_of, walk_all
 from casesearch_pd.reading.plan import NO_TIME
-from casesearch_pd.reading.progress import Progress, progress_bar
+from casesearch_pd.reading.progress import Bar, Progress, progress_bar
 from casesearch_pd.reading.provenance import digest, inscribe
 from casesearch_pd.reading.sweep import swept
 from casesearch_pd.sources.contract import Sort
+from casesearch_pd.sources.pace import Halted
 
 if TYPE_CHECKING:
     import os
@@ -50,7 +52,7 @@ def exhaust(
     run: Run,
     look: Look,
     *,
-    progress: Progress = "auto",
+    progress: Progress | Bar = "auto",
     on_error: OnError = "raise",
     workers: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -65,7 +67,7 @@ def exhaust(
     IncompleteReadError
         After it; ``.partial`` holds the rows.
     ReadInterrupted
-        If the user stops it.
+        If the user stops it, also by `Run.cancel`; whatever else comes of it at the same time.
     """
     if on_error not in ("raise", "partial"):
         raise FilterError(f"on_error={on_error!r} is neither 'raise' nor 'partial'")
@@ -76,22 +78,10 @@ def exhaust(
             reading.saved = reading.checkpoint.load()
         try:
             frame = _finished(reading, _whole(reading))
-        except KeyboardInterrupt as stop:
-            partial = _partial(reading, "stopped by the user")
-            raise ReadInterrupted(
-                f"stopped after {len(partial)} rows; they are in sys.last_value.partial",
-                partial=partial,
-            ) from stop
-        except (AccessDeniedError, NotFoundError):
-            raise
-        except ServiceError as error:
-            if reading.told.as_of is None:  # not even one page came
-                raise
-            return _broken(reading, error, on_error)
-        except IncompleteReadError as error:
-            if on_error == "raise":
-                raise
-            return _warned(error)
+        except (KeyboardInterrupt, Halted, CaseSearchError) as error:
+            return _unfinished(reading, error, on_error)
+    if not reading.told.complete:  # cancelled when all was there
+        raise _interrupted(reading, frame)
     if reading.checkpoint is not None:
         reading.checkpoint.clear()
     return frame
@@ -157,6 +147,30 @@ def _short(reading: Reading, rows: int) -> str:
 
 # --- how a read ends --------------------------------------------------------------------
 
+_STOPPED = "stopped by the user"
+
+
+def _unfinished(reading: Reading, error: BaseException, on_error: OnError) -> pd.DataFrame:
+    """Raise what ended a read, with the rows that came; or hand them on, if that is wanted."""
+    if isinstance(error, KeyboardInterrupt | Halted) or reading.run.cancelled:
+        raise _interrupted(reading, _partial(reading, _STOPPED)) from error
+    match error:
+        case AccessDeniedError() | NotFoundError():
+            raise error
+        case ServiceError() if reading.told.as_of is not None:  # at least one page came
+            return _broken(reading, error, on_error)
+        case IncompleteReadError() if on_error == "partial":
+            return _warned(error)
+        case _:
+            raise error
+
+
+def _interrupted(reading: Reading, partial: pd.DataFrame) -> ReadInterrupted:
+    where = ".partial" if reading.run.cancelled else "sys.last_value.partial"
+    return ReadInterrupted(
+        f"stopped after {len(partial)} rows; they are in {where}", partial=partial
+    )
+
 
 def _finished(reading: Reading, frame: pd.DataFrame) -> pd.DataFrame:
     """Check again, sort, cut, choose columns, and write down what was read."""
@@ -174,6 +188,9 @@ def _finished(reading: Reading, frame: pd.DataFrame) -> pd.DataFrame:
     if reading.odd:
         told.notes.append(misfits(reading.odd))
         warn(misfits(reading.odd))
+    if told.complete and reading.run.cancelled:  # the last moment that it can be
+        told.complete = False
+        told.notes.append(_STOPPED)
     return inscribe(
         frame, reading.route.source, query, told, reading.run, ids=ids, tz=reading.look.tz
     )
@@ -198,6 +215,7 @@ def _so_far(reading: Reading) -> pd.DataFrame:
     passes, route = reading.passes, reading.route
     while len(passes) > 1 and not any(window.columns.rows for window in passes[-1].windows):
         passes.pop()
+    reading.odd.clear()  # joining counts it anew
     frame = joined(reading)
     fields = dict.fromkeys(item for later in route.passes[len(passes) :] for item in later)
     lacking = [item for item in fields if item.column not in frame]

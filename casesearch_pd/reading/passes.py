@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from casesearch_pd.query.schema import Field
     from casesearch_pd.reading.checkpoint import Checkpoint, Saved
     from casesearch_pd.reading.plan import Route
+    from casesearch_pd.reading.progress import Bar
     from casesearch_pd.sources.contract import Page, Scan
     from casesearch_pd.sources.pace import Run
 
@@ -38,6 +39,7 @@ class Pass:
     open: bool
     windows: list[Window] = field(default_factory=list)
     more: bool = False
+    counted: dict[int, int | None] = field(default_factory=dict)  # of each part that has begun
 
     @property
     def total(self) -> int | None:
@@ -54,7 +56,7 @@ class Reading:
     route: Route
     run: Run
     look: Look
-    bar: Any
+    bar: Bar
     workers: int | None = None
     overlap: pd.Timedelta = NO_TIME
     checkpoint: Checkpoint | None = None
@@ -69,11 +71,17 @@ class Reading:
 
 
 def walk_all(reading: Reading, route: Route, limit: int | None = None) -> pd.DataFrame:
-    """Read pass by pass, and join the passes."""
+    """Read pass by pass, and join the passes.
+
+    Raises
+    ------
+    Halted
+        If the user stops it.
+    """
     reading.passes.clear()
-    if reading.bar.n:  # a reset redraws at once, however short the read
-        reading.bar.reset()
-    for fields in route.passes:
+    reading.bar.total = None if limit is None else limit * len(route.passes)
+    for number, fields in enumerate(route.passes, 1):
+        reading.bar.begin(number, len(route.passes))
         every = route.query.every and not fields
         reading.passes.append(Pass(kept_of(route, fields), open=every))
         # Cases that the first pass does not have, no other pass can add.
@@ -119,12 +127,23 @@ def _came(reading: Reading, window: Window, page: Page, limit: int | None) -> No
     this = reading.passes[-1]
     if reading.told.as_of is None:
         reading.told.as_of = page.served_at
-    if window.trail.pages == 1 and page.total is not None and window.scan == window.base:
-        reading.bar.total = page.total if limit is None else min(page.total, limit)
-    reading.bar.update(page.rows)
+    if window.trail.pages == 1 and window.scan == window.base:
+        this.counted[window.part] = page.total
+        _tell_total(reading, limit)
+    over = 0 if limit is None else max(0, window.trail.rows - limit)
+    reading.bar.update(max(0, page.rows - over))
     if limit is not None and page.cursor is not None:
         by = [item.field.column for item in window.scan.sort]
         window.done = window.headed = this.more = past(page, by, window.trail.rows, limit)
+
+
+def _tell_total(reading: Reading, limit: int | None) -> None:
+    """Tell the bar how many rows will come, once all parts of the filter are counted."""
+    route, counted = reading.route, reading.passes[0].counted
+    known = [count for count in counted.values() if count is not None]
+    if len(known) == len(route.split.parts):
+        rows = sum(known) if limit is None else min(sum(known), limit)
+        reading.bar.total = rows * len(route.passes)
 
 
 def kept_of(route: Route, fields: tuple[Field, ...]) -> list[Field]:

@@ -25,6 +25,7 @@ from casesearch_pd.reading.frame import build
 from casesearch_pd.reading.progress import progress_bar
 from casesearch_pd.reading.provenance import KEY
 from casesearch_pd.reading.rounds import Round
+from casesearch_pd.sources.pace import Halted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,7 +70,7 @@ def read_each(
         asked = Round(listing, chosen.ids, run, bar, workers)
         try:
             asked.read()
-        except KeyboardInterrupt as stop:
+        except (KeyboardInterrupt, Halted) as stop:
             partial = _frame(source, asked, chosen.tz)
             raise ReadInterrupted(
                 f"stopped after {len(asked.told)} of {len(chosen.ids)} cases; they are in "

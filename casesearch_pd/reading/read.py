@@ -7,6 +7,7 @@ the frame, finish it (check again, sort, cut, name what was read).
 from __future__ import annotations
 
 from dataclasses import replace
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -32,11 +33,21 @@ if TYPE_CHECKING:
 
     from casesearch_pd.query.expr import Expression
     from casesearch_pd.reading.frame import DtypeBackend
-    from casesearch_pd.reading.plan import Query
-    from casesearch_pd.reading.progress import Progress
+    from casesearch_pd.reading.plan import Query, Route
+    from casesearch_pd.reading.progress import Bar, Progress
     from casesearch_pd.sources.contract import Source
 
-__all__ = ["count_cases", "explain_cases", "iter_cases", "list_fields", "read_cases", "to_parquet"]
+__all__ = [
+    "arguments",
+    "count_cases",
+    "explain_cases",
+    "iter_cases",
+    "list_fields",
+    "read_cases",
+    "read_routed",
+    "routed",
+    "to_parquet",
+]
 
 
 def read_cases(
@@ -127,17 +138,62 @@ def read_cases(
     >>> sorted(df["status"].unique())
     ['open']
     """
-    question, run, look = _bound(locals()), Run.within(deadline), Look(tz, dtype_backend)
-    remember(source)
+    given = locals()
+    return read_routed(routed(given), given, Run.within(deadline), progress)
+
+
+def arguments(source: Source, filters: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete what `read_cases` is called with by what it takes for granted.
+
+    Parameters
+    ----------
+    source
+        Where to read.
+    filters
+        What `read_cases` takes besides, by name: ``where``, its options, and filters.
+
+    Returns
+    -------
+    dict
+        Every parameter of `read_cases` by its name, and the filters under ``filters``.
+    """
+    bound = signature(read_cases).bind(source, **filters)
+    bound.apply_defaults()
+    return bound.arguments
+
+
+def routed(given: Mapping[str, Any]) -> Route:
+    """Plan the read that the arguments of `read_cases` ask for, by their names.
+
+    Raises
+    ------
+    FilterError
+        If the question cannot be asked; nothing but discovery has been sent.
+    """
+    route = plan(given["source"], _bound(given))
+    remember(route.source)
+    return route
+
+
+def read_routed(
+    route: Route, given: Mapping[str, Any], run: Run, progress: Progress | Bar
+) -> pd.DataFrame:
+    """Read what was planned, with the options among the arguments of `read_cases`.
+
+    Raises
+    ------
+    FilterError
+        If one of them is none; and whatever `read_cases` raises.
+    """
     return exhaust(
-        plan(source, question),
+        route,
         run,
-        look,
+        Look(given["tz"], given["dtype_backend"]),
         progress=progress,
-        on_error=on_error,
-        workers=_workers(max_workers),
-        checkpoint=checkpoint,
-        overlap=overlap_of(source, overlap),
+        on_error=given["on_error"],
+        workers=_workers(given["max_workers"]),
+        checkpoint=given["checkpoint"],
+        overlap=overlap_of(route.source, given["overlap"]),
     )
 
 

@@ -73,13 +73,20 @@ class Round:
         return [one for one in self.ids if one not in self.told and one not in self.gone]
 
     def read(self) -> None:
-        """Ask for all cases, or until the service fails."""
+        """Ask for all cases, or until the service fails.
+
+        Raises
+        ------
+        Halted
+            If the user stopped the read.
+        """
         self._work(_ALONE)
         hands = hands_that_pay(self.run, self.listing.rate, self.workers)
         if hands == 1:
             self._work()
         elif self.missing:
             self._share(hands)
+        self.run.check()
 
     def _share(self, hands: int) -> None:
         with ThreadPoolExecutor(hands, thread_name_prefix="cases") as pool:

@@ -31,6 +31,7 @@ from casesearch_pd.reading.plan import NO_TIME
 from casesearch_pd.reading.progress import progress_bar
 from casesearch_pd.reading.provenance import Told, added, digest, inscribe
 from casesearch_pd.reading.resume import Shelf
+from casesearch_pd.sources.pace import Halted
 
 if TYPE_CHECKING:
     import os
@@ -167,7 +168,7 @@ def _frames(stream: Stream, options: Options) -> Generator[pd.DataFrame]:
     with progress_bar(options.progress, stream.route.source) as stream.bar:
         try:
             yield from _cut(stream)
-        except KeyboardInterrupt as stop:
+        except (KeyboardInterrupt, Halted) as stop:
             raise _interrupted(stream) from stop
         except (AccessDeniedError, NotFoundError):
             raise

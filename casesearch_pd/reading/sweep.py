@@ -12,6 +12,7 @@ from casesearch_pd.query.pushdown import Split
 from casesearch_pd.reading.frame import keep
 from casesearch_pd.reading.passes import Reading, began, walk_all
 from casesearch_pd.reading.plan import plan
+from casesearch_pd.reading.progress import Aside
 
 if TYPE_CHECKING:
     from casesearch_pd.reading.plan import Route
@@ -55,7 +56,7 @@ def _changed(reading: Reading, since: Compare) -> pd.DataFrame:
     again = replace(again, needed=route.needed, passes=route.passes)
     whole = _in_one_walk(route, since) if len(again.split.parts) > 1 else None
     apart = replace(reading, route=whole or again, passes=[], torn=set())
-    apart = replace(apart, checkpoint=None, saved=[])
+    apart = replace(apart, checkpoint=None, saved=[], bar=Aside(reading.bar))
     found = walk_all(apart, apart.route)
     reading.torn = apart.torn
     return found if whole is None else keep(found, query.where)

@@ -273,7 +273,7 @@ class ConnectCases:
         while True:
             asked = {"domainId": self.domain_id, "maxResults": 100, **named}
             asked |= {"nextToken": token} if token else {}
-            answer = patiently(partial(self._listed, listing, asked), budget, Run())
+            answer = patiently(partial(self._listed, listing, asked), budget, Run.discovery())
             found += answer[listing.member]
             token = answer.get("nextToken") or ""
             if not token:

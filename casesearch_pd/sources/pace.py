@@ -12,6 +12,8 @@ import math
 import random
 import threading
 import time
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
@@ -20,9 +22,19 @@ from casesearch_pd.errors import FilterError, ServiceError, ThrottledError
 from casesearch_pd.sources.rate_estimate import Leave, RateEstimate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-__all__ = ["Budget", "Halted", "Run", "Trouble", "budget_for", "patiently", "retry_after"]
+__all__ = [
+    "Budget",
+    "Halted",
+    "Run",
+    "Trouble",
+    "budget_for",
+    "clock",
+    "leading",
+    "patiently",
+    "retry_after",
+]
 
 Answer = TypeVar("Answer")
 
@@ -46,8 +58,27 @@ class Run:
     requests: int = 0
     throttles: int = 0
     busy: float = 0.0  # seconds spent waiting for answers
+    cancelled: bool = False  # by the user; a read also halts when one of its readers fails
     halt: threading.Event = field(default_factory=threading.Event)
+    _answered: int = field(default=0, repr=False)
+    _resting: list[float] = field(default_factory=list, repr=False)  # when each may go
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def cancel(self) -> None:
+        """End the read as soon as no request is under way; whoever waits for leave is woken."""
+        self.cancelled = True
+        self.halt.set()
+
+    def check(self) -> None:
+        """Go on only if nobody halted the read.
+
+        Raises
+        ------
+        Halted
+            If somebody did.
+        """
+        if self.halt.is_set():
+            raise Halted
 
     def rest(self, seconds: float) -> None:
         """Wait, unless the read is halted meanwhile.
@@ -57,8 +88,23 @@ class Run:
         Halted
             If it is.
         """
-        if self.halt.wait(seconds):
-            raise Halted
+        until = time.monotonic() + seconds
+        with self._lock:
+            self._resting.append(until)
+        try:
+            if self.halt.wait(seconds):
+                raise Halted
+        finally:
+            with self._lock:
+                self._resting.remove(until)
+
+    @property
+    def waiting(self) -> float:
+        """Seconds until the next request may go; 0 while one is under way or none waits."""
+        with self._lock:
+            if self.requests > self._answered or not self._resting:
+                return 0.0
+            return max(0.0, min(self._resting) - time.monotonic())
 
     def sends(self) -> None:
         """Count one request."""
@@ -66,8 +112,9 @@ class Run:
             self.requests += 1
 
     def took(self, seconds: float) -> None:
-        """Add how long an answer took."""
+        """Count an answer, and add how long it took."""
         with self._lock:
+            self._answered += 1
             self.busy += seconds
 
     @classmethod
@@ -89,13 +136,42 @@ class Run:
             )
         return cls(time.monotonic() + seconds)
 
+    @classmethod
+    def discovery(cls) -> Run:
+        """Begin to ask for the fields: beside the read that needs them, halted and seen with it.
+
+        It counts its requests apart, and has no deadline: what it finds serves later reads too.
+        """
+        leader = _LEADER.get()
+        if leader is None:
+            return cls()
+        return cls(halt=leader.halt, _resting=leader._resting, _lock=leader._lock)  # noqa: SLF001 - its own class
+
     def left(self) -> float:
         """Seconds that remain; never below 0."""
         return max(0.0, self.until - time.monotonic())
 
 
+_LEADER: ContextVar[Run | None] = ContextVar("the read of this thread", default=None)
+
+
+@contextmanager
+def leading(run: Run) -> Iterator[None]:
+    """Have what this thread asks of a source's fields belong to a read."""
+    token = _LEADER.set(run)
+    try:
+        yield
+    finally:
+        _LEADER.reset(token)
+
+
+def clock() -> float:
+    """Tell the monotonic time, in seconds."""
+    return time.monotonic()
+
+
 class Halted(Exception):  # noqa: N818 - ends a thread, and reaches nobody
-    """The read was stopped while this request waited for leave to be sent."""
+    """The read was stopped before this request was sent."""
 
 
 class Trouble(Exception):  # noqa: N818 - a signal between a source and its budget, not an error that users see
@@ -173,8 +249,11 @@ class Budget:
         ------
         ThrottledError
             If the run's time is over first.
+        Halted
+            If the run is stopped first.
         """
         while True:
+            run.check()
             wait, queue = self._reserve(run.left())
             if wait is None:
                 raise ThrottledError(
@@ -358,6 +437,8 @@ def patiently(send: Callable[[], Answer], budget: Budget, run: Run) -> Answer:
     ------
     ServiceError
         The last trouble's error.
+    Halted
+        If the run is stopped; no request of it goes after that.
     """
     patience = _Patience()
     while True:

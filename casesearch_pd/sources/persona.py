@@ -218,7 +218,7 @@ class PersonaCases:
         if self._given is not None:
             return self._given
         request = Request("GET", f"{self._root}/cases", query=(("page[size]", str(_PAGE)),))
-        run = Run()
+        run = Run.discovery()
         page, attributes = patiently(partial(self._newest, request, run), self.budget, run)
         names = dict.fromkeys((*self.templates, *page.templates))
         told = [self._template(name, run) for name in names]
