@@ -262,7 +262,7 @@ def _asked(*, wide, some):
     return columns | filters
 
 
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(deadline=None, max_examples=40, derandomize=True)
 @given(
     name=st.sampled_from(SERVICES),
     workers=st.integers(1, 4),
@@ -272,7 +272,7 @@ def _asked(*, wide, some):
     before=st.booleans(),
 )
 def test_it_is_whole_or_cancelled_and_nothing_else(
-    service, name, workers, page, wide, some, before
+    service, *, name, workers, page, wide, some, before
 ):
     """Whenever the cancel comes: a frame is that of `read_cases`, or says that it is not."""
     asked = _asked(wide=wide, some=some)

@@ -3,6 +3,7 @@
 import re
 import threading
 from collections import Counter
+from contextlib import suppress
 
 import pandas as pd
 import pytest
@@ -250,6 +251,27 @@ def test_the_rate_limit_is_not_waited_for(local, name):
     assert not reader.is_alive()
     assert run.waiting == 0
     assert [len(one) for one in ended] == [source.page_size]
+
+
+def test_a_run_waits_only_while_none_of_its_requests_is_under_way():
+    """Of two that wait the first counts; a third on its way is no wait at all."""
+    halt = Waited()
+    run = Run(halt=halt)
+    for seconds in (900, 90):
+        halt.waited.clear()
+        threading.Thread(target=_rests, args=(run, seconds), daemon=True).start()
+        assert halt.waited.wait(20)
+    assert 60 < run.waiting <= 90
+    run.sends()
+    assert run.waiting == 0
+    run.took(0.1)
+    assert 60 < run.waiting <= 90
+    run.cancel()
+
+
+def _rests(run, seconds):
+    with suppress(Halted):
+        run.rest(seconds)
 
 
 def _stopped(source, run):

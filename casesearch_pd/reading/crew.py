@@ -105,11 +105,10 @@ class Crew:
             raise
         finally:
             self._wait()
-        if self._failures and not self._run.cancelled:
+        if self._failures:
             raise self._failures[0]
         self._run.check()
         self._prove()
-        self._run.check()
 
     def _wait(self) -> None:
         for thread in self._threads:
