@@ -35,10 +35,11 @@ class At:
 
     def __init__(self, run, *, page=None, begin=None):
         self.run, self.page, self.number = run, page, begin
-        self.total, self.pages = None, 0
+        self.total, self.pages, self.begun = None, 0, []
 
     def begin(self, number, _):
         """Cancel as this pass begins."""
+        self.begun.append(number)
         if number == self.number:
             self.run.cancel()
 
@@ -134,6 +135,15 @@ def test_a_later_pass_leaves_its_columns_blank(local, workers):
     partial = interrupted(source, run, At(run, begin=2), max_workers=workers)
     assert len(partial) == len(CASES)
     assert any("columns that were not read" in one for one in partial.cases.provenance["notes"])
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("page", [2, PAGES])
+def test_no_further_pass_begins(local, workers, page):
+    run = Run()
+    bar = At(run, page=page)
+    interrupted(local.sources["connect"], run, bar, max_workers=workers)
+    assert bar.begun == [1]
 
 
 def test_a_later_pass_half_way(local):
