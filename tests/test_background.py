@@ -1,8 +1,10 @@
 """Reads in the background: the same frames, watched without waiting, whole or cancelled."""
 
+import gc
 import threading
 import warnings
 from functools import cache
+from traceback import format_exception
 
 import pandas as pd
 import pytest
@@ -13,6 +15,7 @@ import casesearch_pd as cs
 from casesearch_pd.errors import hearing, warn
 from casesearch_pd.local import Fault
 from casesearch_pd.reading.background import BackgroundRead, Snapshot
+from casesearch_pd.reading.passes import Reading
 from casesearch_pd.sources import again
 from tests.numbered_cases import CASES, PLAIN, SERVICES, by_id, read, served, without_faults
 
@@ -299,6 +302,20 @@ def test_it_is_whole_or_cancelled_and_nothing_else(
     columns = [name for name in CASES if name in came]
     if len(came):
         pd.testing.assert_frame_equal(by_id(came, columns), by_id(part, columns))
+
+
+def test_a_cancelled_read_holds_its_rows_once(local):
+    """A form keeps the read: what the error's traceback holds would double its memory."""
+    gate = Gate(local, "connect", page=9)
+    found = BackgroundRead(gate.source, {"columns": PLAIN, "max_workers": 1}).start()
+    assert gate.reached.wait(AT_MOST)
+    found.cancel()
+    gate.opened.set()
+    assert_cancelled(found)
+    found._thread.join(AT_MOST)
+    gc.collect()
+    assert not [one for one in gc.get_objects() if isinstance(one, Reading)]
+    assert "_unfinished" in "".join(format_exception(found.error))
 
 
 # --- what goes wrong --------------------------------------------------------------------------

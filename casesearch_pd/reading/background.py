@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from traceback import clear_frames
 from typing import TYPE_CHECKING, Any, Self
 
 from casesearch_pd.errors import CaseSearchError, ReadInterrupted, hearing
@@ -173,6 +174,7 @@ class BackgroundRead:
                     self.said = tuple(heard)
         except BaseException as error:  # noqa: BLE001 - it is told where the user is
             self.error, self.frame = error, getattr(error, "partial", None)
+            _let_go(error)
         finally:
             self._took = clock() - self._began
             self._ended.set()
@@ -188,6 +190,13 @@ class BackgroundRead:
             if not self._run.cancelled:
                 raise
             raise ReadInterrupted("stopped before anything was read") from error
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Free what the frames of a traceback hold: all that was read, beside the frame of it."""
+    while error is not None:
+        clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 class _Watch:
