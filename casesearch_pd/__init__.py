@@ -40,6 +40,7 @@ from casesearch_pd.reading.related import read_events, read_related
 
 if TYPE_CHECKING:
     from casesearch_pd.demo import Fault, LocalCases, open_source
+    from casesearch_pd.reading.cluster import to_dask
     from casesearch_pd.sources.connect import ConnectCases
     from casesearch_pd.sources.persona import PersonaCases
 
@@ -68,6 +69,7 @@ __all__ = [
     "read_cases",
     "read_events",
     "read_related",
+    "to_dask",
     "to_parquet",
 ]
 
@@ -80,6 +82,7 @@ _LAZY = {
     "LocalCases": "casesearch_pd.demo",
     "PersonaCases": "casesearch_pd.sources.persona",
     "open_source": "casesearch_pd.demo",
+    "to_dask": "casesearch_pd.reading.cluster",
 }
 
 

@@ -39,8 +39,8 @@ ORDER = (
     "reading.windows", "reading.hands", "reading.crew", "reading.resume", "reading.passes",
     "reading.sweep", "reading.exhaust", "reading.refresh", "reading.batch", "reading.stream",
     "reading.place", "reading.parquet", "reading.explain", "reading.read",
-    "reading.background", "reading.chosen", "reading.rounds", "reading.per_case",
-    "reading.relationships", "reading.related",
+    "reading.background", "reading.partitions", "reading.cluster", "reading.chosen",
+    "reading.rounds", "reading.per_case", "reading.relationships", "reading.related",
     "notebook", "notebook.cases", "notebook.periods", "notebook.survival", "notebook.names",
     "notebook.survivors", "notebook.lives", "notebook.tags", "notebook.statuses",
     "notebook.numbers", "notebook.plots*", "notebook.words",
@@ -80,6 +80,8 @@ LIBRARIES = {
     "tqdm": ("reading.progress",),
     "traitlets": ("notebook.*",),
     "pyarrow": ("reading.*",),
+    "dask": ("reading.cluster",),
+    "distributed": ("reading.cluster",),
 }
 
 # Where the calendar is read, and why.

@@ -65,6 +65,8 @@ OPTIONS = frozenset(
         "deadline",
         "overlap",
         "chunksize",
+        "npartitions",
+        "n_workers",
     ]
 )
 

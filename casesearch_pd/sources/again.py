@@ -9,6 +9,7 @@ is taken before any is made: it has the credentials that the frame was read with
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from weakref import WeakSet
@@ -17,11 +18,12 @@ from casesearch_pd.errors import FilterError
 from casesearch_pd.sources.origin import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from casesearch_pd.query.schema import Schema
     from casesearch_pd.sources.contract import Source
 
-__all__ = ["again", "check_opened", "check_same", "remember"]
+__all__ = ["again", "check_makeable", "check_opened", "check_same", "remember"]
 
 # Where AWS serves its endpoints ("AWS service endpoints", AWS general reference), and Persona
 # its API (the servers of its OpenAPI description).
@@ -52,13 +54,21 @@ def check_opened(source: object) -> None:
         raise FilterError(f"{source!r} is text, not a source; open it: open_source({source!r})")
 
 
-def again(told: Mapping[str, Any]) -> Source:
+def again(
+    told: Mapping[str, Any],
+    *,
+    schema: Schema | None = None,
+    rate: float | None = None,
+    burst: float = 10.0,
+) -> Source:
     """Find the source that a description tells of, or make it with the environment's credentials.
 
     Parameters
     ----------
     told
         What `Source.describe` said.
+    schema, rate, burst
+        What a source that has to be made is made with besides.
 
     Raises
     ------
@@ -74,10 +84,21 @@ def again(told: Mapping[str, Any]) -> Source:
             "several sources of this session read there, each with credentials or a rate of its "
             "own; say which one is meant: source=…"
         )
-    return alive[0] if alive else _made(told)
+    return alive[0] if alive else _maker(told)(schema=schema, rate=rate, burst=burst)
 
 
-def _made(told: Mapping[str, Any]) -> Source:
+def check_makeable(told: Mapping[str, Any]) -> None:
+    """Refuse what no other process could make anew; nothing is made.
+
+    Raises
+    ------
+    FilterError
+        If it is no service of this package, or at an address of somebody's own.
+    """
+    _maker(told)
+
+
+def _maker(told: Mapping[str, Any]) -> Callable[..., Source]:
     match told:
         case {
             "service": "connect",
@@ -97,21 +118,25 @@ def _made(told: Mapping[str, Any]) -> Source:
             raise FilterError(f"a source cannot be made anew from {told!r}; give it: source=…")
 
 
-def _connect(domain_id: str, region: str, url: str) -> Source:
+def _connect(domain_id: str, region: str, url: str) -> Callable[..., Source]:
     from casesearch_pd.sources.connect import ConnectCases  # noqa: PLC0415 - boto3 is dear
 
     if is_loopback(url):
-        return ConnectCases(domain_id, region_name=region, endpoint_url=url)
+        return partial(ConnectCases, domain_id, region_name=region, endpoint_url=url)
     _check_home(url, _AWS)
-    return ConnectCases(domain_id, region_name=region)  # boto3 knows the address itself
+    return partial(ConnectCases, domain_id, region_name=region)  # boto3 knows the address itself
 
 
-def _persona(url: str, version: str, *, fresh: bool) -> Source:
+def _persona(url: str, version: str, *, fresh: bool) -> Callable[..., Source]:
     from casesearch_pd.sources.persona import PersonaCases  # noqa: PLC0415 - requests is dear
 
     if not is_loopback(url):
         _check_home(url, _PERSONA)
-    return PersonaCases(base_url=url, version=version, fresh=fresh)
+
+    def made(*, burst: float, **options: Any) -> Source:  # noqa: ARG001 - a rate has none there
+        return PersonaCases(base_url=url, version=version, fresh=fresh, **options)
+
+    return made
 
 
 def _check_home(url: str, homes: tuple[str, ...]) -> None:
