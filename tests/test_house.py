@@ -44,8 +44,8 @@ ORDER = (
     "notebook", "notebook.cases", "notebook.periods", "notebook.survival", "notebook.names",
     "notebook.survivors", "notebook.lives", "notebook.tags", "notebook.statuses",
     "notebook.numbers", "notebook.plots*", "notebook.words",
-    "notebook.cells", "notebook.export", "notebook.excel", "notebook.markup", "notebook.report*",
-    "notebook.form*", "notebook.accessor",
+    "notebook.cells", "notebook.export", "notebook.excel", "notebook.lines", "notebook.markup",
+    "notebook.report*", "notebook.form*", "notebook.accessor",
     "demo", "__main__", "__init__",
 )  # fmt: skip
 APART = "local*"  # the embedded service imports nothing of the rooms above

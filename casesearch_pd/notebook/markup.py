@@ -68,7 +68,7 @@ def image(drawn: bytes, words: str, kind: str = "svg+xml") -> ET.Element:
 def table(
     caption: str,
     head: Sequence[str],
-    rows: Iterable[Sequence[str]],
+    rows: Iterable[Sequence[Inside]],
     looks: Mapping[int, str] | None = None,
 ) -> ET.Element:
     """Make a table that is scrolled by itself if it is wide; the first cell names its row.
@@ -96,11 +96,11 @@ def table(
     return element("div", whole, class_="wide", tabindex="0", role="region", aria_label=caption)
 
 
-def _cells(row: Sequence[str], classes: Mapping[int, dict[str, str]]) -> Iterator[ET.Element]:
+def _cells(row: Sequence[Inside], classes: Mapping[int, dict[str, str]]) -> Iterator[ET.Element]:
     name, *others = row
     yield element("th", name, scope="row", **classes.get(0, {}))
-    for at, text in enumerate(others, 1):
-        yield element("td", text, **classes.get(at, {}))
+    for at, inside in enumerate(others, 1):
+        yield element("td", inside, **classes.get(at, {}))
 
 
 def fragment(*inside: Inside) -> str:

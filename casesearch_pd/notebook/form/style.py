@@ -49,20 +49,24 @@ _RESULTS = """
 .cs-results { overflow: visible; }
 .cs-results-heading { font-size: 1.1em; font-weight: 600; }
 .cs-results .widget-tab-contents { overflow: visible; }
-.cs-page .wide { overflow: auto; max-height: 32em; border: 1px solid var(--cs-line); }
+.cs-page .wide { position: relative; overflow: auto; max-height: 32em;
+  border: 1px solid var(--cs-line); }
 .cs-page table { border-collapse: separate; border-spacing: 0; font-size: 0.92em;
   color: var(--cs-ink); background: var(--cs-paper); font-variant-numeric: tabular-nums; }
-.cs-page caption { text-align: left; padding: 4px 8px; color: var(--cs-quiet); }
+.cs-page caption { position: absolute; clip-path: inset(50%); }
 .cs-page th, .cs-page td { padding: 3px 10px; text-align: left; vertical-align: top;
   white-space: nowrap; font-weight: 400; border-bottom: 1px solid var(--cs-line); }
 .cs-page thead th { position: sticky; top: 0; font-weight: 600; background: var(--cs-soft); }
 .cs-page tbody tr:hover > * { background: var(--cs-soft); }
 .cs-page .number { text-align: right; }
-.cs-page .long { white-space: normal; min-width: 16em; max-width: 36em; overflow-wrap: anywhere; }
+.cs-page .long { max-width: 24em; overflow: hidden; text-overflow: ellipsis; }
 .cs-code pre, .cs-request pre, .cs-command pre { margin: 4px 0; padding: 8px 12px; overflow: auto;
   max-height: 32em; color: var(--cs-ink); background: var(--cs-soft);
   font-family: var(--jp-code-font-family, monospace); font-size: 0.95em; line-height: 1.4; }
 .cs-command pre { white-space: pre-wrap; overflow-wrap: anywhere; }
+.cs-columns { align-items: flex-start; }
+.cs-columns-list select { min-width: 16em; }
+.cs-chart figure { margin: 8px 0; }
 .cs-chart img { max-width: 100%; height: auto; background: #fff; }
 .cs-copy { display: inline-flex; align-items: center; gap: 8px; }
 .cs-export-link a { color: var(--jp-content-link-color, #1565c0); }

@@ -28,6 +28,7 @@ __all__ = [
     "entitle",
     "explain_above",
     "explain_beside",
+    "in_words",
     "plain",
     "say_nothing_is_there",
     "share_along",
@@ -111,6 +112,13 @@ def say_nothing_is_there(ax: Axes, what: str = "no cases") -> Axes:
     ax.text(0.5, 0.5, what, transform=ax.transAxes, ha="center", va="center")
     ax.set(xticks=[], yticks=[])
     return ax
+
+
+def in_words(ax: Axes) -> str:
+    """Say what a picture shows to who cannot see it."""
+    title = ", ".join(ax.get_title().splitlines())
+    along = [label for label in (ax.get_ylabel(), ax.get_xlabel()) if label]
+    return f"{title}. {' against '.join(along)}".strip()
 
 
 def counted(number: int, noun: str = "case") -> str:

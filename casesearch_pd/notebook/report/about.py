@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from casesearch_pd.errors import hearing
 from casesearch_pd.notebook.cases import column_of, read_at, zone_of
+from casesearch_pd.notebook.lines import shortened
 from casesearch_pd.notebook.markup import element
 from casesearch_pd.reading.provenance import read_back
 
@@ -60,7 +61,7 @@ def note(text: str) -> Element:
 
 def shortened_cell(text: str) -> str:
     """Cut text that would make a table unreadable."""
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return shortened(text, _LONGEST)
 
 
 class LacksError(Exception):
@@ -87,14 +88,13 @@ class Part:
 def part() -> Iterator[Part]:
     """Make a part: its warnings become notes of it, and a column that is missing its end."""
     made = Part()
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
+    with hearing() as said:
         try:
             yield made
         except (KeyError, LacksError) as error:  # `column_of` says what is missing, and the way
             made.lacks = str(error.args[0])
             return
-    made.notes = tuple(dict.fromkeys(str(warning.message) for warning in said))
+    made.notes = tuple(dict.fromkeys(said))
 
 
 def left_out(parts: Mapping[str, Part]) -> Iterator[Element]:

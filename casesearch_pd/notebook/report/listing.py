@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from casesearch_pd.notebook.cells import is_plain, joined
+from casesearch_pd.notebook.lines import heading, lines, look
 from casesearch_pd.notebook.markup import element, table
 from casesearch_pd.notebook.names import labels
 from casesearch_pd.notebook.report.about import About, shortened_cell
@@ -14,6 +12,8 @@ from casesearch_pd.notebook.report.about import About, shortened_cell
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from xml.etree.ElementTree import Element
+
+    import pandas as pd
 
     from casesearch_pd.notebook.names import Names
 
@@ -34,12 +34,13 @@ def listing(about: About) -> Iterator[Element]:
     columns = _columns(about.cases)
     shown = about.cases.head(_ROWS)[columns]
     yield element("p", _left_out(about.cases, columns), class_="quiet")
-    cells = [_cells(shown[column], about.names) for column in columns]
+    cells = {column: _cells(shown[column], about.names) for column in columns}
+    looks = [look(shown[column], texts, _WORDS) for column, texts in cells.items()]
     yield table(
         f"{len(shown):,} cases",
-        [_head(shown[column]) for column in columns],
-        zip(*cells, strict=True),
-        looks={at: _look(shown[column]) for at, column in enumerate(columns)},
+        [shortened_cell(heading(shown[column])) for column in columns],
+        zip(*cells.values(), strict=True),
+        looks=dict(enumerate(looks)),
     )
 
 
@@ -61,36 +62,8 @@ def _left_out(cases: pd.DataFrame, columns: list[Any]) -> str:
     return " ".join(said).strip()
 
 
-def _head(column: pd.Series[Any]) -> str:
-    zone = getattr(column.dt, "tz", None) if _is_time(column) else None
-    return shortened_cell(f"{column.name} ({zone})" if zone else str(column.name))
-
-
-def _is_time(column: pd.Series[Any]) -> bool:
-    return pd.api.types.is_datetime64_any_dtype(column.dtype)
-
-
-def _look(column: pd.Series[Any]) -> str:
-    if _is_time(column):
-        return "time"
-    number = is_plain(column) and pd.api.types.is_numeric_dtype(column.dtype)
-    if number:
-        return "number"
-    return "long" if column.astype("str").str.len().max() > _WORDS else "text"
-
-
 def _cells(column: pd.Series[Any], names: Names) -> list[str]:
-    if _is_time(column):
-        column = column.dt.strftime("%Y-%m-%d %H:%M")
-    elif names is not None and column.name in _IDS:
+    if names is not None and column.name in _IDS:
         known = column.dropna().unique()
         column = column.map(dict(zip(known, labels(known, names), strict=True)))
-    return [_text(cell) for cell in column.astype(object)]
-
-
-def _text(cell: Any) -> str:
-    """Write one cell; numbers as they are, nothing where there is nothing."""
-    flat = joined(cell)
-    if pd.api.types.is_scalar(flat) and pd.isna(flat):
-        return ""
-    return shortened_cell(str(flat))
+    return [shortened_cell(text) for text in lines(column)]

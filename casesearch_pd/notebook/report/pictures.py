@@ -83,15 +83,17 @@ def _figure(draw: Callable[[Axes], Axes]) -> Element:
     from matplotlib import style  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    # Missing glyphs are missing in matplotlib's measurements only: the browser draws the text.
-    warnings.filterwarnings("ignore", message="Glyph")
+    from casesearch_pd.notebook.plots.paper import in_words  # noqa: PLC0415
+
     drawn = io.BytesIO()
-    with style.context("default"), mpl.rc_context(_DRAWN):
+    with warnings.catch_warnings(), style.context("default"), mpl.rc_context(_DRAWN):
+        # Missing glyphs are missing in the measurements only: the browser draws the text.
+        warnings.filterwarnings("ignore", message="Glyph")
         figure = Figure(figsize=_SIZE, layout="constrained")
         ax = draw(figure.add_subplot())
         _bound(ax)
         figure.savefig(drawn, format="svg", dpi=_DPI, metadata={"Date": None})
-    return element("figure", image(drawn.getvalue(), _words(ax)))
+    return element("figure", image(drawn.getvalue(), in_words(ax)))
 
 
 def _bound(ax: Axes) -> None:
@@ -105,10 +107,3 @@ def _bound(ax: Axes) -> None:
 
 def _points(path: Path) -> int:
     return len(np.asarray(path.vertices))
-
-
-def _words(ax: Axes) -> str:
-    """Say what a picture shows to who cannot see it."""
-    title = ", ".join(ax.get_title().splitlines())
-    along = [label for label in (ax.get_ylabel(), ax.get_xlabel()) if label]
-    return f"{title}. {' against '.join(along)}".strip()
