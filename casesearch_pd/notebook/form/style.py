@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipywidgets as widgets
 
+from casesearch_pd.notebook.form.style_rows import ROWS
 from casesearch_pd.notebook.markup import element, fragment
 
 __all__ = ["STYLE", "style"]
@@ -72,7 +73,7 @@ _RESULTS = """
 .cs-export-link a { color: var(--jp-content-link-color, #1565c0); }
 """
 
-STYLE = _COLOURS + _SHARED + _RESULTS
+STYLE = _COLOURS + _SHARED + _RESULTS + ROWS
 
 
 def style() -> widgets.HTML:
