@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from ipywidgets.widgets.widget import _instances
 
 import casesearch_pd as cs
-from casesearch_pd.notebook.form.kit import close
 from casesearch_pd.notebook.form.editor import FilterEditor
+from casesearch_pd.notebook.form.kit import close
 from casesearch_pd.notebook.form.operators import OPERATORS, fitting
 from casesearch_pd.notebook.form.options import OptionsEditor
 from casesearch_pd.notebook.form.question import EVERYTHING, Question

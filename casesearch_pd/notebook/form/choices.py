@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
-from casesearch_pd.notebook.form.kit import say
 from casesearch_pd.notebook.form.entry import ValueEditor, in_a_box
+from casesearch_pd.notebook.form.kit import say
 from casesearch_pd.notebook.form.labels import distinct, on_one_line
 from casesearch_pd.notebook.markup import element
 

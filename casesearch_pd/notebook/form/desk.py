@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from casesearch_pd.errors import FilterError
 from casesearch_pd.notebook.form.checks import Finding, check, offered
-from casesearch_pd.notebook.form.kit import Kit
 from casesearch_pd.notebook.form.edits import Edits
+from casesearch_pd.notebook.form.kit import Kit
 from casesearch_pd.notebook.form.labels import FieldLabels, distinct
 from casesearch_pd.reading.plan import bearings
 

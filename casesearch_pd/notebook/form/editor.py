@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from casesearch_pd.notebook.form.checks import check_all
-from casesearch_pd.notebook.form.kit import say
 from casesearch_pd.notebook.form.desk import Desk
 from casesearch_pd.notebook.form.groups import GroupEditor
+from casesearch_pd.notebook.form.kit import say
 from casesearch_pd.notebook.form.question import EVERYTHING
 from casesearch_pd.notebook.markup import element
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from casesearch_pd.errors import FilterError
-from casesearch_pd.notebook.form.kit import close
 from casesearch_pd.notebook.form.entries import from_text, to_text
+from casesearch_pd.notebook.form.kit import close
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable

@@ -15,9 +15,9 @@ import ipywidgets as widgets
 
 from casesearch_pd.errors import FilterError
 from casesearch_pd.notebook.form.choices import choice_editor
-from casesearch_pd.notebook.form.kit import close, say
 from casesearch_pd.notebook.form.desk import Desk
 from casesearch_pd.notebook.form.entry import ValueEditor, sendable
+from casesearch_pd.notebook.form.kit import close, say
 from casesearch_pd.notebook.form.question import Question
 from casesearch_pd.notebook.form.sorting import sort_editor
 from casesearch_pd.notebook.markup import element
