@@ -161,12 +161,10 @@ _PAST = {"created_at", "updated_at", "closed_at"}  # times that are never to com
 
 def _compared(op: str, value: Any, values: _Values) -> str:
     match op, value:
-        case ("isna", False) | ("notna", _):
+        case ("isna", False) | ("notna", _) | ("ne", None):
             return "is there"
         case ("isna", _) | ("eq", None):
             return "is missing"
-        case "ne", None:
-            return "is there"
         case "between", (low, high):
             return f"is from {_said(low, values)} to {_said(high, values)}"
         case (("eq" | "in"), tuple()):

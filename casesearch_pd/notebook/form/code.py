@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["as_code", "in_code"]
 
 _LINE = 88  # characters
+_STEP = "    "
 _SIGNS = {"eq": "==", "ne": "!=", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 
 
@@ -30,13 +31,13 @@ def as_code(arguments: Mapping[str, Any]) -> str:
     >>> print(as_code({"status": "open", "limit": 20}))
     df = cs.read_cases(source, status="open", limit=20)
     """
-    given = ["source", *(_argument(name, value) for name, value in arguments.items())]
-    line = f"df = cs.read_cases({', '.join(given)})"
+    flat = ["source", *(_argument(name, value) for name, value in arguments.items())]
+    line = f"df = cs.read_cases({', '.join(flat)})"
     if len(line) > _LINE:
-        line = "\n".join(["df = cs.read_cases(", *(f"    {item}," for item in given), ")"])
-    return (
-        f"import pandas as pd\n\n{line}" if _has_span(arguments.get("where"), arguments) else line
-    )
+        laid = ["source", *(_laid_argument(name, value) for name, value in arguments.items())]
+        line = "\n".join(["df = cs.read_cases(", *(f"{_STEP}{item}," for item in laid), ")"])
+    needs_pandas = _has_span(arguments.get("where"), arguments)
+    return f"import pandas as pd\n\n{line}" if needs_pandas else line
 
 
 def _has_span(where: Expression | None, arguments: Mapping[str, Any]) -> bool:
@@ -66,7 +67,7 @@ def in_code(term: Expression) -> str:
     match term:
         case Compare():
             return _compared(term)
-        case Not(Compare(field, "isna", True)):
+        case Not(Compare(field)) if _is_there(term):
             return f"{_field(field)}.notna()"
         case Not(inner):
             return f"~{_in_brackets(inner)}"
@@ -76,6 +77,10 @@ def in_code(term: Expression) -> str:
             return " | ".join(map(_in_brackets, terms))
         case _:
             assert_never(term)
+
+
+def _is_there(term: Not) -> bool:
+    return isinstance(term.term, Compare) and term.term.op == "isna"
 
 
 def _in_brackets(term: Expression) -> str:
@@ -101,6 +106,70 @@ def _compared(term: Compare) -> str:
 
 def _field(field: Any) -> str:
     return f"cs.field({_value(field if isinstance(field, str) else field.column)})"
+
+
+# --- on several lines -------------------------------------------------------------------
+
+
+def _laid_argument(name: str, value: Any) -> str:
+    if name == "where":
+        return _laid(value, _STEP)
+    flat = _value(value)
+    if _fits(f"{name}={flat}", _STEP) or not isinstance(value, (list, dict)):
+        return f"{name}={flat}"
+    return f"{name}={_filled(value, _STEP)}"
+
+
+def _fits(written: str, pad: str) -> bool:
+    return len(pad) + len(written) < _LINE
+
+
+def _laid(term: Expression, pad: str) -> str:
+    """Write an expression within brackets that stand around it, a line for each of its terms."""
+    flat = in_code(term)
+    match term:
+        case _ if _fits(flat, pad):
+            return flat
+        case And(terms):
+            return f"\n{pad}& ".join(_laid_in_brackets(item, pad) for item in terms)
+        case Or(terms):
+            return f"\n{pad}| ".join(_laid_in_brackets(item, pad) for item in terms)
+        case Not(inner) if not _is_there(term):
+            return f"~{_laid_in_brackets(inner, pad)}"
+        case Compare(field, "in", value):
+            return f"{_field(field)}.isin({_filled(list(value), pad)})"
+        case _:
+            return flat
+
+
+def _laid_in_brackets(term: Expression, pad: str) -> str:
+    flat = _in_brackets(term)
+    if _fits(f"& {flat}", pad):
+        return flat
+    if not flat.startswith("("):
+        return _laid(term, pad)
+    return f"(\n{pad}{_STEP}{_laid(term, pad + _STEP)}\n{pad})"
+
+
+def _filled(items: list[Any] | dict[str, str], pad: str) -> str:
+    """Write a long list or mapping with as many items a line as fit."""
+    held = _value(items)
+    written = (
+        [f"{_value(key)}: {_value(item)}" for key, item in items.items()]
+        if isinstance(items, dict)
+        else [*map(_value, items)]
+    )
+    lines: list[str] = []
+    for item in written:
+        if lines and _fits(f"{lines[-1]} {item},", pad + _STEP):
+            lines[-1] += f" {item},"
+        else:
+            lines.append(f"{item},")
+    inner = "".join(f"\n{pad}{_STEP}{line}" for line in lines)
+    return f"{held[0]}{inner}\n{pad}{held[-1]}"
+
+
+# --- values -----------------------------------------------------------------------------
 
 
 def _value(value: Any) -> str:
@@ -134,4 +203,4 @@ def _span(span: pd.Timedelta) -> str:
         whole = pd.Timedelta(1, unit)
         if not span % whole:
             return f"pd.Timedelta({unit}={span // whole})"
-    return f"pd.Timedelta({str(span)!r})"
+    return f"pd.Timedelta({_text(str(span))})"

@@ -14,31 +14,44 @@ import numpy as np
 import pandas as pd
 
 from casesearch_pd.errors import FilterError
-from casesearch_pd.notebook.form.entries import from_lines, to_text
 from casesearch_pd.notebook.form.operators import INVERSE, OPERATORS, fitting
 from casesearch_pd.notebook.form.tree import Group, Rule
-from casesearch_pd.query.expr import And, Compare, Expression, Not, Or, all_of, any_of, negate
+from casesearch_pd.query.expr import (
+    TRUE,
+    And,
+    Compare,
+    Expression,
+    Not,
+    Or,
+    all_of,
+    any_of,
+    negate,
+)
 from casesearch_pd.query.values import is_missing
 
 if TYPE_CHECKING:
     from casesearch_pd.query.schema import Field, Schema
 
-__all__ = ["from_expression", "is_finished", "to_expression"]
+__all__ = ["from_expression", "is_finished", "name_of", "to_expression"]
+
+
+_PAIR = 2
 
 
 def is_finished(rule: Rule) -> bool:
     """Tell whether a rule says something: a field, and the values that its operator takes."""
     if not rule.field or rule.operator not in OPERATORS:
         return False
+    value = rule.value
     match OPERATORS[rule.operator].takes:
         case "none":
             return True
         case "many":
-            return bool(rule.value)
+            return isinstance(value, tuple) and value != () and None not in value
         case "pair":
-            return isinstance(rule.value, tuple) and None not in rule.value
+            return isinstance(value, tuple) and len(value) == _PAIR and None not in value
         case "one":
-            return rule.value is not None
+            return value is not None and not isinstance(value, tuple)
 
 
 def to_expression(member: Rule | Group) -> Expression:
@@ -49,11 +62,10 @@ def to_expression(member: Rule | Group) -> Expression:
     (field('status') == 'open') | field('queue').contains('a')
     """
     if isinstance(member, Rule):
-        return _compared(member)
-    said = [item for item in member.members if isinstance(item, Group) or is_finished(item)]
-    terms = [to_expression(item) for item in said if not _is_empty(item)]
+        return _compared(member) if is_finished(member) else TRUE
+    terms = [to_expression(item) for item in member.members if not _is_empty(item)]
     joined = any_of(terms) if member.combinator == "or" and terms else all_of(terms)
-    return negate(joined) if member.negated and terms else joined
+    return _denied(joined) if member.negated and terms else joined
 
 
 def _is_empty(member: Rule | Group) -> bool:
@@ -65,10 +77,9 @@ def _is_empty(member: Rule | Group) -> bool:
 
 def _compared(rule: Rule) -> Expression:
     match rule.operator:
-        case "in" if len(rule.value) == 1:
-            return Compare(rule.field, "eq", rule.value[0])
-        case "not in":
-            return negate(_compared(Rule(rule.field, "in", rule.value)))
+        case "in" | "not in" as operator:
+            found = _one_of(rule.field, rule.value)
+            return found if operator == "in" else _denied(found)
         case "not contains":
             return negate(Compare(rule.field, "contains", rule.value))
         case "missing":
@@ -77,6 +88,21 @@ def _compared(rule: Rule) -> Expression:
             return negate(Compare(rule.field, "isna", value=True))
         case operator:
             return Compare(rule.field, operator, rule.value)
+
+
+def _one_of(name: str, values: tuple[Any, ...]) -> Compare:
+    """Ask for any of some values, each named once."""
+    found = tuple({repr(item): item for item in values}.values())
+    return Compare(name, "eq", found[0]) if len(found) == 1 else Compare(name, "in", found)
+
+
+def _denied(term: Expression) -> Expression:
+    """Flip; what has an operator for it takes that, so that one question is written in one way."""
+    match term:
+        case Compare(field, "eq" | "ne" as op, value):
+            return Compare(field, "ne" if op == "eq" else "eq", value)
+        case _:
+            return negate(term)
 
 
 # --- back -------------------------------------------------------------------------------
@@ -97,8 +123,29 @@ def from_expression(expression: Expression, schema: Schema) -> Group:
     FilterError
         If the form has no rows for it.
     """
+    read = _group(_folded(expression), schema)
+    # Rows of a missing value, found within an any-of, may make groups that fold.
+    return _group(to_expression(read), schema)
+
+
+def _group(expression: Expression, schema: Schema) -> Group:
     read = _read(expression, schema)
     return read if isinstance(read, Group) else Group(members=(read,))
+
+
+def _folded(term: Expression) -> Expression:
+    """Fold what somebody built by hand, node by node."""
+    match term:
+        case And(terms):
+            return all_of(_folded(item) for item in terms)
+        case Or(terms):
+            return any_of(_folded(item) for item in terms)
+        case Not(inner):
+            return negate(_folded(inner))
+        case Compare():
+            return term
+        case _:
+            assert_never(term)
 
 
 def _read(term: Expression, schema: Schema) -> Rule | Group:
@@ -132,10 +179,10 @@ def _negated(member: Rule | Group) -> Rule | Group:
 
 def _row(term: Compare, schema: Schema) -> Rule | Group:
     field = schema.resolve(term.field) if isinstance(term.field, str) else term.field
-    name = _name(field, schema)
+    name = name_of(field, schema)
     match term.op, term.value:
-        case "isna", asked:
-            return Rule(name, "missing" if asked else "there")
+        case "isna", asked:  # a bound comparison has no value here
+            return Rule(name, "missing" if asked is None or asked else "there")
         case (("eq" | "in"), tuple() as values):
             return _any_of(name, field, values)
         case "ne", tuple() as values:
@@ -149,7 +196,7 @@ def _row(term: Compare, schema: Schema) -> Rule | Group:
             return Rule(name, operator, _plain(field, value))
 
 
-def _name(field: Field, schema: Schema) -> str:
+def name_of(field: Field, schema: Schema) -> str:
     """Name a field so that it is found again: one that no schema told goes by its id."""
     return field.column if schema.find(field.column) == field else field.id
 
@@ -162,28 +209,32 @@ def _equal(name: str, field: Field, value: Any) -> Rule:
 
 
 def _any_of(name: str, field: Field, values: tuple[Any, ...]) -> Rule | Group:
-    """Find a row for any-of; missing values, and text of several lines, have rows of their own."""
+    """Find a row for any-of; missing values, and values of other types, have rows of their own."""
     if not values:
         raise FilterError(
             f"{field.column!r} is compared with an empty list, which the form has no row for; "
             "give a value, or leave the condition out"
         )
-    rows = {repr(row): row for row in (_equal(name, field, value) for value in values)}
-    listed = [row for row in rows.values() if _fits_a_list(row, field)]
-    apart = [row for row in rows.values() if row not in listed]
-    if len(listed) > 1 or (listed and not apart):
-        flat = {to_text(item): item for row in listed for item in _members(row)}
-        listed = [Rule(name, "in", tuple(flat.values()))]
-    members = (*listed, *apart)
-    return members[0] if len(members) == 1 else Group("or", members=members)
+    rows = list({repr(row): row for row in (_equal(name, field, item) for item in values)}.values())
+    held = tuple(item for row in rows if _fits_a_list(row, field) for item in _members(row))
+    apart = [row for row in rows if not _fits_a_list(row, field)]
+    if not held:
+        return apart[0] if len(apart) == 1 else Group("or", members=tuple(apart))
+    listed = Rule(name, "in", held)
+    return Group("or", members=(listed, *apart)) if apart else _single(listed, field)
+
+
+def _single(listed: Rule, field: Field) -> Rule:
+    """Write any-of one value as equality, where there is an operator for that."""
+    alone = len(listed.value) == 1 and OPERATORS["eq"] in fitting(field)
+    return Rule(listed.field, "eq", listed.value[0]) if alone else listed
 
 
 def _fits_a_list(row: Rule, field: Field) -> bool:
-    """Tell whether a value can be a line among others, and is what that line would be read as."""
+    """Tell whether a value can be a line among others: it is what that line would be read as."""
     if row.operator == "missing" or OPERATORS["in"] not in fitting(field):
         return False
-    read = [from_lines(field.type, to_text(item)) for item in _members(row)]
-    return [repr(item) for item in read] == [repr((item,)) for item in _members(row)]
+    return field.type != "any" or isinstance(row.value, str)
 
 
 def _members(row: Rule) -> tuple[Any, ...]:
@@ -201,19 +252,38 @@ def _plain(field: Field, value: Any) -> Any:
     if isinstance(value, pd.Period):
         return _period(field, value)
     if isinstance(value, datetime):
-        return pd.Timestamp(value).isoformat()
+        return _moment(pd.Timestamp(value))
     if isinstance(value, date):
         return value.isoformat()
-    if field.type == "select":
-        return _choice(field, value)
-    return value if isinstance(value, str | bool | int | float) else float(value)
+    return _typed(field, value)
+
+
+def _typed(field: Field, value: Any) -> Any:
+    """Take text and numbers out of classes of their own, such as enumerations."""
+    match value:
+        case bool():
+            return value
+        case str():
+            text = str.__str__(value)
+            return _choice(field, text.strip() if field.type == "datetime" else text)
+        case int():
+            return int(value)
+        case _:
+            return float(value)
+
+
+def _moment(moment: pd.Timestamp) -> str:
+    """Write a time; old offsets had seconds, which no filter takes."""
+    offset = moment.utcoffset()
+    odd = offset is not None and offset % timedelta(minutes=1)
+    return (moment.tz_convert("UTC") if odd else moment).isoformat()
 
 
 def _time_of_numpy(field: Field, value: np.datetime64) -> str:
     unit, _ = np.datetime_data(value.dtype)
     if unit == "W":
         raise _no_row(field, value)
-    return str(value) if unit in ("Y", "M", "D") else pd.Timestamp(value).isoformat()
+    return str(value) if unit in ("Y", "M", "D") else _moment(pd.Timestamp(value))
 
 
 def _period(field: Field, value: pd.Period) -> str:

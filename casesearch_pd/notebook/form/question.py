@@ -5,22 +5,24 @@ from __future__ import annotations
 import keyword
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from reprlib import repr as short
 from typing import TYPE_CHECKING, Any
 
 from casesearch_pd.errors import FilterError
 from casesearch_pd.notebook.form import tree
-from casesearch_pd.notebook.form.meaning import from_expression, is_finished, to_expression
-from casesearch_pd.notebook.form.tree import Group, Rule
-from casesearch_pd.query.expr import TRUE
+from casesearch_pd.notebook.form.meaning import from_expression, name_of, to_expression
+from casesearch_pd.notebook.form.tree import Group
+from casesearch_pd.query.expr import And, Compare, Not
+from casesearch_pd.query.values import is_collection
 from casesearch_pd.reading.plan import OPTIONS, ask, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from casesearch_pd.query.expr import Expression
-    from casesearch_pd.query.schema import Schema
-    from casesearch_pd.sources.contract import Source
+    from casesearch_pd.query.schema import Field, Schema
+    from casesearch_pd.sources.contract import Sort, Source
 
 __all__ = ["EVERYTHING", "Question"]
 
@@ -28,15 +30,6 @@ EVERYTHING = Group()
 """The tree without rules."""
 
 _FORMAT = 1
-_LOOKUPS = {
-    "eq": "",
-    "in": "",
-    "ne": "__ne",
-    "not in": "__ne",
-    "missing": "__isna",
-    "there": "__isna",
-    "not contains": None,  # no lookup says so
-}
 
 
 @dataclass(frozen=True)
@@ -94,8 +87,8 @@ class Question:
         return cls(
             tree=from_expression(said, source.schema),
             tags=_as_lines(held),
-            columns=None if columns is None else tuple(item.column for item in asked.columns),
-            sort=() if sort is None else tuple(_sorted_by(asked.sort)),
+            columns=None if columns is None else _columns(asked.columns, source.schema),
+            sort=() if sort is None else tuple(_sorted_by(asked.sort, source.schema)),
             **options,
         )
 
@@ -110,11 +103,9 @@ class Question:
             "tz": None if self.tz == "UTC" else self.tz,
         }
         given = {name: value for name, value in options.items() if value is not None}
-        flat = _keywords(self.tree, schema)
-        if flat is not None:
-            return flat | given
         where = to_expression(self.tree)
-        return ({} if where == TRUE else {"where": where}) | given
+        flat = _keywords(where, schema)
+        return ({"where": where} if flat is None else flat) | given
 
     def _tags(self, schema: Schema) -> dict[str, str] | list[str] | None:
         if not self.tags:
@@ -126,13 +117,14 @@ class Question:
         if bare is not None:
             raise FilterError(f"a tag has a key and a value here; write {bare}=value")
         found = {key: value for key, _, value in pairs}
-        if len(found) < len(pairs):
-            raise FilterError("a tag has one value; ask for others with rows for tags")
-        return found
+        # Two values of one key do not fit into a mapping.
+        return found if len(found) == len(pairs) else list(self.tags)
 
     def to_json(self) -> dict[str, Any]:
         """Write everything, unfinished rows included."""
-        return {"format": _FORMAT} | asdict(self) | {"tree": tree.to_json(self.tree)}
+        options = {name: getattr(self, name) for name in _STORED}
+        listed = {name: list(v) if isinstance(v, tuple) else v for name, v in options.items()}
+        return {"format": _FORMAT, "tree": tree.to_json(self.tree)} | listed
 
     @classmethod
     def from_json(cls, told: object) -> Question:
@@ -147,8 +139,13 @@ class Question:
             raise FilterError("this is no saved form; CaseForm.save writes one")
         if told["format"] != _FORMAT:
             raise FilterError(
-                f"this form was saved in format {told['format']!r}, and this version reads "
+                f"this form was saved in format {short(told['format'])}, and this version reads "
                 f"{_FORMAT}; update casesearch_pd"
+            )
+        strange = next((name for name in told if name not in {"format", "tree", *_STORED}), None)
+        if strange is not None:
+            raise FilterError(
+                f"a saved form has no part {short(strange)}; CaseForm.save writes one"
             )
         read = cls(tree=tree.from_json(told.get("tree")))
         return replace(read, **_options(told))
@@ -160,7 +157,7 @@ def _options(told: Mapping[str, Any]) -> dict[str, Any]:
     for name, fits in _STORED.items():
         value = told.get(name)
         if value is not None and not fits(value):
-            raise FilterError(f"{name}={value!r} of a saved form is not what it saves")
+            raise FilterError(f"{name}={short(value)} of a saved form is not what it saves")
         if value is not None:
             found[name] = tuple(value) if isinstance(value, list) else value
     return found
@@ -188,63 +185,73 @@ _STORED = {
 }
 
 
-def _listed(tags: Iterable[str] | str | None) -> list[str] | None:
-    if tags is None:
-        return None
-    return [tags] if isinstance(tags, str) else list(tags)
+def _listed(tags: Iterable[str] | str | None) -> Any:
+    """Take tags that may be listed only once; what is no list is refused where it is asked."""
+    return list(tags) if is_collection(tags) else tags  # type: ignore[arg-type]
 
 
-def _as_lines(tags: dict[str, str] | list[str] | None) -> tuple[str, ...]:
-    if tags is None:
-        return ()
-    lines = [f"{key}={value}" for key, value in tags.items()] if isinstance(tags, dict) else tags
-    broken = next((line for line in lines if "\n" in line or not line), None)
+def _as_lines(tags: dict[str, str] | list[str] | str | None) -> tuple[str, ...]:
+    match tags:
+        case None:
+            lines = []
+        case str():
+            lines = [tags]
+        case dict():
+            lines = [f"{key}={value}" for key, value in tags.items()]
+        case _:
+            lines = tags
+    broken = next((line for line in lines if {*"\n\r"} & {*line} or not line), None)
     if broken is not None:
         raise FilterError(f"the form has one line for a tag, which {broken!r} does not fit into")
     return tuple(lines)
 
 
-def _sorted_by(sort: Iterable[Any]) -> list[str]:
-    return [("-" if item.descending else "") + item.field.column for item in sort]
+def _columns(fields: Iterable[Field], schema: Schema) -> tuple[str, ...]:
+    return tuple(name_of(field, schema) for field in fields)
 
 
-def _keywords(group: Group, schema: Schema) -> dict[str, Any] | None:
-    """Write the rows as keywords, if they are nothing but conditions side by side."""
-    if group.negated or (group.combinator == "or" and len(group.members) > 1):
-        return None
+def _sorted_by(sort: Iterable[Sort], schema: Schema) -> list[str]:
+    return [("-" if item.descending else "") + name_of(item.field, schema) for item in sort]
+
+
+# --- keywords ---------------------------------------------------------------------------
+
+_PLAIN = {"eq": "", "in": "", "isna": "__isna"}
+_DENIED = {"eq": "__ne", "in": "__ne", "isna": "__isna"}
+_TAKEN = OPTIONS | {"source", "__debug__"}
+"""What no field can be a keyword by: options, a parameter, and what Python keeps to itself."""
+
+
+def _keywords(where: Expression, schema: Schema) -> dict[str, Any] | None:
+    """Write conditions side by side as keywords; None where something else is among them."""
     found: dict[str, Any] = {}
-    for member in group.members:
-        if isinstance(member, Group):
+    for term in where.terms if isinstance(where, And) else (where,):
+        said = _keyword(term, schema)
+        if said is None or said[0] in found:
             return None
-        if not is_finished(member):
-            continue
-        name = _keyword(member, schema)
-        if name is None or name in found:
-            return None
-        found[name] = _argument(member)
+        found[said[0]] = said[1]
     return found
 
 
-def _keyword(rule: Rule, schema: Schema) -> str | None:
-    """Name the keyword of a rule; None if no keyword says it."""
-    lookup = _LOOKUPS.get(rule.operator, f"__{rule.operator}")
-    if lookup is None:
+def _keyword(term: Expression, schema: Schema) -> tuple[str, Any] | None:
+    match term:
+        case Compare(str(field), op, value):
+            lookup, said = _PLAIN.get(op, f"__{op}"), value
+        case Not(Compare(str(field), ("eq" | "in" | "isna") as op, value)):
+            lookup, said = _DENIED[op], False if op == "isna" else value
+        case _:
+            return None
+    if not _is_keyword(field, lookup, schema):
         return None
-    name = f"{rule.field}{lookup}"
+    return f"{field}{lookup}", list(said) if op == "in" else said
+
+
+def _is_keyword(column: str, lookup: str, schema: Schema) -> bool:
+    """Tell whether a keyword can be typed, and is read as this lookup of this column."""
+    name = f"{column}{lookup}"
     # Python spells a keyword in its own way (NFKC), and a field may be named like a lookup.
     typed = name.isidentifier() and not keyword.iskeyword(name)
-    if not typed or unicodedata.normalize("NFKC", name) != name or name in OPTIONS:
-        return None
+    if not typed or unicodedata.normalize("NFKC", name) != name or name in _TAKEN:
+        return False
     known = schema.find(name) is not None
-    clear = known if not lookup else not known
-    return name if clear or (not lookup and "__" not in name) else None
-
-
-def _argument(rule: Rule) -> Any:
-    match rule.operator:
-        case "missing" | "there":
-            return rule.operator == "missing"
-        case "in" | "not in":
-            return rule.value[0] if len(rule.value) == 1 else list(rule.value)
-        case _:
-            return rule.value
+    return not known if lookup else known or "__" not in name

@@ -7,12 +7,15 @@ within one of its own kind, a rule that stands there twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
+from reprlib import Repr
 from typing import TYPE_CHECKING, Any, Literal
 
+import pandas as pd
+
 from casesearch_pd.errors import FilterError
-from casesearch_pd.query.stored import value_from_json, value_to_json
+from casesearch_pd.query.stored import value_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +37,7 @@ class Rule:
         A key of `operators.OPERATORS`.
     value
         Text, a number, True or False, a `pandas.Timedelta` from now, or a tuple of these; None
-        while there is none, and always for operators that take none.
+        while there is none, also as half of a pair, and always for operators that take none.
     """
 
     field: str = ""
@@ -91,19 +94,55 @@ def from_json(told: object) -> Group:
     FilterError
         If it is something else.
     """
-    read = _member(told)
+    try:
+        read = _member(told)
+    except RecursionError as error:
+        raise FilterError("this form is nested too deeply to be read") from error
     if isinstance(read, Rule):
-        raise FilterError(f"a saved form begins with a group, not with {told!r}")
+        raise FilterError(f"a saved form begins with a group, not with {_short(told)}")
     return read
 
 
 def _member(told: object) -> Rule | Group:
-    if not isinstance(told, Mapping):
-        raise FilterError(f"this is no part of a saved form: {told!r}")
-    match dict(told):
-        case {"field": str(field), "operator": str(operator), "value": value}:
-            return Rule(field, operator, value_from_json(value))
-        case {"combinator": "and" | "or" as combinator, "negated": bool(no), "members": list(said)}:
-            return Group(combinator, no, tuple(_member(item) for item in said))
+    match told:
+        case {"field": str(field), "operator": str(operator), "value": value, **more} if not more:
+            return Rule(field, operator, _value(value))
+        case {
+            "combinator": "and" | "or" as kind,
+            "negated": bool(no),
+            "members": list(said),
+            **more,
+        } if not more:
+            return Group(kind, no, tuple(_member(item) for item in said))
         case _:
-            raise FilterError(f"this is no part of a saved form: {told!r}")
+            raise FilterError(f"this is no part of a saved form: {_short(told)}")
+
+
+_short = Repr().repr
+
+
+def _value(told: object) -> Any:
+    """Read a value that a rule may hold."""
+    if isinstance(told, list):
+        return tuple(_one(item) for item in told)
+    return None if told is None else _one(told)
+
+
+def _one(told: object) -> str | bool | float | pd.Timedelta | None:
+    """Read one value; half of a pair may still be missing."""
+    match told:
+        case None | str() | bool() | int():
+            return told
+        case float() if math.isfinite(told):
+            return told
+        case {"timedelta": str(text)} if _is_span(text):
+            return pd.Timedelta(text)
+        case _:
+            raise FilterError(f"a saved form holds no value such as {_short(told)}")
+
+
+def _is_span(text: str) -> bool:
+    try:
+        return not pd.isna(pd.Timedelta(text))
+    except (ValueError, OverflowError):
+        return False
