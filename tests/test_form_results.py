@@ -107,6 +107,7 @@ def test_a_file_that_is_there_is_replaced_only_if_somebody_says_so(cases, tmp_pa
     by_class(results, "cs-export-name").value = str(tmp_path / "a")
     assert "is there already" in written(results, "csv")
     assert path.read_text("utf-8") == "precious"
+    assert by_class(results, "cs-export-link").value == ""
     by_class(results, "cs-export-replace").value = True
     assert "written to" in written(results, "csv")
     assert len(pd.read_csv(path)) == len(cases)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 
 from casesearch_pd.notebook.form.controls import button, row
+from casesearch_pd.notebook.form.messages import Messages
 from casesearch_pd.notebook.markup import harmless
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ class ColumnChoice(widgets.VBox):  # type: ignore[misc]  # untyped
         self._list = widgets.SelectMultiple(description="Shown", rows=_LINES)
         self._all = button("Show all", "cs-columns-all", self._show_all)
         self._reset = button("As at first", "cs-columns-reset", self._show_first)
-        self._inside = widgets.VBox([self._find, self._list, row(self._all, self._reset)])
+        hint = Messages("cs-columns-hint")
+        hint.tell("Ctrl or ⌘ with a click, or with Space, adds one or takes one away.", "quiet")
+        self._inside = widgets.VBox([self._find, self._list, hint, row(self._all, self._reset)])
         super().__init__([self._open, self._inside])
         self._name_them()
         self._listen()

@@ -118,6 +118,7 @@ class Files(widgets.VBox):  # type: ignore[misc]  # untyped
             if self._jobs.busy:
                 self._said.tell("A file is being written; wait until it is there.")
                 return
+            self._link.value = ""  # what is told from here on is not about the file before
             path = self._path(kind)
             self._replace.value = False
             self._answer(f"writing {path} …", "quiet")

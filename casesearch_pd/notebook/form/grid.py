@@ -1,7 +1,8 @@
 """A small frame in, itables' widget out: search, sort and paging in the browser, offline.
 
 It is given texts only, the same that the plain table shows, and escapes them itself; DataTables,
-which is inside, finds numbers among texts by their looks and sorts them as such.
+which is inside, finds numbers and times among texts by their looks and sorts them as such; what is
+missing comes first.
 """
 
 from __future__ import annotations
@@ -50,9 +51,9 @@ def grid(frame: pd.DataFrame) -> Any:
         maxColumns=0,
         order=[],  # that of the frame
         pageLength=SIZES[0],
-        scrollX=True,
         showIndex=False,
         style="table-layout:auto;width:auto;margin:0",
+        text_in_header_can_be_selected=False,  # else its small arrows alone would sort
         warn_on_unexpected_types=False,
     )
 

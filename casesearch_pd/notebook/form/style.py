@@ -65,6 +65,7 @@ _RESULTS = """
   max-height: 32em; color: var(--cs-ink); background: var(--cs-soft);
   font-family: var(--jp-code-font-family, monospace); font-size: 0.95em; line-height: 1.4; }
 .cs-command pre { white-space: pre-wrap; overflow-wrap: anywhere; }
+.cs-grid-place .dt-layout-table { overflow-x: auto; }
 .cs-columns { align-items: flex-start; }
 .cs-columns-list select { min-width: 16em; }
 .cs-chart figure { margin: 8px 0; }
