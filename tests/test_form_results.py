@@ -15,6 +15,7 @@ import casesearch_pd as cs
 from casesearch_pd.notebook.form import files as files_room
 from casesearch_pd.notebook.form import results as results_room
 from casesearch_pd.notebook.form.results import Results
+from casesearch_pd.notebook.form.style_rows import ROWS
 from tests.results_shown import WAIT, Seen, by_class, looked_at, shown, tree
 
 
@@ -177,8 +178,9 @@ def test_every_control_has_a_label_and_a_class_that_the_docs_tell(cases):
         assert any(name.startswith("cs-") for name in control._dom_classes), control
     told = documented(results_room.__doc__)
     here = {name for one in tree(shown(cases)) for name in one._dom_classes}
-    assert {name for name in here if name.startswith("cs-")} - {"cs-row"} <= told
+    assert {name for name in here if name.startswith("cs-")} - {"cs-controls"} <= told
     assert told - here == {"cs-grid"}  # a class inside itables' widget
+    assert not told & {*re.findall(r"\.(cs-[a-z-]+)", ROWS)}  # those of the rows of the filter
 
 
 def documented(doc):

@@ -131,22 +131,22 @@ def test_columns_are_found_and_chosen(cases):
     """What the box for finding hides stays as it was chosen."""
     results = shown(cases)
     before = len(results.table.page.columns)
-    by_class(results, "cs-columns-find").value = "CREATED"
-    listed = by_class(results, "cs-columns-list")
+    by_class(results, "cs-table-columns-find").value = "CREATED"
+    listed = by_class(results, "cs-table-columns-list")
     assert [name for name, _ in listed.options] == ["created_at", "created_by"]
     listed.value = ()
     assert len(results.table.page.columns) == before - 2
     listed.value = (list(cases.columns).index("created_at"),)
     assert "created_at" in results.table.page.columns
-    by_class(results, "cs-columns-all").click()
+    by_class(results, "cs-table-columns-all").click()
     assert list(results.table.page.columns) == list(cases.columns)
-    by_class(results, "cs-columns-reset").click()
+    by_class(results, "cs-table-columns-reset").click()
     assert list(results.table.page.columns) == list(cases.columns[:30])
 
 
 def test_chosen_columns_stay_chosen_in_the_next_run(cases):
     results = shown(cases)
-    by_class(results, "cs-columns-list").value = (0, 2)
+    by_class(results, "cs-table-columns-list").value = (0, 2)
     results.show(cases.head(3), code="", plan=None)
     assert list(results.table.page.columns) == ["case_id", "title"]
     results.show(cases[["title", "status"]], code="", plan=None)
@@ -158,7 +158,7 @@ def test_a_table_of_nothing_says_so(cases):
     assert "No case matches" in by_class(results, "cs-table-said").value
     assert by_class(results, "cs-page").value == ""
     results.show(cases, code="", plan=None)
-    by_class(results, "cs-columns-list").value = ()
+    by_class(results, "cs-table-columns-list").value = ()
     assert "Choose a column" in by_class(results, "cs-table-said").value
 
 

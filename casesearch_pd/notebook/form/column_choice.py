@@ -39,9 +39,9 @@ class ColumnChoice(widgets.VBox):  # type: ignore[misc]  # untyped
         self._open = widgets.ToggleButton(description="Columns", layout={"width": "auto"})
         self._find = widgets.Text(description="Find", placeholder="part of a name")
         self._list = widgets.SelectMultiple(description="Shown", rows=_LINES)
-        self._all = button("Show all", "cs-columns-all", self._show_all)
-        self._reset = button("As at first", "cs-columns-reset", self._show_first)
-        hint = Messages("cs-columns-hint")
+        self._all = button("Show all", "cs-table-columns-all", self._show_all)
+        self._reset = button("As at first", "cs-table-columns-reset", self._show_first)
+        hint = Messages("cs-table-columns-hint")
         hint.tell("Ctrl or ⌘ with a click, or with Space, adds one or takes one away.", "quiet")
         self._inside = widgets.VBox([self._find, self._list, hint, row(self._all, self._reset)])
         super().__init__([self._open, self._inside])
@@ -49,10 +49,10 @@ class ColumnChoice(widgets.VBox):  # type: ignore[misc]  # untyped
         self._listen()
 
     def _name_them(self) -> None:
-        self.add_class("cs-columns")
-        self._open.add_class("cs-columns-open")
-        self._find.add_class("cs-columns-find")
-        self._list.add_class("cs-columns-list")
+        self.add_class("cs-table-columns")
+        self._open.add_class("cs-table-columns-open")
+        self._find.add_class("cs-table-columns-find")
+        self._list.add_class("cs-table-columns-list")
 
     def _listen(self) -> None:
         self._toggled({"new": False})

@@ -17,7 +17,7 @@ _AUTO = {"width": "auto"}
 def row(*inside: widgets.Widget) -> widgets.HBox:
     """Put controls into a row that breaks where there is little room."""
     made = widgets.HBox(inside)
-    made.add_class("cs-row")
+    made.add_class("cs-controls")
     return made
 
 

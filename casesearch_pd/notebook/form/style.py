@@ -31,9 +31,9 @@ _COLOURS = """
 _SHARED = """
 .cs-hidden { position: absolute; width: 1px; height: 1px; margin: -1px; overflow: hidden;
   clip-path: inset(50%); white-space: nowrap; }
-.cs-row { display: flex; flex-flow: row wrap; align-items: center; gap: 4px 8px;
+.cs-controls { display: flex; flex-flow: row wrap; align-items: center; gap: 4px 8px;
   overflow: visible; }
-.cs-row > * { flex: 0 1 auto; min-width: 0; }
+.cs-controls > * { flex: 0 1 auto; min-width: 0; }
 .cs-form .widget-html-content, .cs-results .widget-html-content { line-height: 1.45; }
 .cs-note, .cs-error, .cs-done { margin: 4px 0; padding: 4px 10px; border-left: 4px solid;
   background: var(--cs-soft); overflow-wrap: anywhere; white-space: pre-wrap; }
@@ -66,8 +66,8 @@ _RESULTS = """
   font-family: var(--jp-code-font-family, monospace); font-size: 0.95em; line-height: 1.4; }
 .cs-command pre { white-space: pre-wrap; overflow-wrap: anywhere; }
 .cs-grid-place .dt-layout-table { overflow-x: auto; }
-.cs-columns { align-items: flex-start; }
-.cs-columns-list select { min-width: 16em; }
+.cs-table-columns { align-items: flex-start; }
+.cs-table-columns-list select { min-width: 16em; }
 .cs-chart figure { margin: 8px 0; }
 .cs-chart img { max-width: 100%; height: auto; background: #fff; }
 .cs-copy { display: inline-flex; align-items: center; gap: 8px; }
