@@ -31,6 +31,7 @@ bench: $(BIN)/python
 	$(BIN)/python bench/pace.py
 	$(BIN)/python bench/filters.py
 	$(BIN)/python bench/accessor.py
+	$(BIN)/python bench/cluster.py
 
 pictures: $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check .

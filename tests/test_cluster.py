@@ -308,8 +308,7 @@ def test_processes_share_the_rate(local, monkeypatch, name):
     reader, read = far_away(ddf, monkeypatch)
     read()
     made = cluster._MADE[reader.key]
-    assert made.budget.rate == 80 / 8
-    assert made.budget.burst <= max(1, source.burst / 8)
+    assert (made.budget.rate, made.budget.burst) == (80 / 8, 1)
     assert source.budget.rate == 80  # in this process nothing is divided
 
 
@@ -407,7 +406,10 @@ def abroad():
             LocalCluster(2, threads_per_worker=1, processes=True, dashboard_address=":0") as two,
             Client(two) as running.client,
         ):
-            running.sources = {"connect": running.connect(), "persona": running.persona()}
+            running.sources = {
+                "connect": running.connect(rate=2000),
+                "persona": running.persona(rate=2000),
+            }
             yield running
 
 
@@ -429,7 +431,7 @@ def wait_until(holds, seconds=60):
 def test_processes_bring_the_same_rows_home(abroad, name):
     source = abroad.sources[name]
     ddf = cs.to_dask(source, npartitions=4)
-    assert (ddf.expr.func.rate, ddf.expr.func.burst) == (math.inf, max(1, source.burst / 2))
+    assert ddf.expr.func.rate == source.rate / 2
     assert_frame_equal(by_id(ddf.compute(scheduler=abroad.client)), whole(source))
 
 
@@ -438,8 +440,9 @@ def test_threads_of_one_process_share_its_budget_and_divide_nothing(local):
         LocalCluster(2, processes=False, dashboard_address=":0") as threads,
         Client(threads, set_as_default=True) as client,
     ):
-        ddf = cs.to_dask(local.sources["connect"], npartitions=3, columns=PLAIN)
-        assert ddf.expr.func.burst == local.sources["connect"].burst
+        source = local.connect(rate=80, schema=local.sources["connect"].schema)
+        ddf = cs.to_dask(source, npartitions=3, columns=PLAIN)
+        assert ddf.expr.func.rate == 80
         told = by_id(ddf.compute(scheduler=client))
     assert_frame_equal(told, whole(local.sources["connect"], columns=PLAIN))
 

@@ -95,8 +95,8 @@ def to_dask(
     the planning, so what is created later is in none of them, whenever they are read.
 
     Planning costs requests. Amazon Connect counts: two requests, and about one for each
-    partition, for each part of a filter that is split. Persona does not: ten requests look at
-    the ends and at eight places between for how densely cases were created, and the windows are
+    partition, for each part of a filter that is split. Persona does not: 10 to 50 requests look
+    at the ends and at places between for how densely cases were created, and the windows are
     cut by that; name `npartitions` if some come out too large. A filter that leaves no room for
     a window (ids of cases, ``fresh=True``) is one partition.
 
@@ -129,7 +129,6 @@ def to_dask(
         deadline=deadline,
         overlap=overlap_of(source, overlap),
         rate=source.rate / processes,
-        burst=max(1.0, source.burst / processes),
         source=source,
     )
     remember(source)
@@ -210,8 +209,8 @@ class _Reader:
         What is asked, bound to them once.
     look, deadline, overlap
         How it is read.
-    rate, burst
-        What one process may send.
+    rate
+        Requests a second that one process may send.
     source
         The source itself; stays in this process.
     key
@@ -225,7 +224,6 @@ class _Reader:
     deadline: float | None
     overlap: pd.Timedelta
     rate: float
-    burst: float
     source: Source | None
     key: str = field(default_factory=lambda: uuid4().hex)
 
@@ -285,9 +283,7 @@ def _at_hand(reader: _Reader) -> Source:
     """Find the source in this process, or make it from what the environment has."""
     with _MADE_LOCK:
         if reader.key not in _MADE:
-            _MADE[reader.key] = again(
-                reader.told, schema=reader.schema, rate=reader.rate, burst=reader.burst
-            )
+            _MADE[reader.key] = again(reader.told, schema=reader.schema, rate=reader.rate)
         if len(_MADE) > _KEPT:
             _MADE.pop(next(iter(_MADE)))
         return _MADE[reader.key]

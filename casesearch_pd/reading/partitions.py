@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from casesearch_pd.query.expr import TRUE, Compare, Expression, all_of, literals, negate
@@ -35,7 +36,10 @@ __all__ = ["Partition", "partitions"]
 _ROWS = 50_000  # of a partition: 500 pages, so that a lost worker costs minutes and not hours
 _LEAST = 2_000  # rows that a partition is worth: its own request is a twentieth of its pages
 _TURNS = 4  # partitions for each reader, so that none is alone at the end for long
-_PLACES = 8  # where the density of cases is looked at between the first and the last
+_PLACES = 8  # where the density of cases is looked at, between the first and the last
+_PLACES_AT_MOST = 48
+_GOLDEN = (5**0.5 - 1) / 2  # so that places fall on all hours of the day and days of the week
+_ROWS_A_PLACE = 2_000  # so that looking costs a twentieth of the pages
 _BURST = 10.0  # times the usual density; more is one busy moment and says nothing of the rest
 _MOST = 10_000  # partitions that a guess may lead to
 _TICK = pd.Timedelta(1, "ms")
@@ -188,9 +192,10 @@ def _times(pages: Sequence[Page]) -> list[pd.Timestamp]:
 
 
 def _worth(rows: float, readers: int) -> int:
-    """Tell how many partitions so many rows are worth."""
+    """Tell how many partitions so many rows are worth: as many for each reader."""
     share = rows / (readers * _TURNS) if readers > 1 else _ROWS
-    return max(1, min(_MOST, math.ceil(rows / min(_ROWS, max(_LEAST, share)))))
+    number = max(1, math.ceil(rows / min(_ROWS, max(_LEAST, share))))
+    return min(_MOST, number if number < readers else readers * math.ceil(number / readers))
 
 
 # --- by counts ----------------------------------------------------------------------------
@@ -258,11 +263,14 @@ def _density(
     asked: _Asked, whole: _Stretch, oldest: Sequence[Page], newest: Sequence[Page]
 ) -> list[_Density]:
     """Look at a stretch at its ends, and at some places between."""
-    step = (whole.end - whole.start) / (_PLACES + 1)
-    places = [(whole.start + step * at).floor("ms") for at in range(1, _PLACES + 1)]
-    between = [_dense(asked.pages(start=place), place, whole.end) for place in places]
     first = _dense(oldest, whole.start, whole.end)
     last = _dense(newest, min(_times(newest), default=whole.start), whole.end)
+    length = whole.end - whole.start
+    likely = length.total_seconds() * (first.rows + last.rows) / 2
+    number = min(max(_PLACES, round(likely / _ROWS_A_PLACE)), _PLACES_AT_MOST)
+    shares = [(at + (at + 1) * _GOLDEN % 1) / number for at in range(number)]
+    places = [(whole.start + length * share).floor("ms") for share in shares]
+    between = [_dense(asked.pages(start=place), place, whole.end) for place in places]
     return [first, *between, replace(last, place=whole.end)]
 
 
@@ -278,10 +286,17 @@ def _seconds(page: Page, since: pd.Timestamp, end: pd.Timestamp) -> float:
 
 def _quantiles(found: Sequence[_Density], number: int | None, readers: int) -> list[pd.Timestamp]:
     """Cut so that each piece has about as many rows, as far as the densities tell."""
-    start, told = found[0].place, np.array([one.rows for one in found])
-    dense = np.minimum(told, _BURST * np.median(told))
+    start, dense = found[0].place, _smooth(np.array([one.rows for one in found]))
     seconds = np.array([(one.place - start).total_seconds() for one in found])
     rows = np.append(0.0, np.cumsum(np.diff(seconds) * (dense[1:] + dense[:-1]) / 2))
     wanted = number or _worth(float(rows[-1]), readers)
     at = np.interp(rows[-1] * np.arange(1, wanted) / wanted, rows, seconds)
     return [(start + pd.Timedelta(one, "s")).floor("ms") for one in at.tolist()]
+
+
+def _smooth(told: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Take the trend of densities: of many cases, a page shows one hour of the day or night."""
+    held = np.minimum(told, _BURST * np.median(told))
+    around = np.ones(1 + (len(told) - _PLACES) // 4 * 2)
+    of = np.convolve(np.ones(len(told)), around, mode="same")  # fewer at the ends
+    return np.convolve(held, around, mode="same") / of

@@ -29,6 +29,7 @@ __all__ = ["again", "check_makeable", "check_opened", "check_same", "remember"]
 # its API (the servers of its OpenAPI description).
 _AWS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 _PERSONA = (".withpersona.com",)
+_BURST = 10  # of SearchCases ("Amazon Connect service quotas", administrator guide)
 # How a source is reached and read, not which one it is.
 _WAYS = {"endpoint_url", "version", "fresh"}
 
@@ -55,11 +56,7 @@ def check_opened(source: object) -> None:
 
 
 def again(
-    told: Mapping[str, Any],
-    *,
-    schema: Schema | None = None,
-    rate: float | None = None,
-    burst: float = 10.0,
+    told: Mapping[str, Any], *, schema: Schema | None = None, rate: float | None = None
 ) -> Source:
     """Find the source that a description tells of, or make it with the environment's credentials.
 
@@ -67,8 +64,9 @@ def again(
     ----------
     told
         What `Source.describe` said.
-    schema, rate, burst
-        What a source that has to be made is made with besides.
+    schema, rate
+        What a source that has to be made is made with besides. A rate that is named has no burst:
+        others may have spent it.
 
     Raises
     ------
@@ -84,7 +82,7 @@ def again(
             "several sources of this session read there, each with credentials or a rate of its "
             "own; say which one is meant: source=…"
         )
-    return alive[0] if alive else _maker(told)(schema=schema, rate=rate, burst=burst)
+    return alive[0] if alive else _maker(told)(schema=schema, rate=rate)
 
 
 def check_makeable(told: Mapping[str, Any]) -> None:
@@ -121,10 +119,21 @@ def _maker(told: Mapping[str, Any]) -> Callable[..., Source]:
 def _connect(domain_id: str, region: str, url: str) -> Callable[..., Source]:
     from casesearch_pd.sources.connect import ConnectCases  # noqa: PLC0415 - boto3 is dear
 
-    if is_loopback(url):
-        return partial(ConnectCases, domain_id, region_name=region, endpoint_url=url)
-    _check_home(url, _AWS)
-    return partial(ConnectCases, domain_id, region_name=region)  # boto3 knows the address itself
+    local = is_loopback(url)
+    if not local:
+        _check_home(url, _AWS)
+
+    def made(*, schema: Schema | None, rate: float | None) -> Source:
+        return ConnectCases(
+            domain_id,
+            region_name=region,
+            endpoint_url=url if local else None,  # boto3 knows the others itself
+            rate=rate,
+            burst=_BURST if rate is None else 1,
+            schema=schema,
+        )
+
+    return made
 
 
 def _persona(url: str, version: str, *, fresh: bool) -> Callable[..., Source]:
@@ -132,11 +141,7 @@ def _persona(url: str, version: str, *, fresh: bool) -> Callable[..., Source]:
 
     if not is_loopback(url):
         _check_home(url, _PERSONA)
-
-    def made(*, burst: float, **options: Any) -> Source:  # noqa: ARG001 - a rate has none there
-        return PersonaCases(base_url=url, version=version, fresh=fresh, **options)
-
-    return made
+    return partial(PersonaCases, base_url=url, version=version, fresh=fresh)
 
 
 def _check_home(url: str, homes: tuple[str, ...]) -> None:
