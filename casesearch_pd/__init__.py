@@ -40,6 +40,7 @@ from casesearch_pd.reading.related import read_events, read_related
 
 if TYPE_CHECKING:
     from casesearch_pd.demo import Fault, LocalCases, open_source
+    from casesearch_pd.notebook.form.form import CaseForm
     from casesearch_pd.reading.cluster import to_dask
     from casesearch_pd.sources.connect import ConnectCases
     from casesearch_pd.sources.persona import PersonaCases
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AccessDeniedError",
     "BadAnswerError",
+    "CaseForm",
     "CaseSearchError",
     "ConnectCases",
     "Fault",
@@ -75,8 +77,9 @@ __all__ = [
 
 del _CasesAccessor  # its import was the point
 
-# boto3, requests and the embedded service are dear to import: each waits for its first use.
+# boto3, requests, widgets and the embedded service are dear to import: each waits for its use.
 _LAZY = {
+    "CaseForm": "casesearch_pd.notebook.form.form",
     "ConnectCases": "casesearch_pd.sources.connect",
     "Fault": "casesearch_pd.demo",
     "LocalCases": "casesearch_pd.demo",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
 
+    from casesearch_pd.notebook.form.form import CaseForm
     from casesearch_pd.notebook.names import Names
     from casesearch_pd.notebook.plots import CasePlots
     from casesearch_pd.query.expr import Expression
@@ -375,6 +376,37 @@ class CasesAccessor:
         from casesearch_pd.notebook.report import report  # noqa: PLC0415 - waits for the first one
 
         return report(self._frame, path, names=names, title=title)
+
+    def form(self, source: Source | None = None) -> CaseForm:
+        """Make a filter form that asks what the frame was read by, and shows the frame.
+
+        Parameters
+        ----------
+        source
+            Where the frame was read, as in `refresh`.
+
+        Returns
+        -------
+        CaseForm
+            The form; the last line of a cell shows it.
+
+        Raises
+        ------
+        FilterError
+            If the frame does not tell how it was read, or was read somewhere else; or if the form
+            has no rows for its filter.
+
+        Examples
+        --------
+        >>> import casesearch_pd as cs
+        >>> source = cs.open_source("demo://connect")
+        >>> df = cs.read_cases(source, status="open")
+        >>> df.cases.form().filters
+        {'status': 'open'}
+        """
+        from casesearch_pd.notebook.form.form import CaseForm  # noqa: PLC0415 - widgets are dear
+
+        return CaseForm.from_frame(self._frame, source)
 
     @property
     def plot(self) -> CasePlots:

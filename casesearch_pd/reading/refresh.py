@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from casesearch_pd.reading.touched import Touch
     from casesearch_pd.sources.contract import Source
 
-__all__ = ["refreshed"]
+__all__ = ["refreshed", "source_of"]
 
 
 @dataclass
@@ -102,10 +102,7 @@ def refreshed(
         If the frame is not what was read, or the source not where it was read.
     """
     told = _told(frame)
-    if source is None:
-        source = again(told["source"])
-    check_opened(source)
-    check_same(source, told["source"])
+    source = source_of(told, source)
     fields = _fields(frame, told, source.schema)
     query = replace(_asked(source, told), columns=tuple(fields.values()), every=False)
     refresh = _Refresh(
@@ -116,6 +113,28 @@ def refreshed(
     why = _why_anew(refresh)
     whole = _anew(refresh, old, why) if why else _upserted(refresh, old)
     return _signed(refresh, whole.rename(columns=ours), ours)
+
+
+def source_of(told: Mapping[str, Any], source: Source | None) -> Source:
+    """Find where a frame was read.
+
+    Parameters
+    ----------
+    told
+        The frame's provenance.
+    source
+        Where its user says that it was read; None to find the source, or make it anew.
+
+    Raises
+    ------
+    FilterError
+        If it was read somewhere else, or at an address that credentials are not sent to unasked.
+    """
+    if source is None:
+        source = again(told["source"])
+    check_opened(source)
+    check_same(source, told["source"])
+    return source
 
 
 # --- what the frame is --------------------------------------------------------------------
