@@ -39,7 +39,7 @@ class Pager(widgets.HBox):  # type: ignore[misc]  # untyped
         super().__init__(
             [self._first, self._previous, self._words, self._next, self._last, self._size]
         )
-        self.add_class("cs-row")
+        self.add_class("cs-controls")
         self.show(self._page)
 
     def _button(self, text: str, name: str, step: Callable[[Page], Page]) -> widgets.Button:

@@ -9,8 +9,9 @@ Every control has a class that stays, for style sheets and tests:
 results   ``cs-results``, ``cs-results-heading``, ``cs-results-notes``, ``cs-results-tabs``
 Table     ``cs-table``; ``cs-table-columns``, ``cs-table-columns-open``, ``-find``, ``-list``,
           ``-hint``, ``-all``, ``-reset``; ``cs-table-sort``, ``cs-table-descending``,
-          ``cs-table-said``, ``cs-table-problem``; ``cs-page``, ``cs-page-first``, ``-previous``, ``-next``,
-          ``-last``, ``-size``, ``-words``; ``cs-grid-place`` around itables' ``cs-grid``
+          ``cs-table-said``, ``cs-table-problem``; ``cs-page``, ``cs-page-first``,
+          ``-previous``, ``-next``, ``-last``, ``-size``, ``-words``; ``cs-grid-place`` around
+          itables' ``cs-grid``
 Chart     ``cs-chart``, ``cs-chart-what``, ``cs-chart-by``, ``cs-chart-said``,
           ``cs-chart-picture``
 Code      ``cs-code``, ``cs-code-copy``
