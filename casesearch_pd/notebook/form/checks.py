@@ -40,12 +40,15 @@ class Finding:
         What it warns of.
     checked
         Why the service's answer is checked again here; empty where the service answers exactly.
+    unseen
+        Whether only the service can see what is asked for, so that nobody can check its answer.
     """
 
     missing: str = ""
     wrong: str = ""
     warned: tuple[str, ...] = ()
     checked: str = ""
+    unseen: bool = False
 
     @property
     def problem(self) -> str:
@@ -110,7 +113,8 @@ def _asked(rule: Rule, source: Source, binding: Binding) -> Finding:
     bound, warned = _bound(rule, binding)
     if binding.schema.find(rule.field) is None:
         warned = (f"the service told of no such field; it is asked for {field.id!r}", *warned)
-    return Finding(warned=warned, checked=_why(source.split(bound).residual, source))
+    unseen = any(source.judge(item) == "unseen" for item in literals(bound))
+    return Finding("", "", warned, _why(source.split(bound).residual, source), unseen)
 
 
 def check_all(tree: Group, source: Source, binding: Binding) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 
 from casesearch_pd.notebook.form.kit import close
-from casesearch_pd.notebook.form.rows import RuleEditor
+from casesearch_pd.notebook.form.rows import RuleEditor, usable
 from casesearch_pd.notebook.form.tree import Combinator, Group, Rule
 
 if TYPE_CHECKING:
@@ -116,6 +116,13 @@ class GroupEditor:
         self._buttons["up"].disabled = first
         self._buttons["down"].disabled = last
 
+    def focus(self, key: str) -> None:
+        """Put the focus on a button, or with ``"field"`` on the first field within."""
+        if key == "field" and self._members:
+            self._members[0].focus(key)
+        else:
+            usable(self._buttons, key if key in self._buttons else "row").focus()
+
     def close(self) -> None:
         """Take the group away."""
         for item in self._members:
@@ -138,6 +145,7 @@ class GroupEditor:
         self._members.append(self._made(member))
         self._place()
         self._restructured()
+        self._members[-1].focus("field")
 
     def _pressed(self, key: str, item: RuleEditor | GroupEditor) -> None:
         at = self._members.index(item)
@@ -153,6 +161,16 @@ class GroupEditor:
         self._restructured()
         if key == "remove":
             item.close()
+            self._focus(at - 1)
+        else:
+            item.focus(key)
+
+    def _focus(self, at: int) -> None:
+        """Keep who has no mouse nearby: at the row before, or at what adds one."""
+        if at < 0:
+            self._buttons["row"].focus()
+        else:
+            self._members[at].focus("remove")
 
     def _place(self) -> None:
         last = len(self._members) - 1

@@ -100,7 +100,7 @@ class OptionsEditor:
             for name, part in self._parts.items():
                 self._hear(name, part[0])
                 self._check(name)
-            self.widget.children = [self._block(*part) for part in self._parts.values()]
+            self.widget.children = [self._block(name) for name in self._parts]
             for editor in gone:
                 editor.close()
             for child in before:
@@ -110,8 +110,10 @@ class OptionsEditor:
         """Tell whether to show the search: also if it was asked for and there is none."""
         return self._desk.source.searches or question.search is not None
 
-    def _block(self, editor: ValueEditor, message: widgets.HTML) -> widgets.Widget:
-        return self._desk.kit.stack("cs-option", editor.widget, message)
+    def _block(self, name: str) -> widgets.Widget:
+        editor, message = self._parts[name]
+        inside = (editor.widget, message)
+        return self._desk.kit.make(widgets.VBox, "cs-option", f"cs-option-{name}", children=inside)
 
     def _hear(self, name: str, editor: ValueEditor) -> None:
         for control, _ in editor.named:
@@ -212,9 +214,9 @@ def _zones() -> tuple[str, ...]:
 
 _WITHOUT_SEARCH: tuple[tuple[str, Callable[..., ValueEditor]], ...] = (
     ("tags", _tags),
-    ("sort", sort_editor),
     ("limit", _limit),
     ("tz", _zone),
+    ("sort", sort_editor),
     ("columns", _columns),
 )
 _MAKERS = (("search", _search), *_WITHOUT_SEARCH)

@@ -22,13 +22,13 @@ from casesearch_pd.notebook.form.values import shaped, takes_of, value_editor
 from casesearch_pd.notebook.markup import element
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from casesearch_pd.notebook.form.desk import Desk
     from casesearch_pd.notebook.form.entry import ValueEditor
     from casesearch_pd.query.schema import Field
 
-__all__ = ["RuleEditor"]
+__all__ = ["RuleEditor", "usable"]
 
 _BUTTONS = {"up": "Move row {} up", "down": "Move row {} down"} | {
     "duplicate": "Duplicate row {}",
@@ -130,6 +130,10 @@ class RuleEditor:
         """Learn whether there is a place further up or down."""
         self._buttons["up"].disabled = first
         self._buttons["down"].disabled = last
+
+    def focus(self, key: str) -> None:
+        """Put the focus on a button, or with ``"field"`` on the field."""
+        (self._name if key == "field" else usable(self._buttons, key)).focus()
 
     def close(self) -> None:
         """Take the row away."""
@@ -244,6 +248,12 @@ class RuleEditor:
             self._preset.index = 0 if at is None else at + 1
 
 
+def usable(buttons: Mapping[str, Any], key: str) -> Any:
+    """Find a button that takes the focus: at the end of the way, the one that leads back."""
+    back = {"up": "down", "down": "up"}.get(key, key)
+    return buttons[back if buttons[key].disabled else key]
+
+
 def _bound(press: Callable[[str, RuleEditor], None], key: str, row: RuleEditor) -> Any:
     return lambda: press(key, row)
 
@@ -259,6 +269,7 @@ def _words(finding: Finding) -> list[Any]:
         ("cs-wrong", finding.wrong),
         *(("cs-warned", text) for text in finding.warned),
         ("cs-checked", f"checked here: {finding.checked}" if finding.checked else ""),
+        ("cs-checked", "only the service can see this" if finding.unseen else ""),
     ]
     lines = [element("div", text, class_=css) for css, text in said if text]
     return [element("div", *lines, role="status", aria_live="polite")] if lines else []

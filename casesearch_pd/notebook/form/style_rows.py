@@ -36,6 +36,8 @@ ROWS = """
 .cs-filter .cs-values > .cs-pair { flex: 1 1 16em; }
 .cs-filter .cs-value, .cs-filter .cs-value-2 { flex: 1 1 8em; }
 .cs-filter .cs-time > .cs-day { flex: 0 0 9em; }
+.cs-filter .cs-pair > .cs-time { flex: 1 1 16em; }
+.cs-filter .cs-pair > .cs-time:first-child { flex-basis: 100%; }
 .cs-filter .cs-kind { flex: 0 0 6em; }
 .cs-filter .cs-any { align-items: flex-start; }
 .cs-filter .cs-choices, .cs-filter .cs-lines { flex: 1 1 14em; gap: 3px; }
@@ -50,11 +52,11 @@ ROWS = """
 .cs-filter .cs-tall, .cs-filter .cs-kept { height: auto; }
 .cs-filter .cs-buttons { margin-left: auto; flex: 0 0 auto; gap: 2px; flex-wrap: nowrap; }
 .cs-filter .cs-sign { font-size: 0; width: 28px; min-width: 28px; padding: 0; margin: 0; }
-.cs-filter .cs-sign::before { font-size: 15px; }
+.cs-filter .cs-sign::before { font-size: 15px; line-height: 28px; vertical-align: top; }
 .cs-filter .cs-sign.cs-up::before { content: "\\2191" / ""; }
 .cs-filter .cs-sign.cs-down::before { content: "\\2193" / ""; }
 .cs-filter .cs-sign.cs-duplicate::before { content: ""; display: inline-block; width: 7px;
-  height: 7px; border: 1.5px solid; margin: 3px 3px 0 0;
+  height: 7px; border: 1.5px solid; margin: 11px 3px 0 0;
   box-shadow: 3px -3px 0 -1.5px var(--jp-layout-color2, #eee), 3px -3px 0 0; }
 .cs-filter .cs-sign.cs-remove::before { content: "\\2715" / ""; }
 .cs-filter .cs-row > .cs-message { order: 9; flex: 1 0 100%; padding-left: 2.2em; }
@@ -76,16 +78,29 @@ ROWS = """
 .cs-warned { color: var(--jp-warn-color0, #8a5300); }
 .cs-wrong::before { content: "\\2716\\00a0"; }
 .cs-warned::before { content: "\\26A0\\00a0"; }
-.cs-read-options { display: grid; gap: 6px 18px; align-items: start;
-  grid-template-columns: repeat(auto-fill, minmax(min(20em, 100%), 1fr)); }
+.cs-read-options { display: grid; gap: 8px 18px; align-items: start; margin: 10px 0;
+  grid-template-columns: repeat(auto-fill, minmax(min(15em, 100%), 1fr)); }
 .cs-read-options .cs-option { min-width: 0; }
-.cs-read-options .widget-inline-hbox { width: 100%; margin: 0; }
-.cs-read-options label.widget-label { flex: 0 0 8em; text-align: left; }
-.cs-read-options .cs-find label.widget-label { visibility: hidden; }
-.cs-read-options .cs-chosen { padding-left: 8.4em; }
-.cs-read-options .cs-sort-slot { display: flex; flex-flow: row wrap; gap: 2px 8px; }
-.cs-read-options .cs-sort { flex: 1 1 14em; }
-.cs-read-options .cs-descending { flex: 0 0 auto; width: auto; }
-.cs-read-options .cs-descending label { width: auto; }
-.cs-read-options .cs-tags, .cs-read-options .cs-columns { height: auto; }
+.cs-read-options :is(.cs-option-sort, .cs-option-columns) { grid-column: 1 / -1; }
+.cs-read-options .cs-choices { width: auto; max-width: 38em; }
+.cs-read-options .cs-order { display: flex; flex-flow: row wrap; gap: 6px 18px; }
+.cs-read-options .cs-sort-slot { display: flex; flex: 1 1 20em; max-width: 24em; gap: 4px 8px;
+  align-items: flex-end; }
+.cs-read-options .cs-sort { flex: 1 1 12em; }
+.cs-read-options .cs-descending { flex: 0 0 auto; width: auto; margin: 0; height: 28px; }
+.cs-read-options .cs-descending label { display: flex; align-items: center; gap: 5px;
+  width: auto; margin: 0; }
+.cs-read-options .cs-descending input { margin: 0; }
+.cs-read-options .widget-inline-hbox:not(.cs-descending) { width: 100%; margin: 0; height: auto;
+  flex-flow: column; align-items: stretch; }
+.cs-read-options .widget-inline-hbox > :is(select, input, textarea) { flex: 0 0 auto; }
+.cs-read-options .widget-inline-hbox > label.widget-label { width: auto; height: auto;
+  text-align: left; line-height: 1.6; color: var(--cs-row-quiet); }
+.cs-read-options .cs-sort > select { flex-basis: 28px; }
+.cs-read-options .cs-find ~ .cs-columns > label.widget-label { position: absolute; height: 1px; overflow: hidden;
+  clip-path: inset(50%); }
+[data-jp-theme-light="false"] :is(.cs-filter, .cs-read-options) { color-scheme: dark;
+  --jp-widgets-dropdown-arrow: url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' \
+viewBox='0 0 18 18'%3E%3Cpath d='M5 6l4 4 4-4' fill='none' stroke='%23ccc' stroke-width='2'/%3E\
+%3C/svg%3E"); }
 """
