@@ -17,6 +17,7 @@ from casesearch_pd.query.pushdown import split
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from casesearch_pd.notebook.form.operators import Takes
     from casesearch_pd.query.expr import Expression
     from casesearch_pd.query.filters import Binding
     from casesearch_pd.query.pushdown import Verdict
@@ -96,15 +97,16 @@ def _missing(rule: Rule) -> str:
         return "choose a field"
     if rule.operator not in OPERATORS or is_finished(rule):
         return ""
-    match OPERATORS[rule.operator].takes:
-        case "pair" if rule.value is None or isinstance(rule.value, tuple):
-            return "give both values"
-        case "many" if not rule.value:
-            return "give at least one value"
-        case "one":
-            return "give a value"
-        case _:
-            return ""
+    takes = OPERATORS[rule.operator].takes
+    return _MISSING[takes] if rule.value is None or _is_shaped(rule.value, takes) else ""
+
+
+_MISSING: Mapping[Takes, str] = {
+    "one": "give a value",
+    "pair": "give both values",
+    "many": "give at least one value",
+    "none": "",
+}
 
 
 def _asked(rule: Rule, source: Source, binding: Binding) -> Finding:
@@ -161,7 +163,7 @@ def _check_shape(rule: Rule, field: Field) -> None:
             from_text(field.type, value)
 
 
-def _is_shaped(value: Any, takes: str) -> bool:
+def _is_shaped(value: Any, takes: Takes) -> bool:
     match takes:
         case "many":
             return isinstance(value, tuple)

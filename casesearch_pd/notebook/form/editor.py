@@ -18,6 +18,7 @@ from casesearch_pd.notebook.markup import element
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from casesearch_pd.notebook.form.rows import RuleEditor
     from casesearch_pd.notebook.form.tree import Group
     from casesearch_pd.sources.contract import Source
 
@@ -87,6 +88,12 @@ class FilterEditor:
             said = [(at, row.finding.problem) for at, row in enumerate(rows, 1)]
             found = tuple(f"Row {at}: {problem}" for at, problem in said if problem)
             return found or self._together()
+
+    @property
+    def rows(self) -> tuple[RuleEditor, ...]:
+        """The rows, from top to bottom."""
+        with self._desk.edits.lock:
+            return self._root.rows()
 
     @property
     def tz(self) -> str:

@@ -76,21 +76,14 @@ def parsed(kind: FieldType, text: str) -> Any:
     >>> parsed("number", "2.50"), parsed("number", "2.5.0"), parsed("text", "")
     (2.5, '2.5.0', None)
     """
-    if kind == "boolean":
-        return _WORDS.get(text.strip().lower(), text or None)
     try:
         return from_text(kind, text)
     except FilterError:
         return text
 
 
-_WORDS = {"yes": True, "no": False, "true": True, "false": False}
-
-
 def in_a_box(value: Any) -> str:
     """Write a value as `parsed` reads it."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
     return sendable(to_text(value))
 
 

@@ -158,7 +158,7 @@ class RuleEditor:
             told = self._desk.offered(self._named(), self._field)
         if key not in told:
             label = OPERATORS[key].label if key in OPERATORS else on_one_line(key)
-            told = told | {key: f"{label} (does not fit)"}
+            told = told | {key: f"{label} (not offered)"}
         return list(told), list(told.values())
 
     # --- edits ------------------------------------------------------------------------------

@@ -97,8 +97,8 @@ ROWS = """
 .cs-read-options .widget-inline-hbox > label.widget-label { width: auto; height: auto;
   text-align: left; line-height: 1.6; color: var(--cs-row-quiet); }
 .cs-read-options .cs-sort > select { flex-basis: 28px; }
-.cs-read-options .cs-find ~ .cs-columns > label.widget-label { position: absolute; height: 1px; overflow: hidden;
-  clip-path: inset(50%); }
+.cs-read-options .cs-find ~ .cs-columns > label.widget-label { position: absolute; height: 1px;
+  overflow: hidden; clip-path: inset(50%); }
 [data-jp-theme-light="false"] :is(.cs-filter, .cs-read-options) { color-scheme: dark;
   --jp-widgets-dropdown-arrow: url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' \
 viewBox='0 0 18 18'%3E%3Cpath d='M5 6l4 4 4-4' fill='none' stroke='%23ccc' stroke-width='2'/%3E\

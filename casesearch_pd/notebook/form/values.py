@@ -91,10 +91,10 @@ def _reader(kind: FieldType, box: widgets.Text) -> Any:
 
 def _box(given: Any, field: Field | None, desk: Desk, css: str, words: str) -> widgets.Widget:
     """Make a box: for text of several lines a tall one, since the other has room for one only."""
-    text = in_a_box(given) if not isinstance(given, str) else sendable(given)
-    looks = {"value": text, "description": words}
-    if "\n" in text or "\r" in text:
-        return desk.kit.make(widgets.Textarea, css, "cs-tall", **looks, rows=3)
+    if isinstance(given, str) and "\n" in given and sendable(given) == given:
+        tall = {"value": given, "description": words, "rows": 3}
+        return desk.kit.make(widgets.Textarea, css, "cs-tall", **tall)
+    looks = {"value": in_a_box(given), "description": words}
     if field is not None and field.options:
         known = tuple(sendable(item.value) for item in field.options)
         return desk.kit.make(widgets.Combobox, css, **looks, options=known)
