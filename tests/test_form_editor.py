@@ -666,3 +666,11 @@ def test_a_search_is_offered_where_there_is_one(sources):
     assert editor.problems[0].startswith("Search: persona has no full-text search")
     control(editor, "cs-search-text").value = ""
     assert editor.question(EVERYTHING) == Question()
+
+
+def test_tags_are_offered_where_there_are_some():
+    """A source of somebody's own may have none."""
+    source = Quiet(Schema((Field("created_at", "c", "Created", "datetime"),)))
+    assert controls(OptionsEditor(source), "cs-tags") == []
+    editor = OptionsEditor(source, Question(tags=("late",)))
+    assert editor.problems[0].startswith("Tags: unknown field 'tags'")

@@ -79,8 +79,8 @@ class OptionsEditor:
         """Put a tree and the options together; what is no value of an option stays out of it."""
         with self._desk.edits.lock:
             held = {name: editor.value for name, (editor, _) in self._parts.items()}
-        limit = held["limit"]
-        held["limit"] = None if isinstance(limit, str) else limit
+        if isinstance(held["limit"], str):
+            held["limit"] = None
         return Question(tree, **held)
 
     @property
@@ -94,8 +94,8 @@ class OptionsEditor:
         """Put other options on the screen; this is no edit, so nobody is told."""
         with self._desk.edits.quietly():
             before, gone = self.widget.children, [editor for editor, _ in self._parts.values()]
-            makers = _MAKERS if self._has_search(question) else _WITHOUT_SEARCH
-            made = {name: make(getattr(question, name), self._desk) for name, make in makers}
+            names = [name for name in _MAKERS if self._has(name, question)]
+            made = {name: _MAKERS[name](getattr(question, name), self._desk) for name in names}
             self._parts = {name: (made[name], self._desk.kit.message()) for name in made}
             for name, part in self._parts.items():
                 self._hear(name, part[0])
@@ -106,9 +106,15 @@ class OptionsEditor:
             for child in before:
                 close(child)
 
-    def _has_search(self, question: Question) -> bool:
-        """Tell whether to show the search: also if it was asked for and there is none."""
-        return self._desk.source.searches or question.search is not None
+    def _has(self, name: str, question: Question) -> bool:
+        """Tell whether to show an option: also if it was asked for and the source has none."""
+        match name:
+            case "search":
+                return self._desk.source.searches or question.search is not None
+            case "tags":
+                return self._desk.source.schema.find("tags") is not None or question.tags != ()
+            case _:
+                return True
 
     def _block(self, name: str) -> widgets.Widget:
         editor, message = self._parts[name]
@@ -152,7 +158,8 @@ def _text(given: Any, desk: Desk, css: str, words: str, hint: str) -> ValueEdito
 
 
 def _tags(given: tuple[str, ...], desk: Desk) -> ValueEditor:
-    keyed = desk.source.schema.resolve("tags").type == "tags"
+    tags = desk.source.schema.find("tags")
+    keyed = tags is not None and tags.type == "tags"
     hint = "key=value, one a line" if keyed else "one tag a line"
     box = desk.kit.make(
         widgets.Textarea, "cs-tags", description=_NAMES["tags"], placeholder=hint, rows=2,
@@ -212,11 +219,11 @@ def _zones() -> tuple[str, ...]:
     return tuple(sorted(available_timezones()))
 
 
-_WITHOUT_SEARCH: tuple[tuple[str, Callable[..., ValueEditor]], ...] = (
-    ("tags", _tags),
-    ("limit", _limit),
-    ("tz", _zone),
-    ("sort", sort_editor),
-    ("columns", _columns),
-)
-_MAKERS = (("search", _search), *_WITHOUT_SEARCH)
+_MAKERS: dict[str, Callable[..., ValueEditor]] = {
+    "search": _search,
+    "tags": _tags,
+    "limit": _limit,
+    "tz": _zone,
+    "sort": sort_editor,
+    "columns": _columns,
+}
