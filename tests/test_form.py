@@ -109,7 +109,7 @@ def test_an_unfinished_row_is_neither_run_nor_left_out(local):
     with pytest.raises(cs.FilterError, match="2"):
         form.run()
     named(form, "cs-search").click()
-    assert "2" in named(form, "cs-error").value
+    assert "2" in named(form, "cs-problem").value
     assert len(local.requests) == before
     assert form.frame is None
 
@@ -234,11 +234,11 @@ def test_cancel_twice_in_a_row_and_search_again(local):
         assert form.wait(AT_MOST)
         assert 0 < len(form.frame) < 600
         assert form.frame.cases.provenance["complete"] is False
-        assert "Cancelled" in named(form, "cs-error").value
+        assert "Cancelled" in named(form, "cs-problem").value
         source.page = gate._real
     form.cancel()  # nothing is under way
     assert len(ran(form).frame) == 600
-    assert named(form, "cs-error").value == ""
+    assert named(form, "cs-problem").value == ""
 
 
 def test_one_form_is_cancelled_twice(local):
@@ -251,7 +251,7 @@ def test_one_form_is_cancelled_twice(local):
         form.cancel()
         gate.opened.set()
         assert form.wait(AT_MOST)
-        assert "Cancelled" in named(form, "cs-error").value
+        assert "Cancelled" in named(form, "cs-problem").value
         source.page = gate._real
     assert len(ran(form).frame) == 600
 
@@ -271,7 +271,7 @@ def test_a_second_run_never_mixes_with_the_first(local):
     assert first.wait(AT_MOST)
     assert len(form.frame) == number
     assert named(form, "cs-status").value == said
-    assert named(form, "cs-error").value == ""
+    assert named(form, "cs-problem").value == ""
 
 
 def test_an_expired_token_is_told_and_the_cases_before_stay(local):
@@ -279,11 +279,11 @@ def test_an_expired_token_is_told_and_the_cases_before_stay(local):
     form = ran(cs.CaseForm(source, columns=["case_id"]))
     local.faults.append(Fault("error", status=401, wire="persona"))
     ran(form)
-    assert "PERSONA_API_KEY" in named(form, "cs-error").value
+    assert "PERSONA_API_KEY" in named(form, "cs-problem").value
     assert len(form.frame) == 600
     local.faults.clear()
     assert len(ran(form).frame) == 600
-    assert named(form, "cs-error").value == ""
+    assert named(form, "cs-problem").value == ""
 
 
 def test_a_read_that_breaks_off_shows_what_came(local):
@@ -293,7 +293,7 @@ def test_a_read_that_breaks_off_shows_what_came(local):
     form._forecast.forget()
     ran(form)
     assert 0 < len(form.frame) < 600
-    assert "not all" in named(form, "cs-error").value
+    assert "not all" in named(form, "cs-problem").value
 
 
 def test_the_wait_for_the_rate_limit_is_told(local):
@@ -313,7 +313,7 @@ def test_a_bug_is_told_and_the_form_goes_on(local):
     real = source.page
     source.page = lambda *_: 1 / 0
     ran(form)
-    assert "ZeroDivisionError" in named(form, "cs-error").value
+    assert "ZeroDivisionError" in named(form, "cs-problem").value
     source.page = real
     assert len(ran(form).frame) == 600
 

@@ -230,14 +230,14 @@ class CaseForm(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 self._sentence.tell(problems, "error")
                 return
             question = self._held()
-            self._sentence.tell(before(Outlook(question), self._source), "quiet")
+            self._sentence.tell(before(Outlook(question), self._source), "plain")
             self._forecast.ask(question)
 
     def _foretold(self, outlook: Outlook) -> None:
         with self._lock:
             if not self._problems() and outlook.question == self._held():
                 self._sentence.tell(
-                    before(outlook, self._source), "quiet", notes=[*outlook.said, outlook.problem]
+                    before(outlook, self._source), "plain", notes=[*outlook.said, outlook.problem]
                 )
 
     # --- keeping it ---------------------------------------------------------------------------

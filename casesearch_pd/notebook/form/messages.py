@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Messages", "Tone", "in_words", "telling"]
 
-Tone = Literal["note", "error", "done", "quiet"]
+Tone = Literal["note", "error", "done", "quiet", "plain"]
 
 
 class Messages(widgets.HTML):  # type: ignore[misc]  # untyped

@@ -1,7 +1,7 @@
 """Search and Cancel, how far the search is, and how it ended.
 
 Classes of its controls: ``cs-run``, ``cs-search``, ``cs-cancel``, ``cs-bar``, ``cs-status``,
-``cs-error``.
+``cs-problem``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # untyped
             min=0.0, max=1.0, description="Progress", layout={"visibility": "hidden"}
         )
         self._bar.add_class("cs-bar")
-        self._status, self._error = Messages("cs-status"), Messages("cs-error")
+        self._status, self._error = Messages("cs-status"), Messages("cs-problem")
         line = widgets.HBox([self._search, self._cancel, self._bar, self._status])
         line.add_class("cs-line")
         super().__init__([line, self._error])
@@ -58,7 +58,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # untyped
         self._bar.bar_style, self._bar.value = "info", 0.0
         self._bar.layout.visibility = "visible"
         self.complain("")
-        self._status.tell("Searching …", "quiet")
+        self._status.tell("Searching …", "plain")
 
     def go_on(self, now: Snapshot) -> None:
         """Show how far it is."""
@@ -66,12 +66,12 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # untyped
             return  # it is being cancelled, which was said
         done = share(now)
         self._bar.value = (now.pages % _LAP) / _LAP if done is None else done
-        self._status.tell(under_way(now), "quiet")
+        self._status.tell(under_way(now), "plain")
 
     def cancelling(self) -> None:
         """Show that a cancel was heard."""
         self._cancel.disabled = True
-        self._status.tell("Cancelling: the page under way comes to its end …", "quiet")
+        self._status.tell("Cancelling: the page under way comes to its end …", "plain")
 
     def end(self, read: BackgroundRead, kept: str) -> None:
         """Show how it ended.
@@ -87,5 +87,5 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # untyped
         self._search.disabled, self._cancel.disabled = False, True
         self._bar.value = 1.0
         self._bar.bar_style = "success" if whole else "warning" if read.cancelled else "danger"
-        self._status.tell(said if whole else kept if read.frame is None else "", "quiet")
+        self._status.tell(said if whole else kept if read.frame is None else "", "plain")
         self.complain("" if whole else said)

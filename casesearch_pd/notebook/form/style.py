@@ -74,7 +74,18 @@ _RESULTS = """
 .cs-export-link a { color: var(--jp-content-link-color, #1565c0); }
 """
 
-STYLE = _COLOURS + _SHARED + _RESULTS + ROWS
+_RUN = """
+.cs-more { margin: 8px 0 4px; }
+.cs-sentence { margin: 6px 0; font-size: 1.05em; }
+.cs-line { flex-flow: row wrap; align-items: center; gap: 4px 10px; overflow: visible; }
+.cs-line > * { margin: 0; }
+.cs-bar { flex: 0 1 14em; min-width: 8em; }
+.cs-bar .widget-label { position: absolute; width: 1px; overflow: hidden; clip-path: inset(50%); }
+.cs-status { flex: 1 1 18em; font-variant-numeric: tabular-nums; }
+.cs-run { overflow: visible; }
+"""
+
+STYLE = _COLOURS + _SHARED + ROWS + _RUN + _RESULTS
 
 
 def style() -> widgets.HTML:
