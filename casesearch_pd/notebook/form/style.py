@@ -35,11 +35,12 @@ _SHARED = """
   overflow: visible; }
 .cs-controls > * { flex: 0 1 auto; min-width: 0; }
 .cs-form .widget-html-content, .cs-results .widget-html-content { line-height: 1.45; }
-.cs-note, .cs-error, .cs-done { margin: 4px 0; padding: 4px 10px; border-left: 4px solid;
-  background: var(--cs-soft); overflow-wrap: anywhere; white-space: pre-wrap; }
-.cs-note { border-color: var(--cs-warn); }
-.cs-error { border-color: var(--cs-error); }
-.cs-done { border-color: var(--cs-brand); }
+.cs-note[role], .cs-error[role], .cs-done[role] { margin: 4px 0; padding: 4px 10px;
+  border-left: 4px solid; background: var(--cs-soft); overflow-wrap: anywhere;
+  white-space: pre-wrap; }
+.cs-note[role] { border-color: var(--cs-warn); }
+.cs-error[role] { border-color: var(--cs-error); }
+.cs-done[role] { border-color: var(--cs-brand); }
 .cs-quiet { color: var(--cs-quiet); }
 .cs-form :is(button, select, input, textarea, summary, a, [tabindex]):focus-visible,
 .cs-results :is(button, select, input, textarea, summary, a, [tabindex]):focus-visible {
