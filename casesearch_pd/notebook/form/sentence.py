@@ -140,7 +140,8 @@ def expected(plan: Plan, cost: Cost | None = None, *, counting: bool = False) ->
     if cost is not None:
         return _counted(plan, cost)
     if plan.route.split.how == "one by one":
-        return f"{_many(plan.partitions, 'request')}, one for each case.{_checked(plan)}"
+        each = "for one case" if plan.partitions == 1 else "one for each case"
+        return f"{_many(plan.partitions, 'request')}, {each}.{_checked(plan)}"
     if counting:
         return f"Counting how many cases match …{_checked(plan)}"
     return f"{_uncounted(plan, source)}{_checked(plan)}"
