@@ -60,7 +60,8 @@ ASKED = [
             "limit": 20,
         },
         (
-            "Cases whose Status is Open or Waiting for customer and Created is within the last 7 days, "
+            "Cases whose Status is Open or Waiting for customer and Created is within the "
+            "last 7 days, "
             "newest first, at most 20."
         ),
     ),
@@ -164,7 +165,8 @@ COSTS = [
         {"created_at__lt": "2026", "limit": 20, "sort": "title"},
         cost(430, 5, 5, 0.0),
         (
-            "430 cases match, and all are read to find the first 20: 5 pages, 5 requests, without a "
+            "430 cases match, and all are read to find the first 20: 5 pages, 5 requests, "
+            "without a "
             "wait at 1.6 requests a second."
         ),
     ),
@@ -173,7 +175,8 @@ COSTS = [
         cost(1_234, 13, 15, 300.0),
         (
             "Up to 1,234 cases come home (13 pages, 15 requests, about 5 minutes at 1.6 requests a "
-            "second) and are checked here: Last closed is missing (the service cannot compare this)."
+            "second) and are checked here: Last closed is missing (the service cannot "
+            "compare this)."
         ),
     ),
     (
@@ -181,7 +184,8 @@ COSTS = [
         cost(1, 1, 1, 9_000.0),
         (
             "Up to 1 case comes home (1 page, 1 request, about 2.5 hours at 1.6 requests a second) "
-            "and is checked here: Title is 'a', Title is 'b' and 3 others (the service's answer may "
+            "and is checked here: Title is 'a', Title is 'b' and 3 others (the service's "
+            "answer may "
             "be too wide)."
         ),
     ),
@@ -201,15 +205,18 @@ PERSONA = [
     (
         {"status": "open"},
         (
-            "Persona does not tell how many match; every 10,000 cases take 100 requests, about 25 s "
-            "at 4 requests a second. Checked here: Status is 'open' (the service's answer may be too "
+            "Persona does not tell how many match; every 10,000 cases take 100 requests, "
+            "about 25 s "
+            "at 4 requests a second. Checked here: Status is 'open' (the service's answer "
+            "may be too "
             "wide)."
         ),
     ),
     (
         {"created_at__gte": "2026", "title__contains": "x"},
         (
-            "Persona does not tell how many match; every 10,000 cases take 100 requests, about 25 s "
+            "Persona does not tell how many match; every 10,000 cases take 100 requests, "
+            "about 25 s "
             "at 4 requests a second. Checked here: Title contains 'x' (the service cannot compare "
             "this)."
         ),
