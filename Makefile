@@ -32,6 +32,7 @@ bench: $(BIN)/python
 	$(BIN)/python bench/filters.py
 	$(BIN)/python bench/accessor.py
 	$(BIN)/python bench/cluster.py
+	$(BIN)/python bench/scale.py
 
 pictures: $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check .
