@@ -81,7 +81,9 @@ def test_a_late_picture_of_the_run_before_is_not_shown(cases, monkeypatch):
     assert draw(cases.head(10), "ages").words in by_class(results, "cs-chart-picture").value
 
 
-def test_groups_are_offered_by_columns_that_tell_some(cases):
+@pytest.mark.parametrize("backend", [None, "numpy_nullable", "pyarrow"])
+def test_groups_are_offered_by_columns_that_tell_some(source, backend):
+    cases = cs.read_cases(source, dtype_backend=backend, progress=False)
     found = groupings(cases)
     assert found[:3] == ["queue", "assignee", "status"]
     assert {"case_id", "title", "created_at"} & {*found} == set()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from casesearch_pd.errors import hearing
+from casesearch_pd.notebook.cells import is_plain
 from casesearch_pd.notebook.form.jobs import DRAWING
 
 if TYPE_CHECKING:
@@ -112,7 +113,10 @@ def _use_fonts(figure: Figure, ax: Axes) -> None:
 
 def groupings(cases: pd.DataFrame) -> list[str]:
     """List the columns that may tell groups, those that mostly do first."""
-    kinds = cases.select_dtypes(["str", "string", "object", "category", "boolean", "bool"])
-    found = [name for name in kinds.columns if isinstance(name, str) and name not in _TELLING]
+    found = [name for name, column in cases.items() if isinstance(name, str) and _tells(column)]
     first = [name for name in _FIRST if name in found]
-    return [*first, *(name for name in found if name not in first)]
+    return [*first, *(name for name in found if name not in {*first, *_TELLING})]
+
+
+def _tells(column: pd.Series[Any]) -> bool:
+    return not is_plain(column) or column.dtype.kind == "b"
