@@ -14,7 +14,9 @@ import pytest
 import casesearch_pd as cs
 from casesearch_pd.notebook.form import files as files_room
 from casesearch_pd.notebook.form import results as results_room
+from casesearch_pd.notebook.form.copy_button import CopyButton
 from casesearch_pd.notebook.form.results import Results
+from casesearch_pd.notebook.form.style import STYLE, style
 from casesearch_pd.notebook.form.style_rows import ROWS
 from tests.results_shown import WAIT, Seen, by_class, looked_at, shown, tree
 
@@ -191,6 +193,14 @@ def documented(doc):
         stem = whole.rpartition("-")[0]
         found.add(whole)
     return found
+
+
+def test_nothing_is_loaded_from_outside():
+    """A sheet or a script that asks another machine tells it who works here."""
+    assert style().value == f"<span><style>{STYLE}</style></span>"
+    for text in (STYLE, str(CopyButton._esm)):
+        own = re.sub(r"""url\(["']?data:.*?["']?\)(?=[\s;,}])""", "", text)
+        assert not re.search(r"url\(|@import|https?:|import\s*[\({]|fetch\(", own)
 
 
 def test_results_are_seen_from_the_first_run_to_the_clearing(cases):

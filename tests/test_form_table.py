@@ -236,6 +236,15 @@ def test_the_rows_of_itables_are_those_of_the_frame(cases):
     assert "created_at (Europe/Berlin)" in held["table_html"]
 
 
+def test_the_grid_of_the_run_before_is_forgotten(cases):
+    """Each holds all of its rows, here and in the browser."""
+    results = shown(cases, interactive=True)
+    before = grid_of(results)
+    results.show(cases.head(3), code="", plan=None)
+    assert before.comm is None
+    assert len(json.loads(grid_of(results)._dt_args["data_json"])) == 3
+
+
 def test_a_large_frame_is_shown_page_by_page(cases):
     """All of its rows would have to go to the browser at once."""
     many = pd.concat([cases] * (MOST_ROWS // len(cases) + 1))

@@ -31,11 +31,6 @@ class Listing(widgets.VBox):  # type: ignore[misc]  # untyped
         super().__init__([self._copy, self._html])
         self.add_class(name)
 
-    @property
-    def text(self) -> str:
-        """What the button copies."""
-        return str(self._copy.text)
-
     def show(self, text: str) -> None:
         """Show another text."""
         read = element("pre", element("code", text), tabindex="0", aria_label=self._caption)
