@@ -258,6 +258,16 @@ def test_presets_of_times(sources, preset, said):
     assert control(editor, "cs-preset").label == "preset …"
 
 
+def test_a_day_that_there_is_not_is_said(sources):
+    """The calendar has no place to show it."""
+    editor = FilterEditor(sources["connect"], tree=one(Rule("created_at", "gte", "2026-02-30")))
+    assert control(editor, "cs-day").value is None
+    assert "not on the calendar" in editor.problems[0]
+    control(editor, "cs-value").value = "2026-02-28"
+    control(editor, "cs-day").value = None  # as a browser says of a day that is half typed
+    assert editor.tree == one(Rule("created_at", "gte", "2026-02-28"))
+
+
 def test_the_calendar_fills_in_a_day(sources):
     """The time of day that was written stays."""
     tree = one(Rule("created_at", "gte", "2026-03-14T09:30"))
@@ -359,6 +369,28 @@ def test_hidden_choices_stay_chosen():
     assert listed.label == ("Option 7", "Option 49", "Option 491", "gone (no option)")
     listed.index = ()
     assert editor.problems == ("Row 1: give at least one value",)
+
+
+def test_rows_that_are_right_alone_can_be_wrong_together(sources):
+    """What only the service sees cannot be weighed against what is checked here."""
+    rules = (Rule("state", "eq", "x"), Rule("title", "contains", "a"))
+    editor = FilterEditor(sources["persona"], tree=Group(members=rules))
+    assert editor.problems == ()
+    control(editor, "cs-combinator").index = 1
+    (problem,) = editor.problems
+    assert problem.startswith("'state' can be filtered by the service but not seen")
+
+
+def test_a_label_that_looks_like_another_one_is_told_apart():
+    """A field may be called as another one is called when it is told apart."""
+    labels = [("A", "a"), ("A", "b"), ("A (a)", "c"), ("c", "d")]
+    fields = [Field(column, f"id{column}", label, "text") for label, column in labels]
+    editor = FilterEditor(Quiet(Schema(tuple(fields))), tree=one(Rule()))
+    name = control(editor, "cs-field")
+    assert name.options == ("A (a)", "A (b)", "A (a) #2", "c (d)")
+    for text, field in zip(name.options, fields, strict=True):
+        name.value = text
+        assert editor.tree.members[0].field == field.column
 
 
 def test_labels_alike_are_told_apart():
@@ -655,6 +687,7 @@ def test_options_are_edited(sources):
     )
     assert editor.question(EVERYTHING) == asked
     control(editor, "cs-limit").value = "some"
+    assert editor.question(EVERYTHING).limit is None
     control(editor, "cs-tags").value = "red"
     assert [text.partition(":")[0] for text in editor.problems] == ["Tags", "Rows at most"]
 

@@ -157,7 +157,8 @@ def _check_shape(rule: Rule, field: Field) -> None:
         )
     values = rule.value if isinstance(rule.value, tuple) else (rule.value,)
     if not _is_shaped(rule.value, operator.takes):
-        raise FilterError(f"{rule.value!r} is no value for {operator.label!r}; give another")
+        label = operator.labelled(field.type)
+        raise FilterError(f"{rule.value!r} is no value for {label!r}; give another")
     for value in values:
         if isinstance(value, str):
             from_text(field.type, value)

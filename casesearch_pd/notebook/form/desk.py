@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from casesearch_pd.errors import FilterError
 from casesearch_pd.notebook.form.checks import Finding, check, offered
 from casesearch_pd.notebook.form.edits import Edits
 from casesearch_pd.notebook.form.kit import Kit
@@ -77,10 +76,7 @@ class Desk:
 
     def accepts(self, rule: Rule) -> bool:
         """Tell whether a rule can be asked, unfinished as it may be, and warns of nothing."""
-        try:
-            found = self.check(rule)
-        except FilterError:
-            return False
+        found = self.check(rule)
         return not found.wrong and not found.warned
 
 

@@ -215,7 +215,7 @@ class RuleEditor:
     def _signed(self, operator: str) -> tuple[Any, ...]:
         """Tell what the controls for a value depend on."""
         field = self._field
-        kind = "any" if field is None else field.type
+        kind = "" if field is None else field.type
         options = field.column if field is not None and field.options else ""
         return (takes_of(operator), kind, options)
 

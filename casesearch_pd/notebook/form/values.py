@@ -53,20 +53,25 @@ def value_editor(operator: str, given: Any, field: Field | None, desk: Desk) -> 
     given
         The value to begin with, which stays exactly this until somebody edits it.
     field
-        The field; None while it is not known.
+        The field; None while it is not known, and then there is nothing to fill in.
     desk
         What the editor shares.
     """
+    if field is None and given is None:
+        return _nothing(given, desk)
     match takes_of(operator):
         case "none":
-            empty = desk.kit.box("cs-no-value")
-            return ValueEditor(empty, given, state=lambda: None, read=lambda: None)
+            return _nothing(given, desk)
         case "many":
             return _many(given, field, desk)
         case "pair":
             return _pair(given, field, desk)
         case "one":
             return _one(given, field, desk)
+
+
+def _nothing(given: Any, desk: Desk) -> ValueEditor:
+    return ValueEditor(desk.kit.box("cs-no-value"), given, lambda: None, lambda: None)
 
 
 def _one(
