@@ -306,8 +306,12 @@ def test_processes_share_the_rate(local, monkeypatch, name):
     monkeypatch.setenv("PERSONA_API_KEY", TOKEN)
     ddf = cs.to_dask(source, npartitions=2, n_workers=8)
     reader, read = far_away(ddf, monkeypatch)
+    cluster._MADE.update(dict.fromkeys(range(8), source))  # of older reads
     read()
     made = cluster._MADE[reader.key]
+    read()
+    assert cluster._MADE[reader.key] is made  # a source a partition would be a budget a partition
+    assert len(cluster._MADE) == 8  # and one for every read ever would never be let go
     assert (made.budget.rate, made.budget.burst) == (80 / 8, 1)
     assert source.budget.rate == 80  # in this process nothing is divided
 
@@ -381,6 +385,11 @@ def test_without_dask_there_is_a_way_out(monkeypatch, local):
         cs.to_dask(local.sources["connect"])
 
 
+def test_without_distributed_there_is_one_process(monkeypatch):
+    monkeypatch.delitem(sys.modules, "distributed")
+    assert cluster._processes(None) == 1
+
+
 def test_importing_the_package_does_not_import_dask():
     code = "import sys, casesearch_pd as cs; cs.to_dask; print('dask' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -389,14 +398,12 @@ def test_importing_the_package_does_not_import_dask():
 
 # --- processes --------------------------------------------------------------------------------
 
-SLOW = 0.01  # seconds for an answer, so that there is a middle of a read
-
 
 @pytest.fixture(scope="module")
 def abroad():
     """Serve to two processes that have credentials in their environment, and nothing of ours."""
     with (
-        cs.LocalCases(CASES, now=NOW, token=TOKEN, latency=SLOW) as running,
+        cs.LocalCases(CASES, now=NOW, token=TOKEN) as running,
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setenv("AWS_ACCESS_KEY_ID", "AKIDWORKER")
@@ -469,13 +476,15 @@ def test_a_worker_that_is_killed_half_way_costs_no_row(abroad, name):
     source, client = abroad.sources[name], abroad.client
     client.wait_for_workers(2)
     expected, before = whole(source), pids(client)
-    ddf = cs.to_dask(source, npartitions=12, columns=PLAIN)
+    ddf = cs.to_dask(source, npartitions=24, columns=PLAIN)
+    abroad.faults.append(cs.Fault("latency", 0.1))  # two seconds of reading, of which we need one
     searches(abroad)
     future = client.compute(ddf)
-    wait_until(lambda: len(abroad.requests) > 8)
+    wait_until(lambda: len(abroad.requests) > 6)
     os.kill(min(before), signal.SIGKILL)
     assert not future.done()
     told = future.result(timeout=60)
+    abroad.faults.clear()
     assert_frame_equal(by_id(told), expected[PLAIN])
     wait_until(lambda: len(pids(client)) == 2)
     assert pids(client) != before

@@ -106,8 +106,13 @@ def to_dask(
     partition: for a look, take ``read_cases(limit=…)``, and for a number, `count_cases`.
 
     Workers need this package, and credentials in their own environment: none are in the graph,
-    its dashboard or its logs. Fields that only a later page of Persona shows are named in a
-    warning and left out.
+    its dashboard or its logs. Partitions of a worker that is lost are read again by another; an
+    error ends the computation, unless it has ``retries=``. Fields that only a later page of
+    Persona shows are named in a warning and left out.
+
+    For files, `to_parquet` into a folder is the shorter way, which Dask, Spark and others read.
+    Dask's own ``to_parquet`` cannot guess the type of lists: give it a ``schema=``, or leave them
+    out.
 
     Examples
     --------
