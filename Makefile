@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test sweep lint bench pictures clean
+# What make test leaves out: the long sweeps, and Binder's recipe, which installs everything anew.
+LEFT_OUT := not slow and not recipe
+
+.PHONY: demo test browser recipe sweep lint bench pictures clean
 
 demo: $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check .
@@ -11,7 +14,15 @@ demo: $(BIN)/python
 
 test: $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadscope $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "$(LEFT_OUT)" -n 2 --dist loadscope $(PYTEST_ARGS)
+
+browser: $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	$(BIN)/python -m pytest -m browser $(PYTEST_ARGS) tests/browser
+
+recipe: $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	$(BIN)/python -m pytest -m recipe $(PYTEST_ARGS) tests/test_binder.py
 
 sweep: $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'

@@ -1,6 +1,6 @@
 """What Binder makes of this repository: the recipe in binder/, read as repo2docker reads it.
 
-The slow ones follow the recipe in a fresh environment, on top of the very versions that
+Those marked recipe follow the recipe in a fresh environment, on top of the very versions that
 repo2docker begins with, and run the notebooks there. The image itself, its Ubuntu packages and
 the limits of mybinder.org are beyond them.
 """
@@ -257,13 +257,13 @@ def there(tmp_path_factory):
     return followed(tmp_path_factory.mktemp("binder"))
 
 
-@pytest.mark.slow
+@pytest.mark.recipe
 def test_what_is_installed_fits_together(there):
     """The pins replace a part of what Binder starts from; the rest must go on working."""
     assert "No broken requirements" in there("pip", "check")
 
 
-@pytest.mark.slow
+@pytest.mark.recipe
 def test_the_pins_are_what_is_there(there):
     installed = {
         canonicalize_name(one["name"]): one["version"]
@@ -273,7 +273,7 @@ def test_the_pins_are_what_is_there(there):
     assert canonicalize_name(PROJECT["name"]) in installed
 
 
-@pytest.mark.slow
+@pytest.mark.recipe
 def test_notebooks_are_shown_in_lab_and_as_apps(there, tmp_path):
     """A link that opens an app leads nowhere where Voila is no part of the server."""
     told = there("jupyter", "server", "extension", "list", HOME=str(tmp_path))
@@ -293,7 +293,7 @@ print(time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_m
 """
 
 
-@pytest.mark.slow
+@pytest.mark.recipe
 def test_the_embedded_service_starts_by_itself_within_the_limits(there, tmp_path):
     """A visitor waits no longer than ten seconds, and Binder gives little more than 1 GB."""
     seconds, kilobytes = there("python", "-c", SERVES, HOME=str(tmp_path)).split()
@@ -301,7 +301,7 @@ def test_the_embedded_service_starts_by_itself_within_the_limits(there, tmp_path
     assert int(kilobytes) < 1_000_000
 
 
-@pytest.mark.slow
+@pytest.mark.recipe
 def test_the_notebooks_run_there(there, tmp_path):
     """Each from top to bottom, with the outputs that it is held to, and without an account."""
     runner = [text for text in EXTRAS["test"] if Requirement(text).name in {"nbval", "pytest"}]
