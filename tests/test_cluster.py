@@ -163,6 +163,22 @@ def test_times_relative_to_now_count_from_the_plan(local):
     assert len(bounds) == 1
 
 
+@pytest.mark.parametrize("name", SERVICES)
+def test_cases_that_change_between_partitions_are_there_once(name):
+    """Law 6: by a time that updates can change, a case would move into another window, or out."""
+    with cs.LocalCases(numbered(400), now=NOW) as local:
+        ddf = cs.to_dask(getattr(local, name)(), npartitions=4, columns=PLAIN)
+        ids, frames = [f"case_{one:05d}" for one in range(400)], []
+        for turn, part in enumerate(ddf.partitions):
+            frames.append(part.compute())
+            for case in ids[turn::5]:
+                local.update(case, title=f"turn {turn}", status="open")
+            local.insert({"case_id": f"new_{turn}", "title": "new"})
+    told = pd.concat(frames)
+    assert sorted(told["case_id"]) == ids
+    assert told["title"].str.startswith("turn").any()
+
+
 # --- what is asked for ------------------------------------------------------------------------
 
 

@@ -119,7 +119,7 @@ def test_a_filter_that_is_split_is_asked_part_by_part(local):
     """Beside so many values one search of Persona has no room for a window, but two have."""
     windows, requests = planned(local.sources["persona"], number=4, status=STATES[:24])
     assert len(windows) == 4
-    assert requests == 1 + 2 * 9
+    assert requests == 1 + 2 * (1 + 4)
 
 
 def test_without_a_number_there_are_as_many_as_pay(local, monkeypatch):

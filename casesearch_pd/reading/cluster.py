@@ -95,10 +95,10 @@ def to_dask(
     the planning, so what is created later is in none of them, whenever they are read.
 
     Planning costs requests. Amazon Connect counts: two requests, and about one for each
-    partition, for each part of a filter that is split. Persona does not: 10 to 50 requests look
-    at the ends and at places between for how densely cases were created, and the windows are
-    cut by that; name `npartitions` if some come out too large. A filter that leaves no room for
-    a window (ids of cases, ``fresh=True``) is one partition.
+    partition. Persona does not: 10 to 50 requests look at the ends and at places between for how
+    densely cases were created (at fewer places, part by part, if the filter has to be split), and
+    the windows are cut by that; name `npartitions` if some come out too large. A filter that
+    leaves no room for a window (ids of cases, ``fresh=True``) is one partition.
 
     Each partition is read as `read_cases` reads, with everything that it proves. Columns that
     are not needed are not asked for: ``ddf["status"].value_counts()`` reads one field. Filters

@@ -267,7 +267,8 @@ def _density(
     last = _dense(newest, min(_times(newest), default=whole.start), whole.end)
     length = whole.end - whole.start
     likely = length.total_seconds() * (first.rows + last.rows) / 2
-    number = min(max(_PLACES, round(likely / _ROWS_A_PLACE)), _PLACES_AT_MOST)
+    wanted = min(max(_PLACES, round(likely / _ROWS_A_PLACE)), _PLACES_AT_MOST)
+    number = max(1, wanted // len(oldest))  # every part of the filter is asked for a page
     shares = [(at + (at + 1) * _GOLDEN % 1) / number for at in range(number)]
     places = [(whole.start + length * share).floor("ms") for share in shares]
     between = [_dense(asked.pages(start=place), place, whole.end) for place in places]
@@ -297,6 +298,6 @@ def _quantiles(found: Sequence[_Density], number: int | None, readers: int) -> l
 def _smooth(told: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Take the trend of densities: of many cases, a page shows one hour of the day or night."""
     held = np.minimum(told, _BURST * np.median(told))
-    around = np.ones(1 + (len(told) - _PLACES) // 4 * 2)
+    around = np.ones(1 + max(0, len(told) - _PLACES) // 4 * 2)
     of = np.convolve(np.ones(len(told)), around, mode="same")  # fewer at the ends
     return np.convolve(held, around, mode="same") / of
