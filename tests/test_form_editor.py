@@ -5,6 +5,7 @@ import re
 import time
 from dataclasses import replace
 from threading import Thread
+from types import SimpleNamespace
 
 import ipywidgets as widgets
 import pandas as pd
@@ -16,6 +17,7 @@ from ipywidgets.widgets.widget import _instances
 import casesearch_pd as cs
 from casesearch_pd.errors import FilterError
 from casesearch_pd.notebook.form.editor import FilterEditor
+from casesearch_pd.notebook.form.form import CaseForm
 from casesearch_pd.notebook.form.kit import close
 from casesearch_pd.notebook.form.meaning import to_expression
 from casesearch_pd.notebook.form.operators import OPERATORS, fitting
@@ -266,6 +268,29 @@ def test_a_day_that_there_is_not_is_said(sources):
     control(editor, "cs-value").value = "2026-02-28"
     control(editor, "cs-day").value = None  # as a browser says of a day that is half typed
     assert editor.tree == one(Rule("created_at", "gte", "2026-02-28"))
+
+
+def test_rows_follow_the_zone(sources):
+    """On that night in Berlin half past two never was; in UTC it is a time like any other."""
+    tree = one(Rule("created_at", "gte", "2026-03-29T02:30"))
+    editor = FilterEditor(sources["connect"], tree=tree)
+    assert editor.problems == ()
+    for zone, problems in [("Europe/Berlin", 1), ("Europe/Ber", 1), ("UTC", 0)]:
+        editor.tz = zone
+        assert len(editor.problems) == problems
+    assert editor.tree == tree
+
+
+def test_the_rows_of_a_form_follow_its_zone():
+    """A row that is checked in another zone than it is asked in could be called right."""
+    with cs.LocalCases(cases=3) as local:
+        form = CaseForm(local.connect(), created_at__gte="2026-03-29T02:30")
+        box = SimpleNamespace(widget=form)
+        assert form.code
+        control(box, "cs-zone").value = "Europe/Berlin"
+        with pytest.raises(FilterError, match=r"Row 1: .*happens twice or not at all"):
+            form.code  # noqa: B018 - it is asked for
+        form.close()
 
 
 def test_the_calendar_fills_in_a_day(sources):

@@ -6,8 +6,10 @@ is only ever read from the controls when somebody asks for `FilterEditor.tree`; 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from casesearch_pd.errors import FilterError
 from casesearch_pd.notebook.form.checks import check_all
 from casesearch_pd.notebook.form.desk import Desk
 from casesearch_pd.notebook.form.groups import GroupEditor
@@ -97,13 +99,20 @@ class FilterEditor:
 
     @property
     def tz(self) -> str:
-        """The zone of naive times; setting it checks every row again."""
+        """The zone of naive times; setting another one checks every row again.
+
+        A name that is no zone changes nothing: it is half typed, and where it is typed it is said.
+        """
         return self._desk.tz
 
     @tz.setter
     def tz(self, tz: str) -> None:
         with self._desk.edits.quietly():
-            self._desk.tz = tz
+            before = self._desk.tz
+            with suppress(FilterError):
+                self._desk.tz = tz
+            if self._desk.tz == before:
+                return
             for row in self._root.rows():
                 row.check()
 

@@ -224,6 +224,7 @@ class CaseForm(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _edited(self) -> None:
         """Say what the form asks now, and have it counted."""
         with self._lock:
+            self._rows.tz = self._held().tz
             problems = self._problems()
             if problems:
                 self._forecast.forget()
