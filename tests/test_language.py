@@ -624,3 +624,19 @@ def test_a_filter_of_which_nothing_can_be_pushed_is_warned_of_with_its_cost(loca
     persona = local.persona()
     with pytest.warns(UserWarning, match="persona can answer nothing of this filter.*100 requests"):
         cs.explain_cases(persona, title__contains="a")
+
+
+@pytest.mark.parametrize(
+    "asked", [{"title": "a\ud800"}, {"title__contains": "\udfff"}, {"title__gt": "\ud800"}]
+)
+def test_half_a_surrogate_pair_is_refused_before_anything_is_sent(asked):
+    """No JSON can carry it and no case hold it; Arrow would break off with a codec's words."""
+    with cs.LocalCases(cases=3) as local:
+        source = local.connect()
+        df = cs.read_cases(source)
+        before = len(local.requests)
+        with pytest.raises(cs.FilterError, match="surrogate"):
+            cs.read_cases(source, **asked)
+        with pytest.raises(cs.FilterError, match="surrogate"):
+            df.cases.where(**asked)
+        assert len(local.requests) == before

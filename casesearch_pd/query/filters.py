@@ -17,6 +17,7 @@ from casesearch_pd.errors import FilterError, unknown_name
 from casesearch_pd.query.expr import And, Compare, Expression, Not, Or, all_of, any_of, negate
 from casesearch_pd.query.schema import LOOKUPS, lookups
 from casesearch_pd.query.values import (
+    check_whole,
     frozen,
     is_collection,
     is_missing,
@@ -198,6 +199,7 @@ def _reversed(first: Compare, last: Compare, since: Compare) -> bool:
 def _substring(field: Field, value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise FilterError(f"{field.column!r} __contains takes some text, not {value!r}")
+    check_whole(field, value)
     return value
 
 

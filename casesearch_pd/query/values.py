@@ -26,7 +26,16 @@ from casesearch_pd.errors import FilterError, nearest, warn
 if TYPE_CHECKING:
     from casesearch_pd.query.schema import Field
 
-__all__ = ["Span", "frozen", "is_collection", "is_missing", "members", "scalar", "span"]
+__all__ = [
+    "Span",
+    "check_whole",
+    "frozen",
+    "is_collection",
+    "is_missing",
+    "members",
+    "scalar",
+    "span",
+]
 
 _PERIOD = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
 _INSTANT = re.compile(
@@ -92,11 +101,31 @@ def _boolean(field: Field, value: object) -> bool:
 def _text(field: Field, value: object) -> str:
     if not isinstance(value, str):
         raise _unfit(field, value, f"text such as {str(value)!r}")
+    check_whole(field, value)
     return value
 
 
+def check_whole(field: Field, text: str) -> None:
+    """Refuse half of a surrogate pair: it is no text that could be sent, or that a case holds.
+
+    Raises
+    ------
+    FilterError
+        If there is one.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise FilterError(
+            f"{field.column!r}: {text!r} holds half of a surrogate pair, which no case can hold; "
+            "leave it out"
+        ) from error
+
+
 def _any(field: Field, value: object) -> Any:
-    if isinstance(value, (str, bool)):
+    if isinstance(value, str):
+        return _text(field, value)
+    if isinstance(value, bool):
         return value
     if isinstance(value, numbers.Real):
         return _number(field, value)
