@@ -18,12 +18,13 @@ import pandas as pd
 from casesearch_pd.errors import warn
 from casesearch_pd.query.expr import TRUE, Compare, all_of
 from casesearch_pd.reading.columns import Columns
+from casesearch_pd.reading.direct import batches, matching
 from casesearch_pd.reading.frame import beside, build, keep, newest, ordered
 from casesearch_pd.reading.merge import merged, resorted, untied
 from casesearch_pd.reading.provenance import Told, digest
 from casesearch_pd.reading.trail import Trail
 from casesearch_pd.reading.walk import pages
-from casesearch_pd.sources.contract import Sort
+from casesearch_pd.sources.contract import Direct, Sort
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -98,6 +99,9 @@ def nothing(stream: Stream) -> pd.DataFrame:
 
 def completed(stream: Stream) -> Generator[pd.DataFrame]:
     """Yield what comes home and passes the second look, a few pages at a time."""
+    if isinstance(stream.route.source, Direct):
+        yield from _at_hand(stream)
+        return
     limit = stream.route.query.limit
     size = min(stream.chunksize, _BATCH, limit or _BATCH)
     with closing(_pages(stream)) as came:
@@ -106,6 +110,18 @@ def completed(stream: Stream) -> Generator[pd.DataFrame]:
                 yield _batch(stream)
         if stream.gathered is not None:
             yield _batch(stream)
+
+
+def _at_hand(stream: Stream) -> Iterator[pd.DataFrame]:
+    """Hand on what a source has at hand, which is complete as it comes."""
+    route = stream.route
+    assert isinstance(route.source, Direct), "the source has its cases at hand"
+    stream.told.as_of = route.source.as_of
+    stream.told.total = stream.total = stream.bar.total = matching(route, stream.run)
+    for frame in batches(route, stream.look, stream.chunksize):
+        stream.found += len(frame)
+        stream.bar.update(len(frame))
+        yield frame
 
 
 def _gather(stream: Stream, whole: list[Page]) -> int:

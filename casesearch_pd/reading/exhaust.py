@@ -24,13 +24,14 @@ from casesearch_pd.errors import (
 from casesearch_pd.query.expr import TRUE, fields_of
 from casesearch_pd.reading.checkpoint import Checkpoint, question_of
 from casesearch_pd.reading.columns import Columns, misfits
+from casesearch_pd.reading.direct import answered
 from casesearch_pd.reading.frame import Look, build, keep, ordered
 from casesearch_pd.reading.passes import Pass, Reading, joined, kept_of, walk_all
 from casesearch_pd.reading.plan import NO_TIME
 from casesearch_pd.reading.progress import Bar, Progress, progress_bar
 from casesearch_pd.reading.provenance import digest, inscribe
 from casesearch_pd.reading.sweep import swept
-from casesearch_pd.sources.contract import Sort
+from casesearch_pd.sources.contract import Direct, Sort
 from casesearch_pd.sources.pace import Halted
 
 if TYPE_CHECKING:
@@ -71,11 +72,11 @@ def exhaust(
     """
     if on_error not in ("raise", "partial"):
         raise FilterError(f"on_error={on_error!r} is neither 'raise' nor 'partial'")
+    if isinstance(route.source, Direct):
+        return answered(route, run, look)
     with progress_bar(progress, route.source) as bar:
         reading = Reading(route, run, look, bar, workers, overlap)
-        if checkpoint is not None:
-            reading.checkpoint = Checkpoint.open(checkpoint, question_of(route))
-            reading.saved = reading.checkpoint.load()
+        _take_up(reading, checkpoint)
         try:
             frame = _finished(reading, _whole(reading))
         except (KeyboardInterrupt, Halted, CaseSearchError) as error:
@@ -85,6 +86,13 @@ def exhaust(
     if reading.checkpoint is not None:
         reading.checkpoint.clear()
     return frame
+
+
+def _take_up(reading: Reading, folder: str | os.PathLike[str] | None) -> None:
+    """Load what an earlier try of the same read has saved."""
+    if folder is not None:
+        reading.checkpoint = Checkpoint.open(folder, question_of(reading.route))
+        reading.saved = reading.checkpoint.load()
 
 
 def _whole(reading: Reading) -> pd.DataFrame:

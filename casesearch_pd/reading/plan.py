@@ -22,7 +22,7 @@ from casesearch_pd.query.pushdown import Split
 from casesearch_pd.query.values import is_collection
 from casesearch_pd.reading.columns import OBJECTS
 from casesearch_pd.sources.again import check_opened
-from casesearch_pd.sources.contract import Scan, Sort
+from casesearch_pd.sources.contract import Direct, Scan, Sort
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -344,7 +344,8 @@ def plan(source: Source, query: Query, *, streamed: bool = False, quiet: bool = 
     needed = _needed(query, parts.residual)
     passes = tuple(source.passes(needed))
     pushable = len(parts.parts) <= 1 and _pushable(source, query.sort)
-    sure = pushable and all(item.field.type in _ALIKE for item in query.sort)
+    alike = isinstance(source, Direct) or all(item.field.type in _ALIKE for item in query.sort)
+    sure = pushable and alike
     if streamed:
         headed = sure or not query.limit or not parts.parts
         _check_streamed(query, pushable=pushable, headed=headed, passes=len(passes))

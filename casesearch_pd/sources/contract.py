@@ -14,7 +14,7 @@ from casesearch_pd.errors import unknown_name
 from casesearch_pd.query.expr import TRUE, Expression
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import pandas as pd
 
@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     from casesearch_pd.query.schema import Field, Schema
     from casesearch_pd.sources.pace import Run
 
-__all__ = ["Page", "PerCase", "Related", "Request", "Scan", "Sort", "Source", "assumed"]
+__all__ = [
+    "Direct",
+    "Page",
+    "PerCase",
+    "Related",
+    "Request",
+    "Scan",
+    "Sort",
+    "Source",
+    "assumed",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +58,15 @@ class Scan:
         The order of the walk.
     search
         The service's own full-text search.
+    limit
+        Rows that are enough; only a `Direct` source heeds it.
     """
 
     where: Expression = TRUE
     fields: tuple[Field, ...] = ()
     sort: tuple[Sort, ...] = ()
     search: str | None = None
+    limit: int | None = None
 
     @property
     def everything(self) -> bool:
@@ -190,6 +203,27 @@ class Source(Protocol):
 
     def judge(self, literal: Compare) -> Verdict:
         """Say how well the service answers one comparison."""
+        ...
+
+
+@runtime_checkable
+class Direct(Protocol):
+    """A source that has its cases at hand: it answers a whole scan at once, and pages never move.
+
+    It filters, sorts and cuts as frames are filtered and sorted here, so nothing of its answer is
+    looked at again.
+    """
+
+    @property
+    def as_of(self) -> pd.Timestamp | None:
+        """The time up to which it knows the service's cases, by the service's clock."""
+        ...
+
+    def answer(self, scan: Scan, size: int | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the rows as columns, so many at a time, at least one batch; None for all at once.
+
+        A column is an Arrow array of its type, or a list of the cells where these are objects.
+        """
         ...
 
 
