@@ -37,9 +37,13 @@ from casesearch_pd.reading.read import (
     to_parquet,
 )
 from casesearch_pd.reading.related import read_events, read_related
+from casesearch_pd.sources.again import opens as _opens
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from casesearch_pd.demo import Fault, LocalCases, open_source
+    from casesearch_pd.mirror.mirror import Mirror
     from casesearch_pd.notebook.form.form import CaseForm
     from casesearch_pd.reading.cluster import to_dask
     from casesearch_pd.sources.connect import ConnectCases
@@ -55,6 +59,7 @@ __all__ = [
     "FilterError",
     "IncompleteReadError",
     "LocalCases",
+    "Mirror",
     "NotFoundError",
     "PersonaCases",
     "ReadInterrupted",
@@ -77,12 +82,13 @@ __all__ = [
 
 del _CasesAccessor  # its import was the point
 
-# boto3, requests, widgets and the embedded service are dear to import: each waits for its use.
+# boto3, requests, widgets, DuckDB and the embedded service are dear: each waits for its use.
 _LAZY = {
     "CaseForm": "casesearch_pd.notebook.form.form",
     "ConnectCases": "casesearch_pd.sources.connect",
     "Fault": "casesearch_pd.demo",
     "LocalCases": "casesearch_pd.demo",
+    "Mirror": "casesearch_pd.mirror.mirror",
     "PersonaCases": "casesearch_pd.sources.persona",
     "open_source": "casesearch_pd.demo",
     "to_dask": "casesearch_pd.reading.cluster",
@@ -94,6 +100,15 @@ def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_LAZY[name]), name)
+
+
+def _mirror(told: Mapping[str, Any]) -> Mirror:
+    """Open the mirror that a description tells of."""
+    mirror: Mirror = __getattr__("Mirror")(told["path"])
+    return mirror
+
+
+_opens("mirror", _mirror)
 
 
 def __dir__() -> list[str]:

@@ -39,9 +39,12 @@ ORDER = (
     "reading.windows", "reading.hands", "reading.crew", "reading.resume", "reading.passes",
     "reading.sweep", "reading.direct", "reading.exhaust", "reading.changes", "reading.refresh",
     "reading.batch", "reading.stream",
-    "reading.place", "reading.parquet", "reading.explain", "reading.read",
+    "reading.place", "reading.tables", "reading.parquet", "reading.explain", "reading.read",
     "reading.background", "reading.partitions", "reading.cluster", "reading.chosen",
     "reading.rounds", "reading.per_case", "reading.relationships", "reading.related",
+    "mirror", "mirror.about", "mirror.lock", "mirror.text", "mirror.engine", "mirror.ask",
+    "mirror.answer", "mirror.stage", "mirror.history", "mirror.merge", "mirror.audit",
+    "mirror.question", "mirror.sync", "mirror.sql", "mirror.mirror",
     "notebook", "notebook.cases", "notebook.periods", "notebook.survival", "notebook.names",
     "notebook.survivors", "notebook.lives", "notebook.tags", "notebook.statuses",
     "notebook.numbers", "notebook.plots*", "notebook.words",
@@ -61,6 +64,14 @@ SIGHT = {
     "sources.connect*": (*_ASKED, *_SERVED),
     "sources.persona*": (*_ASKED, *_SERVED),
     "reading.*": (*_ASKED, "sources.pace", "sources.contract", "sources.again", "reading.*"),
+    "mirror.*": (
+        *_ASKED,
+        "sources.pace",
+        "sources.contract",
+        "sources.again",
+        "reading.*",
+        "mirror.*",
+    ),
     "notebook.*": (*_ASKED, "sources.contract", "reading.*", "notebook.*"),
 }
 
@@ -80,9 +91,10 @@ LIBRARIES = {
     "itables": ("notebook.*",),
     "tqdm": ("reading.progress",),
     "traitlets": ("notebook.*",),
-    "pyarrow": ("reading.*",),
+    "pyarrow": ("reading.*", "mirror.*"),
     "dask": ("reading.cluster",),
     "distributed": ("reading.cluster",),
+    "duckdb": ("mirror.*",),
 }
 
 # Where the calendar is read, and why.
@@ -243,7 +255,7 @@ def test_the_library_prints_nothing(name):
 
 DEAR = (
     "boto3", "botocore", "requests", "matplotlib", "scipy", "ipywidgets", "anywidget",
-    "itables", "tqdm.notebook", "sqlite3", "casesearch_pd.local",
+    "itables", "tqdm.notebook", "sqlite3", "duckdb", "casesearch_pd.local",
 )  # fmt: skip
 
 

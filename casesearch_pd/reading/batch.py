@@ -51,7 +51,7 @@ class Stream:
     route, run, look
         How it is read.
     open
-        Whether fields that no schema told are kept.
+        Whether fields that no schema told are kept; and types that none told, chunk by chunk.
     chunksize
         Rows that are handed on together.
     shelf
@@ -66,7 +66,7 @@ class Stream:
     shelf: Shelf
     told: Told = field(default_factory=Told)
     total: int | None = None
-    late: set[str] = field(default_factory=set)
+    late: dict[str, Field] = field(default_factory=dict)
     odd: Counter[str] = field(default_factory=Counter)
     bar: Any = None
     gathered: Columns | None = None  # rows that are no batch yet
@@ -94,7 +94,7 @@ def nothing(stream: Stream) -> pd.DataFrame:
     """Build the frame of a read that has nothing to ask: every column, and no row."""
     route = stream.route
     fields = dict.fromkeys([route.source.schema.resolve("case_id"), *route.needed])
-    return _built(stream, Columns([settled(item) for item in fields]))
+    return _built(stream, Columns([_settled(stream, item) for item in fields]))
 
 
 def completed(stream: Stream) -> Generator[pd.DataFrame]:
@@ -194,7 +194,7 @@ def _begin(stream: Stream, page: Page) -> None:
 
 
 def _name_late(stream: Stream, page: Page) -> None:
-    late = page.found.keys() - stream.late
+    late = {name: item for name, item in page.found.items() if name not in stream.late}
     if not late or not stream.route.query.every:
         return
     stream.late |= late
@@ -209,7 +209,11 @@ def _kept(stream: Stream) -> list[Field]:
     route = stream.route
     later = {item for other in route.passes[1:] for item in other} - set(route.passes[0])
     kept = dict.fromkeys([route.source.schema.resolve("case_id"), *route.needed, *route.passes[0]])
-    return [settled(item) for item in kept if item not in later]
+    return [_settled(stream, item) for item in kept if item not in later]
+
+
+def _settled(stream: Stream, item: Field) -> Field:
+    return item if stream.open else settled(item)
 
 
 def settled(item: Field) -> Field:
@@ -242,7 +246,7 @@ def _completed(stream: Stream, frame: pd.DataFrame) -> pd.DataFrame:
     """Read the other passes over the window of these rows, and join them."""
     known = set(frame.columns)
     for fields in stream.route.passes[1:]:
-        new = [settled(item) for item in fields if item.column not in known]
+        new = [_settled(stream, item) for item in fields if item.column not in known]
         gathered = Columns([stream.route.source.schema.resolve("case_id"), *new])
         for scan in stream.route.walks(fields) if len(frame) else ():
             for page in _within(stream, scan, frame):

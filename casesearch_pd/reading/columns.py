@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from casesearch_pd.query.schema import Field, FieldType
     from casesearch_pd.sources.contract import Page
 
-__all__ = ["OBJECTS", "POOL", "Columns", "arrow_type", "misfits", "typed"]
+__all__ = [
+    "OBJECTS",
+    "POOL",
+    "Columns",
+    "arrow_type",
+    "collector_paused",
+    "misfits",
+    "typed",
+]
 
 OBJECTS: frozenset[FieldType] = frozenset({"list", "tags", "json"})
 """Types whose cells stay Python objects: Arrow would give lists back as arrays."""
@@ -153,7 +161,7 @@ class Columns:
     def finish(self) -> tuple[dict[str, pa.ChunkedArray | list[Any]], dict[str, Field]]:
         """Close all columns; those of objects come as lists, all others as Arrow."""
         self._flush()
-        with _collector_paused():
+        with collector_paused():
             closed = {column: self._closed(item) for column, item in self._known.items()}
         return closed, dict(self._known)
 
@@ -203,7 +211,7 @@ def _unpacked(cells: list[Any]) -> list[Any]:
 
 
 @contextmanager
-def _collector_paused() -> Iterator[None]:
+def collector_paused() -> Iterator[None]:
     """Keep the collector from walking through what is made here, none of which is garbage."""
     enabled = gc.isenabled()
     gc.disable()

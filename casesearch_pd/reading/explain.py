@@ -13,9 +13,11 @@ from reprlib import Repr
 from typing import TYPE_CHECKING
 
 from casesearch_pd.query.expr import TRUE, literals
+from casesearch_pd.reading.direct import whole
 from casesearch_pd.reading.exhaust import exhaust
 from casesearch_pd.reading.frame import Look
 from casesearch_pd.reading.plan import narrowed
+from casesearch_pd.sources.contract import Direct
 from casesearch_pd.sources.pace import Run
 
 if TYPE_CHECKING:
@@ -74,7 +76,9 @@ class Plan:
 
     @property
     def requests(self) -> tuple[Request, ...]:
-        """The first request of every walk, exactly as it is sent."""
+        """The first request of every walk, exactly as it is sent; a mirror is asked once."""
+        if isinstance(self.route.source, Direct):
+            return (self.route.source.request(whole(self.route)),)
         return tuple(self.route.source.request(scan) for scan in self.route.scans)
 
     @property

@@ -10,24 +10,23 @@ from __future__ import annotations
 import base64
 import json
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from casesearch_pd.errors import CaseSearchError, IncompleteReadError
-from casesearch_pd.query.schema import Field
-from casesearch_pd.reading.columns import Columns, arrow_type
-from casesearch_pd.reading.frame import build
 from casesearch_pd.reading.place import PART, beside, replace_parts
+from casesearch_pd.reading.tables import empty, met, stored, to_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from casesearch_pd.query.schema import FieldType
+    import pandas as pd
+
+    from casesearch_pd.query.schema import Field
     from casesearch_pd.reading.frame import Look
     from casesearch_pd.reading.place import Place
     from casesearch_pd.reading.stream import Chunks
@@ -38,7 +37,6 @@ PIECE = 5_000
 """Rows that are best in memory as a frame at once: Arrow tables, of which many make a row
 group, take a fraction of the room that lists and texts of Python take."""
 
-_LISTS = pa.list_(pa.large_string())
 _ROWS = 1_000_000  # of a part file, at most
 
 
@@ -86,7 +84,7 @@ class _File:
 
     def __post_init__(self) -> None:
         """Open it."""
-        schema = _schema(self.fields, self.look)
+        schema = stored(self.fields, self.look)
         self.writer = pq.ParquetWriter(self.path, schema, store_schema=False)
 
     def add(self, frame: pd.DataFrame) -> None:
@@ -94,7 +92,7 @@ class _File:
         if sum(table.num_rows for table in self.held) + len(frame) > self.group:
             self._flush()
         if len(frame):
-            self.held.append(_table(frame, self.fields, self.look))
+            self.held.append(to_table(frame, self.fields, self.look))
         self.rows += len(frame)
 
     def _flush(self) -> None:
@@ -105,11 +103,11 @@ class _File:
     def close(self, attrs: dict[str, str] | None = None) -> None:
         """Write the last rows, and say what pandas is to make of all of them."""
         self._flush()
-        empty = _table(_empty(self.fields, self.look), self.fields, self.look)
-        told = dict(empty.schema.metadata)
+        last = to_table(empty(self.fields, self.look), self.fields, self.look)
+        told = dict(last.schema.metadata)
         if attrs is not None:
             told[b"PANDAS_ATTRS"] = json.dumps(attrs).encode()
-        schema = empty.schema.with_metadata(told)
+        schema = last.schema.with_metadata(told)
         # Arrow and pandas look into the schema first, and other readers into what is beside it.
         told[b"ARROW:schema"] = base64.b64encode(schema.serialize())
         self.writer.add_key_value_metadata(told)
@@ -143,7 +141,7 @@ def _write_parts(chunks: Chunks, folder: Path, group: int) -> None:
     with ExitStack() as part:
         file: _File | None = None
         for number, chunk in enumerate(chunks, 1):
-            late = _met(late, chunk, chunks.fields)
+            late = met(late, chunk, chunks.fields)
             fields = (*chunks.fields, *late.values())
             if file is None or file.fields != fields or file.rows >= _ROWS:
                 _close(file)
@@ -160,100 +158,3 @@ def _write_parts(chunks: Chunks, folder: Path, group: int) -> None:
 def _close(file: _File | None) -> None:
     if file is not None:
         file.close()
-
-
-# --- tables -------------------------------------------------------------------------------
-
-
-def _schema(fields: Sequence[Field], look: Look) -> pa.Schema:
-    return pa.schema([(item.column, _stored(item.type, look)) for item in fields])
-
-
-def _stored(kind: FieldType, look: Look) -> pa.DataType:
-    if kind in _LISTED:
-        return _LISTS
-    return pa.timestamp("us", look.tz) if kind == "datetime" else arrow_type(kind)
-
-
-_LISTED: frozenset[FieldType] = frozenset({"list", "tags"})
-
-
-def _empty(fields: Sequence[Field], look: Look) -> pd.DataFrame:
-    columns, _ = Columns(fields).finish()
-    return build(columns, tz=look.tz, backend=look.backend)
-
-
-def _table(frame: pd.DataFrame, fields: Sequence[Field], look: Look) -> pa.Table:
-    """Make a table of just these fields; pandas' description of its dtypes comes with it."""
-    like = _empty([_texted(item) for item in fields], look)
-    columns = {item.column: _cells(frame.get(item.column), item.type) for item in fields}
-    shown = pd.DataFrame(
-        {
-            name: pd.Series(cells, index=frame.index, dtype=like[name].dtype)
-            for name, cells in columns.items()
-        },
-        index=frame.index,
-    )
-    return pa.Table.from_pandas(shown, schema=_schema(fields, look), preserve_index=False)
-
-
-def _texted(item: Field) -> Field:
-    """Take nested values as JSON text: Arrow would give each all keys of all others."""
-    return replace(item, type="text") if item.type == "json" else item
-
-
-def _cells(column: pd.Series[Any] | None, kind: FieldType) -> Any:
-    if column is None:
-        return None
-    if kind in _LISTED:
-        return column.map(_listed, na_action="ignore")
-    if kind == "json":
-        return column.map(_as_json, na_action="ignore")
-    if kind == "text" and not pd.api.types.is_string_dtype(column.dtype):
-        return column.map(_as_json, na_action="ignore")
-    return column
-
-
-def _listed(cell: Any) -> list[str]:
-    cells = cell if isinstance(cell, list) else [cell]
-    return [one if isinstance(one, str) else _as_json(one) for one in cells if one is not None]
-
-
-def _as_json(cell: Any) -> str:
-    return json.dumps(cell, ensure_ascii=False, default=str)
-
-
-# --- fields that no schema told -----------------------------------------------------------
-
-
-def _met(late: dict[str, Field], chunk: pd.DataFrame, known: Sequence[Field]) -> dict[str, Field]:
-    """Add the fields that a chunk shows first; where two types clash, text wins."""
-    told = {item.column for item in known}
-    new = {name: _kind(chunk[name].dropna()) for name in chunk.columns if name not in told}
-    kinds = {name: kind for name, kind in new.items() if kind is not None}
-    return late | {
-        name: Field(name, name, name, _wider(late[name].type if name in late else kind, kind))
-        for name, kind in kinds.items()
-    }
-
-
-def _kind(held: pd.Series[Any]) -> FieldType | None:
-    """Tell the type of a column; None if it has no values."""
-    types = pd.api.types
-    if held.empty:
-        return None
-    if types.is_bool_dtype(held.dtype):
-        return "boolean"
-    if types.is_integer_dtype(held.dtype):
-        return "integer"
-    if types.is_numeric_dtype(held.dtype):
-        return "number"
-    return "json" if held.dtype == object else "text"
-
-
-def _wider(one: FieldType, other: FieldType) -> FieldType:
-    if one == other:
-        return one
-    if {one, other} == {"integer", "number"}:
-        return "number"
-    return "json" if "json" in (one, other) else "text"

@@ -130,6 +130,16 @@ class Chunks:
         return tuple(settled(item) for item in self._stream.route.query.columns)
 
     @property
+    def late(self) -> dict[str, Field]:
+        """The fields that no schema told, as far as they came, by column."""
+        return dict(self._stream.late)
+
+    @property
+    def told(self) -> Told:
+        """What there is to tell of the read so far."""
+        return self._stream.told
+
+    @property
     def look(self) -> Look:
         """How the frames look."""
         return self._stream.look

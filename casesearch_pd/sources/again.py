@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from casesearch_pd.query.schema import Schema
     from casesearch_pd.sources.contract import Source
 
-__all__ = ["again", "check_makeable", "check_opened", "check_same", "remember"]
+__all__ = [
+    "again",
+    "check_makeable",
+    "check_opened",
+    "check_same",
+    "differing",
+    "opens",
+    "remember",
+]
 
 # Where AWS serves its endpoints ("AWS service endpoints", AWS general reference), and Persona
 # its API (the servers of its OpenAPI description).
@@ -112,8 +120,27 @@ def _maker(told: Mapping[str, Any]) -> Callable[..., Source]:
             "fresh": bool(fresh),
         }:
             return _persona(url, version, fresh=fresh)
+        case {"service": str(service)} if service in _OPENERS:
+            opener = _OPENERS[service]
+            return lambda **_: opener(told)  # it has a schema and no rate
         case _:
             raise FilterError(f"a source cannot be made anew from {told!r}; give it: source=…")
+
+
+def opens(service: str, opener: Callable[[Mapping[str, Any]], Source]) -> None:
+    """Say how a kind of source is made anew that is no service, and not known here.
+
+    Parameters
+    ----------
+    service
+        Its name in a description.
+    opener
+        What makes it of the description.
+    """
+    _OPENERS[service] = opener
+
+
+_OPENERS: dict[str, Callable[[Mapping[str, Any]], Source]] = {}
 
 
 def _connect(domain_id: str, region: str, url: str) -> Callable[..., Source]:
@@ -162,14 +189,20 @@ def check_same(source: Source, told: Mapping[str, Any]) -> None:
         If it is another service, domain, region or address. Ports of this machine aside: a
         service of one's own gets another one each time it is started.
     """
-    one, other = _identity(source.describe()), _identity(told)
-    differing = [name for name in one | other if one.get(name) != other.get(name)]
-    if differing:
-        name = "service" if "service" in differing else min(differing)
+    name = differing(source.describe(), told)
+    if name is not None:
+        one, other = _identity(source.describe()), _identity(told)
         raise FilterError(
             f"{source!r} is not where the frame was read: its {name} is {one.get(name)!r}, the "
             f"frame's {other.get(name)!r}; give the frame's own source, or read_cases anew"
         )
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
+    """Name what tells two described sources apart; None if they are the same."""
+    one, other = _identity(one), _identity(other)
+    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    return "service" if "service" in names else min(names, default=None)
 
 
 def _identity(told: Mapping[str, Any]) -> dict[str, Any]:

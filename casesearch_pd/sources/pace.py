@@ -59,6 +59,7 @@ class Run:
     throttles: int = 0
     busy: float = 0.0  # seconds spent waiting for answers
     cancelled: bool = False  # by the user; a read also halts when one of its readers fails
+    began: float = field(default_factory=time.monotonic)
     halt: threading.Event = field(default_factory=threading.Event)
     _answered: int = field(default=0, repr=False)
     _resting: list[float] = field(default_factory=list, repr=False)  # when each may go
@@ -146,6 +147,10 @@ class Run:
         if leader is None:
             return cls()
         return cls(halt=leader.halt, _resting=leader._resting, _lock=leader._lock)  # noqa: SLF001 - its own class
+
+    def elapsed(self) -> float:
+        """Seconds since it began."""
+        return time.monotonic() - self.began
 
     def left(self) -> float:
         """Seconds that remain; never below 0."""

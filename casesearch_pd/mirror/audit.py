@@ -1,0 +1,161 @@
+"""What a mirror holds and what the service has in, what was missed and what was deleted out.
+
+An increment cannot see a case that was deleted, nor one that a lagging search kept back for
+longer than the overlap. A service that counts is asked for the counts of half-open windows of
+``created_at``; a window that differs is halved until it is a few pages long, and then read. Any
+other service is asked for all ids. (By counts, a window in which as many were missed as were
+deleted looks sound.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from casesearch_pd.mirror.ask import condition
+from casesearch_pd.query.expr import TRUE, Compare, Expression, all_of
+from casesearch_pd.reading.changes import inquire
+from casesearch_pd.reading.plan import plan
+from casesearch_pd.reading.windows import between
+from casesearch_pd.sources.contract import Scan, Sort
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import duckdb
+
+    from casesearch_pd.mirror.about import Kept
+    from casesearch_pd.reading.changes import Inquiry
+    from casesearch_pd.reading.plan import Route
+
+__all__ = ["Audit", "Present", "audited"]
+
+_PAGES = 4  # of a window that is read rather than halved
+_FEW = 50  # moments that are read one by one
+_TICK = pd.Timedelta(1, "ms")  # what is finer, no wire can say
+_Edge = pd.Timestamp | None
+
+
+@dataclass(frozen=True)
+class Present:
+    """The ids and creation times that a mirror has, in the table ``present``."""
+
+    connection: duckdb.DuckDBPyConnection
+    created: Kept
+
+    def ask(self, what: str, where: Expression = TRUE) -> list[tuple[Any, ...]]:
+        """Select something of the cases that meet a condition on their creation time."""
+        asked = condition(where, {self.created.field.column: self.created})
+        sql = f"SELECT {what} FROM present WHERE {asked.sql}"
+        return self.connection.execute(sql, asked.parameters).fetchall()
+
+    def middle(self, where: Expression) -> _Edge:
+        """Find the creation time that has as many cases before it as after it."""
+        ((micros,),) = self.ask("epoch_us(quantile_disc(created_at, 0.5))", where)
+        if micros is None:
+            return None
+        return pd.Timestamp(micros, unit="us", tz="UTC").floor("ms").as_unit("us")
+
+
+@dataclass
+class Audit:
+    """What an audit finds.
+
+    Parameters
+    ----------
+    rows
+        The cases as they are in the parts that differ.
+    gone
+        The ids of those that are not there any more.
+    """
+
+    rows: list[pd.DataFrame] = field(default_factory=list)
+    gone: set[str] = field(default_factory=set)
+
+
+def audited(inquiry: Inquiry, present: Present) -> Audit:
+    """Hold what a mirror has against its source."""
+    route = plan(inquiry.source, inquiry.query, quiet=True)
+    if _counts(route):
+        return _by_counts(inquiry, present, route)
+    return _by_ids(inquiry, present)
+
+
+def _counts(route: Route) -> bool:
+    """Tell whether the service can count what matches in a window."""
+    exact = route.source.counts and route.split.residual == TRUE
+    probe = pd.Timestamp(0, tz="UTC")
+    return exact and all(_narrowed(route, scan, (probe, probe)) for scan in _scans(route))
+
+
+def _scans(route: Route) -> tuple[Scan, ...]:
+    return route.walks((route.source.schema.resolve("case_id"),))
+
+
+def _narrowed(route: Route, scan: Scan, window: tuple[_Edge, _Edge]) -> Scan | None:
+    where = route.source.narrow(scan.where, between(scan, *window))
+    return None if where is None else replace(scan, where=where)
+
+
+# --- by counts ----------------------------------------------------------------------------
+
+
+def _by_counts(inquiry: Inquiry, present: Present, route: Route) -> Audit:
+    found = Audit()
+    for where in _differing(inquiry, present, route):
+        rows = _rows(inquiry, where)
+        found.rows.append(rows)
+        found.gone |= {case for (case,) in present.ask("case_id", where)} - {*rows["case_id"]}
+    return found
+
+
+def _differing(inquiry: Inquiry, present: Present, route: Route) -> Iterator[Expression]:
+    """Find the windows in which the counts differ, each a few pages long."""
+    few = _PAGES * inquiry.source.page_size
+    windows: list[tuple[_Edge, _Edge]] = [(None, None)]
+    while windows:
+        start, end = windows.pop()
+        where = between(_scans(route)[0], start, end)
+        ((ours,),) = present.ask("count(*)", where)
+        scans = [_narrowed(route, scan, (start, end)) for scan in _scans(route)]
+        theirs = sum(inquiry.source.count(scan, inquiry.run) for scan in scans if scan is not None)
+        middle = present.middle(where)
+        if ours == theirs:
+            continue
+        if max(ours, theirs) <= few or middle is None or middle == start:
+            yield where
+        else:
+            windows += [(middle, end), (start, middle)]
+
+
+def _rows(inquiry: Inquiry, where: Expression) -> pd.DataFrame:
+    query = inquiry.query
+    by_creation = (Sort(inquiry.source.schema.resolve("created_at")),)
+    return inquire(inquiry, replace(query, where=all_of([query.where, where]), sort=by_creation))
+
+
+# --- by ids -------------------------------------------------------------------------------
+
+
+def _by_ids(inquiry: Inquiry, present: Present) -> Audit:
+    schema = inquiry.source.schema
+    columns = (schema.resolve("case_id"), schema.resolve("created_at"))
+    told = inquire(inquiry, replace(inquiry.query, columns=columns, every=False))
+    ours = {case for (case,) in present.ask("case_id")}
+    missed = told.loc[~told["case_id"].isin(ours), "created_at"]
+    gone = ours - {*told["case_id"]}
+    return Audit([_rows(inquiry, where) for where in _around(inquiry, missed)], gone)
+
+
+def _around(inquiry: Inquiry, moments: pd.Series[Any]) -> Sequence[Expression]:
+    """Write the windows that hold some creation times: one each, or one for all of many."""
+    created = inquiry.source.schema.resolve("created_at")
+    at = [moment.floor("ms").as_unit("us") for moment in moments.dropna().unique()]
+    spans = [(one, one) for one in at] if len(at) <= _FEW else [(min(at), max(at))]
+    windows = [
+        all_of([Compare(created, "gte", first), Compare(created, "lt", last + _TICK)])
+        for first, last in spans
+    ]
+    return [*windows, *([Compare(created, "isna", None)] if moments.isna().any() else [])]
