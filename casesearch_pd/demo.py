@@ -139,8 +139,9 @@ def open_source(text: str) -> Source:
     Parameters
     ----------
     text
-        ``connect://DOMAIN?region=eu-west-2``, ``persona://``, ``demo://connect`` or
-        ``demo://persona``. Credentials come from the environment, never from the text.
+        ``connect://DOMAIN?region=eu-west-2``, ``persona://``, ``demo://connect``,
+        ``demo://persona``, or the path of a mirror's file. Credentials come from the environment,
+        never from the text.
 
     Raises
     ------
@@ -153,6 +154,10 @@ def open_source(text: str) -> Source:
     >>> cs.count_cases(cs.open_source("demo://connect"))
     1000
     """
+    if text.endswith(".duckdb") or Path(text).is_file():
+        from casesearch_pd.mirror.mirror import Mirror  # noqa: PLC0415 - DuckDB is dear
+
+        return Mirror(text)
     parts = urlsplit(text)
     named = dict(parse_qsl(parts.query, keep_blank_values=True))
     strange = sorted(named.keys() - _SAYS.get(parts.scheme, set()))
@@ -179,7 +184,7 @@ def open_source(text: str) -> Source:
             shown = f"{parts.scheme}://…" if parts.scheme else text
             raise FilterError(
                 f"{shown!r} names no source; write 'connect://DOMAIN?region=REGION', 'persona://', "
-                "'demo://connect' or 'demo://persona'"
+                "'demo://connect', 'demo://persona' or the path of a mirror"
             )
 
 

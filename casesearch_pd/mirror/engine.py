@@ -139,7 +139,7 @@ def _signature(path: Path) -> Signature:
 
 
 def _read_only(path: Path) -> Opened:
-    connection = _connected()
+    connection = _connected({"temp_directory": tempfile.gettempdir()})
     try:
         _attach(connection, path)
         about = _about(connection, path)
@@ -154,9 +154,8 @@ def _read_only(path: Path) -> Opened:
     return Opened(connection, about)
 
 
-def _connected() -> duckdb.DuckDBPyConnection:
-    spill = {"temp_directory": tempfile.gettempdir()}
-    connection = duckdb.connect(":memory:", config=_SETTINGS | spill)
+def _connected(more: dict[str, str]) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(":memory:", config=_SETTINGS | more)
     text = duckdb.sqltype("VARCHAR")
     truth = duckdb.sqltype("BOOLEAN")
     connection.create_function("casefold", casefolded, [text], text, type=ARROW)
@@ -224,7 +223,7 @@ def writer(work: Path, old: Path | None) -> Iterator[duckdb.DuckDBPyConnection]:
     # Storage that DuckDB 1.4 reads too; and of few large groups, which compress better.
     options = "STORAGE_VERSION 'v1.4.0', ROW_GROUP_SIZE 491520"
     limits = {"temp_directory": str(work / "spilled"), "memory_limit": _MEMORY}
-    connection = duckdb.connect(":memory:", config=_SETTINGS | limits)
+    connection = _connected(limits)
     try:
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
         connection.execute(f"ATTACH {_text(work / 'new.duckdb')} AS new ({options})")

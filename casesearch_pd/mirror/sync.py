@@ -7,6 +7,7 @@ next, from what it saved in a folder beside.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import shutil
@@ -113,8 +114,7 @@ def _synced(path: Path, old: About | None, question: Question, *, audit: bool) -
                 _audit(syncing, old)
             done = _written(syncing, connection)
         _move(work / "new.duckdb", path)
-    for folder in path.parent.glob(_SAVED.format(path.name, "*")):
-        shutil.rmtree(folder, ignore_errors=True)
+    _remove(path, _SAVED.format(glob.escape(path.name), "*"))
     return done
 
 
@@ -274,7 +274,11 @@ def _saved(path: Path, route: Route) -> Path:
 
 def _tidy(path: Path) -> None:
     """Remove the folders of writers that were killed."""
-    for folder in path.parent.glob(f".{path.name}-*"):
+    _remove(path, f".{glob.escape(path.name)}-{'[a-z0-9_]' * 8}")  # as tempfile names them
+
+
+def _remove(path: Path, folders: str) -> None:
+    for folder in path.parent.glob(folders):
         shutil.rmtree(folder, ignore_errors=True)
 
 
