@@ -120,7 +120,7 @@ def _maker(told: Mapping[str, Any]) -> Callable[..., Source]:
             "fresh": bool(fresh),
         }:
             return _persona(url, version, fresh=fresh)
-        case {"service": str(service)} if service in _OPENERS:
+        case {"service": str(service), "path": str()} if service in _OPENERS:
             opener = _OPENERS[service]
             return lambda **_: opener(told)  # it has a schema and no rate
         case _:
