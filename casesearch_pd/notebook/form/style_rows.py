@@ -53,12 +53,12 @@ ROWS = """
 .cs-filter .cs-buttons { margin-left: auto; flex: 0 0 auto; gap: 2px; flex-wrap: nowrap; }
 .cs-filter .cs-sign { font-size: 0; width: 28px; min-width: 28px; padding: 0; margin: 0; }
 .cs-filter .cs-sign::before { font-size: 15px; line-height: 28px; vertical-align: top; }
-.cs-filter .cs-sign.cs-up::before { content: "\\2191" / ""; }
-.cs-filter .cs-sign.cs-down::before { content: "\\2193" / ""; }
+.cs-filter .cs-sign.cs-up::before { content: "\\2191"; content: "\\2191" / ""; }
+.cs-filter .cs-sign.cs-down::before { content: "\\2193"; content: "\\2193" / ""; }
 .cs-filter .cs-sign.cs-duplicate::before { content: ""; display: inline-block; width: 7px;
   height: 7px; border: 1.5px solid; margin: 11px 3px 0 0;
   box-shadow: 3px -3px 0 -1.5px var(--jp-layout-color2, #eee), 3px -3px 0 0; }
-.cs-filter .cs-sign.cs-remove::before { content: "\\2715" / ""; }
+.cs-filter .cs-sign.cs-remove::before { content: "\\2715"; content: "\\2715" / ""; }
 .cs-filter .cs-row > .cs-message { order: 9; flex: 1 0 100%; padding-left: 2.2em; }
 .cs-filter .cs-row > .cs-message:not(:has([role])) { display: none; }
 .cs-filter .cs-message .widget-html-content, .cs-read-options .cs-message .widget-html-content {
