@@ -90,6 +90,17 @@ def test_the_bound_is_the_clock_of_the_service(local):
         assert abs(last.end - pd.Timestamp(local.clock())) < pd.Timedelta(2, "s")
 
 
+def test_a_case_of_this_very_second_is_not_beyond_the_bound():
+    """The Date of an answer tells whole seconds, so by it such a case lies in the future."""
+    with cs.LocalCases(numbered(5), now=NOW) as running:
+        sources = running.connect(), running.persona()
+        for at, source in enumerate(sources):
+            running.insert({"case_id": f"new_{at}", "title": "new"})
+            windows, _ = planned(source)
+            newest = cs.read_cases(source, progress=False)["created_at"]
+            assert held(windows, newest).tolist() == [1] * len(newest)
+
+
 def test_partitions_meet():
     windows = [Partition(None, START), Partition(START, NOW)]
     assert Partition().where(CREATED) == planning.TRUE

@@ -43,6 +43,7 @@ _ROWS_A_PLACE = 2_000  # so that looking costs a twentieth of the pages
 _BURST = 10.0  # times the usual density; more is one busy moment and says nothing of the rest
 _MOST = 10_000  # partitions that a guess may lead to
 _TICK = pd.Timedelta(1, "ms")
+_SECOND = pd.Timedelta(1, "s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ def partitions(
     if not asked.divisible:
         return (Partition(),)
     newest = asked.pages(descending=True)
-    end = newest[0].served_at
+    end = _end(newest)
     cuts = _cuts(asked, newest, number, readers)
     inner = sorted({cut for cut in cuts if cut < end})
     starts: list[pd.Timestamp | None] = [None, *inner]
@@ -155,6 +156,13 @@ class _Asked:
     def _bound(self, start: pd.Timestamp | None, end: pd.Timestamp | None) -> Expression:
         bounds = (("gte", start), ("lt", end))
         return all_of(Compare(self.created, op, at) for op, at in bounds if at is not None)
+
+
+def _end(newest: Sequence[Page]) -> pd.Timestamp:
+    """Freeze the bound: the service's clock, which tells whole seconds, and the newest case."""
+    end = newest[0].served_at
+    last = max(_times(newest), default=end)
+    return (last + _TICK).floor("ms") if end <= last < end + _SECOND else end
 
 
 def _cuts(
