@@ -250,6 +250,55 @@ def test_a_field_without_a_type_is_text_in_every_partition(blind):
     assert told["late_one"].equals(whole(blind, columns=["case_id", "fields.late one"])["late_one"])
 
 
+# --- a mirror -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def mirror(service, tmp_path_factory):
+    copy = cs.Mirror(tmp_path_factory.mktemp("mirror") / "cases.duckdb")
+    copy.sync(service.sources["connect"], progress=False)
+    return copy
+
+
+@pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
+def test_a_mirror_goes_to_dask_the_same_way(local, mirror, scheduler):
+    searches(local)
+    ddf = cs.to_dask(mirror, npartitions=4, status="open")
+    told = by_id(ddf.compute(scheduler=scheduler))
+    assert ddf.npartitions == 4
+    assert_frame_equal(told, whole(mirror, status="open"))
+    assert searches(local) == []
+
+
+def test_a_mirror_is_opened_by_its_path_where_a_task_runs(mirror, monkeypatch):
+    ddf = cs.to_dask(mirror, npartitions=4)
+    reader, read = far_away(ddf, monkeypatch)
+    assert_frame_equal(read(), ddf.partitions[0].compute()[["case_id", "status"]])
+    assert cluster._MADE[reader.key] is not mirror
+
+
+def test_cases_that_came_while_a_mirror_was_filled_are_there(tmp_path):
+    """The bound of a mirror is when its last sync began, and some cases are newer."""
+    with cs.LocalCases(numbered(900), now=NOW) as local:
+        source, mirror = local.connect(), cs.Mirror(tmp_path / "cases.duckdb")
+        _ = source.schema
+        page, came = type(source).page, []
+
+        def slowly(self, *asked):
+            told = page(self, *asked)
+            if not came:
+                local.advance(60)
+                came.append(local.insert({"case_id": "new", "title": "new"}))
+            return told
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(source), "page", slowly)
+            mirror.sync(source, progress=False)
+        assert "new" in set(whole(mirror)["case_id"])
+        told = by_id(cs.to_dask(mirror, npartitions=3).compute())
+        assert_frame_equal(told, whole(mirror))
+
+
 # --- secrets ----------------------------------------------------------------------------------
 
 

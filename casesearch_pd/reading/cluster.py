@@ -60,7 +60,7 @@ def to_dask(
     Parameters
     ----------
     source
-        `ConnectCases` or `PersonaCases`.
+        `ConnectCases`, `PersonaCases`, or a `Mirror` whose file the workers can open.
     where, search, tags, columns, dtype_backend, tz, overlap, **filters
         As in `read_cases`. Times relative to now count from the call.
     deadline

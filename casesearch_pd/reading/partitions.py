@@ -21,7 +21,7 @@ import pandas as pd
 
 from casesearch_pd.query.expr import TRUE, Compare, Expression, all_of, literals, negate
 from casesearch_pd.reading.trail import moment
-from casesearch_pd.sources.contract import Scan, Sort
+from casesearch_pd.sources.contract import Direct, Scan, Sort
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -101,7 +101,7 @@ def partitions(
     if not asked.divisible:
         return (Partition(),)
     newest = asked.pages(descending=True)
-    end = _end(newest)
+    end = _end(newest, at_hand=isinstance(route.source, Direct))
     cuts = _cuts(asked, newest, number, readers)
     inner = sorted({cut for cut in cuts if cut < end})
     starts: list[pd.Timestamp | None] = [None, *inner]
@@ -158,11 +158,16 @@ class _Asked:
         return all_of(Compare(self.created, op, at) for op, at in bounds if at is not None)
 
 
-def _end(newest: Sequence[Page]) -> pd.Timestamp:
-    """Freeze the bound: the service's clock, which tells whole seconds, and the newest case."""
+def _end(newest: Sequence[Page], *, at_hand: bool) -> pd.Timestamp:
+    """Freeze the bound: the service's clock, and no earlier than the newest case.
+
+    The clock tells whole seconds, and a copy how it stood when the copying began, so the newest
+    case may lie behind it.
+    """
     end = newest[0].served_at
     last = max(_times(newest), default=end)
-    return (last + _TICK).floor("ms") if end <= last < end + _SECOND else end
+    behind = last >= end if at_hand else end <= last < end + _SECOND
+    return (last + _TICK).floor("ms") if behind else end
 
 
 def _cuts(
