@@ -26,7 +26,7 @@ BINDER = ROOT / "binder"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-SHOWN = ("excel", "widgets")  # extras that a visitor is shown
+SHOWN = ("dask", "excel", "mirror", "widgets")  # extras that a visitor is shown
 FLOORS = ("ipykernel>=7.4", "ipywidgets>=8.1.9")  # with these the form was seen to work
 
 

@@ -40,6 +40,7 @@ PROMISED = [
     "03-weekly-report.ipynb",
     "04-filter-form.ipynb",
     "05-your-own-account.ipynb",
+    "06-mirror-and-cluster.ipynb",
 ]
 BADGE = re.compile(r"urlpath=(?:lab/tree|voila/render)/(\S+?)\)")
 
