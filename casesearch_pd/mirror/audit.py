@@ -2,9 +2,9 @@
 
 An increment cannot see a case that was deleted, nor one that a lagging search kept back for
 longer than the overlap. A service that counts is asked for the counts of half-open windows of
-``created_at``; a window that differs is halved until it is a few pages long, and then read. Any
-other service is asked for all ids. (By counts, a window in which as many were missed as were
-deleted looks sound.)
+``created_at``, each a 64th of the cases; one that differs is halved until it is a few pages long,
+and then read. Any other service is asked for all ids. (A window in which as many cases were missed
+as were deleted looks sound by its count.)
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Audit", "Present", "audited"]
 
 _PAGES = 4  # of a window that is read rather than halved
+_WINDOWS = 64  # at first: a request each
 _FEW = 50  # moments that are read one by one
 _TICK = pd.Timedelta(1, "ms")  # what is finer, no wire can say
 _Edge = pd.Timestamp | None
@@ -51,12 +52,15 @@ class Present:
         sql = f"SELECT {what} FROM present WHERE {asked.sql}"
         return self.connection.execute(sql, asked.parameters).fetchall()
 
+    def moments(self, what: str, where: Expression = TRUE) -> list[pd.Timestamp]:
+        """Select a list of creation times, in the milliseconds that a wire can say."""
+        ((micros,),) = self.ask(f"list_transform({what}, lambda one: epoch_us(one))", where)
+        times = pd.to_datetime(micros or [], unit="us", utc=True)
+        return [one.floor("ms").as_unit("us") for one in times if not pd.isna(one)]
+
     def middle(self, where: Expression) -> _Edge:
         """Find the creation time that has as many cases before it as after it."""
-        ((micros,),) = self.ask("epoch_us(quantile_disc(created_at, 0.5))", where)
-        if micros is None:
-            return None
-        return pd.Timestamp(micros, unit="us", tz="UTC").floor("ms").as_unit("us")
+        return next(iter(self.moments("quantile_disc(created_at, [0.5])", where)), None)
 
 
 @dataclass
@@ -114,7 +118,7 @@ def _by_counts(inquiry: Inquiry, present: Present, route: Route) -> Audit:
 def _differing(inquiry: Inquiry, present: Present, route: Route) -> Iterator[Expression]:
     """Find the windows in which the counts differ, each a few pages long."""
     few = _PAGES * inquiry.source.page_size
-    windows: list[tuple[_Edge, _Edge]] = [(None, None)]
+    windows = _windows(present, few)
     while windows:
         start, end = windows.pop()
         where = between(_scans(route)[0], start, end)
@@ -128,6 +132,16 @@ def _differing(inquiry: Inquiry, present: Present, route: Route) -> Iterator[Exp
             yield where
         else:
             windows += [(middle, end), (start, middle)]
+
+
+def _windows(present: Present, few: int) -> list[tuple[_Edge, _Edge]]:
+    """Divide all time into windows of about as many cases, each more than a few pages long."""
+    ((rows,),) = present.ask("count(*)")
+    number = min(_WINDOWS, rows // few)
+    shares = ", ".join(str(at / number) for at in range(1, number))
+    edges = present.moments(f"quantile_disc(created_at, [{shares}]::DOUBLE[])") if shares else []
+    starts: list[_Edge] = [None, *sorted({*edges})]
+    return [*zip(starts, [*starts[1:], None], strict=True)]
 
 
 def _rows(inquiry: Inquiry, where: Expression) -> pd.DataFrame:

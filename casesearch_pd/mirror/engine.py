@@ -12,8 +12,10 @@ import os
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import msgspec
 
@@ -29,7 +31,6 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 __all__ = ["Opened", "opened", "peek", "writer"]
 
@@ -139,7 +140,9 @@ def _signature(path: Path) -> Signature:
 
 
 def _read_only(path: Path) -> Opened:
-    connection = _connected({"temp_directory": tempfile.gettempdir()})
+    # What does not fit into memory goes to a folder of its own, which is all that may be opened.
+    spilled = Path(tempfile.gettempdir()) / f"casesearch-{uuid4().hex}"
+    connection = _connected({"temp_directory": str(spilled)})
     try:
         _attach(connection, path)
         about = _about(connection, path)

@@ -151,7 +151,7 @@ def _read_all(syncing: _Syncing) -> None:
 def _chunks(syncing: _Syncing, route: Route) -> Chunks:
     inquiry = syncing.inquiry
     options = Options(_PIECE, inquiry.progress, overlap=inquiry.lag, open=True)
-    saved = replace(options, checkpoint=_saved(syncing.path, route))
+    saved = replace(options, checkpoint=_saved(syncing.path, route), keep=True)
     try:
         return Chunks(route, inquiry.run, inquiry.look, saved)
     except FilterError:  # not every filter leaves room for the windows of a checkpoint

@@ -66,6 +66,8 @@ class Options:
         By how much the service's search may lag behind its writes.
     open
         Whether fields that no schema told are kept; then chunks differ in their columns.
+    keep
+        Whether what was saved outlives the read: somebody has more to do with it.
 
     Raises
     ------
@@ -79,6 +81,7 @@ class Options:
     checkpoint: str | os.PathLike[str] | None = None
     overlap: pd.Timedelta = NO_TIME
     open: bool = False
+    keep: bool = False
 
     def __post_init__(self) -> None:
         """Refuse before anything is read."""
@@ -192,7 +195,8 @@ def _frames(stream: Stream, options: Options) -> Generator[pd.DataFrame]:
             warn(f"this read is not whole: {broken}")
             yield from _last(stream, left)
             return
-    stream.shelf.clear()
+    if not options.keep:
+        stream.shelf.clear()
     if stream.odd:
         warn(misfits(stream.odd))
 
