@@ -1,5 +1,6 @@
 """The laws of the filter language on a mirror: it, its service, the mask and a plain loop agree."""
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,7 @@ from casesearch_pd.mirror.about import About, Kept
 from casesearch_pd.mirror.ask import condition
 from casesearch_pd.mirror.engine import opened, writer
 from casesearch_pd.mirror.stage import Stage
+from casesearch_pd.mirror.text import odd_letters
 from casesearch_pd.query.expr import Compare
 from casesearch_pd.query.filters import Binding, bind
 from casesearch_pd.reading.frame import mask
@@ -224,3 +226,23 @@ def test_the_schema_comes_back_from_the_file_as_it_was(both):
     for item in both.mirror.schema.fields:
         settled = replace(there[item.column], type=item.type)
         assert replace(item, active=settled.active) == settled
+
+
+def test_lower_case_of_other_letters_is_never_ascii(tmp_path):
+    """Where it were, the short way through a text would find what the mask does not."""
+    letters = [chr(code) for code in range(0x80, 0x110000) if not 0xD800 <= code < 0xE000]
+    odd = {one for one in letters if any(part.isascii() for part in one.casefold())}
+    assert {one for one in letters if re.match(odd_letters(), one)} == odd
+    work = tmp_path / "work"
+    work.mkdir()
+    with writer(work, None) as connection:
+        sql = (
+            "SELECT x FROM (SELECT unnest(?) AS x) WHERE regexp_matches(lower(x), '[\\x00-\\x7f]')"
+        )
+        lowered = {one for (one,) in connection.execute(sql, [letters]).fetchall()}
+        pattern = "SELECT x FROM (SELECT unnest(?) AS x) WHERE regexp_matches(x, ?)"
+        matched = {
+            one for (one,) in connection.execute(pattern, [letters, odd_letters()]).fetchall()
+        }
+    assert lowered <= odd
+    assert matched == odd

@@ -97,7 +97,7 @@ class About(msgspec.Struct, frozen=True, dict=True):
         """What is kept of each field, by its column in frames."""
         return {one.field.column: one for one in self.kept if one.name}
 
-    @property
+    @cached_property
     def moment(self) -> pd.Timestamp:
         """The service's clock when the last sync began."""
         return pd.Timestamp(self.as_of)

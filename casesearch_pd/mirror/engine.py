@@ -32,7 +32,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Opened", "opened", "peek", "writer"]
+__all__ = ["Opened", "opened", "peek", "told", "writer"]
 
 _SETTINGS: dict[str, Any] = {
     "autoinstall_known_extensions": False,
@@ -80,15 +80,26 @@ def opened(path: Path) -> Iterator[Opened]:
         cursor.close()
 
 
+def told(path: Path) -> About:
+    """Tell what a mirror knows of itself.
+
+    Raises
+    ------
+    CaseSearchError
+        As `opened` does.
+    """
+    return _FILES.get(path).about
+
+
 def peek(path: Path) -> About | None:
-    """Tell what a file knows of itself; None if there is none.
+    """Tell what a mirror knows of itself; None if there is no file.
 
     Raises
     ------
     CaseSearchError
         If it is no mirror that can be read.
     """
-    return _FILES.get(path).about if path.exists() else None
+    return told(path) if path.exists() else None
 
 
 # --- reading ------------------------------------------------------------------------------
@@ -129,14 +140,14 @@ atexit.register(_FILES.close)
 
 def _signature(path: Path) -> Signature:
     try:
-        told = path.stat()
+        found = path.stat()
     except FileNotFoundError as error:
         raise CaseSearchError(
             f"there is no mirror at {str(path)!r} yet; fill it first: mirror.sync(source)"
         ) from error
     except OSError as error:
         raise CaseSearchError(f"the mirror {str(path)!r} cannot be read: {error}") from error
-    return (told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns)
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def _read_only(path: Path) -> Opened:
@@ -224,7 +235,7 @@ def writer(work: Path, old: Path | None) -> Iterator[duckdb.DuckDBPyConnection]:
         If the disk is full, or anything else of the file system is in the way.
     """
     # Storage that DuckDB 1.4 reads too; and of few large groups, which compress better.
-    options = "STORAGE_VERSION 'v1.4.0', ROW_GROUP_SIZE 491520"
+    options = "STORAGE_VERSION 'v1.4.0', ROW_GROUP_SIZE 1228800"
     limits = {"temp_directory": str(work / "spilled"), "memory_limit": _MEMORY}
     connection = _connected(limits)
     try:

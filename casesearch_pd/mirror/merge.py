@@ -10,20 +10,21 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from casesearch_pd.mirror.about import FORMAT, About, Kept, form_of, named, quoted, sql_type
+from casesearch_pd.mirror.about import Kept, form_of, named, quoted, sql_type
 from casesearch_pd.mirror.ask import condition
 from casesearch_pd.mirror.stage import Stage, cast, joined
 from casesearch_pd.query.expr import FALSE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     import duckdb
 
+    from casesearch_pd.mirror.about import About
     from casesearch_pd.query.expr import Expression
     from casesearch_pd.query.schema import Field
 
-__all__ = ["Merged", "conclude", "merge", "present"]
+__all__ = ["Merged", "merge", "present"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def merge(
         old_rows = _number(connection, "SELECT count(*) FROM old.cases")
         changed = _changed(connection, shown)
         kept_rows, parameters = _staying(old, fields, stays)
-    _create(connection, shown)
+    _create(connection, shown, _wordy(connection, shown, "came" if old is None else "old"))
     _fill(connection, shown, kept_rows if old is not None else None, parameters)
     rows = _number(connection, "SELECT count(*) FROM new.cases")
     again = "SELECT count(*) FROM stage.cases"
@@ -134,9 +135,48 @@ def _is_void(stage: Stage, known: Kept, came: Kept | None, item: Field) -> bool:
     return _number(stage.connection, f"SELECT count({name}) FROM old.cases") == 0
 
 
-def _create(connection: duckdb.DuckDBPyConnection, columns: Sequence[_Column]) -> None:
-    told = ", ".join(f"{quoted(one.new.name)} {sql_type(one.new)}" for one in columns)
+def _create(
+    connection: duckdb.DuckDBPyConnection, columns: Sequence[_Column], wordy: Collection[str]
+) -> None:
+    told = ", ".join(
+        f"{quoted(one.new.name)} {sql_type(one.new)}"
+        + (" USING COMPRESSION zstd" if one.new.name in wordy else "")
+        for one in columns
+    )
     connection.execute(f"CREATE TABLE new.cases ({told})")
+
+
+def _wordy(
+    connection: duckdb.DuckDBPyConnection, columns: Sequence[_Column], side: str
+) -> set[str]:
+    """Find the columns of texts that are long and each other, by some rows.
+
+    DuckDB compresses texts by dictionaries, which is best for ids and for what comes again; whole
+    sentences take half the room as blocks of zstd.
+    """
+    texts = [
+        (one.new.name, quoted(there.name))
+        for one in columns
+        if (there := getattr(one, side)) is not None
+        and one.new.field.type == "text"
+        and (sql_type(there), there.form) == ("VARCHAR", "plain")
+        and one.new.field.column != "case_id"
+    ]
+    if not texts:
+        return set()
+    looks = ", ".join(
+        f"avg(strlen({cells})) > {_LONG} AND count(DISTINCT {cells}) > count({cells}) * {_APART}"
+        for _, cells in texts
+    )
+    table = "stage.cases" if side == "came" else "old.cases"
+    found = connection.execute(f"SELECT {looks} FROM (SELECT * FROM {table} LIMIT {_SOME})")
+    told = found.fetchone() or ()
+    return {name for (name, _), wordy in zip(texts, told, strict=True) if wordy}
+
+
+_SOME = 20_000  # rows that are looked at
+_LONG = 30  # bytes of a text on average
+_APART = 0.9  # share of the texts that are different
 
 
 # --- rows ---------------------------------------------------------------------------------
@@ -250,26 +290,3 @@ def present(stage: Stage, old: About, fields: Sequence[Field], stays: Sequence[E
         parameters,
     )
     return Kept(created.field, "created_at")
-
-
-# --- what is told beside the cases --------------------------------------------------------
-
-
-def conclude(connection: duckdb.DuckDBPyConnection, about: About) -> None:
-    """Write what the new file knows of itself: for this package as JSON, for SQL as tables."""
-    connection.execute("CREATE TABLE new.about (format INTEGER, told VARCHAR)")
-    connection.execute("INSERT INTO new.about VALUES (?, ?)", [FORMAT, about.written()])
-    connection.execute(
-        "CREATE TABLE new.fields (position INTEGER, name VARCHAR, id VARCHAR, label VARCHAR, "
-        "type VARCHAR, namespace VARCHAR, active BOOLEAN)"
-    )
-    connection.execute(
-        "CREATE TABLE new.options (field VARCHAR, value VARCHAR, label VARCHAR, active BOOLEAN)"
-    )
-    for at, one in enumerate(kept for kept in about.kept if kept.name):
-        item = one.field
-        row = [at, one.name, item.id, item.label, item.type, item.namespace, item.active]
-        connection.execute("INSERT INTO new.fields VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-        for option in item.options:
-            choice = [one.name, option.value, option.label, option.active]
-            connection.execute("INSERT INTO new.options VALUES (?, ?, ?, ?)", choice)

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from casesearch_pd.errors import FilterError
 from casesearch_pd.mirror.answer import answered, counted, selected
-from casesearch_pd.mirror.engine import opened, peek
+from casesearch_pd.mirror.engine import opened, peek, told
 from casesearch_pd.mirror.history import history
 from casesearch_pd.mirror.question import Wish
 from casesearch_pd.mirror.sql import queried
@@ -180,14 +180,12 @@ class Mirror:
     @property
     def schema(self) -> Schema:
         """The fields, as they were at the last sync."""
-        with opened(self._file) as mirror:
-            return mirror.about.schema
+        return told(self._file).schema
 
     @property
     def as_of(self) -> pd.Timestamp:
         """The service's clock when the last sync began."""
-        with opened(self._file) as mirror:
-            return mirror.about.moment
+        return told(self._file).moment
 
     def describe(self) -> dict[str, Any]:
         """Name the file, and the source that it mirrors, if it is there."""
@@ -232,10 +230,9 @@ class Mirror:
 
     def request(self, scan: Scan, cursor: str | None = None) -> Request:
         """Write the SQL."""
-        with opened(self._file) as mirror:
-            asked = selected(mirror.about, scan, offset=int(cursor or 0))
-        told = [_told(value) for value in asked.parameters]
-        return Request("SQL", str(self.path), {"sql": asked.sql, "parameters": told})
+        asked = selected(told(self._file), scan, offset=int(cursor or 0))
+        values = [_plain_value(value) for value in asked.parameters]
+        return Request("SQL", str(self.path), {"sql": asked.sql, "parameters": values})
 
     def command(self, request: Request) -> str:
         """Write the question as a shell command."""
@@ -281,7 +278,7 @@ def _plain(cells: pa.ChunkedArray | list[Any]) -> list[Any]:
     return plain
 
 
-def _told(value: Any) -> Any:
+def _plain_value(value: Any) -> Any:
     """Write a parameter as JSON can hold it."""
     if isinstance(value, datetime):
         return value.isoformat()

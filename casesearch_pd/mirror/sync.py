@@ -20,9 +20,9 @@ from casesearch_pd.errors import CaseSearchError, FilterError
 from casesearch_pd.mirror.about import About
 from casesearch_pd.mirror.audit import Present, audited
 from casesearch_pd.mirror.engine import peek, writer
-from casesearch_pd.mirror.history import Sync, record
+from casesearch_pd.mirror.history import Sync, conclude
 from casesearch_pd.mirror.lock import writing
-from casesearch_pd.mirror.merge import conclude, merge, present
+from casesearch_pd.mirror.merge import merge, present
 from casesearch_pd.mirror.question import question_of, source_of
 from casesearch_pd.mirror.stage import Stage
 from casesearch_pd.query.expr import FALSE
@@ -204,15 +204,14 @@ def _written(syncing: _Syncing, connection: duckdb.DuckDBPyConnection) -> Sync:
     counts = (merged.rows, merged.added, merged.changed, merged.removed)
     run = inquiry.run
     done = Sync(number, syncing.kind, as_of, *counts, run.requests, round(run.elapsed(), 3))
-    record(connection, done, first=old is None)
-    conclude(connection, _about(syncing, merged, as_of))
+    conclude(connection, _about(syncing, merged, as_of), done)
     connection.execute("CHECKPOINT new")
     connection.execute("DETACH new")
     return done
 
 
 def _number(connection: duckdb.DuckDBPyConnection) -> int:
-    found = connection.execute("SELECT max(number) FROM old.syncs").fetchone()
+    found = connection.execute("SELECT len(syncs) FROM old.about").fetchone()
     return int(found[0]) if found else 0
 
 
