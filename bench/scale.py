@@ -25,7 +25,7 @@ from casesearch_pd.reading.crew import Crew
 from casesearch_pd.reading.partitions import Partition, partitions
 from casesearch_pd.reading.plan import ask, plan
 from casesearch_pd.sources.contract import Request, Scan, Sort, Source
-from casesearch_pd.sources.pace import Run
+from casesearch_pd.sources.run import Run
 
 Row = Sequence[str]
 """One line of a table."""

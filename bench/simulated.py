@@ -21,7 +21,7 @@ from casesearch_pd.query.schema import Field, Schema
 from casesearch_pd.sources.contract import Page, Request, Scan
 
 if TYPE_CHECKING:
-    from casesearch_pd.sources.pace import Run
+    from casesearch_pd.sources.run import Run
 
 _START = pd.Timestamp("2021-11-01", tz="UTC")
 _END = pd.Timestamp("2026-11-01", tz="UTC")

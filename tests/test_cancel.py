@@ -13,7 +13,8 @@ from casesearch_pd.local import Fault
 from casesearch_pd.reading import exhaust
 from casesearch_pd.reading.columns import misfits
 from casesearch_pd.reading.read import arguments, read_routed, routed
-from casesearch_pd.sources.pace import Budget, Halted, Run, leading
+from casesearch_pd.sources.pace import Budget
+from casesearch_pd.sources.run import Halted, Run, leading
 from tests.numbered_cases import CASES, PLAIN, SERVICES, by_id, read, served, without_faults
 
 PAGES = 46  # of 25 cases each

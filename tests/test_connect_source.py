@@ -15,7 +15,7 @@ from botocore.session import get_session
 from botocore.validate import ParamValidator
 
 import casesearch_pd as cs
-from casesearch_pd.sources import pace
+from casesearch_pd.sources import patience
 from tests.wire_clients import connect
 from tests.wire_stub import (
     CUSTOM,
@@ -407,7 +407,7 @@ def test_a_broken_success_that_clears_costs_nothing(fault):
 def test_a_broken_success_to_the_end_is_a_bad_answer(fault):
     with serving(BROKEN[fault]) as stub, pytest.raises(cs.BadAnswerError) as raised:
         cs.read_cases(connect(stub))
-    assert len(stub.searches) == pace.FAULT_TRIES
+    assert len(stub.searches) == patience.FAULT_TRIES
     assert raised.value.status in {200, 202}
     assert "a proxy between" in str(raised.value)
 

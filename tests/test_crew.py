@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 import casesearch_pd as cs
 from casesearch_pd.local import Fault
 from casesearch_pd.reading import crew, passes
-from casesearch_pd.sources import pace, persona
+from casesearch_pd.sources import persona
+from casesearch_pd.sources.run import Halted
 from tests.numbered_cases import (
     CASES,
     NOW,
@@ -239,7 +240,7 @@ def test_ctrl_c_while_the_others_are_waited_for_ends_them_too(local, monkeypatch
             return real(scan, cursor, run)
         shared.set()
         ended.append(run.halt.wait(10))
-        raise pace.Halted  # as whoever waits for leave to send
+        raise Halted  # as whoever waits for leave to send
 
     def waits(self):
         if shared.is_set() and not stopped.is_set():

@@ -9,7 +9,7 @@ import pytest
 import casesearch_pd as cs
 from casesearch_pd import errors
 from casesearch_pd.sources import connect as connect_module
-from casesearch_pd.sources import pace
+from casesearch_pd.sources import patience
 from casesearch_pd.sources import persona as persona_module
 from tests.wire_clients import Clock, connect, persona
 from tests.wire_stub import (
@@ -191,7 +191,7 @@ def test_a_server_error_passes_or_ends_as_unreachable(status, service):
         assert len(stub.searches) == 3
     with serve(error) as stub:
         ended = refused(bind(stub), cs.UnreachableError)
-        assert len(stub.searches) == pace.FAULT_TRIES
+        assert len(stub.searches) == patience.FAULT_TRIES
     assert (ended.status, ended.request_id) == (status, "req_1")
     assert "try again later" in str(ended)
 
@@ -248,7 +248,7 @@ def test_throttles_to_the_end_of_the_patience_are_told_as_such(name, clock):
         error = refused(bind(stub), cs.ThrottledError)
     assert error.status == 429
     assert "rate=" in str(error)
-    assert sum(clock.slept) <= pace.THROTTLE_PATIENCE
+    assert sum(clock.slept) <= patience.THROTTLE_PATIENCE
 
 
 def test_the_codes_of_throttling_count_under_any_status():
@@ -275,7 +275,7 @@ def test_a_broken_line_is_mended_or_unreachable(fault, service):
         assert len(cs.read_cases(bind(stub))) == 5
     with serve(BROKEN_LINES[fault]) as stub:
         error = refused(bind(stub), cs.UnreachableError)
-        assert len(stub.searches) == pace.FAULT_TRIES
+        assert len(stub.searches) == patience.FAULT_TRIES
     assert stub.url in str(error)
     assert "check the network" in str(error)
 
@@ -315,7 +315,7 @@ def test_a_service_that_never_answers_ends_by_the_read_timeout(name, monkeypatch
     bind, serve, *_ = SERVICES[name]
     module = connect_module if name == "connect" else persona_module
     monkeypatch.setattr(module, "READ_TIMEOUT", 0.3)
-    monkeypatch.setattr(pace, "FAULT_TRIES", 2)
+    monkeypatch.setattr(patience, "FAULT_TRIES", 2)
     with serve(HANG) as stub:
         error = refused(bind(stub), cs.UnreachableError)
         assert len(stub.searches) == 2

@@ -28,7 +28,8 @@ ORDER = (
     "errors",
     "query", "query.schema", "query.expr", "query.values", "query.names", "query.filters",
     "query.shape", "query.pushdown", "query.stored",
-    "sources", "sources.rate_estimate", "sources.pace", "sources.contract", "sources.moments",
+    "sources", "sources.run", "sources.rate_estimate", "sources.pace", "sources.patience",
+    "sources.contract", "sources.moments",
     "sources.origin", "sources.failures",
     "sources.connect*",
     "sources.persona*",
@@ -58,15 +59,16 @@ DOORS = ("demo", "__main__", "__init__")  # they see the rooms of both services
 # Of the rows above, what a room may see all the same; rooms that stand here see nothing else.
 _ASKED = ("errors", "query.*")
 _SERVED = (
-    "sources.pace", "sources.contract", "sources.moments", "sources.origin", "sources.failures",
+    "sources.run", "sources.pace", "sources.patience", "sources.contract", "sources.moments",
+    "sources.origin", "sources.failures",
 )  # fmt: skip
 SIGHT = {
     "sources.connect*": (*_ASKED, *_SERVED),
     "sources.persona*": (*_ASKED, *_SERVED),
-    "reading.*": (*_ASKED, "sources.pace", "sources.contract", "sources.again", "reading.*"),
+    "reading.*": (*_ASKED, "sources.run", "sources.contract", "sources.again", "reading.*"),
     "mirror.*": (
         *_ASKED,
-        "sources.pace",
+        "sources.run",
         "sources.contract",
         "sources.again",
         "reading.*",
@@ -81,7 +83,7 @@ LIBRARIES = {
     "botocore": ("sources.connect*",),
     "requests": ("sources.persona*",),
     "sqlite3": ("local.*",),
-    "time": ("sources.pace", "local.*"),  # the only clock that waits, and the only sleep
+    "time": ("sources.run", "local.*"),  # the only clock, and the only wait
     "sched": (),
     "asyncio": (),
     "matplotlib": ("notebook.*", "demo"),

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import casesearch_pd as cs
-from casesearch_pd.sources import pace
-from casesearch_pd.sources.pace import Budget, Run, Trouble, budget_for, patiently, retry_after
+from casesearch_pd.sources import pace, patience
+from casesearch_pd.sources.pace import Budget, budget_for
+from casesearch_pd.sources.patience import Trouble, patiently, retry_after
+from casesearch_pd.sources.run import Run
 from tests.wire_clients import Clock, connect, persona
 from tests.wire_stub import (
     Stub,
@@ -205,11 +207,11 @@ def test_faults_are_tried_again_with_growing_pauses(clock):
     run = Run()
     with pytest.raises(cs.UnreachableError, match="the fault itself"):
         patiently(sender(trouble()), Budget(), run)
-    assert run.requests == pace.FAULT_TRIES
-    assert len(clock.slept) == pace.FAULT_TRIES - 1
+    assert run.requests == patience.FAULT_TRIES
+    assert len(clock.slept) == patience.FAULT_TRIES - 1
     for attempt, pause in enumerate(clock.slept):
         assert 0.05 * 2**attempt <= pause <= 0.1 * 2**attempt
-    assert sum(clock.slept) <= pace.FAULT_PATIENCE
+    assert sum(clock.slept) <= patience.FAULT_PATIENCE
 
 
 def test_a_fault_that_outlasts_the_patience_ends_before_its_tries_do(clock):
@@ -237,14 +239,14 @@ def test_the_cause_of_a_fault_is_kept():
 def test_throttles_wait_as_long_as_asked_and_count_apart_from_faults(clock):
     throttled = trouble(cs.ThrottledError, throttled=True, wait=10)
     run = Run()
-    faults = [trouble()] * (pace.FAULT_TRIES - 1)
+    faults = [trouble()] * (patience.FAULT_TRIES - 1)
     assert patiently(sender(*[throttled] * 12, *faults, "answer"), Budget(), run) == "answer"
     assert 120 <= sum(clock.slept) <= 130
     assert run.throttles == 12
 
 
 def test_throttles_beyond_the_patience_are_raised_without_another_wait(clock):
-    throttled = trouble(cs.ThrottledError, throttled=True, wait=pace.THROTTLE_PATIENCE + 1)
+    throttled = trouble(cs.ThrottledError, throttled=True, wait=patience.THROTTLE_PATIENCE + 1)
     with pytest.raises(cs.ThrottledError):
         patiently(sender(throttled), Budget(), Run())
     assert not clock.slept
@@ -255,7 +257,7 @@ def test_throttles_without_a_time_back_off_up_to_a_bound(clock):
         patiently(sender(trouble(cs.ThrottledError, throttled=True)), Budget(), Run())
     assert 0.2 <= clock.slept[0] <= 0.4
     assert max(clock.slept) <= 20
-    assert pace.THROTTLE_PATIENCE - 20 <= sum(clock.slept) <= pace.THROTTLE_PATIENCE
+    assert patience.THROTTLE_PATIENCE - 20 <= sum(clock.slept) <= patience.THROTTLE_PATIENCE
 
 
 def test_a_throttle_holds_up_every_reader(clock):
@@ -324,7 +326,7 @@ def test_sixty_seconds_of_throttles_are_survived(clock):
     with Stub(connect_domain(search)) as stub:
         frame = cs.read_cases(connect(stub))
     assert len(frame) == 1
-    assert sum(clock.slept) < pace.THROTTLE_PATIENCE
+    assert sum(clock.slept) < patience.THROTTLE_PATIENCE
 
 
 def test_the_first_pages_of_a_paced_read_are_a_burst(clock):

@@ -15,7 +15,7 @@ from casesearch_pd.reading import partitions as planning
 from casesearch_pd.reading.frame import mask
 from casesearch_pd.reading.partitions import Partition, partitions
 from casesearch_pd.reading.plan import ask, plan
-from casesearch_pd.sources.pace import Run
+from casesearch_pd.sources.run import Run
 from tests.numbered_cases import NOW, SERVICES, numbered
 
 QUICK = settings(deadline=None, derandomize=True, database=None)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import casesearch_pd as cs
-from casesearch_pd.sources import pace
+from casesearch_pd.sources import patience
 from casesearch_pd.sources import persona as persona_module
 from tests.wire_clients import TOKEN, persona, through_proxy
 from tests.wire_stub import (
@@ -667,7 +667,7 @@ def test_a_broken_success_to_the_end_is_a_bad_answer(fault):
     """An empty or short frame in its place would be taken for the truth."""
     with serving(BROKEN[fault]) as stub, pytest.raises(cs.BadAnswerError, match="a proxy between"):
         cs.read_cases(persona(stub))
-    assert len(stub.searches) == pace.FAULT_TRIES
+    assert len(stub.searches) == patience.FAULT_TRIES
 
 
 def test_gzip_that_was_asked_for_is_unpacked():
@@ -823,7 +823,7 @@ def test_an_answer_is_waited_for_no_longer_than_the_deadline(monkeypatch):
         began = time.monotonic()
         with pytest.raises(cs.UnreachableError, match=r"the deadline passed.*longer deadline="):
             cs.read_cases(source, deadline=0.3)
-        assert time.monotonic() - began < 0.9 * pace.READ_TIMEOUT
+        assert time.monotonic() - began < 0.9 * patience.READ_TIMEOUT
 
 
 def test_a_rate_that_the_user_gave_is_kept_whatever_the_headers_say(clock):

@@ -12,7 +12,7 @@ from casesearch_pd.reading import progress
 from casesearch_pd.reading.plan import bearings
 from casesearch_pd.reading.progress import progress_bar
 from casesearch_pd.reading.read import arguments, read_routed, routed
-from casesearch_pd.sources.pace import Run
+from casesearch_pd.sources.run import Run
 from tests.numbered_cases import CASES, PLAIN, SERVICES, served, without_faults
 
 ALL = len(CASES)

@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import casesearch_pd as cs
-from casesearch_pd.sources.pace import Budget, Run, Trouble, patiently
+from casesearch_pd.sources.pace import Budget
+from casesearch_pd.sources.patience import Trouble, patiently
+from casesearch_pd.sources.run import Run
 from tests.virtual_time import Bucket, World, read
 
 

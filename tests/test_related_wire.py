@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import casesearch_pd as cs
 from casesearch_pd.sources import connect as connect_module
-from casesearch_pd.sources import pace
+from casesearch_pd.sources import patience
 from casesearch_pd.sources.connect_entries import changes
 from tests.wire_clients import SECRET, SESSION, Clock, connect
 from tests.wire_stub import (
@@ -34,7 +34,7 @@ LISTS = {
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(pace, "FAULT_TRIES", 2)
+    monkeypatch.setattr(patience, "FAULT_TRIES", 2)
     monkeypatch.setattr(connect_module, "READ_TIMEOUT", 0.3)
     return Clock.installed(monkeypatch)
 

@@ -11,7 +11,7 @@ import pytest
 
 import casesearch_pd as cs
 from casesearch_pd.sources import connect as connect_module
-from casesearch_pd.sources import pace
+from casesearch_pd.sources import pace, patience
 from casesearch_pd.sources import persona as persona_module
 from tests.wire_clients import SECRET, SESSION, TOKEN, Clock, connect, persona
 from tests.wire_stub import (
@@ -38,7 +38,7 @@ SECRETS = (TOKEN, SECRET, SESSION, FILE_TOKEN)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(pace, "FAULT_TRIES", 2)
+    monkeypatch.setattr(patience, "FAULT_TRIES", 2)
     monkeypatch.setattr(connect_module, "READ_TIMEOUT", 0.3)
     monkeypatch.setattr(persona_module, "READ_TIMEOUT", 0.3)
     return Clock.installed(monkeypatch)

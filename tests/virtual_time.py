@@ -11,7 +11,8 @@ import threading
 from contextlib import contextmanager
 
 from casesearch_pd.errors import ThrottledError
-from casesearch_pd.sources import pace
+from casesearch_pd.sources import patience
+from casesearch_pd.sources import run as running
 
 
 class World:
@@ -68,12 +69,12 @@ class World:
     @contextmanager
     def governing(self):
         """Give the budgets this clock."""
-        kept = pace.time, pace.Run.rest
-        pace.time, pace.Run.rest = self, lambda _, seconds: self.sleep(seconds)
+        kept = running.time, running.Run.rest
+        running.time, running.Run.rest = self, lambda _, seconds: self.sleep(seconds)
         try:
             yield self
         finally:
-            pace.time, pace.Run.rest = kept
+            running.time, running.Run.rest = kept
 
 
 class Bucket:
@@ -97,7 +98,7 @@ class Bucket:
         (self.served if passed else self.refused).append(now)
         self._travel()
         if not passed:
-            raise pace.Trouble(ThrottledError("slow down"), throttled=True, wait=self.wait)
+            raise patience.Trouble(ThrottledError("slow down"), throttled=True, wait=self.wait)
         return len(self.served)
 
     def _travel(self):
@@ -117,11 +118,11 @@ class Bucket:
 def read(world, budget, bucket, *, workers, requests, alone=8):
     """Read as `read_cases` does: a few pages alone, then `workers` at once. Return the shares."""
     left = itertools.count()
-    run, began = pace.Run(), world.now
+    run, began = running.Run(), world.now
 
     def work(until):
         while next(left) < until:
-            pace.patiently(bucket.send, budget, run)
+            patience.patiently(bucket.send, budget, run)
 
     work_alone = min(alone, requests)
     world.run(lambda: work(work_alone))

@@ -8,6 +8,7 @@ import boto3
 
 import casesearch_pd as cs
 from casesearch_pd.sources import pace
+from casesearch_pd.sources import run as running
 
 TOKEN = "persona_sandbox_0123456789abcdef"
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -64,7 +65,7 @@ class Clock:
     def installed(cls, monkeypatch):
         """Give the budgets this clock, and forget the budgets of other tests."""
         clock = cls()
-        monkeypatch.setattr(pace, "time", clock)
+        monkeypatch.setattr(running, "time", clock)
         monkeypatch.setattr(pace, "_BUDGETS", {})
-        monkeypatch.setattr(pace.Run, "rest", lambda _, seconds: clock.sleep(seconds))
+        monkeypatch.setattr(running.Run, "rest", lambda _, seconds: clock.sleep(seconds))
         return clock

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from casesearch_pd.query.schema import Field, Schema
     from casesearch_pd.reading.progress import Progress
     from casesearch_pd.sources.contract import Source
-    from casesearch_pd.sources.pace import Run
+    from casesearch_pd.sources.run import Run
 
 __all__ = ["Mirror"]
 

@@ -16,7 +16,7 @@ from casesearch_pd.reading.changes import Inquiry
 from casesearch_pd.reading.frame import Look
 from casesearch_pd.reading.plan import ask, overlap_of, written
 from casesearch_pd.sources.again import again, check_opened, differing
-from casesearch_pd.sources.pace import Run
+from casesearch_pd.sources.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from casesearch_pd.errors import CaseSearchError, ReadInterrupted, hearing
 from casesearch_pd.reading.explain import Plan
 from casesearch_pd.reading.read import arguments, read_routed, routed
-from casesearch_pd.sources.pace import Halted, Run, clock, leading
+from casesearch_pd.sources.run import Halted, Run, clock, leading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from casesearch_pd.reading.plan import Route
     from casesearch_pd.reading.resume import Shelf
     from casesearch_pd.sources.contract import Page, Scan
-    from casesearch_pd.sources.pace import Run
+    from casesearch_pd.sources.run import Run
 
 __all__ = ["Stream", "completed", "nothing", "scans", "settled", "waiting"]
 

@@ -20,7 +20,7 @@ from casesearch_pd.reading.plan import plan
 from casesearch_pd.reading.provenance import Told, read_back
 from casesearch_pd.reading.touched import touches, updated_since
 from casesearch_pd.sources.contract import Direct, Sort
-from casesearch_pd.sources.pace import Run
+from casesearch_pd.sources.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

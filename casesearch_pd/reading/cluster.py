@@ -22,7 +22,7 @@ from casesearch_pd.reading.frame import Look, build
 from casesearch_pd.reading.partitions import Partition, partitions
 from casesearch_pd.reading.plan import ask, overlap_of, plan
 from casesearch_pd.sources.again import again, check_makeable, remember
-from casesearch_pd.sources.pace import Run
+from casesearch_pd.sources.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence

@@ -21,7 +21,7 @@ from casesearch_pd.reading.hands import hands_that_pay
 from casesearch_pd.reading.trail import Trail, moment, steady
 from casesearch_pd.reading.walk import changed, pages
 from casesearch_pd.reading.windows import Window, before, between, cut
-from casesearch_pd.sources.pace import Halted
+from casesearch_pd.sources.run import Halted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from casesearch_pd.reading.columns import Columns
     from casesearch_pd.reading.windows import Book
     from casesearch_pd.sources.contract import Page, Scan, Source
-    from casesearch_pd.sources.pace import Run
+    from casesearch_pd.sources.run import Run
 
 __all__ = ["Crew"]
 

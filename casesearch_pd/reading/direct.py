@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from casesearch_pd.reading.frame import Look
     from casesearch_pd.reading.plan import Route
-    from casesearch_pd.sources.pace import Run
+    from casesearch_pd.sources.run import Run
 
 __all__ = ["answered", "batches", "matching", "whole"]
 

@@ -32,7 +32,7 @@ from casesearch_pd.reading.progress import Bar, Progress, progress_bar
 from casesearch_pd.reading.provenance import digest, inscribe
 from casesearch_pd.reading.sweep import swept
 from casesearch_pd.sources.contract import Direct, Sort
-from casesearch_pd.sources.pace import Halted
+from casesearch_pd.sources.run import Halted
 
 if TYPE_CHECKING:
     import os
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from casesearch_pd.reading.plan import Route
-    from casesearch_pd.sources.pace import Run
+    from casesearch_pd.sources.run import Run
 
 __all__ = ["OnError", "exhaust"]
 

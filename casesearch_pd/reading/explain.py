@@ -18,7 +18,7 @@ from casesearch_pd.reading.exhaust import exhaust
 from casesearch_pd.reading.frame import Look
 from casesearch_pd.reading.plan import narrowed
 from casesearch_pd.sources.contract import Direct
-from casesearch_pd.sources.pace import Run
+from casesearch_pd.sources.run import Run
 
 if TYPE_CHECKING:
     from casesearch_pd.query.expr import Expression

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from casesearch_pd.query.schema import Field
     from casesearch_pd.reading.plan import Route
     from casesearch_pd.sources.contract import Page
-    from casesearch_pd.sources.pace import Run
+    from casesearch_pd.sources.run import Run
 
 __all__ = ["Partition", "partitions"]
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from casesearch_pd.reading.plan import Route
     from casesearch_pd.reading.progress import Bar
     from casesearch_pd.sources.contract import Page, Scan
-    from casesearch_pd.sources.pace import Run
+    from casesearch_pd.sources.run import Run
 
 __all__ = ["Pass", "Reading", "began", "joined", "kept_of", "walk_all"]
 

@@ -25,7 +25,7 @@ from casesearch_pd.reading.frame import build
 from casesearch_pd.reading.progress import progress_bar
 from casesearch_pd.reading.provenance import KEY
 from casesearch_pd.reading.rounds import Round
-from casesearch_pd.sources.pace import Halted
+from casesearch_pd.sources.run import Halted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from casesearch_pd.reading.exhaust import OnError
     from casesearch_pd.reading.progress import Progress
     from casesearch_pd.sources.contract import PerCase, Source
-    from casesearch_pd.sources.pace import Run
+    from casesearch_pd.sources.run import Run
 
 __all__ = ["inscribed", "read_each", "tell_cost", "tell_gone"]
 

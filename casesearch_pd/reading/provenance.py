@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from casesearch_pd.query.schema import Schema
     from casesearch_pd.reading.plan import Query
     from casesearch_pd.sources.contract import Source
-    from casesearch_pd.sources.pace import Run
+    from casesearch_pd.sources.run import Run
 
 __all__ = ["KEY", "Told", "added", "digest", "inscribe", "read_back"]
 

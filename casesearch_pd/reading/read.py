@@ -23,7 +23,7 @@ from casesearch_pd.reading.place import Place
 from casesearch_pd.reading.plan import OPTIONS, ask, overlap_of, plan
 from casesearch_pd.reading.stream import Chunks, Options
 from casesearch_pd.sources.again import remember
-from casesearch_pd.sources.pace import Run
+from casesearch_pd.sources.run import Run
 
 if TYPE_CHECKING:
     import os

@@ -9,7 +9,7 @@ from casesearch_pd.reading.chosen import choose
 from casesearch_pd.reading.per_case import read_each
 from casesearch_pd.reading.relationships import How, read_columns
 from casesearch_pd.sources.contract import Related
-from casesearch_pd.sources.pace import Run
+from casesearch_pd.sources.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from casesearch_pd.errors import BadAnswerError, RefusedError, ServiceError
 from casesearch_pd.reading.hands import hands_that_pay
-from casesearch_pd.sources.pace import Halted
+from casesearch_pd.sources.run import Halted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from casesearch_pd.sources.contract import Page, PerCase
-    from casesearch_pd.sources.pace import Run
+    from casesearch_pd.sources.run import Run
 
 __all__ = ["Round"]
 

@@ -31,7 +31,7 @@ from casesearch_pd.reading.plan import NO_TIME
 from casesearch_pd.reading.progress import progress_bar
 from casesearch_pd.reading.provenance import Told, added, digest, inscribe
 from casesearch_pd.reading.resume import Shelf
-from casesearch_pd.sources.pace import Halted
+from casesearch_pd.sources.run import Halted
 
 if TYPE_CHECKING:
     import os
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from casesearch_pd.reading.frame import Look
     from casesearch_pd.reading.plan import Route
     from casesearch_pd.reading.progress import Progress
-    from casesearch_pd.sources.pace import Run
+    from casesearch_pd.sources.run import Run
 
 __all__ = ["Chunks", "Options"]
 

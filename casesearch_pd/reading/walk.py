@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from casesearch_pd.reading.trail import Trail
     from casesearch_pd.sources.contract import Page, Scan, Source
-    from casesearch_pd.sources.pace import Run
+    from casesearch_pd.sources.run import Run
 
 __all__ = ["changed", "pages", "past"]
 

@@ -42,15 +42,9 @@ from casesearch_pd.sources.connect_judge import check_profile, judge
 from casesearch_pd.sources.contract import Page, PerCase, Request, Scan, assumed
 from casesearch_pd.sources.moments import served_at
 from casesearch_pd.sources.origin import is_loopback
-from casesearch_pd.sources.pace import (
-    CONNECT_TIMEOUT,
-    READ_TIMEOUT,
-    Budget,
-    Run,
-    Trouble,
-    budget_for,
-    patiently,
-)
+from casesearch_pd.sources.pace import Budget, budget_for
+from casesearch_pd.sources.patience import CONNECT_TIMEOUT, READ_TIMEOUT, Trouble, patiently
+from casesearch_pd.sources.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

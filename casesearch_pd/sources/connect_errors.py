@@ -12,7 +12,7 @@ from botocore.parsers import ResponseParserError
 
 from casesearch_pd import errors
 from casesearch_pd.sources.failures import Advice, Failure, final, no_answer, passing
-from casesearch_pd.sources.pace import Trouble
+from casesearch_pd.sources.patience import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

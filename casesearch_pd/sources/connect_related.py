@@ -25,7 +25,7 @@ from casesearch_pd.sources.connect_entries import (
 )
 from casesearch_pd.sources.contract import Page, PerCase
 from casesearch_pd.sources.moments import served_at
-from casesearch_pd.sources.pace import Run, patiently
+from casesearch_pd.sources.patience import patiently
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from casesearch_pd.query.schema import Field
     from casesearch_pd.sources.connect_entries import Row
     from casesearch_pd.sources.pace import Budget
+    from casesearch_pd.sources.run import Run
 
 __all__ = ["EMPTY", "KINDS", "Ask", "Desk", "events", "related"]
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from casesearch_pd.query.expr import Compare
     from casesearch_pd.query.pushdown import Split, Verdict
     from casesearch_pd.query.schema import Field, Schema
-    from casesearch_pd.sources.pace import Run
+    from casesearch_pd.sources.run import Run
 
 __all__ = [
     "Direct",

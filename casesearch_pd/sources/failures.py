@@ -18,7 +18,7 @@ from casesearch_pd.errors import (
     UnreachableError,
 )
 from casesearch_pd.sources.moments import served_at
-from casesearch_pd.sources.pace import Trouble, retry_after
+from casesearch_pd.sources.patience import Trouble, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,204 +1,26 @@
 """The one request budget: every request asks it for leave, and tells it how it went.
 
-This is the only room with a clock and the only one that sleeps. A `Budget` is a token bucket
-that all sources of one account and region (or host and token) share within the process,
-because the services count them together. `patiently` sends one request until it has an answer,
-the error is final, or the patience is at an end.
+A `Budget` is a token bucket that all sources of one account and region (or host and token) share
+within the process, because the services count them together.
 """
 
 from __future__ import annotations
 
 import math
-import random
 import threading
-import time
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from casesearch_pd.errors import FilterError, ServiceError, ThrottledError
+from casesearch_pd.errors import FilterError, ThrottledError
 from casesearch_pd.sources.rate_estimate import Leave, RateEstimate
+from casesearch_pd.sources.run import clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-__all__ = [
-    "Budget",
-    "Halted",
-    "Run",
-    "Trouble",
-    "budget_for",
-    "clock",
-    "leading",
-    "patiently",
-    "retry_after",
-]
+    from casesearch_pd.sources.run import Run
 
-Answer = TypeVar("Answer")
-
-THROTTLE_PATIENCE = 120.0  # seconds of being throttled, for one request
-FAULT_PATIENCE = 20.0  # seconds of any other passing fault, for one request
-FAULT_TRIES = 6
-READ_TIMEOUT = 20.0  # seconds without an answer
-CONNECT_TIMEOUT = 5.0
-_THROTTLE_PAUSE = 0.4  # seconds at most after the first throttle, and twice as long each time
-_FAULT_PAUSE = 0.1
-_LONGEST_PAUSE = 20.0
-_SHORTEST_PAUSE = 0.05
-_DOUBLINGS = 32  # of a pause; beyond them its bound holds anyway
-
-
-@dataclass(slots=True)
-class Run:
-    """One read: when it has to be done, on the monotonic clock, and what it has sent."""
-
-    until: float = math.inf
-    requests: int = 0
-    throttles: int = 0
-    busy: float = 0.0  # seconds spent waiting for answers
-    cancelled: bool = False  # by the user; a read also halts when one of its readers fails
-    began: float = field(default_factory=time.monotonic)
-    halt: threading.Event = field(default_factory=threading.Event)
-    _answered: int = field(default=0, repr=False)
-    _resting: list[float] = field(default_factory=list, repr=False)  # when each may go
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    def cancel(self) -> None:
-        """End the read as soon as no request is under way; whoever waits for leave is woken."""
-        self.cancelled = True
-        self.halt.set()
-
-    def check(self) -> None:
-        """Go on only if nobody halted the read.
-
-        Raises
-        ------
-        Halted
-            If somebody did.
-        """
-        if self.halt.is_set():
-            raise Halted
-
-    def rest(self, seconds: float) -> None:
-        """Wait, unless the read is halted meanwhile.
-
-        Raises
-        ------
-        Halted
-            If it is.
-        """
-        until = time.monotonic() + seconds
-        with self._lock:
-            self._resting.append(until)
-        try:
-            if self.halt.wait(seconds):
-                raise Halted
-        finally:
-            with self._lock:
-                self._resting.remove(until)
-
-    @property
-    def waiting(self) -> float:
-        """Seconds until the next request may go; 0 while one is under way or none waits."""
-        with self._lock:
-            if self.requests > self._answered or not self._resting:
-                return 0.0
-            return max(0.0, min(self._resting) - time.monotonic())
-
-    def sends(self) -> None:
-        """Count one request."""
-        with self._lock:
-            self.requests += 1
-
-    def took(self, seconds: float) -> None:
-        """Count an answer, and add how long it took."""
-        with self._lock:
-            self._answered += 1
-            self.busy += seconds
-
-    @classmethod
-    def within(cls, seconds: float | None) -> Run:
-        """Start counting now; None is without end.
-
-        Raises
-        ------
-        FilterError
-            If the time is over before it begins.
-        """
-        if seconds is None:
-            return cls()
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-            raise FilterError(f"deadline={seconds!r} is no time; give seconds")
-        if not seconds > 0:
-            raise FilterError(
-                f"deadline={seconds!r} is over before it begins; give seconds above 0"
-            )
-        return cls(time.monotonic() + seconds)
-
-    @classmethod
-    def discovery(cls) -> Run:
-        """Begin to ask for the fields: beside the read that needs them, halted and seen with it.
-
-        It counts its requests apart, and has no deadline: what it finds serves later reads too.
-        """
-        leader = _LEADER.get()
-        if leader is None:
-            return cls()
-        return cls(halt=leader.halt, _resting=leader._resting, _lock=leader._lock)  # noqa: SLF001 - its own class
-
-    def elapsed(self) -> float:
-        """Seconds since it began."""
-        return time.monotonic() - self.began
-
-    def left(self) -> float:
-        """Seconds that remain; never below 0."""
-        return max(0.0, self.until - time.monotonic())
-
-
-_LEADER: ContextVar[Run | None] = ContextVar("the read of this thread", default=None)
-
-
-@contextmanager
-def leading(run: Run) -> Iterator[None]:
-    """Have what this thread asks of a source's fields belong to a read."""
-    token = _LEADER.set(run)
-    try:
-        yield
-    finally:
-        _LEADER.reset(token)
-
-
-def clock() -> float:
-    """Tell the monotonic time, in seconds."""
-    return time.monotonic()
-
-
-class Halted(Exception):  # noqa: N818 - ends a thread, and reaches nobody
-    """The read was stopped before this request was sent."""
-
-
-class Trouble(Exception):  # noqa: N818 - a signal between a source and its budget, not an error that users see
-    """A passing fault: worth another try.
-
-    Parameters
-    ----------
-    error
-        What to raise when the patience is at an end.
-    throttled
-        Whether the service asked to slow down.
-    wait
-        Seconds that the service asked to wait, where it said so.
-    """
-
-    def __init__(
-        self, error: ServiceError, *, throttled: bool = False, wait: float | None = None
-    ) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.throttled = throttled
-        self.wait = wait
+__all__ = ["Budget", "budget_for"]
 
 
 @dataclass
@@ -275,7 +97,7 @@ class Budget:
     def _reserve(self, patience: float) -> tuple[float | None, int]:
         """Take the next place in the queue; no place, if that is too far away."""
         with self._lock:
-            now = time.monotonic()
+            now = clock()
             rate, burst = self._allowed()
             interval = 0.0 if math.isinf(rate) else 1 / rate
             go = max(
@@ -307,7 +129,7 @@ class Budget:
     def _depart(self, queue: int) -> Leave | None:
         """Go, unless everybody was to queue again meanwhile."""
         with self._lock:
-            now = time.monotonic()
+            now = clock()
             if queue != self._queue or not self._take_one_left(now):
                 return None
             idle = self._sent == self._ended and now - self._ended_at > _IDLE
@@ -334,7 +156,7 @@ class Budget:
         """
         Budget(rate, burst)
         with self._lock:
-            now = time.monotonic()
+            now = clock()
             ahead = max(0.0, self._even_at - now)
             owed = 0.0 if math.isinf(self.rate) else ahead * self.rate
             self.rate, self.burst = rate, burst
@@ -345,7 +167,7 @@ class Budget:
     def close_for(self, seconds: float) -> None:
         """Let nobody send for so many seconds: the service said so."""
         with self._lock:
-            self._close(time.monotonic() + seconds)
+            self._close(clock() + seconds)
 
     def _close(self, until: float) -> None:
         if until > self._closed_until:
@@ -357,7 +179,7 @@ class Budget:
         with self._lock:
             # Those on their way may be counted already or not; each that comes back tells anew.
             self._left = requests - (self._sent - self._ended - 1)
-            self._left_until = time.monotonic() + seconds
+            self._left_until = clock() + seconds
             if requests <= 0:
                 self._close(self._left_until)
 
@@ -396,7 +218,7 @@ class Budget:
 
     def _end(self) -> None:
         self._ended += 1
-        self._ended_at = time.monotonic()
+        self._ended_at = clock()
 
 
 _OPENING = 0.25  # further requests on their way at once for each answer that came
@@ -428,115 +250,3 @@ def budget_for(key: tuple[object, ...], *, rate: float, burst: float) -> Budget:
         elif (known.rate, known.burst) != (rate, burst):
             known.change(rate, burst)
         return known
-
-
-def patiently(send: Callable[[], Answer], budget: Budget, run: Run) -> Answer:
-    """Send until there is an answer, a final error, or no patience left.
-
-    Parameters
-    ----------
-    send
-        Sends once; raises `Trouble` for a passing fault, anything else is final.
-
-    Raises
-    ------
-    ServiceError
-        The last trouble's error.
-    Halted
-        If the run is stopped; no request of it goes after that.
-    """
-    patience = _Patience()
-    while True:
-        leave = budget.acquire(run)
-        try:
-            answer = _timed(send, run)
-        except Trouble as trouble:
-            pause = patience.pause(trouble, _learn(budget, leave, trouble))
-            if pause is None or pause > run.left():
-                raise trouble.error from trouble.__cause__
-            if trouble.throttled:
-                run.throttles += 1
-                budget.close_for(pause)  # for everybody: the service counts all together
-            else:
-                run.rest(pause)
-        except BaseException:
-            budget.failed()
-            raise
-        else:
-            budget.served(leave)
-            return answer
-
-
-def _learn(budget: Budget, leave: Leave, trouble: Trouble) -> float | None:
-    if trouble.throttled:
-        return budget.throttled(leave)
-    budget.failed()
-    return None
-
-
-def _timed(send: Callable[[], Answer], run: Run) -> Answer:
-    began = time.monotonic()
-    try:
-        return send()
-    finally:
-        run.took(time.monotonic() - began)
-
-
-@dataclass(slots=True)
-class _Patience:
-    """How much longer one request is worth trying."""
-
-    throttled_for: float = 0.0
-    slowed: int = 0
-    faults: int = 0
-    until: float = math.inf
-
-    def pause(self, trouble: Trouble, known: float | None) -> float | None:
-        """Tell how long to wait before the next try; None when it is enough.
-
-        Parameters
-        ----------
-        trouble
-            What happened.
-        known
-            The seconds after which the service may take another one, if throttles taught it.
-        """
-        if trouble.throttled:
-            self.slowed += 1
-            backoff = _backoff(self.slowed, _THROTTLE_PAUSE)
-            if known is not None:  # a place or two further back in the queue will do
-                backoff = min(backoff, known * 2 ** min(self.slowed - 1, _DOUBLINGS))
-            # "At once" over and over would be no pause at all.
-            pause = backoff if trouble.wait is None else max(trouble.wait, _SHORTEST_PAUSE)
-            self.throttled_for += pause
-            return pause if self.throttled_for <= THROTTLE_PATIENCE else None
-        self.faults += 1
-        self.until = min(self.until, time.monotonic() + FAULT_PATIENCE)
-        pause = _backoff(self.faults, _FAULT_PAUSE) if trouble.wait is None else trouble.wait
-        return (
-            pause if self.faults < FAULT_TRIES and time.monotonic() + pause <= self.until else None
-        )
-
-
-def _backoff(attempt: int, base: float) -> float:
-    """Wait a random part of an exponentially growing time, so that many readers spread out."""
-    longest = min(_LONGEST_PAUSE, base * 2 ** min(attempt - 1, _DOUBLINGS))
-    return float(random.uniform(0.5, 1.0) * longest)  # noqa: S311 - spreads readers, hides nothing
-
-
-def retry_after(value: str | None, served_at: float | None = None) -> float | None:
-    """Read ``Retry-After`` in seconds, as seconds or as a date; None for rubbish.
-
-    >>> retry_after("7"), retry_after("-3"), retry_after("soon")
-    (7.0, None, None)
-    """
-    if value is None:
-        return None
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        return float(text)
-    try:
-        when = float(parsedate_to_datetime(text).timestamp())
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return max(0.0, when - (served_at if served_at is not None else time.time()))

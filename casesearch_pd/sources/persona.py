@@ -22,13 +22,11 @@ from casesearch_pd.query.pushdown import Split, Verdict, split
 from casesearch_pd.sources.contract import Page, Request, Scan, assumed
 from casesearch_pd.sources.moments import served_at
 from casesearch_pd.sources.origin import checked, is_loopback, pinned
-from casesearch_pd.sources.pace import (
+from casesearch_pd.sources.pace import Budget, budget_for
+from casesearch_pd.sources.patience import (
     CONNECT_TIMEOUT,
     READ_TIMEOUT,
-    Budget,
-    Run,
     Trouble,
-    budget_for,
     patiently,
     retry_after,
 )
@@ -56,6 +54,7 @@ from casesearch_pd.sources.persona_query import fieldset, list_parameters, searc
 from casesearch_pd.sources.persona_template import Template, decode_template
 from casesearch_pd.sources.persona_token import VARIABLE, Bearer
 from casesearch_pd.sources.persona_wire import decode, decode_one
+from casesearch_pd.sources.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -13,7 +13,7 @@ from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 from casesearch_pd import errors
 from casesearch_pd.query.expr import literals
 from casesearch_pd.sources.failures import Advice, Failure, final, no_answer, passing, refused
-from casesearch_pd.sources.pace import Trouble
+from casesearch_pd.sources.patience import Trouble
 from casesearch_pd.sources.persona_token import VARIABLE, without_token
 
 if TYPE_CHECKING:
