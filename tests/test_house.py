@@ -45,7 +45,7 @@ ORDER = (
     "reading.rounds", "reading.per_case", "reading.relationships", "reading.related",
     "mirror", "mirror.about", "mirror.lock", "mirror.text", "mirror.engine", "mirror.ask",
     "mirror.answer", "mirror.stage", "mirror.history", "mirror.merge", "mirror.audit",
-    "mirror.question", "mirror.sync", "mirror.sql", "mirror.mirror",
+    "mirror.beside", "mirror.question", "mirror.sync", "mirror.sql", "mirror.mirror",
     "notebook", "notebook.cases", "notebook.periods", "notebook.survival", "notebook.names",
     "notebook.survivors", "notebook.lives", "notebook.tags", "notebook.statuses",
     "notebook.numbers", "notebook.plots*", "notebook.words",

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import casesearch_pd as cs
-from casesearch_pd.mirror import engine, lock, sync
+from casesearch_pd.mirror import beside, engine, lock, sync
 from casesearch_pd.mirror.about import FORMAT
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -41,7 +41,7 @@ def names(folder):
 # new file takes its place.
 POINTS = {
     "a page": "Stage.add", "a late page": "Stage.add:2", "the merge": "sync.merge",
-    "the last table": "sync.conclude", "the move": "sync._move",
+    "the last table": "sync.conclude", "the move": "sync.move",
 }  # fmt: skip
 CHILD = """
     import os, signal, sys
@@ -306,7 +306,7 @@ def out_of_room(*_given, **_named):
         (sync, "merge", out_of_room),
         (sync, "conclude", out_of_room),
         (sync.Stage, "add", out_of_room),
-        (sync.os, "fsync", no_room),
+        (beside.os, "fsync", no_room),
     ],
     ids=["merge", "conclude", "stage", "fsync"],
 )

@@ -17,6 +17,8 @@ from casesearch_pd.reading.columns import arrow_type, collector_paused
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import duckdb
+
     from casesearch_pd.mirror.about import About, Kept
     from casesearch_pd.mirror.engine import Opened
     from casesearch_pd.sources.contract import Scan, Sort
@@ -75,13 +77,19 @@ def answered(
     if size is None:
         yield _columns(found.to_arrow_table(), kept)
         return
-    reader = found.to_arrow_reader(size)
+    reader = _reader(found, size)
     none = True
     for batch in reader:
         none = False
         yield _columns(pa.Table.from_batches([batch]), kept)
     if none:
         yield _columns(reader.schema.empty_table(), kept)
+
+
+def _reader(found: duckdb.DuckDBPyRelation, size: int) -> pa.RecordBatchReader:
+    # DuckDB 2 has renamed it, and warns of the old name.
+    make = getattr(found, "to_arrow_reader", None) or found.fetch_arrow_reader
+    return make(size)
 
 
 def _columns(table: pa.Table, kept: Sequence[Kept]) -> dict[str, pa.ChunkedArray | list[Any]]:

@@ -7,29 +7,25 @@ next, from what it saved in a folder beside.
 
 from __future__ import annotations
 
-import glob
-import hashlib
-import os
-import shutil
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from casesearch_pd.errors import CaseSearchError, FilterError
+from casesearch_pd.errors import CaseSearchError, FilterError, warn
 from casesearch_pd.mirror.about import About
 from casesearch_pd.mirror.audit import Present, audited
+from casesearch_pd.mirror.beside import forget, move, saved, tidy
 from casesearch_pd.mirror.engine import peek, writer
 from casesearch_pd.mirror.history import Sync, conclude
 from casesearch_pd.mirror.lock import writing
 from casesearch_pd.mirror.merge import merge, present
 from casesearch_pd.mirror.question import question_of, source_of
 from casesearch_pd.mirror.stage import Stage
-from casesearch_pd.query.expr import FALSE
+from casesearch_pd.query.expr import FALSE, TRUE, Compare, all_of, any_of, negate
 from casesearch_pd.query.schema import Field
 from casesearch_pd.query.stored import to_json
-from casesearch_pd.reading.changes import changed, why_anew
-from casesearch_pd.reading.checkpoint import question_of as question_of_route
+from casesearch_pd.reading.changes import changed, inquire, why_anew
 from casesearch_pd.reading.place import Place, beside
 from casesearch_pd.reading.plan import plan
 from casesearch_pd.reading.provenance import read_back
@@ -37,7 +33,7 @@ from casesearch_pd.reading.stream import Chunks, Options
 from casesearch_pd.reading.touched import Then
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import duckdb
@@ -89,7 +85,7 @@ def synced(path: Path, source: Source | None, wish: Wish) -> Sync:
         If somebody else is writing it, or the disk is full.
     """
     with writing(path):
-        _tidy(path)
+        tidy(path)
         old = peek(path)
         question = question_of(path, old, source_of(path, old, source), wish)
         try:
@@ -113,8 +109,8 @@ def _synced(path: Path, old: About | None, question: Question, *, audit: bool) -
             if audit and old is not None and syncing.kind == "changes":
                 _audit(syncing, old)
             done = _written(syncing, connection)
-        _move(work / "new.duckdb", path)
-    _remove(path, _SAVED.format(glob.escape(path.name), "*"))
+        move(work / "new.duckdb", path)
+    forget(path)
     return done
 
 
@@ -151,9 +147,9 @@ def _read_all(syncing: _Syncing) -> None:
 def _chunks(syncing: _Syncing, route: Route) -> Chunks:
     inquiry = syncing.inquiry
     options = Options(_PIECE, inquiry.progress, overlap=inquiry.lag, open=True)
-    saved = replace(options, checkpoint=_saved(syncing.path, route), keep=True)
+    kept = replace(options, checkpoint=saved(syncing.path, route), keep=True)
     try:
-        return Chunks(route, inquiry.run, inquiry.look, saved)
+        return Chunks(route, inquiry.run, inquiry.look, kept)
     except FilterError:  # not every filter leaves room for the windows of a checkpoint
         return Chunks(route, inquiry.run, inquiry.look, options)
 
@@ -162,8 +158,31 @@ def _read_changes(syncing: _Syncing, then: Then) -> None:
     assert syncing.old is not None, "there are changes of something"
     found = changed(syncing.inquiry, then, [*syncing.old.by_column])
     _add(syncing, found.rows)
+    _add(syncing, _of_new_fields(syncing, syncing.old))
     syncing.stage.remove(found.gone)
     syncing.stays = found.stays
+
+
+def _of_new_fields(syncing: _Syncing, old: About) -> Iterator[pd.DataFrame]:
+    """Read the cases that have a value in a field that is new here: it need not be new to them.
+
+    A service with open fields shows all that a case has, told before or not, so nothing lacks.
+    """
+    inquiry, known = syncing.inquiry, {one.field.id for one in old.kept}
+    new = [item for item in inquiry.query.columns if item.id not in known]
+    if not new or (inquiry.query.every and inquiry.source.schema.open):
+        return
+    valued = any_of(negate(Compare(item, "isna", None)) for item in new)
+    query = replace(inquiry.query, where=all_of([inquiry.query.where, valued]))
+    if plan(inquiry.source, query, quiet=True).split.parts == (TRUE,):
+        named = ", ".join(item.column for item in new)
+        warn(
+            f"{inquiry.source.name} cannot be asked which cases have a value in {named}, new since "
+            "the last sync; cases get theirs when they are updated. A new mirror in another file "
+            "has them all"
+        )
+        return
+    yield inquire(inquiry, query)
 
 
 def _audit(syncing: _Syncing, old: About) -> None:
@@ -258,36 +277,3 @@ def _retired(syncing: _Syncing, now: Sequence[Field]) -> list[Field]:
         for one in before
         if one.id not in ids
     ]
-
-
-# --- files --------------------------------------------------------------------------------
-
-_SAVED = ".{}.saved-{}"
-
-
-def _saved(path: Path, route: Route) -> Path:
-    """Name a folder for what is read; another question has another one."""
-    mark = hashlib.sha256(question_of_route(route, streamed=True).encode()).hexdigest()[:16]
-    return path.with_name(_SAVED.format(path.name, mark))
-
-
-def _tidy(path: Path) -> None:
-    """Remove the folders of writers that were killed."""
-    _remove(path, f".{glob.escape(path.name)}-{'[a-z0-9_]' * 8}")  # as tempfile names them
-
-
-def _remove(path: Path, folders: str) -> None:
-    for folder in path.parent.glob(folders):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _move(new: Path, path: Path) -> None:
-    """Put the new file in the place of the old one, at once and for good."""
-    try:
-        with new.open("rb+") as file:
-            os.fsync(file.fileno())
-        new.replace(path)
-    except OSError as error:
-        raise CaseSearchError(
-            f"the mirror {str(path)!r} cannot be replaced ({error}); what was there is intact"
-        ) from error
