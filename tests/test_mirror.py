@@ -347,6 +347,18 @@ def test_pages_walk_through_all_rows(mirror, local, monkeypatch):
     assert {type(cell) for cell in page.columns["created_at"]} == {str}
 
 
+@pytest.mark.parametrize("name", ["it's.duckdb", "größe [1]*.duckdb", 'a "b" c.db', "x;y.duckdb"])
+def test_a_file_may_have_any_name(name, local, tmp_path):
+    """A name that were taken for SQL or for a pattern would open or remove other files."""
+    mirror = cs.Mirror(tmp_path / name)
+    source = local.persona()
+    mirror.sync(source, progress=False)
+    local.advance(300)
+    mirror.sync(progress=False)  # of the source of this session
+    assert cs.count_cases(mirror) == 250
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([f".{name}.lock", name])
+
+
 # --- SQL --------------------------------------------------------------------------------------
 
 

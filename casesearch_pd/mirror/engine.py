@@ -32,7 +32,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Opened", "opened", "peek", "told", "writer"]
+__all__ = ["Opened", "opened", "peek", "release", "told", "writer"]
 
 _SETTINGS: dict[str, Any] = {
     "autoinstall_known_extensions": False,
@@ -91,6 +91,11 @@ def told(path: Path) -> About:
     return _FILES.get(path).about
 
 
+def release(path: Path) -> None:
+    """Close a file that is about to be replaced, which not every system does to an open one."""
+    _FILES.close(path)
+
+
 def peek(path: Path) -> About | None:
     """Tell what a mirror knows of itself; None if there is no file.
 
@@ -126,10 +131,10 @@ class _Files:
                 self._open.pop(next(iter(self._open)))[1].connection.close()
             return self._open[key][1]
 
-    def close(self) -> None:
-        """Close all."""
+    def close(self, path: Path | None = None) -> None:
+        """Close one file, or all."""
         with self._lock:
-            mine = [key for key in self._open if key[0] == os.getpid()]
+            mine = [key for key in self._open if key == (os.getpid(), path or key[1])]
             for key in mine:
                 self._open.pop(key)[1].connection.close()
 

@@ -37,8 +37,8 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
     try:
         _take(held, path)
-        os.truncate(held, 0)
-        os.pwrite(held, str(os.getpid()).encode(), 0)
+        os.ftruncate(held, 0)
+        os.write(held, str(os.getpid()).encode())
         yield
     finally:
         os.close(held)  # and the lock is free
@@ -48,7 +48,7 @@ def _take(held: int, path: Path) -> None:
     try:
         _lock(held)
     except OSError as error:
-        writer = os.pread(held, 20, 0).decode("ascii", "replace") or "another one"
+        writer = os.read(held, 20).decode("ascii", "replace") or "another one"
         raise CaseSearchError(
             f"process {writer} is just writing the mirror {str(path)!r}; wait for its sync to end, "
             "or end it. Reading goes on meanwhile"
@@ -58,8 +58,14 @@ def _take(held: int, path: Path) -> None:
 if sys.platform == "win32":
     import msvcrt
 
+    _FAR = 1 << 20  # where nothing is written: what is locked there nobody else can read
+
     def _lock(held: int) -> None:
-        msvcrt.locking(held, msvcrt.LK_NBLCK, 1)
+        os.lseek(held, _FAR, os.SEEK_SET)
+        try:
+            msvcrt.locking(held, msvcrt.LK_NBLCK, 1)
+        finally:
+            os.lseek(held, 0, os.SEEK_SET)
 
 else:
     import fcntl

@@ -16,7 +16,7 @@ from casesearch_pd.errors import CaseSearchError, FilterError, warn
 from casesearch_pd.mirror.about import About
 from casesearch_pd.mirror.audit import Present, audited
 from casesearch_pd.mirror.beside import forget, move, saved, tidy
-from casesearch_pd.mirror.engine import peek, writer
+from casesearch_pd.mirror.engine import peek, release, writer
 from casesearch_pd.mirror.history import Sync, conclude
 from casesearch_pd.mirror.lock import writing
 from casesearch_pd.mirror.merge import merge, present
@@ -109,6 +109,7 @@ def _synced(path: Path, old: About | None, question: Question, *, audit: bool) -
             if audit and old is not None and syncing.kind == "changes":
                 _audit(syncing, old)
             done = _written(syncing, connection)
+        release(path)
         move(work / "new.duckdb", path)
     forget(path)
     return done
