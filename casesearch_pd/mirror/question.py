@@ -15,7 +15,7 @@ from casesearch_pd.query.stored import from_json, to_json
 from casesearch_pd.reading.changes import Inquiry
 from casesearch_pd.reading.frame import Look
 from casesearch_pd.reading.plan import ask, overlap_of, written
-from casesearch_pd.sources.again import again, check_opened, differing
+from casesearch_pd.sources.again import again, check_opened, differing, remember
 from casesearch_pd.sources.run import Run
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def source_of(path: Path, old: About | None, source: Source | None) -> Source:
             f"{old.source.get(name)!r}, this one's {source.describe().get(name)!r}; give its own "
             "source, or make another mirror in another file"
         )
+    remember(source)  # for the next sync, which need not name it
     return source
 
 
