@@ -7,9 +7,9 @@ of an expression.
 import pandas as pd
 from hypothesis import strategies as st
 
-from casesearch_pd.notebook.form.operators import INVERSE, OPERATORS, fitting
-from casesearch_pd.notebook.form.question import Question
-from casesearch_pd.notebook.form.tree import Group, Rule
+from casesearch_pd.notebook.form.model.operators import INVERSE, OPERATORS, fitting
+from casesearch_pd.notebook.form.model.question import Question
+from casesearch_pd.notebook.form.model.tree import Group, Rule
 from casesearch_pd.query.schema import Field, Option, Schema
 from casesearch_pd.query.values import is_missing
 from casesearch_pd.reading.columns import OBJECTS

@@ -11,9 +11,9 @@ import pytest
 
 import casesearch_pd as cs
 from casesearch_pd.local import Fault
-from casesearch_pd.notebook.form.forecast import Forecast
-from casesearch_pd.notebook.form.question import Question
-from casesearch_pd.notebook.form.tree import Group, Rule
+from casesearch_pd.notebook.form.model.question import Question
+from casesearch_pd.notebook.form.model.tree import Group, Rule
+from casesearch_pd.notebook.form.running.forecast import Forecast
 
 AT_MOST = 30  # seconds for what takes a moment
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)

@@ -6,8 +6,8 @@ import matplotlib.pyplot as plt
 import pytest
 
 import casesearch_pd as cs
-from casesearch_pd.notebook.form.drawing import CHARTS, draw, groupings
-from casesearch_pd.notebook.form.jobs import Jobs
+from casesearch_pd.notebook.form.results.drawing import CHARTS, draw, groupings
+from casesearch_pd.notebook.form.results.jobs import Jobs
 from tests.results_shown import WAIT, Seen, by_class, looked_at, shown
 
 
@@ -71,7 +71,7 @@ def test_a_late_picture_of_the_run_before_is_not_shown(cases, monkeypatch):
             assert go.wait(WAIT)
         return draw(frame, "ages")
 
-    monkeypatch.setattr("casesearch_pd.notebook.form.chart.draw", slow)
+    monkeypatch.setattr("casesearch_pd.notebook.form.results.chart.draw", slow)
     results = shown(cases)
     results._tabs.selected_index = 1
     assert going.wait(WAIT)

@@ -16,14 +16,14 @@ from ipywidgets.widgets.widget import _instances
 
 import casesearch_pd as cs
 from casesearch_pd.errors import FilterError
-from casesearch_pd.notebook.form.editor import FilterEditor
+from casesearch_pd.notebook.form.editing.editor import FilterEditor
+from casesearch_pd.notebook.form.editing.kit import close
+from casesearch_pd.notebook.form.editing.options import OptionsEditor
 from casesearch_pd.notebook.form.form import CaseForm
-from casesearch_pd.notebook.form.kit import close
-from casesearch_pd.notebook.form.meaning import to_expression
-from casesearch_pd.notebook.form.operators import OPERATORS, fitting
-from casesearch_pd.notebook.form.options import OptionsEditor
-from casesearch_pd.notebook.form.question import EVERYTHING, Question
-from casesearch_pd.notebook.form.tree import Group, Rule, rules_of
+from casesearch_pd.notebook.form.model.meaning import to_expression
+from casesearch_pd.notebook.form.model.operators import OPERATORS, fitting
+from casesearch_pd.notebook.form.model.question import EVERYTHING, Question
+from casesearch_pd.notebook.form.model.tree import Group, Rule, rules_of
 from casesearch_pd.query.filters import bind
 from casesearch_pd.query.schema import Field, Option, Schema
 from casesearch_pd.reading.plan import bearings

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import casesearch_pd as cs
-from casesearch_pd.notebook.form import entries, tree
-from casesearch_pd.notebook.form.code import as_code
-from casesearch_pd.notebook.form.meaning import from_expression, to_expression
-from casesearch_pd.notebook.form.question import Question
-from casesearch_pd.notebook.form.tree import Group, Rule
+from casesearch_pd.notebook.form.model import entries, tree
+from casesearch_pd.notebook.form.model.code import as_code
+from casesearch_pd.notebook.form.model.meaning import from_expression, to_expression
+from casesearch_pd.notebook.form.model.question import Question
+from casesearch_pd.notebook.form.model.tree import Group, Rule
 from casesearch_pd.query.expr import (
     TRUE,
     And,

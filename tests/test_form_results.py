@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 
 import casesearch_pd as cs
-from casesearch_pd.notebook.form import files as files_room
-from casesearch_pd.notebook.form import results as results_room
-from casesearch_pd.notebook.form.copy_button import CopyButton
-from casesearch_pd.notebook.form.results import Results
-from casesearch_pd.notebook.form.style import STYLE, style
-from casesearch_pd.notebook.form.style_rows import ROWS
+from casesearch_pd.notebook.form.looks.style import STYLE, style
+from casesearch_pd.notebook.form.looks.style_rows import ROWS
+from casesearch_pd.notebook.form.results import files as files_room
+from casesearch_pd.notebook.form.results import results as results_room
+from casesearch_pd.notebook.form.results.copy_button import CopyButton
+from casesearch_pd.notebook.form.results.results import Results
 from tests.results_shown import WAIT, Seen, by_class, looked_at, shown, tree
 
 

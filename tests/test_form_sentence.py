@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 import casesearch_pd as cs
-from casesearch_pd.notebook.form.question import Question
-from casesearch_pd.notebook.form.sentence import asked, before, expected
+from casesearch_pd.notebook.form.model.question import Question
+from casesearch_pd.notebook.form.model.sentence import asked, before, expected
 from casesearch_pd.notebook.words import in_words
 from casesearch_pd.query.expr import FALSE, TRUE
 from casesearch_pd.query.schema import Field, Option, Schema

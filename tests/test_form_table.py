@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import casesearch_pd as cs
-from casesearch_pd.notebook.form.grid import MOST_ROWS
-from casesearch_pd.notebook.form.paging import SIZES, Page, in_order
-from casesearch_pd.notebook.form.results import Results
+from casesearch_pd.notebook.form.results.grid import MOST_ROWS
+from casesearch_pd.notebook.form.results.paging import SIZES, Page, in_order
+from casesearch_pd.notebook.form.results.results import Results
 from casesearch_pd.notebook.lines import line
 from casesearch_pd.notebook.markup import fragment, harmless
 from tests.hostile_cases import case_rows, hostile_rows, to_frame

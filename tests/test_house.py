@@ -50,7 +50,9 @@ ORDER = (
     "notebook.survivors", "notebook.lives", "notebook.tags", "notebook.statuses",
     "notebook.numbers", "notebook.plots*", "notebook.words",
     "notebook.cells", "notebook.export", "notebook.excel", "notebook.lines", "notebook.markup",
-    "notebook.report*", "notebook.form*", "notebook.accessor",
+    "notebook.report*",
+    "notebook.form", "notebook.form.model*", "notebook.form.looks*", "notebook.form.editing*",
+    "notebook.form.running*", "notebook.form.results*", "notebook.form.form", "notebook.accessor",
     "demo", "__main__", "__init__",
 )  # fmt: skip
 APART = "local*"  # the embedded service imports nothing of the rooms above

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any, Self
 import ipywidgets as widgets
 
 from casesearch_pd.errors import CaseSearchError, FilterError
-from casesearch_pd.notebook.form import saved
-from casesearch_pd.notebook.form.code import as_code
-from casesearch_pd.notebook.form.editor import FilterEditor
-from casesearch_pd.notebook.form.forecast import Forecast, Outlook
-from casesearch_pd.notebook.form.messages import Messages
-from casesearch_pd.notebook.form.options import OptionsEditor
-from casesearch_pd.notebook.form.question import Question
-from casesearch_pd.notebook.form.results import Results
-from casesearch_pd.notebook.form.run_bar import RunBar
-from casesearch_pd.notebook.form.runs import Runs, Screen
-from casesearch_pd.notebook.form.sentence import before
-from casesearch_pd.notebook.form.style import style
+from casesearch_pd.notebook.form.editing.editor import FilterEditor
+from casesearch_pd.notebook.form.editing.options import OptionsEditor
+from casesearch_pd.notebook.form.looks.messages import Messages
+from casesearch_pd.notebook.form.looks.style import style
+from casesearch_pd.notebook.form.model import saved
+from casesearch_pd.notebook.form.model.code import as_code
+from casesearch_pd.notebook.form.model.question import Question
+from casesearch_pd.notebook.form.model.sentence import before
+from casesearch_pd.notebook.form.results.results import Results
+from casesearch_pd.notebook.form.running.forecast import Forecast, Outlook
+from casesearch_pd.notebook.form.running.run_bar import RunBar
+from casesearch_pd.notebook.form.running.runs import Runs, Screen
 from casesearch_pd.reading.provenance import read_back
 from casesearch_pd.reading.refresh import source_of
 

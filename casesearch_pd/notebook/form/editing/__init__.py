@@ -1,0 +1,1 @@
+"""The controls that a question is edited with."""

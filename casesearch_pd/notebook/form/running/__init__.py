@@ -1,0 +1,1 @@
+"""What is told before and while a search runs."""
