@@ -2,11 +2,13 @@
 
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import duckdb
@@ -325,6 +327,34 @@ def test_a_full_disk_loses_nothing(local, mirror, monkeypatch, fault, first):
     assert (mirror.path.read_bytes() if mirror.path.exists() else b"") == before
     assert mirror.sync(source, progress=False).rows == 1501
     assert names(mirror.path.parent) == [".cases.duckdb.lock", "cases.duckdb"]
+
+
+@contextmanager
+def files_of_at_most(size):
+    """Let no file of this process grow further: what a full disk does, without filling one."""
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+
+@pytest.mark.parametrize("size", [20_000, 200_000, 600_000])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_file_that_cannot_grow_loses_nothing(local, mirror, tmp_path, size, first):
+    """DuckDB names such failures in several ways, by where it is just writing."""
+    source = local.persona()
+    if not first:
+        mirror.sync(source, progress=False)
+    before = mirror.path.read_bytes() if mirror.path.exists() else b""
+    local.advance(600)
+    local.insert({"status": "open"})
+    with files_of_at_most(size), pytest.raises(cs.CaseSearchError, match="File too large"):
+        mirror.sync(source, progress=False)
+    assert (mirror.path.read_bytes() if mirror.path.exists() else b"") == before
+    assert mirror.sync(source, progress=False).rows == 1501
+    assert names(tmp_path) == [".cases.duckdb.lock", "cases.duckdb"]
 
 
 @pytest.mark.parametrize("first", [True, False])

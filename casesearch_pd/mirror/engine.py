@@ -250,7 +250,7 @@ def writer(work: Path, old: Path | None) -> Iterator[duckdb.DuckDBPyConnection]:
         if old is not None:
             connection.execute(f"ATTACH {_text(old)} AS old (READ_ONLY)")
         yield connection
-    except (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException) as error:
+    except (duckdb.OperationalError, duckdb.FatalException) as error:
         raise CaseSearchError(
             f"the mirror cannot be written ({_short(error)}); make room and sync again: what was "
             "there is intact"
