@@ -31,7 +31,6 @@ def service():
 def local(service):
     yield service
     service.faults.clear()
-    service.latency = 0
 
 
 def named(form, name):
@@ -334,7 +333,7 @@ def test_a_closed_form_stops(local):
 
 def test_the_bar_only_goes_on(local):
     source = paged(local)
-    local.latency = 0.05
+    local.faults.append(Fault("latency", 0.05))
     form = cs.CaseForm(source, columns=["case_id"])
     seen = []
     named(form, "cs-bar").observe(lambda change: seen.append(change["new"]), "value")

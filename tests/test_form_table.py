@@ -257,11 +257,10 @@ def test_a_large_frame_is_shown_page_by_page(cases):
 
 def test_without_itables_there_are_plain_pages(monkeypatch, cases):
     find = importlib.util.find_spec
-    for room in ("grid",):
-        monkeypatch.setattr(
-            f"casesearch_pd.notebook.form.{room}.find_spec",
-            lambda name: None if name == "itables" else find(name),
-        )
+    monkeypatch.setattr(
+        "casesearch_pd.notebook.form.results.grid.find_spec",
+        lambda name: None if name == "itables" else find(name),
+    )
     assert by_class(shown(cases, interactive=None), "cs-grid-place").children == ()
     with pytest.raises(ImportError, match=r"casesearch_pd\[widgets\]"):
         Results(interactive=True)
