@@ -343,6 +343,19 @@ def test_the_bar_only_goes_on(local):
     assert climbed[-1] == 1.0
 
 
+def test_a_mirror_is_searched_as_its_service(local, tmp_path):
+    pytest.importorskip("duckdb")
+    source, asked = local.connect(), {"status": ["open", "pending"], "columns": COLUMNS}
+    mirror = cs.Mirror(tmp_path / "cases.duckdb")
+    mirror.sync(source)
+    before = len(local.requests)
+    form = ran(cs.CaseForm(mirror, **asked))
+    until(lambda: f"{len(form.frame):,} cases match" in named(form, "cs-sentence").value)
+    assert len(local.requests) == before
+    pd.testing.assert_frame_equal(form.frame, cs.read_cases(source, **asked))
+    assert form.frame.cases.form().filters == asked
+
+
 # --- what it keeps ----------------------------------------------------------------------------
 
 
