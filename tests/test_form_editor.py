@@ -20,6 +20,7 @@ from casesearch_pd.notebook.form.editing.editor import FilterEditor
 from casesearch_pd.notebook.form.editing.kit import close
 from casesearch_pd.notebook.form.editing.options import OptionsEditor
 from casesearch_pd.notebook.form.form import CaseForm
+from casesearch_pd.notebook.form.model.labels import FieldLabels
 from casesearch_pd.notebook.form.model.meaning import to_expression
 from casesearch_pd.notebook.form.model.operators import OPERATORS, fitting
 from casesearch_pd.notebook.form.model.question import EVERYTHING, Question
@@ -732,3 +733,21 @@ def test_tags_are_offered_where_there_are_some():
     assert controls(OptionsEditor(source), "cs-tags") == []
     editor = OptionsEditor(source, Question(tags=("late",)))
     assert editor.problems[0].startswith("Tags: unknown field 'tags'")
+
+
+def test_a_field_that_is_not_there_is_told_before_a_value_is_asked_for():
+    """A wish for a value, beside a name with a slip in it, sends people the wrong way."""
+    with cs.LocalCases(cases=1) as local:
+        editor = FilterEditor(local.connect(), tree=Group(members=(Rule("prioritty", "eq"),)))
+    (problem,) = editor.problems
+    assert "did you mean 'priority'" in problem
+
+
+def test_a_column_is_meant_by_its_name_in_any_letter_case():
+    """Two fields are labelled Status here; in filters the name means the system's own."""
+    with cs.LocalCases(cases=1) as local:
+        labels = FieldLabels(local.connect().schema)
+    shared = [text for text in labels.texts if text.startswith("Status (")]
+    assert len(shared) == 2
+    assert labels.meant("Status") == "status"
+    assert [labels.meant(text) for text in shared] == ["status", "status_dc1c26f0"]

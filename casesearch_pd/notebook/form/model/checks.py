@@ -84,10 +84,10 @@ def check(rule: Rule, source: Source, binding: Binding) -> Finding:
 '2026-03-14' or '2026-03-14T09:30'
     """
     missing = _missing(rule)
-    if missing:
-        return Finding(missing=missing)
     try:
-        return _asked(rule, source, binding)
+        if rule.field:
+            binding.schema.resolve(rule.field)  # who looks for a field need not give a value first
+        return Finding(missing=missing) if missing else _asked(rule, source, binding)
     except FilterError as error:
         return Finding(wrong=str(error))
 

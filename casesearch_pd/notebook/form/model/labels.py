@@ -117,10 +117,18 @@ def _names_of_others(fields: Sequence[Field]) -> list[str]:
 
 
 def _folded(fields: Sequence[Field], texts: dict[str, str]) -> dict[str, str]:
-    """Index texts, names and labels by their small letters, where these mean one field."""
+    """Index texts, names and labels by their small letters, where these mean one field.
+
+    A column's own name means it whoever else bears that label, as it does in filters.
+    """
     said = [(text.casefold(), column) for text, column in texts.items()]
     said += [(name.casefold(), item.column) for item in fields for name in item.names]
     said += [(on_one_line(item.label).casefold(), item.column) for item in fields]
+    columns = [(item.column.casefold(), item.column) for item in fields]
+    return _alone(said) | _alone(columns)
+
+
+def _alone(said: Iterable[tuple[str, str]]) -> dict[str, str]:
     meant: dict[str, set[str]] = {}
     for text, column in said:
         meant.setdefault(text, set()).add(column)
