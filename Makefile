@@ -35,13 +35,14 @@ lint: $(BIN)/python
 	$(BIN)/mypy
 
 bench: $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench,test]'
 	$(BIN)/python bench/service.py
 	$(BIN)/python bench/read.py $(READ_ARGS)
 	$(BIN)/python bench/memory.py $(MEMORY_ARGS)
 	$(BIN)/python bench/pace.py
 	$(BIN)/python bench/filters.py
 	$(BIN)/python bench/accessor.py
+	$(BIN)/python bench/form.py
 	$(BIN)/python bench/cluster.py
 	$(BIN)/python bench/scale.py
 
