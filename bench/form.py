@@ -94,7 +94,9 @@ def lab(folder: Path) -> Iterator["Page"]:
     shown = folder / "shown"
     shown.mkdir()
     path = notebook(shown, "form", "0")
-    chromium = next(filter(None, map(shutil.which, CHROMIUM)))
+    chromium = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if chromium is None:
+        sys.exit("there is no Chromium to measure the form in; install it")
     with servers.lab(shown, folder / "home") as server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
         context = browser.new_context(viewport={"width": 1280, "height": 900})
