@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from casesearch_pd.query.schema import Field, Schema
 
-__all__ = ["conditions", "in_words", "label_of", "length_of", "listed", "on_one_line"]
+__all__ = ["conditions", "in_words", "label_of", "length_of", "listed", "many", "on_one_line"]
 
 
 def conditions(term: Expression) -> list[str]:
@@ -109,6 +109,15 @@ def label_of(field: Field, schema: Schema) -> str:
     own = field.namespace == "system"
     clear = all(own and item.namespace == "custom" for item in alike)
     return label if label and clear else f"{label} ({field.column})".lstrip()
+
+
+def many(number: int, one: str) -> str:
+    """Count something in words.
+
+    >>> many(1, "page"), many(2_000, "page")
+    ('1 page', '2,000 pages')
+    """
+    return f"{number:,} {one}" if number == 1 else f"{number:,} {one}s"
 
 
 def on_one_line(text: str) -> str:

@@ -224,13 +224,13 @@ class CaseForm(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _edited(self) -> None:
         """Say what the form asks now, and have it counted."""
         with self._lock:
-            self._rows.tz = self._held().tz
+            question = self._held()
+            self._rows.tz = question.tz
             problems = self._problems()
             if problems:
                 self._forecast.forget()
                 self._sentence.tell(problems, "error")
                 return
-            question = self._held()
             self._sentence.tell(before(Outlook(question), self._source), "plain")
             self._forecast.ask(question)
 

@@ -13,6 +13,7 @@ from casesearch_pd.notebook.form.model.tree import Group, Rule
 from casesearch_pd.query.expr import TRUE, literals
 from casesearch_pd.query.filters import bind
 from casesearch_pd.query.pushdown import split
+from casesearch_pd.reading.explain import WHY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -183,12 +184,8 @@ def _bound(rule: Rule | Group, binding: Binding) -> tuple[Expression, tuple[str,
     return bound, tuple(dict.fromkeys(heard))
 
 
-_WHY: Mapping[Verdict, str] = {
-    "exact": "it does not fit into the service's requests",
-    "superset": "the service's answer may be too wide",
-    "no": "the service cannot compare this",
-    "unseen": "only the service can see this",
-}
+# Of a row alone nothing is "the rest".
+_WHY: Mapping[Verdict, str] = {**WHY, "exact": "it does not fit into the service's requests"}
 
 
 def _why(residual: Expression, source: Source) -> str:

@@ -9,7 +9,7 @@ import math
 from typing import TYPE_CHECKING, Protocol
 
 from casesearch_pd.notebook.form.model.meaning import to_expression
-from casesearch_pd.notebook.words import in_words, label_of, listed
+from casesearch_pd.notebook.words import in_words, label_of, listed, many
 from casesearch_pd.query.expr import TRUE, And, Expression, Not, Or, literals
 from casesearch_pd.reading.explain import WHY
 
@@ -141,7 +141,7 @@ def expected(plan: Plan, cost: Cost | None = None, *, counting: bool = False) ->
         return _counted(plan, cost)
     if plan.route.split.how == "one by one":
         each = "for one case" if plan.partitions == 1 else "one for each case"
-        return f"{_many(plan.partitions, 'request')}, {each}.{_checked(plan)}"
+        return f"{many(plan.partitions, 'request')}, {each}.{_checked(plan)}"
     if counting:
         return f"Counting how many cases match …{_checked(plan)}"
     return f"{_uncounted(plan, source)}{_checked(plan)}"
@@ -151,20 +151,20 @@ def _counted(plan: Plan, cost: Cost) -> str:
     if not cost.cases:
         return "No case matches."
     takes = ", ".join(
-        [_many(cost.pages, "page"), _many(cost.requests, "request"), _wait(cost.seconds, plan)]
+        [many(cost.pages, "page"), many(cost.requests, "request"), _wait(cost.seconds, plan)]
     )
     if plan.residual == TRUE:
         return f"{_matching(plan, cost)}: {takes}."
     comes, are = ("comes", "is") if cost.cases == 1 else ("come", "are")
     return (
-        f"Up to {_many(cost.cases, 'case')} {comes} home ({takes}) and {are} checked here: "
+        f"Up to {many(cost.cases, 'case')} {comes} home ({takes}) and {are} checked here: "
         f"{_checks(plan)}."
     )
 
 
 def _matching(plan: Plan, cost: Cost) -> str:
     limit, cases = plan.route.query.limit, cost.cases
-    matching = f"{_many(cases, 'case')} {'matches' if cases == 1 else 'match'}"
+    matching = f"{many(cases, 'case')} {'matches' if cases == 1 else 'match'}"
     if limit is not None and plan.route.limited and cases == limit:
         return f"At least {matching}, and {cases:,} {'is' if cases == 1 else 'are'} read"
     if limit is not None and cases > limit:
@@ -185,7 +185,7 @@ def _uncounted(plan: Plan, source: Source) -> str:
     wait = _wait(requests / source.rate, plan)
     return (
         f"{source.name.capitalize()} does not tell how many match; every {_ROUND:,} cases take "
-        f"{_many(requests, 'request')}, {wait}."
+        f"{many(requests, 'request')}, {wait}."
     )
 
 
@@ -217,7 +217,3 @@ def _checks(plan: Plan) -> str:
     return "; ".join(
         f"{listed([*found], 'and', most=_FEW)} ({reason})" for reason, found in why.items()
     )
-
-
-def _many(number: int, one: str) -> str:
-    return f"{number:,} {one if number == 1 else f'{one}s'}"

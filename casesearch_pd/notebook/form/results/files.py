@@ -16,6 +16,7 @@ from casesearch_pd.notebook.form.looks.controls import button, checkbox, row
 from casesearch_pd.notebook.form.looks.messages import Messages, Tone, in_words, telling
 from casesearch_pd.notebook.form.results.jobs import DRAWING, Jobs
 from casesearch_pd.notebook.markup import element, fragment
+from casesearch_pd.notebook.words import many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -138,7 +139,7 @@ class Files(widgets.VBox):  # type: ignore[misc]  # untyped
         try:
             with hearing() as said:
                 there = kind.write(cases, path)
-            told = f"{_counted(cases)} written to {there}"
+            told = f"{many(len(cases), 'case')} written to {there}"
             self._answer(told, "done", notes=said, link=_link(there, kind.mime))
         except Exception as error:  # noqa: BLE001 - whatever it is, the user is told
             self._answer(in_words(error), "error")
@@ -149,10 +150,6 @@ class Files(widgets.VBox):  # type: ignore[misc]  # untyped
         with self._lock:
             self._said.tell(sentence, tone, notes=notes)
             self._link.value = link
-
-
-def _counted(cases: pd.DataFrame) -> str:
-    return f"{len(cases):,} {'case' if len(cases) == 1 else 'cases'}"
 
 
 def _named(name: str, suffix: str) -> Path:

@@ -7,13 +7,14 @@ from traceback import format_exception_only
 from typing import TYPE_CHECKING
 
 from casesearch_pd.errors import CaseSearchError, IncompleteReadError, ReadInterrupted
+from casesearch_pd.notebook.words import many
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from casesearch_pd.reading.background import BackgroundRead, Snapshot
 
-__all__ = ["ended", "many", "share", "under_way"]
+__all__ = ["ended", "share", "under_way"]
 
 _WORTH_TELLING = 0.5  # seconds of waiting
 
@@ -49,15 +50,6 @@ def under_way(now: Snapshot) -> str:
     if now.waiting > _WORTH_TELLING:
         parts.append(f"waiting {math.ceil(now.waiting)} s for the rate limit")
     return " · ".join(part for part in parts if part)
-
-
-def many(number: int, one: str) -> str:
-    """Count something in words.
-
-    >>> many(1, "page"), many(2_000, "page")
-    ('1 page', '2,000 pages')
-    """
-    return f"{number:,} {one}" if number == 1 else f"{number:,} {one}s"
 
 
 def ended(read: BackgroundRead) -> str:
