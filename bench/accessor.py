@@ -28,7 +28,7 @@ _HOUR = 3_600_000  # milliseconds
 def made(rows: int = ROWS) -> pd.DataFrame:
     """Read cases from the embedded service; repeat them, no two at one time."""
     with cs.LocalCases(cases=_READ) as local:
-        read = cs.read_cases(local.connect(), progress=False)
+        read = cs.read_cases(local.connect_cases(), progress=False)
     cases = pd.concat([read] * (rows // _READ), ignore_index=True)
     rng = np.random.default_rng(0)
     earlier = pd.to_timedelta(rng.integers(0, _HOUR, len(cases)), unit="ms")

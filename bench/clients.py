@@ -23,7 +23,7 @@ from replay import PAGE, SIGNATURE, Served
 
 import casesearch_pd as cs
 from casesearch_pd.query.schema import Field, FieldType
-from casesearch_pd.sources.contract import Source
+from casesearch_pd.sources.base import Source
 
 Read = Callable[[], pd.DataFrame | int]
 """Read everything; a frame, or how many cases were decoded and thrown away."""

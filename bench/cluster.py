@@ -26,7 +26,7 @@ from read import fingerprint, replayed
 from replay import Served
 
 import casesearch_pd as cs
-from casesearch_pd.sources.contract import Source
+from casesearch_pd.sources.base import Source
 
 _HERE = Path(__file__).resolve()
 _LATENCY = 0.05  # seconds

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 
 import casesearch_pd as cs
-from casesearch_pd.query.expr import Expression
-from casesearch_pd.query.filters import Binding, bind
+from casesearch_pd.query.binding import BindingContext, bind
+from casesearch_pd.query.expressions import Expression
 from casesearch_pd.query.schema import Field, Schema
-from casesearch_pd.reading.frame import mask
+from casesearch_pd.reading.frames.frame import mask
 
 LEAVES = 1_000
 LEVELS = 20
@@ -100,7 +100,7 @@ def plan_all() -> list[bool]:
     """Plan every tree on both services."""
     kept = []
     with cs.LocalCases(cases=50) as local:
-        for source in (local.connect(), local.persona()):
+        for source in (local.connect_cases(), local.persona_cases()):
             assert source.schema  # discovery is no planning
             for name, tree in trees().items():
                 taken = seconds(lambda at=source, tree=tree: cs.explain_cases(at, tree))
@@ -113,7 +113,7 @@ def mask_all() -> list[bool]:
     kinds = {"status": "select", "amount": "number", "created_at": "datetime", "vip": "boolean"}
     cases = frame()
     fields = tuple(Field(name, name, name, kinds.get(name, "text")) for name in cases)
-    binding = Binding(Schema(fields), "UTC", pd.Timestamp.now("UTC"))
+    binding = BindingContext(Schema(fields), "UTC", pd.Timestamp.now("UTC"))
     kept = []
     for name, written in filters().items():
         bound = bind(written, binding)

@@ -34,11 +34,11 @@ import pandas as pd
 from IPython.display import display
 cs.CaseForm(cs.open_source("demo://connect"))  # what a first form imports
 local = cs.LocalCases(cases=5000, latency=0.05).start()
-slow = local.connect(page_size=25)
+slow = local.connect_cases(page_size=25)
 choices = pd.Categorical(["option 1"], [f"option {at}" for at in range(500)])
 fields = {f"Field {at}": choices for at in range(499)}
 frame = pd.DataFrame({"created_at": [pd.Timestamp("2026-01-01", tz="UTC")], **fields})
-crowd = cs.LocalCases(frame).start().connect()
+crowd = cs.LocalCases(frame).start().connect_cases()
 """
 _DEMO = "display(cs.CaseForm(cs.open_source('demo://connect')))"
 _SLOW = "form = cs.CaseForm(slow, columns=['case_id', 'title'])\ndisplay(form)"

@@ -33,7 +33,7 @@ import casesearch_pd as cs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from casesearch_pd.sources.contract import Source
+    from casesearch_pd.sources.base import Source
 
 _HERE = Path(__file__).resolve()
 _SOURCES = {"Connect": connect_source, "Persona": persona_source}

@@ -23,12 +23,11 @@ import pandas as pd
 import pyarrow as pa
 
 import casesearch_pd as cs
-from casesearch_pd.mirror.about import About
-from casesearch_pd.mirror.engine import writer
-from casesearch_pd.mirror.history import Sync, conclude
 from casesearch_pd.mirror.merge import merge
-from casesearch_pd.mirror.stage import Stage
-from casesearch_pd.query.expr import FALSE
+from casesearch_pd.mirror.metadata import MirrorMetadata, Sync, record_sync
+from casesearch_pd.mirror.staging import StagingTable
+from casesearch_pd.mirror.storage import writer
+from casesearch_pd.query.expressions import FALSE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +60,7 @@ def made(cases: int) -> tuple[pd.DataFrame, dict[str, Field], dict[str, Any]]:
     """Make the cases, in the order of their creation; with the fields and their source."""
     draws = np.random.default_rng(3)
     with cs.LocalCases(cases=20_000, seed=1) as local:
-        source = local.connect()
+        source = local.connect_cases()
         base = cs.read_cases(source, columns=COLUMNS, progress=False)
         fields = {item.column: item for item in source.schema.fields if item.column in COLUMNS}
         told = source.describe()
@@ -99,14 +98,14 @@ def fill(path: Path, cases: int) -> float:
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=path.parent) as work:
         with writer(Path(work), None) as connection:
-            stage = Stage(connection)
+            stage = StagingTable(connection)
             for at in range(0, cases, _PIECE):
                 stage.add(frame.iloc[at : at + _PIECE].reset_index(drop=True), fields)
             merged = merge(stage, None, [fields[name] for name in COLUMNS], (FALSE,))
             now = pd.Timestamp.now("UTC").floor("s")
             named = (told, {"and": []}, None, "UTC", merged.kept, {})
-            about = About(*named, now.isoformat(), now.isoformat(), merged.rows)
-            conclude(connection, about, Sync(1, "first", now, cases, cases, 0, 0, 0, 0.0))
+            about = MirrorMetadata(*named, now.isoformat(), now.isoformat(), merged.rows)
+            record_sync(connection, about, Sync(1, "first", now, cases, cases, 0, 0, 0, 0.0))
             connection.execute("CHECKPOINT new; DETACH new")
         (Path(work) / "new.duckdb").replace(path)
     return time.perf_counter() - started

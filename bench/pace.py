@@ -31,8 +31,8 @@ import boto3
 from replay import PAGE, Embedded, Handler, Replay, Server
 
 import casesearch_pd as cs
-from casesearch_pd.local import CaseService
-from casesearch_pd.local.rates import Buckets, Window
+from casesearch_pd.emulator import CaseService
+from casesearch_pd.emulator.limits import Buckets, Window
 
 _SAMPLE = 200
 _SMALL_PAGE = 10  # cases: the limit is measured, not the pages

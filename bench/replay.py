@@ -25,7 +25,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from casesearch_pd.local import CaseService
+from casesearch_pd.emulator import CaseService
 
 SAMPLE = 2_000  # cases that differ in more than id and time
 PAGE = 100

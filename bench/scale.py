@@ -20,12 +20,12 @@ from simulated import Simulated
 
 import casesearch_pd as cs
 from casesearch_pd.query.schema import Field, Schema
-from casesearch_pd.reading.columns import Columns
-from casesearch_pd.reading.crew import Crew
-from casesearch_pd.reading.partitions import Partition, partitions
-from casesearch_pd.reading.plan import ask, plan
-from casesearch_pd.sources.contract import Request, Scan, Sort, Source
-from casesearch_pd.sources.run import Run
+from casesearch_pd.reading.distributed.partitions import Partition, partitions
+from casesearch_pd.reading.fetch.workers import WindowedReader
+from casesearch_pd.reading.frames.columns import Columns
+from casesearch_pd.reading.plan import build_query, make_plan
+from casesearch_pd.sources.base import Request, Scan, Sort, Source
+from casesearch_pd.sources.transport.context import ReadContext
 
 Row = Sequence[str]
 """One line of a table."""
@@ -68,7 +68,7 @@ def reads() -> list[Read]:
     connect = cs.ConnectCases("domain", region_name="us-east-1")
     persona = cs.PersonaCases(token="none")
     with cs.LocalCases(2_000, now=_NOW) as local:
-        ours, theirs = local.connect(), local.persona()
+        ours, theirs = local.connect_cases(), local.persona_cases()
         names = Embedded(local).fields
         wide = ["case_id", *(ours.schema.resolve(name).column for name in names)]
         sizes = [
@@ -95,7 +95,7 @@ def _passes(source: cs.ConnectCases, columns: int) -> int:
     others = [Field(f"c{at}", f"c{at}", f"C {at}", "text", "custom") for at in range(columns - 2)]
     fields = (*times, *others)
     known = cs.ConnectCases(source.domain_id, region_name="us-east-1", schema=Schema(fields))
-    return len(known.passes(fields))
+    return len(known.column_batches(fields))
 
 
 def _kilobytes(local: cs.LocalCases, source: Source, columns: list[str] | None) -> float:
@@ -137,8 +137,8 @@ class Planned:
 
 def planned(cases: int, *, counts: bool, readers: int = 1) -> Planned:
     """Run the planner on a service on paper."""
-    source, run = Simulated(cases, counts), Run()
-    route = plan(source, ask(source, None, {}), quiet=True)
+    source, run = Simulated(cases, counts), ReadContext()
+    route = make_plan(source, build_query(source, None, {}), quiet=True)
     rows = [_rows(source, one) for one in partitions(route, run, readers=readers)]
     if sum(rows) != cases:
         raise SystemExit(f"{sum(rows)} of {cases} cases are in a partition")
@@ -152,9 +152,9 @@ def _rows(source: Simulated, one: Partition) -> int:
 
 def walked(cases: int, readers: int) -> tuple[int, int]:
     """Let readers share one read of a service on paper: windows, and requests beside the pages."""
-    source, run = Simulated(cases), Run()
+    source, run = Simulated(cases), ReadContext()
     case_id, created, _ = source.schema.fields
-    crew = Crew(
+    crew = WindowedReader(
         source,
         run,
         workers=readers,
@@ -227,7 +227,7 @@ def increments(ways: Sequence[Read]) -> Iterator[Row]:
     for cases in _SIZES:
         for way in (one for one in ways if one.wide):
             changed = round(cases * _CHANGED)
-            late = math.ceil(changed * way.source.overlap / _DAY)
+            late = math.ceil(changed * way.source.lookback / _DAY)
             requests = way.requests(changed) + way.requests(late) + _MARGIN
             share = requests / way.requests(cases)
             minutes = f"{way.hours(requests) * 60:,.0f}"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from casesearch_pd.local import CaseService
+from casesearch_pd.emulator import CaseService
 
 _SIGNATURE = (
     "AWS4-HMAC-SHA256 Credential=bench/20260101/us-east-1/cases/aws4_request, "

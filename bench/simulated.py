@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from casesearch_pd.query.expr import And, Compare, Expression, Not, all_of
-from casesearch_pd.query.pushdown import Split, Verdict, split
+from casesearch_pd.query.expressions import And, Compare, Expression, Not, all_of
+from casesearch_pd.query.pushdown import Pushdown, PushdownSupport, push_down
 from casesearch_pd.query.schema import Field, Schema
-from casesearch_pd.sources.contract import Page, Request, Scan
+from casesearch_pd.sources.base import Page, Request, Scan
 
 if TYPE_CHECKING:
-    from casesearch_pd.sources.run import Run
+    from casesearch_pd.sources.transport.context import ReadContext
 
 _START = pd.Timestamp("2021-11-01", tz="UTC")
 _END = pd.Timestamp("2026-11-01", tz="UTC")
@@ -46,7 +46,7 @@ class Simulated:
     ----------
     cases
         How many.
-    counts
+    can_count
         Whether it tells how many match.
     rate
         Requests a second.
@@ -55,15 +55,15 @@ class Simulated:
     """
 
     cases: int
-    counts: bool = True
+    can_count: bool = True
     rate: float = math.inf
     page_size: int = 100
 
     name = "simulated"
-    searches = False
+    can_search = False
     burst = 10.0
-    overlap = 300.0
-    sorts = 2
+    lookback = 300.0
+    max_sorts = 2
     schema = _SCHEMA
 
     # --- time and number ------------------------------------------------------------------
@@ -113,9 +113,9 @@ class Simulated:
 
     # --- what a source answers --------------------------------------------------------------
 
-    def page(self, scan: Scan, cursor: str | None, run: Run) -> Page:
+    def page(self, scan: Scan, cursor: str | None, run: ReadContext) -> Page:
         """Make one page."""
-        run.sends()
+        run.count_request()
         rows = self.window(scan.where)
         total, begin = len(rows), int(cursor or 0)
         rows = rows[::-1] if scan.sort[0].descending else rows
@@ -126,30 +126,30 @@ class Simulated:
             "created_at": self._times(shown),
         }
         following = str(end) if end < total else None
-        return Page(len(shown), columns, following, total if self.counts else None, _NOW)
+        return Page(len(shown), columns, following, total if self.can_count else None, _NOW)
 
-    def count(self, scan: Scan, run: Run) -> int:
+    def count(self, scan: Scan, run: ReadContext) -> int:
         """Count a window."""
-        run.sends()
+        run.count_request()
         return len(self.window(scan.where))
 
-    def judge(self, literal: Compare) -> Verdict:
+    def pushdown_support(self, literal: Compare) -> PushdownSupport:
         """Compare creation times, and nothing else."""
-        return "exact" if literal.target.column == "created_at" else "no"
+        return "exact" if literal.target.column == "created_at" else "unsupported"
 
-    def split(self, where: Expression) -> Split:
+    def push_down(self, where: Expression) -> Pushdown:
         """Push windows."""
-        return split(where, self.judge)
+        return push_down(where, self.pushdown_support)
 
-    def narrow(self, where: Expression, bound: Expression) -> Expression:
+    def with_bound(self, where: Expression, bound: Expression) -> Expression:
         """Add a bound."""
         return all_of([where, bound])
 
-    def passes(self, fields: tuple[Field, ...]) -> list[tuple[Field, ...]]:
+    def column_batches(self, fields: tuple[Field, ...]) -> list[tuple[Field, ...]]:
         """Ask once."""
         return [fields]
 
-    def sortable(self, field: Field) -> bool:
+    def can_sort_by(self, field: Field) -> bool:
         """Sort by the creation time."""
         return field.column == "created_at"
 

@@ -13,22 +13,22 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from casesearch_pd.accessor import CasesAccessor as _CasesAccessor
 from casesearch_pd.errors import (
     AccessDeniedError,
-    BadAnswerError,
     CaseSearchError,
     FilterError,
     IncompleteReadError,
+    InvalidRequestError,
+    InvalidResponseError,
     NotFoundError,
     ReadInterrupted,
-    RefusedError,
     ServiceError,
+    ServiceUnavailableError,
     ThrottledError,
-    UnreachableError,
 )
-from casesearch_pd.notebook.accessor import CasesAccessor as _CasesAccessor  # registers df.cases
-from casesearch_pd.query.names import field
-from casesearch_pd.reading.read import (
+from casesearch_pd.query.references import field
+from casesearch_pd.reading.api import (
     count_cases,
     explain_cases,
     iter_cases,
@@ -36,37 +36,37 @@ from casesearch_pd.reading.read import (
     read_cases,
     to_parquet,
 )
-from casesearch_pd.reading.related import read_events, read_related
-from casesearch_pd.sources.again import opens as _opens
+from casesearch_pd.reading.related.api import read_events, read_related
+from casesearch_pd.sources.registry import register_opener as _opens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from casesearch_pd.demo import Fault, LocalCases, open_source
+    from casesearch_pd.form.form import CaseForm
     from casesearch_pd.mirror.mirror import Mirror
-    from casesearch_pd.notebook.form.form import CaseForm
-    from casesearch_pd.reading.cluster import to_dask
-    from casesearch_pd.sources.connect import ConnectCases
-    from casesearch_pd.sources.persona import PersonaCases
+    from casesearch_pd.reading.distributed.dask import to_dask
+    from casesearch_pd.sources.amazon_connect.source import ConnectCases
+    from casesearch_pd.sources.persona.source import PersonaCases
 
 __all__ = [
     "AccessDeniedError",
-    "BadAnswerError",
     "CaseForm",
     "CaseSearchError",
     "ConnectCases",
     "Fault",
     "FilterError",
     "IncompleteReadError",
+    "InvalidRequestError",
+    "InvalidResponseError",
     "LocalCases",
     "Mirror",
     "NotFoundError",
     "PersonaCases",
     "ReadInterrupted",
-    "RefusedError",
     "ServiceError",
+    "ServiceUnavailableError",
     "ThrottledError",
-    "UnreachableError",
     "count_cases",
     "explain_cases",
     "field",
@@ -84,14 +84,14 @@ del _CasesAccessor  # its import was the point
 
 # boto3, requests, widgets, DuckDB and the embedded service are dear: each waits for its use.
 _LAZY = {
-    "CaseForm": "casesearch_pd.notebook.form.form",
-    "ConnectCases": "casesearch_pd.sources.connect",
+    "CaseForm": "casesearch_pd.form.form",
+    "ConnectCases": "casesearch_pd.sources.amazon_connect.source",
     "Fault": "casesearch_pd.demo",
     "LocalCases": "casesearch_pd.demo",
     "Mirror": "casesearch_pd.mirror.mirror",
-    "PersonaCases": "casesearch_pd.sources.persona",
+    "PersonaCases": "casesearch_pd.sources.persona.source",
     "open_source": "casesearch_pd.demo",
-    "to_dask": "casesearch_pd.reading.cluster",
+    "to_dask": "casesearch_pd.reading.distributed.dask",
 }
 
 

@@ -19,10 +19,10 @@ from weakref import WeakSet
 
 from matplotlib.figure import Figure
 
+from casesearch_pd.accessor import CasesAccessor
+from casesearch_pd.emulator import CaseService, Fault
 from casesearch_pd.errors import FilterError
-from casesearch_pd.local import CaseService, Fault
-from casesearch_pd.notebook.accessor import CasesAccessor
-from casesearch_pd.reading.read import count_cases, read_cases
+from casesearch_pd.reading.api import count_cases, read_cases
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from casesearch_pd.sources.connect import ConnectCases
-    from casesearch_pd.sources.contract import Source
-    from casesearch_pd.sources.persona import PersonaCases
+    from casesearch_pd.sources.amazon_connect.source import ConnectCases
+    from casesearch_pd.sources.base import Source
+    from casesearch_pd.sources.persona.source import PersonaCases
 
 __all__ = ["Fault", "LocalCases", "open_source", "show"]
 
@@ -54,13 +54,13 @@ class LocalCases(CaseService):
         Requests a second that the service lets pass; None for any number.
     **options
         What the documents leave open, ``faults=[Fault(...)]`` and ``latency=``: as in
-        `casesearch_pd.local.CaseService`.
+        `casesearch_pd.emulator.CaseService`.
 
     Examples
     --------
     >>> import casesearch_pd as cs
     >>> with cs.LocalCases(cases=20, seed=1) as local:
-    ...     len(cs.read_cases(local.connect())), len(cs.read_cases(local.persona()))
+    ...     len(cs.read_cases(local.connect_cases())), len(cs.read_cases(local.persona_cases()))
     (20, 20)
     """
 
@@ -75,7 +75,7 @@ class LocalCases(CaseService):
     ) -> None:
         super().__init__(cases, seed=seed, now=now, rate=rate, **options)
         self._source_rate = math.inf if rate is None else rate
-        # A frame read from `local.connect()` finds its source again as long as the service runs.
+        # A frame read from `local.connect_cases()` finds its source again as long as the service runs.
         self._made: dict[str, Source] = {}
 
     def start(self) -> Self:
@@ -84,11 +84,11 @@ class LocalCases(CaseService):
         _watch_for_the_end()
         return super().start()
 
-    def connect(self, **options: Any) -> ConnectCases:
+    def connect_cases(self, **options: Any) -> ConnectCases:
         """Make a `ConnectCases` bound to this service; `options` are its own."""
         import boto3  # noqa: PLC0415 - dear, and not needed by who serves Persona only
 
-        from casesearch_pd.sources.connect import ConnectCases  # noqa: PLC0415
+        from casesearch_pd.sources.amazon_connect.source import ConnectCases  # noqa: PLC0415
 
         session = boto3.Session(
             aws_access_key_id="LOCAL",
@@ -104,9 +104,9 @@ class LocalCases(CaseService):
         self._made[source.name] = source
         return source
 
-    def persona(self, **options: Any) -> PersonaCases:
+    def persona_cases(self, **options: Any) -> PersonaCases:
         """Make a `PersonaCases` bound to this service; `options` are its own."""
-        from casesearch_pd.sources.persona import PersonaCases  # noqa: PLC0415
+        from casesearch_pd.sources.persona.source import PersonaCases  # noqa: PLC0415
 
         bound: dict[str, Any] = {
             "token": self.token,
@@ -168,15 +168,15 @@ def open_source(text: str) -> Source:
         )
     match parts.scheme, parts.netloc + parts.path:
         case "demo", "connect":
-            return _demo_cases().connect()
+            return _demo_cases().connect_cases()
         case "demo", "persona":
-            return _demo_cases().persona()
+            return _demo_cases().persona_cases()
         case "connect", domain if domain and "/" not in domain:
-            from casesearch_pd.sources.connect import ConnectCases  # noqa: PLC0415
+            from casesearch_pd.sources.amazon_connect.source import ConnectCases  # noqa: PLC0415
 
             return ConnectCases(domain, region_name=named.get("region"))
         case "persona", "":
-            from casesearch_pd.sources.persona import PersonaCases  # noqa: PLC0415
+            from casesearch_pd.sources.persona.source import PersonaCases  # noqa: PLC0415
 
             return PersonaCases()
         case _:
@@ -213,8 +213,8 @@ def show(picture: Path = Path("casesearch-demo.png"), out: TextIO | None = None)
     say = partial(print, file=out or sys.stdout)
     with LocalCases() as local:
         say(f"An embedded case service answers at {local.url}; both clients are the real ones.")
-        frame = _show_read(local, local.connect(), "ConnectCases", _CONNECT_ASKED, say)
-        _show_read(local, local.persona(), "PersonaCases", _PERSONA_ASKED, say)
+        frame = _show_read(local, local.connect_cases(), "ConnectCases", _CONNECT_ASKED, say)
+        _show_read(local, local.persona_cases(), "PersonaCases", _PERSONA_ASKED, say)
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     CasesAccessor(frame).plot.ages(ax=figure.add_subplot())
     figure.savefig(picture, dpi=120)

@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccessDeniedError",
-    "BadAnswerError",
     "CaseSearchError",
     "FilterError",
     "IncompleteReadError",
+    "InvalidRequestError",
+    "InvalidResponseError",
     "NotFoundError",
     "ReadInterrupted",
-    "RefusedError",
     "ServiceError",
+    "ServiceUnavailableError",
     "ThrottledError",
-    "UnreachableError",
-    "hearing",
+    "capture_warnings",
     "nearest",
     "unknown_name",
     "warn",
@@ -94,7 +94,7 @@ class NotFoundError(ServiceError):
     """The domain, template or endpoint does not exist (404)."""
 
 
-class RefusedError(ServiceError):
+class InvalidRequestError(ServiceError):
     """The service does not accept the request (400, 409, 422)."""
 
 
@@ -102,11 +102,11 @@ class ThrottledError(ServiceError):
     """The rate limit was hit for longer than the read is patient."""
 
 
-class UnreachableError(ServiceError):
+class ServiceUnavailableError(ServiceError):
     """No connection, no answer in time, or server errors to the end of the patience."""
 
 
-class BadAnswerError(ServiceError):
+class InvalidResponseError(ServiceError):
     """A success status without an answer in it, or a cursor that leads nowhere."""
 
 
@@ -161,7 +161,7 @@ _HEARER: ContextVar[list[str] | None] = ContextVar("who listens to warnings", de
 
 
 @contextmanager
-def hearing() -> Iterator[list[str]]:
+def capture_warnings() -> Iterator[list[str]]:
     """Collect what this thread is warned of, instead of warning.
 
     `warnings.catch_warnings` changes the filters of the whole process, so that the warnings of

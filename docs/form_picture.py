@@ -26,7 +26,7 @@ local = cs.LocalCases(cases=3000, seed=7, now=datetime(2026, 3, 14, 12, tzinfo=U
 urgent = cs.field("priority").isin(["high", "urgent"])
 old = cs.field("created_at") < "2026-01"
 form = cs.CaseForm(
-    local.connect(),
+    local.connect_cases(),
     (cs.field("status") == "open") & (urgent | old),
     columns=["title", "status", "priority", "queue", "created_at"],
     sort="-created_at",

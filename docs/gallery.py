@@ -22,7 +22,7 @@ NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)  # so that the same pictures come ev
 def draw(folder: Path) -> list[Path]:
     """Read made-up cases through the real client and draw them; return the files."""
     with cs.LocalCases(cases=3000, seed=7, now=NOW) as local:
-        df = cs.read_cases(local.connect(), tz="Europe/Berlin", progress=False)
+        df = cs.read_cases(local.connect_cases(), tz="Europe/Berlin", progress=False)
     plot = df.cases.plot
     drawings = {
         "flow": lambda ax: plot.flow(ax=ax),

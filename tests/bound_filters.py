@@ -6,11 +6,21 @@ import pandas as pd
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from casesearch_pd.query.expr import FALSE, TRUE, And, Compare, Not, Or, all_of, any_of, negate
+from casesearch_pd.query.expressions import (
+    FALSE,
+    TRUE,
+    And,
+    Compare,
+    Not,
+    Or,
+    all_of,
+    any_of,
+    negate,
+)
 from casesearch_pd.query.schema import Field, Option, Schema
 
 # The same examples everywhere: a law is not a lottery, and machines are slow now and then.
-LAW = settings(deadline=None, derandomize=True, max_examples=150, database=None)
+LAW = settings(timeout=None, derandomize=True, max_examples=150, database=None)
 
 TEXT = Field("title", "title", "Title", "text")
 CHOICE = Field(

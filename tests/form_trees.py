@@ -7,12 +7,11 @@ of an expression.
 import pandas as pd
 from hypothesis import strategies as st
 
-from casesearch_pd.notebook.form.model.operators import INVERSE, OPERATORS, fitting
-from casesearch_pd.notebook.form.model.question import Question
-from casesearch_pd.notebook.form.model.tree import Group, Rule
+from casesearch_pd.form.model.question import FormQuery
+from casesearch_pd.form.model.tree import INVERSE, OPERATORS, Group, Rule, operators_for
+from casesearch_pd.query.coercion import is_missing
 from casesearch_pd.query.schema import Field, Option, Schema
-from casesearch_pd.query.values import is_missing
-from casesearch_pd.reading.columns import OBJECTS
+from casesearch_pd.reading.frames.columns import OBJECT_TYPES
 from tests.hostile_cases import TEXTS
 
 HOSTILE = '<img src=x onerror=alert(1)>\n$x^2$ & "it\'s"'
@@ -149,7 +148,7 @@ def rules(schema, *, fields=None, here=False):
 
 
 def _rule(name, field, here):
-    return st.sampled_from(fitting(field)).flatmap(
+    return st.sampled_from(operators_for(field)).flatmap(
         lambda operator: st.builds(
             Rule, st.just(name), st.just(operator.key), _value(field, operator, here)
         )
@@ -201,8 +200,10 @@ def flat(schema):
 def questions(source, tree):
     """Draw everything that a form asks of a source."""
     schema = source.schema
-    shown = [item.column for item in schema.fields if item.shown]
-    sorts = [item.column for item in schema.fields if item.shown and item.type not in OBJECTS]
+    shown = [item.column for item in schema.fields if item.visible]
+    sorts = [
+        item.column for item in schema.fields if item.visible and item.type not in OBJECT_TYPES
+    ]
     signed = st.builds(
         lambda sign, name: sign + name, st.sampled_from(["", "-"]), st.sampled_from(sorts)
     )
@@ -210,9 +211,9 @@ def questions(source, tree):
     keyed = schema.resolve("tags").type == "tags"
     tag = st.builds("{}={}".format, word, word) if keyed else word
     return st.builds(
-        Question,
+        FormQuery,
         tree=tree,
-        search=st.none() | st.sampled_from(["refund", HOSTILE]) if source.searches else st.none(),
+        search=st.none() | st.sampled_from(["refund", HOSTILE]) if source.can_search else st.none(),
         tags=st.lists(tag, max_size=3).map(tuple),
         columns=st.none() | _names(st.sampled_from(shown), unique=True),
         sort=st.just(()) | _names(signed, max_size=2),

@@ -34,7 +34,7 @@ DISJOINT = {"persona", "persona-caseless", "persona-bare", "persona-generated"}
 UNASKED = ["attachments", "address", "raw_check", "internal_notes"]
 RELATED = ["tags", "accounts", "inquiries", "reports", "verifications", "txns", "case_comments"]
 
-LAW = settings(deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+LAW = settings(timeout=None, suppress_health_check=list(HealthCheck), print_blob=True)
 QUICK = settings(LAW, derandomize=True, database=None)
 
 
@@ -66,7 +66,7 @@ def a_bench(kind, rows, served, options):
         served.get("cases", to_frame(rows)), seed=5, now=NOW, **_without(served)
     ) as local:
         service = kind.partition("-")[0]
-        source = getattr(local, service)(**options)
+        source = getattr(local, f"{service}_cases")(**options)
         held = _generated(service, local) if "cases" in served else shown_by(service, rows)
         with quietly():
             whole = cs.read_cases(source)

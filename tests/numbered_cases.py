@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import casesearch_pd as cs
-from casesearch_pd.reading import crew
+from casesearch_pd.reading.fetch import workers as crew
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 SERVICES = ("connect", "persona")
@@ -47,8 +47,8 @@ def served(page_size, **crew_constants):
         for name, value in crew_constants.items():
             patch.setattr(crew, name, value)
         running.sources = {
-            "connect": running.connect(page_size=page_size),
-            "persona": running.persona(),
+            "connect": running.connect_cases(page_size=page_size),
+            "persona": running.persona_cases(),
         }
         for source in running.sources.values():
             _ = source.schema

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from casesearch_pd.query.expr import And, Compare, Not, Or
+from casesearch_pd.query.expressions import And, Compare, Not, Or
 
 
 def holds(expression, row, tz="UTC"):

@@ -2,7 +2,7 @@
 
 from html.parser import HTMLParser
 
-from casesearch_pd.notebook.form.results.results import Results
+from casesearch_pd.form.results.results import Results
 
 WAIT = 60  # seconds until a test gives up
 BAD = "<img src=x onerror=\"alert('1')\"><script>alert(2)</script>"

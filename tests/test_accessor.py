@@ -30,7 +30,7 @@ def test_a_frame_without_cases_has_no_accessor():
 def test_on_connect_open_means_not_closed(local, backend):
     """`last_closed_datetime` stays after a reopening, so it says nothing of openness."""
     frame = cs.read_cases(
-        local.connect(), columns=["case_id", "status", "closed_at"], dtype_backend=backend
+        local.connect_cases(), columns=["case_id", "status", "closed_at"], dtype_backend=backend
     )
     is_open = frame.cases.is_open
     assert is_open.dtype == bool
@@ -42,7 +42,7 @@ def test_on_connect_open_means_not_closed(local, backend):
 def test_on_persona_open_means_not_resolved(local, backend):
     """A Persona environment names its statuses itself; only the resolution time is sure."""
     frame = cs.read_cases(
-        local.persona(), columns=["case_id", "status", "closed_at"], dtype_backend=backend
+        local.persona_cases(), columns=["case_id", "status", "closed_at"], dtype_backend=backend
     )
     is_open = frame.cases.is_open
     assert is_open.tolist() == frame["closed_at"].isna().tolist()
@@ -66,8 +66,8 @@ def test_a_column_that_was_not_read_is_named():
 
 def test_ages_count_from_the_service_s_clock(local):
     """A frame that is opened a year later must not show cases a year older than they were."""
-    frame = cs.read_cases(local.connect(), columns=["case_id", "status", "created_at"])
-    as_of = frame.cases.read_at()
+    frame = cs.read_cases(local.connect_cases(), columns=["case_id", "status", "created_at"])
+    as_of = frame.cases.as_of
     assert NOW <= as_of <= local.clock()
     with mpl.rc_context({"backend": "agg"}):
         ax = frame.cases.plot.ages()
@@ -77,7 +77,7 @@ def test_ages_count_from_the_service_s_clock(local):
 
 def test_a_frame_of_your_own_is_as_of_now():
     frame = pd.DataFrame({"case_id": ["a"]})
-    assert abs(frame.cases.read_at() - pd.Timestamp.now("UTC")) < pd.Timedelta("1min")
+    assert abs(frame.cases.as_of - pd.Timestamp.now("UTC")) < pd.Timedelta("1min")
     assert frame.cases.provenance == {}
 
 
@@ -93,11 +93,11 @@ def test_a_status_that_is_no_text_is_not_closed(statuses):
 
 def test_several_columns_of_one_name_are_refused(local, tmp_path):
     """Whichever was taken, it might be the other that is meant."""
-    frame = cs.read_cases(local.connect())
+    frame = cs.read_cases(local.connect_cases())
     twice = pd.concat([frame, frame[["status"]]], axis=1)
     ways = [
         lambda: twice.cases.where(status="closed"),
-        lambda: twice.cases.refresh(local.connect()),
+        lambda: twice.cases.refresh(local.connect_cases()),
         lambda: twice.cases.is_open,
         lambda: twice.cases.to_parquet(tmp_path / "cases.parquet"),
         lambda: twice.cases.report(tmp_path / "cases.html"),
@@ -108,7 +108,7 @@ def test_several_columns_of_one_name_are_refused(local, tmp_path):
     assert twice.cases.where(priority="high")["case_id"].is_unique  # the others are clear
     two_ids = pd.concat([frame, frame[["case_id"]]], axis=1)
     with pytest.raises(cs.FilterError, match="has 2 columns 'case_id'; keep one"):
-        cs.read_events(local.connect(), two_ids)
+        cs.read_events(local.connect_cases(), two_ids)
     keyed = frame[["case_id", "tags"]].set_axis(["case_id", "tags"], axis=1)
     keyed.attrs = {}
     with pytest.raises(cs.FilterError, match="has 2 columns 'tags'; keep one"):
@@ -117,7 +117,7 @@ def test_several_columns_of_one_name_are_refused(local, tmp_path):
 
 def test_text_is_no_source(local):
     """`open_source` makes one of it; an attribute that text lacks would tell nobody so."""
-    frame = cs.read_cases(local.connect())
+    frame = cs.read_cases(local.connect_cases())
     asked = "demo://connect"
     ways = [cs.read_cases, cs.count_cases, frame.cases.refresh, lambda it: cs.read_events(it, [])]
     for way in ways:
@@ -129,7 +129,7 @@ def test_text_is_no_source(local):
 
 def test_lists_of_arrow_are_lists(local, tmp_path):
     """They come from Parquet that is read with ``dtype_backend="pyarrow"``."""
-    frame = cs.read_cases(local.connect())
+    frame = cs.read_cases(local.connect_cases())
     back = pd.read_parquet(
         frame.cases.to_parquet(tmp_path / "cases.parquet"), dtype_backend="pyarrow"
     )
@@ -145,7 +145,7 @@ def test_lists_of_arrow_are_lists(local, tmp_path):
 
 def test_tags_from_a_text_file_are_refused(local, tmp_path):
     """The text of several tags would be taken for one tag with a strange value."""
-    frame = cs.read_cases(local.connect())
+    frame = cs.read_cases(local.connect_cases())
     back = pd.read_csv(frame.cases.to_csv(tmp_path / "cases.csv"))
     with pytest.raises(TypeError, match="'tags' holds text here, not lists"):
         back.cases.tags()

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import casesearch_pd as cs
-from casesearch_pd.errors import hearing, warn
-from casesearch_pd.local import Fault
+from casesearch_pd.emulator import Fault
+from casesearch_pd.errors import capture_warnings, warn
 from casesearch_pd.reading.background import BackgroundRead, Snapshot
-from casesearch_pd.reading.passes import Reading
-from casesearch_pd.sources import again
+from casesearch_pd.reading.fetch.passes import ReadState
+from casesearch_pd.sources import registry as again
 from tests.numbered_cases import CASES, PLAIN, SERVICES, by_id, read, served, without_faults
 
 AT_MOST = 20  # seconds for what takes a moment
@@ -47,7 +47,7 @@ class Gate:
 
     def __init__(self, local, name, *, page, act=lambda: None):
         options = {"page_size": 25} if name == "connect" else {}
-        self.source = getattr(local, name)(schema=local.sources[name].schema, **options)
+        self.source = getattr(local, f"{name}_cases")(schema=local.sources[name].schema, **options)
         self.reached, self.opened, self.pages = threading.Event(), threading.Event(), 0
         self._real, self._page, self._act = self.source.page, page, act
         self._lock = threading.Lock()
@@ -90,7 +90,7 @@ def test_it_is_the_frame_of_read_cases(local, name, filters):
 
 def test_the_source_of_the_frame_is_remembered(local):
     """A refresh finds it, with the credentials that the frame was read with."""
-    source = local.persona(rate=50)
+    source = local.persona_cases(rate=50)
     found = BackgroundRead(source, {"columns": PLAIN, "limit": 5}).start()
     assert found.wait(AT_MOST)
     assert source in again._ALIVE
@@ -110,7 +110,7 @@ def test_what_it_was_asked_stays_what_it_is(local):
 
 def test_nothing_is_asked_before_the_start(service):
     before = len(service.requests)
-    found = BackgroundRead(service.connect(), {})
+    found = BackgroundRead(service.connect_cases(), {})
     assert found.progress == Snapshot()
     assert (found.done, found.cancelled, found.frame, found.plan) == (False, False, None, None)
     assert not found.wait(0)
@@ -194,7 +194,7 @@ def test_a_cancel_ends_it_with_the_page_that_is_under_way(local, name, times):
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_cancel_before_the_start_asks_for_nothing(service, name):
     before = len(service.requests)
-    for source in (service.sources[name], getattr(service, name)()):
+    for source in (service.sources[name], getattr(service, f"{name}_cases")()):
         found = BackgroundRead(source, {"columns": PLAIN})
         found.cancel()
         assert_cancelled(found.start())
@@ -265,7 +265,7 @@ def _asked(*, wide, some):
     return columns | filters
 
 
-@settings(deadline=None, max_examples=40, derandomize=True)
+@settings(timeout=None, max_examples=40, derandomize=True)
 @given(
     name=st.sampled_from(SERVICES),
     workers=st.integers(1, 4),
@@ -314,7 +314,7 @@ def test_a_cancelled_read_holds_its_rows_once(local):
     assert_cancelled(found)
     found._thread.join(AT_MOST)
     gc.collect()
-    assert not [one for one in gc.get_objects() if isinstance(one, Reading)]
+    assert not [one for one in gc.get_objects() if isinstance(one, ReadState)]
     assert "_unfinished" in "".join(format_exception(found.error))
 
 
@@ -326,7 +326,7 @@ def test_a_cancelled_read_holds_its_rows_once(local):
     [
         ({"statsu": "open"}, cs.FilterError, "did you mean 'status'"),
         ({"max_workers": 0}, cs.FilterError, "max_workers=0"),
-        ({"deadline": -1}, cs.FilterError, "deadline=-1"),
+        ({"timeout": -1}, cs.FilterError, "timeout=-1"),
         ({"source": "x"}, TypeError, "source"),
         ({"dtype_backend": "fortran"}, cs.FilterError, "fortran"),
     ],
@@ -380,11 +380,11 @@ def test_a_mistake_of_ours_is_told_and_ends_no_thread_unheard(local, monkeypatch
 
 def test_a_deadline_counts_from_the_start(local):
     with cs.LocalCases(CASES) as slow:
-        source = slow.connect(rate=1 / 900, burst=1, schema=local.sources["connect"].schema)
-        found = BackgroundRead(source, {"columns": PLAIN, "deadline": 5}).start()
+        source = slow.connect_cases(rate=1 / 900, burst=1, schema=local.sources["connect"].schema)
+        found = BackgroundRead(source, {"columns": PLAIN, "timeout": 5}).start()
         assert found.wait(AT_MOST)
     assert isinstance(found.error, cs.IncompleteReadError)
-    assert "deadline" in str(found.error)
+    assert "timeout" in str(found.error)
     assert len(found.frame) == 100
 
 
@@ -423,9 +423,9 @@ def test_a_cell_is_warned_while_a_read_goes_on(local):
 
 
 def test_who_hears_within_who_hears(recwarn):
-    with hearing() as outer:
+    with capture_warnings() as outer:
         warn("one")
-        with hearing() as inner:
+        with capture_warnings() as inner:
             warn("two")
         warn("three")
     assert (outer, inner, list(recwarn)) == (["one", "three"], ["two"], [])

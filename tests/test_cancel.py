@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 
 import casesearch_pd as cs
-from casesearch_pd.local import Fault
-from casesearch_pd.reading import exhaust
-from casesearch_pd.reading.columns import misfits
-from casesearch_pd.reading.read import arguments, read_routed, routed
-from casesearch_pd.sources.pace import Budget
-from casesearch_pd.sources.run import Halted, Run, leading
+from casesearch_pd.emulator import Fault
+from casesearch_pd.reading.api import bind_arguments, read_routed, routed
+from casesearch_pd.reading.fetch import pipeline as exhaust
+from casesearch_pd.reading.frames.columns import describe_invalid_values
+from casesearch_pd.sources.transport.context import Cancelled, ReadContext, use_context
+from casesearch_pd.sources.transport.rate_limit import RateLimiter
 from tests.numbered_cases import CASES, PLAIN, SERVICES, by_id, read, served, without_faults
 
 PAGES = 46  # of 25 cases each
@@ -53,7 +53,7 @@ class At:
 
 def plainly(source, run, bar=False, **named):
     """Read as `read_cases` does, with a run that somebody can cancel."""
-    given = arguments(source, named)
+    given = bind_arguments(source, named)
     return read_routed(routed(given), given, run, bar)
 
 
@@ -97,7 +97,7 @@ def hooked(monkeypatch, source, name, act):
 @pytest.mark.parametrize("page", [1, 2, 7])
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_read_ends_with_the_page_that_is_under_way(local, name, page, workers):
-    run = Run()
+    run = ReadContext()
     partial = interrupted(
         local.sources[name], run, At(run, page=page), columns=PLAIN, max_workers=workers
     )
@@ -109,7 +109,7 @@ def test_a_read_ends_with_the_page_that_is_under_way(local, name, page, workers)
 @pytest.mark.parametrize("workers", [1, 4])
 def test_the_last_page_is_early_enough(local, workers):
     """All rows are here, and the read was cancelled: it does not look whole."""
-    run = Run()
+    run = ReadContext()
     source = local.sources["connect"]
     partial = interrupted(
         source, run, At(run, page=PAGES), columns=PLAIN, max_workers=workers, limit=None
@@ -120,7 +120,7 @@ def test_the_last_page_is_early_enough(local, workers):
 @pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_cancelled_run_asks_for_nothing(local, name, workers):
-    source, run = local.sources[name], Run()
+    source, run = local.sources[name], ReadContext()
     run.cancel()
     before = len(local.requests)
     partial = interrupted(source, run, columns=PLAIN, max_workers=workers)
@@ -131,7 +131,7 @@ def test_a_cancelled_run_asks_for_nothing(local, name, workers):
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_a_later_pass_leaves_its_columns_blank(local, workers):
-    run = Run()
+    run = ReadContext()
     source = local.sources["connect"]
     partial = interrupted(source, run, At(run, begin=2), max_workers=workers)
     assert len(partial) == len(CASES)
@@ -141,14 +141,14 @@ def test_a_later_pass_leaves_its_columns_blank(local, workers):
 @pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("page", [2, PAGES])
 def test_no_further_pass_begins(local, workers, page):
-    run = Run()
+    run = ReadContext()
     bar = At(run, page=page)
     interrupted(local.sources["connect"], run, bar, max_workers=workers)
     assert bar.begun == [1]
 
 
 def test_a_later_pass_half_way(local):
-    run = Run()
+    run = ReadContext()
     partial = interrupted(local.sources["connect"], run, At(run, page=PAGES + 5), max_workers=1)
     assert 0 < len(partial) < len(CASES)
 
@@ -156,21 +156,21 @@ def test_a_later_pass_half_way(local):
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_filter_in_parts(local, name):
     """Half of 60 cases that are asked for by their ids: on Persona one by one."""
-    run, ids = Run(), CASES["case_id"].head(60).tolist()
+    run, ids = ReadContext(), CASES["case_id"].head(60).tolist()
     partial = interrupted(local.sources[name], run, At(run, page=2), columns=PLAIN, case_id=ids)
     assert 0 < len(partial) < len(ids)
 
 
 def test_the_list_endpoint(local):
-    run = Run()
-    source = local.persona(fresh=True, schema=local.sources["persona"].schema)
+    run = ReadContext()
+    source = local.persona_cases(fresh=True, schema=local.sources["persona"].schema)
     partial = interrupted(source, run, At(run, page=3), columns=PLAIN)
     assert 0 < len(partial) < len(CASES)
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_limited_read(local, name):
-    run = Run()
+    run = ReadContext()
     partial = interrupted(local.sources[name], run, At(run, page=1), columns=PLAIN, limit=400)
     assert 0 < len(partial) < 400
 
@@ -180,7 +180,7 @@ def test_a_limited_read(local, name):
 
 def test_the_sweep(local, monkeypatch):
     """The look at what changed meanwhile is a part of the read."""
-    run, source = Run(), local.sources["connect"]
+    run, source = ReadContext(), local.sources["connect"]
 
     def cancels(scan, *_):
         if "updated_at" in repr(scan.where):
@@ -194,7 +194,7 @@ def test_the_sweep(local, monkeypatch):
 
 def test_the_count_of_a_short_read(local, monkeypatch):
     """A read that is short and cancelled is cancelled: nobody waits for the second try."""
-    run, source = Run(), local.sources["connect"]
+    run, source = ReadContext(), local.sources["connect"]
     local.faults.append(Fault("total", 40))
     hooked(monkeypatch, source, "count", lambda *_: run.cancel())
     assert len(interrupted(source, run, columns=PLAIN)) == len(CASES)
@@ -203,7 +203,7 @@ def test_the_count_of_a_short_read(local, monkeypatch):
 @pytest.mark.parametrize("step", ["ordered", "digest"])
 @pytest.mark.parametrize("name", SERVICES)
 def test_between_the_last_page_and_the_end(local, monkeypatch, name, step):
-    run, real = Run(), getattr(exhaust, step)
+    run, real = ReadContext(), getattr(exhaust, step)
 
     def cancels(*given):
         run.cancel()
@@ -215,7 +215,7 @@ def test_between_the_last_page_and_the_end(local, monkeypatch, name, step):
 
 def test_cells_that_do_not_fit_are_counted_once(local, monkeypatch):
     """What is put together a second time has no more misfits than the first time."""
-    run, source = Run(), local.sources["connect"]
+    run, source = ReadContext(), local.sources["connect"]
     count = source.schema.resolve("count").id
     local.faults.append(Fault("value", {"stringValue": "many"}, field=count, at=2))
     local.faults.append(Fault("total", 40))
@@ -223,7 +223,7 @@ def test_cells_that_do_not_fit_are_counted_once(local, monkeypatch):
     with pytest.warns(UserWarning, match="count"), pytest.raises(cs.ReadInterrupted) as stopped:
         plainly(source, run, columns=PLAIN)
     notes = stopped.value.partial.cases.provenance["notes"]
-    assert misfits(Counter({"count": 1})) in notes
+    assert describe_invalid_values(Counter({"count": 1})) in notes
 
 
 # --- while it waits ---------------------------------------------------------------------------
@@ -248,41 +248,41 @@ def test_the_rate_limit_is_not_waited_for(local, name):
     """A rate that lets one page pass in a quarter of an hour."""
     options = {"rate": 1 / 900, "schema": local.sources[name].schema}
     options |= {"burst": 1, "page_size": 25} if name == "connect" else {}
-    source, halt = getattr(local, name)(**options), Waited()
-    source.budget = Budget(1 / 900)
-    run, ended = Run(halt=halt), []
+    source, halt = getattr(local, f"{name}_cases")(**options), Waited()
+    source.budget = RateLimiter(1 / 900)
+    run, ended = ReadContext(halt=halt), []
     reader = threading.Thread(
         target=lambda: ended.append(_stopped(source, run)), name="reader", daemon=True
     )
     reader.start()
     assert halt.waited.wait(20)
-    assert 800 < run.waiting <= 900
+    assert 800 < run.seconds_until_next_request <= 900
     run.cancel()
     reader.join(20)
     assert not reader.is_alive()
-    assert run.waiting == 0
+    assert run.seconds_until_next_request == 0
     assert [len(one) for one in ended] == [source.page_size]
 
 
 def test_a_run_waits_only_while_none_of_its_requests_is_under_way():
     """Of two that wait the first counts; a third on its way is no wait at all."""
     halt = Waited()
-    run = Run(halt=halt)
+    run = ReadContext(halt=halt)
     for seconds in (900, 90):
         halt.waited.clear()
         threading.Thread(target=_rests, args=(run, seconds), daemon=True).start()
         assert halt.waited.wait(20)
-    assert 60 < run.waiting <= 90
-    run.sends()
-    assert run.waiting == 0
-    run.took(0.1)
-    assert 60 < run.waiting <= 90
+    assert 60 < run.seconds_until_next_request <= 90
+    run.count_request()
+    assert run.seconds_until_next_request == 0
+    run.count_response(0.1)
+    assert 60 < run.seconds_until_next_request <= 90
     run.cancel()
 
 
 def _rests(run, seconds):
-    with suppress(Halted):
-        run.rest(seconds)
+    with suppress(Cancelled):
+        run.sleep(seconds)
 
 
 def _stopped(source, run):
@@ -299,10 +299,10 @@ def _stopped(source, run):
 @pytest.mark.parametrize("name", SERVICES)
 def test_no_pause_after_a_fault_is_waited_for(local, name, fault):
     halt = Waited()
-    run = Run(halt=halt)
+    run = ReadContext(halt=halt)
     halt.act = run.cancel
-    source = getattr(local, name)(schema=local.sources[name].schema)
-    source.budget = Budget()
+    source = getattr(local, f"{name}_cases")(schema=local.sources[name].schema)
+    source.budget = RateLimiter()
     local.faults.append(fault)
     partial = interrupted(source, run, columns=PLAIN)
     assert len(partial) == source.page_size
@@ -316,11 +316,13 @@ def test_an_error_that_comes_after_the_cancel_is_no_news(
     local, monkeypatch, name, status, on_error
 ):
     """The answer to a request that nobody waits for any more; it is the cause all the same."""
-    run, source = Run(), local.sources[name]
+    run, source = ReadContext(), local.sources[name]
     local.faults.append(Fault("error", status=status, at=3))
     hooked(monkeypatch, source, "page", lambda *_: run.requests == 2 and run.cancel())
-    real = Run.check
-    monkeypatch.setattr(Run, "check", lambda self: None if self.requests < 3 else real(self))
+    real = ReadContext.raise_if_cancelled
+    monkeypatch.setattr(
+        ReadContext, "raise_if_cancelled", lambda self: None if self.requests < 3 else real(self)
+    )
     partial = interrupted(source, run, columns=PLAIN, on_error=on_error, max_workers=1)
     assert len(partial) == 2 * source.page_size
 
@@ -331,10 +333,10 @@ def test_an_error_that_comes_after_the_cancel_is_no_news(
 @pytest.mark.parametrize("name", SERVICES)
 def test_discovery_belongs_to_the_read_that_needs_it(service, name):
     """It is halted with the read; and asked anew by the next one."""
-    source, run = getattr(service, name)(), Run()
+    source, run = getattr(service, f"{name}_cases")(), ReadContext()
     run.cancel()
     before = len(service.requests)
-    with leading(run), pytest.raises(Halted):
+    with use_context(run), pytest.raises(Cancelled):
         _ = source.schema
     assert len(service.requests) == before
     assert len(read(source, columns=["case_id"], limit=3)) == 3
@@ -344,8 +346,8 @@ def test_discovery_belongs_to_the_read_that_needs_it(service, name):
 
 
 def test_chunks_say_that_they_are_not_all(local, monkeypatch):
-    run, source = Run(), local.sources["connect"]
-    monkeypatch.setattr(Run, "within", lambda _: run)
+    run, source = ReadContext(), local.sources["connect"]
+    monkeypatch.setattr(ReadContext, "within", lambda _: run)
     with cs.iter_cases(source, columns=PLAIN, chunksize=50, progress=False) as chunks:
         first = next(chunks)
         run.cancel()
@@ -356,8 +358,8 @@ def test_chunks_say_that_they_are_not_all(local, monkeypatch):
 
 
 def test_a_file_is_not_begun_by_half(local, monkeypatch, tmp_path):
-    run, source = Run(), local.sources["connect"]
-    monkeypatch.setattr(Run, "within", lambda _: run)
+    run, source = ReadContext(), local.sources["connect"]
+    monkeypatch.setattr(ReadContext, "within", lambda _: run)
     hooked(monkeypatch, source, "page", lambda *_: run.requests == 3 and run.cancel())
     with pytest.raises(cs.ReadInterrupted):
         cs.to_parquet(source, tmp_path / "cases.parquet", columns=PLAIN, progress=False)
@@ -368,8 +370,8 @@ def test_a_file_is_not_begun_by_half(local, monkeypatch, tmp_path):
 @pytest.mark.parametrize("what", [cs.read_events, cs.read_related])
 def test_what_is_asked_case_by_case(local, monkeypatch, what, workers):
     """Each case is there with all that belongs to it, or not at all."""
-    run, ids = Run(), CASES["case_id"].head(40).tolist()
-    monkeypatch.setattr(Run, "within", lambda _: run)
+    run, ids = ReadContext(), CASES["case_id"].head(40).tolist()
+    monkeypatch.setattr(ReadContext, "within", lambda _: run)
     source = local.sources["connect"]
     with pytest.raises(cs.ReadInterrupted, match="of 40 cases") as stopped:
         what(source, ids, progress=At(run, page=12), max_workers=workers)
@@ -379,6 +381,6 @@ def test_what_is_asked_case_by_case(local, monkeypatch, what, workers):
 
 def test_a_cancelled_read_holds_up_no_other(local):
     """Two reads share a source, its connections and its budget; nothing else."""
-    source, run = local.sources["connect"], Run()
+    source, run = local.sources["connect"], ReadContext()
     interrupted(source, run, At(run, page=3), columns=PLAIN)
     assert len(read(source, columns=PLAIN)) == len(CASES)

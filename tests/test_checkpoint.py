@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 
 import casesearch_pd as cs
-from casesearch_pd.local import Fault
-from casesearch_pd.reading import crew
+from casesearch_pd.emulator import Fault
+from casesearch_pd.reading.fetch import workers as crew
 from tests.numbered_cases import (
     CASES,
     NOW,
@@ -71,7 +71,7 @@ KILLED = """
 import os, signal, sys, threading
 import boto3
 import casesearch_pd as cs
-from casesearch_pd.reading import crew
+from casesearch_pd.reading.fetch import workers as crew
 
 service, url, domain, token, folder, pages, workers, columns = sys.argv[1:]
 crew._PAGES_A_FILE, crew._ALONE = 3, 3
@@ -143,7 +143,7 @@ def test_what_changed_between_two_attempts_is_seen(folder):
     """The rows on the disk are old; who was updated since is read again, who came is found."""
     with cs.LocalCases(numbered(400), now=NOW) as local, pytest.MonkeyPatch.context() as patch:
         patch.setattr(crew, "_PAGES_A_FILE", EVERY)
-        local.sources = {"connect": local.connect(page_size=20)}
+        local.sources = {"connect": local.connect_cases(page_size=20)}
         broken_off(local, "connect", folder, after=12)
         assert files(folder)
         local.advance(600)

@@ -20,8 +20,9 @@ from distributed import Client, LocalCluster
 from pandas.testing import assert_frame_equal
 
 import casesearch_pd as cs
-from casesearch_pd.reading import cluster
-from casesearch_pd.sources import again, pace
+from casesearch_pd.reading.distributed import dask as cluster
+from casesearch_pd.sources import registry as again
+from casesearch_pd.sources.transport import rate_limit as pace
 from tests.hostile_cases import NOW as HOSTILE_NOW
 from tests.hostile_cases import hostile_rows, to_frame
 from tests.numbered_cases import NOW, PLAIN, SERVICES, numbered, without_faults
@@ -43,8 +44,8 @@ def service():
     with cs.LocalCases(CASES, now=NOW, token=TOKEN) as running:
         session = boto3.Session("AKIDTEST", SECRET, region_name="us-east-1")
         running.sources = {
-            "connect": running.connect(boto3_session=session),
-            "persona": running.persona(),
+            "connect": running.connect_cases(boto3_session=session),
+            "persona": running.persona_cases(),
         }
         for source in running.sources.values():
             _ = source.schema
@@ -106,7 +107,7 @@ def test_the_rows_are_those_of_a_whole_read(source, asked, scheduler):
 @pytest.mark.parametrize("name", SERVICES)
 def test_hostile_cases_are_the_same(name):
     with cs.LocalCases(to_frame(hostile_rows()), now=HOSTILE_NOW) as local:
-        source = getattr(local, name)()
+        source = getattr(local, f"{name}_cases")()
         ddf = cs.to_dask(source, npartitions=4)
         told = by_id(ddf.compute())
         assert_frame_equal(told, whole(source))
@@ -138,7 +139,7 @@ def test_cases_that_are_created_after_the_plan_are_in_no_partition():
     """Windows that end at different moments would show a desk that never was."""
     with cs.LocalCases(numbered(300), now=NOW) as local:
         for name in SERVICES:
-            source = getattr(local, name)()
+            source = getattr(local, f"{name}_cases")()
             local.advance(3600)
             ddf = cs.to_dask(source, npartitions=3)
             then = whole(source)
@@ -167,7 +168,7 @@ def test_times_relative_to_now_count_from_the_plan(local):
 def test_cases_that_change_between_partitions_are_there_once(name):
     """Law 6: by a time that updates can change, a case would move into another window, or out."""
     with cs.LocalCases(numbered(400), now=NOW) as local:
-        ddf = cs.to_dask(getattr(local, name)(), npartitions=4, columns=PLAIN)
+        ddf = cs.to_dask(getattr(local, f"{name}_cases")(), npartitions=4, columns=PLAIN)
         ids, frames = [f"case_{one:05d}" for one in range(400)], []
         for turn, part in enumerate(ddf.partitions):
             frames.append(part.compute())
@@ -227,9 +228,9 @@ def blind():
     late = [None] * 150 + [f"x{one}" for one in range(150)]
     frame = numbered(300).assign(**{"late one": late})
     with cs.LocalCases(frame, now=NOW) as local:
-        source = local.persona()
+        source = local.persona_cases()
         known = [item for item in source.schema.fields if item.column != "late_one"]
-        yield local.persona(schema=replace(source.schema, fields=tuple(known)))
+        yield local.persona_cases(schema=replace(source.schema, fields=tuple(known)))
 
 
 @pytest.mark.parametrize("clustered", [True, False])
@@ -280,7 +281,7 @@ def test_a_mirror_is_opened_by_its_path_where_a_task_runs(mirror, monkeypatch):
 def test_cases_that_came_while_a_mirror_was_filled_are_there(tmp_path):
     """The bound of a mirror is when its last sync began, and some cases are newer."""
     with cs.LocalCases(numbered(900), now=NOW) as local:
-        source, mirror = local.connect(), cs.Mirror(tmp_path / "cases.duckdb")
+        source, mirror = local.connect_cases(), cs.Mirror(tmp_path / "cases.duckdb")
         _ = source.schema
         page, came = type(source).page, []
 
@@ -367,7 +368,7 @@ def test_processes_share_the_rate(local, monkeypatch, name):
     """The service counts them together, so eight at the full rate would be throttled."""
     for key in KEYS:
         monkeypatch.setenv(key, "any")
-    source = getattr(local, name)(rate=80, schema=local.sources[name].schema)
+    source = getattr(local, f"{name}_cases")(rate=80, schema=local.sources[name].schema)
     monkeypatch.setenv("PERSONA_API_KEY", TOKEN)
     ddf = cs.to_dask(source, npartitions=2, n_workers=8)
     reader, read = far_away(ddf, monkeypatch)
@@ -386,7 +387,7 @@ def test_the_source_of_the_session_reads_in_its_own_process(local, monkeypatch):
     for key in KEYS:
         monkeypatch.delenv(key, raising=False)
     other = cs.PersonaCases(token="another", base_url=f"{local.url}/api/v1", rate=math.inf)
-    again.remember(other)
+    again.remember_source(other)
     ddf = cs.to_dask(
         cs.PersonaCases(token=TOKEN, base_url=f"{local.url}/api/v1", rate=math.inf), npartitions=2
     )
@@ -428,8 +429,8 @@ def test_a_source_that_a_worker_could_not_make_is_refused(local):
         ({"npartitions": True}, "npartitions=True"),
         ({"npartitions": 2.0}, r"npartitions=2\.0"),
         ({"n_workers": -1}, "n_workers=-1"),
-        ({"deadline": 0}, "deadline=0"),
-        ({"overlap": "soon"}, "overlap='soon'"),
+        ({"timeout": 0}, "timeout=0"),
+        ({"lookback": "soon"}, "lookback='soon'"),
         ({"dtype_backend": "arrow"}, "dtype_backend='arrow'"),
         ({"tz": "Nowhere"}, "tz='Nowhere'"),
         ({"limit": 3}, "limit= is the name of an option, and not of this function"),
@@ -479,8 +480,8 @@ def abroad():
             Client(two) as running.client,
         ):
             running.sources = {
-                "connect": running.connect(rate=2000),
-                "persona": running.persona(rate=2000),
+                "connect": running.connect_cases(rate=2000),
+                "persona": running.persona_cases(rate=2000),
             }
             yield running
 
@@ -512,7 +513,7 @@ def test_threads_of_one_process_share_its_budget_and_divide_nothing(local):
         LocalCluster(2, processes=False, dashboard_address=":0") as threads,
         Client(threads, set_as_default=True) as client,
     ):
-        source = local.connect(rate=80, schema=local.sources["connect"].schema)
+        source = local.connect_cases(rate=80, schema=local.sources["connect"].schema)
         ddf = cs.to_dask(source, npartitions=3, columns=PLAIN)
         assert ddf.expr.func.rate == 80
         told = by_id(ddf.compute(scheduler=client))

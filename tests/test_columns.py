@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casesearch_pd.query.schema import Field
-from casesearch_pd.reading import columns as room
-from casesearch_pd.reading.columns import Columns, arrow_type, typed
-from casesearch_pd.sources.contract import Page
+from casesearch_pd.reading.frames import columns as room
+from casesearch_pd.reading.frames.columns import Columns, arrow_type, to_arrow
+from casesearch_pd.sources.base import Page
 from tests.bound_filters import LAW
 
 SERVED = pd.Timestamp("2026-03-14T12:00Z")
@@ -59,7 +59,7 @@ def page(rows=None, found=(), odd=None, **columns):
     ],
 )  # fmt: skip
 def test_values_of_their_type_come_home_whole(kind, values, kept):
-    array, odd = typed(values, kind)
+    array, odd = to_arrow(values, kind)
     assert array.type == arrow_type(kind)
     assert array.to_pylist() == kept
     assert odd == 0
@@ -85,7 +85,7 @@ def test_values_of_their_type_come_home_whole(kind, values, kept):
 )  # fmt: skip
 def test_what_does_not_fit_costs_itself_and_is_counted(kind, values, kept, odd):
     """One odd value must not fail a page of a hundred cases, nor vanish in silence."""
-    array, counted = typed(values, kind)
+    array, counted = to_arrow(values, kind)
     assert array.type == arrow_type(kind)
     assert array.to_pylist() == kept
     assert counted == odd
@@ -93,7 +93,7 @@ def test_what_does_not_fit_costs_itself_and_is_counted(kind, values, kept, odd):
 
 def test_a_million_years_of_text_fail_nothing():
     """Strings that only look like times, of every length."""
-    array, odd = typed(["9" * length for length in range(1, 12)], "datetime")
+    array, odd = to_arrow(["9" * length for length in range(1, 12)], "datetime")
     assert len(array) == 11
     assert array.null_count == odd
 
@@ -252,7 +252,7 @@ def test_misfits_are_counted_by_column_over_all_batches():
     columns.add(page(amount=["1", 2], when=["soon", None], x=[2**70, 1], odd={"tags": 1}))
     columns.add(page(amount=[None, "3"], when=[None, None], x=[1, 1], odd={"tags": 2}))
     columns.finish()
-    assert dict(columns.odd) == {"tags": 3, "amount": 2, "when": 1, "x": 1}
+    assert dict(columns.invalid) == {"tags": 3, "amount": 2, "when": 1, "x": 1}
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_a_column_of_no_known_type_is_typed_by_its_cells(values, kind, kept):
     plain, held, _ = finished(columns)
     assert held["x"].type == kind
     assert plain["x"] == kept
-    assert not columns.odd
+    assert not columns.invalid
 
 
 def test_lists_and_hashes_of_no_known_type_stay_as_they_are():

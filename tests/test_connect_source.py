@@ -15,7 +15,7 @@ from botocore.session import get_session
 from botocore.validate import ParamValidator
 
 import casesearch_pd as cs
-from casesearch_pd.sources import patience
+from casesearch_pd.sources.transport import retry as patience
 from tests.wire_clients import connect
 from tests.wire_stub import (
     CUSTOM,
@@ -131,7 +131,7 @@ def test_a_service_that_takes_no_hundred_is_asked_once_more_with_25():
 def test_a_refusal_that_is_not_about_the_size_leaves_the_size_alone():
     with serving(connect_error(400, "ValidationException", "filter")) as stub:
         source = connect(stub)
-        with pytest.raises(cs.RefusedError, match="filter"):
+        with pytest.raises(cs.InvalidRequestError, match="filter"):
             cs.read_cases(source)
         assert [one.json["maxResults"] for one in stub.searches] == [100, 25]
         assert source.page_size == 100
@@ -174,7 +174,7 @@ def test_a_service_that_does_not_count_is_an_error_of_the_count_alone():
     page = {"cases": CASES, "nextToken": None}
     with serving(ok(page)) as stub:
         source = connect(stub)
-        with pytest.raises(cs.BadAnswerError, match="read the cases"):
+        with pytest.raises(cs.InvalidResponseError, match="read the cases"):
             cs.count_cases(source)
         frame = cs.read_cases(source)
     assert len(frame) == 5
@@ -368,7 +368,7 @@ def test_a_token_that_comes_again_is_no_end_and_no_endless_loop(tokens):
         with pytest.raises(cs.IncompleteReadError, match="lead nowhere") as raised:
             cs.read_cases(connect(stub))
         assert len(stub.searches) <= 5 * len(tokens)
-    assert type(raised.value.__cause__) is cs.BadAnswerError
+    assert type(raised.value.__cause__) is cs.InvalidResponseError
     # One case a page: what came before the circle closed, once each.
     assert raised.value.partial["amount"].tolist() == [*range(len(tokens))]
     (missing,) = raised.value.missing
@@ -405,9 +405,9 @@ def test_a_broken_success_that_clears_costs_nothing(fault):
 
 @pytest.mark.parametrize("fault", BROKEN)
 def test_a_broken_success_to_the_end_is_a_bad_answer(fault):
-    with serving(BROKEN[fault]) as stub, pytest.raises(cs.BadAnswerError) as raised:
+    with serving(BROKEN[fault]) as stub, pytest.raises(cs.InvalidResponseError) as raised:
         cs.read_cases(connect(stub))
-    assert len(stub.searches) == patience.FAULT_TRIES
+    assert len(stub.searches) == patience.MAX_FAULT_ATTEMPTS
     assert raised.value.status in {200, 202}
     assert "a proxy between" in str(raised.value)
 
@@ -452,13 +452,13 @@ def test_a_botocore_that_does_not_call_the_handler_gives_the_same_frame():
 
 @pytest.mark.parametrize("fault", ["html", "empty", "no list", "gzip", "not UTF-8"])
 def test_a_broken_success_is_seen_without_the_handler_too(fault):
-    with serving(BROKEN[fault]) as stub, pytest.raises(cs.BadAnswerError):
+    with serving(BROKEN[fault]) as stub, pytest.raises(cs.InvalidResponseError):
         cs.read_cases(deaf(stub))
 
 
 def test_a_page_that_botocore_cannot_parse_is_a_bad_answer_without_the_handler():
     page = connect_page([connect_case("c1", {"f-bool": {"booleanValue": None}})])
-    with serving(ok(page)) as stub, pytest.raises(cs.BadAnswerError, match="cannot be read"):
+    with serving(ok(page)) as stub, pytest.raises(cs.InvalidResponseError, match="cannot be read"):
         cs.read_cases(deaf(stub))
 
 
@@ -521,7 +521,7 @@ def test_discovery_follows_its_pages_and_asks_once():
 def test_a_broken_list_of_fields_is_a_bad_answer_or_mended(broken):
     """Without its fields a domain would look as if it had none, and every filter as unknown."""
     with lists(connect_pages(CASES), fields=script(broken)) as stub:
-        with pytest.raises(cs.BadAnswerError):
+        with pytest.raises(cs.InvalidResponseError):
             cs.read_cases(connect(stub))
         assert not stub.searches
     healthy = ok({"fields": [*SYSTEM, *CUSTOM]})
@@ -533,7 +533,7 @@ def test_a_list_of_fields_that_goes_in_a_circle_is_a_bad_answer():
     answers = [ok({"fields": list(SYSTEM), "nextToken": token}) for token in ("a", "b", "a", None)]
     with (
         lists(connect_pages(CASES), fields=script(*answers)) as stub,
-        pytest.raises(cs.BadAnswerError, match="circle"),
+        pytest.raises(cs.InvalidResponseError, match="circle"),
     ):
         cs.read_cases(connect(stub))
     assert len(stub.asked) == 4  # the templates, and three pages

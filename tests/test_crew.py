@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import casesearch_pd as cs
-from casesearch_pd.local import Fault
-from casesearch_pd.reading import crew, passes
-from casesearch_pd.sources import persona
-from casesearch_pd.sources.run import Halted
+from casesearch_pd.emulator import Fault
+from casesearch_pd.reading.fetch import passes
+from casesearch_pd.reading.fetch import workers as crew
+from casesearch_pd.sources.persona import source as persona
+from casesearch_pd.sources.transport.context import Cancelled
 from tests.numbered_cases import (
     CASES,
     NOW,
@@ -44,12 +45,12 @@ def crews(monkeypatch):
     """Keep every crew that reads, to look at its windows."""
     kept = []
 
-    class Kept(crew.Crew):
+    class Kept(crew.WindowedReader):
         def __init__(self, *given, **named):
             super().__init__(*given, **named)
             kept.append(self)
 
-    monkeypatch.setattr(passes, "Crew", Kept)
+    monkeypatch.setattr(passes, "WindowedReader", Kept)
     return kept
 
 
@@ -61,7 +62,7 @@ def readers():
 # --- the same rows ----------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=8, derandomize=True)
+@settings(timeout=None, max_examples=8, derandomize=True)
 @given(
     workers=st.sampled_from([None, 1, 2, 3, 8, 64]),
     size=st.sampled_from([13, 25, 50, 99, 100]),
@@ -72,7 +73,7 @@ def test_rows_depend_on_neither_readers_nor_pages(service, workers, size, name, 
     """Law 5: equal by value and in the same order."""
     source = service.sources["persona"]
     if name == "connect":
-        source = service.connect(page_size=size, schema=service.sources["connect"].schema)
+        source = service.connect_cases(page_size=size, schema=service.sources["connect"].schema)
     columns = None if wide else PLAIN
     frame = read(source, columns=columns, max_workers=workers)
     alone = read(service.sources[name], columns=columns, max_workers=1)
@@ -94,7 +95,7 @@ def test_windows_are_disjoint_and_cover_everything(crews, name, ties):
     """Law 4: half-open, one after the other, open at both ends."""
     with cs.LocalCases(numbered(1150, ties=ties), now=NOW) as local:
         options = {"page_size": 25} if name == "connect" else {}
-        frame = read(getattr(local, name)(**options), columns=PLAIN, max_workers=4)
+        frame = read(getattr(local, f"{name}_cases")(**options), columns=PLAIN, max_workers=4)
     assert_whole(frame, numbered(1150, ties=ties))
     (only,) = crews
     starts = [window.start for window in only.windows]
@@ -152,7 +153,7 @@ def test_more_readers_cost_few_more_requests(monkeypatch, crews, name, workers, 
     monkeypatch.setattr(persona, "_PAGE", 25)
     monkeypatch.setattr(persona.PersonaCases, "page_size", 25)
     with cs.LocalCases(CASES, now=NOW) as local:
-        source = local.connect(page_size=25) if name == "connect" else local.persona()
+        source = local.connect_cases(page_size=25) if name == "connect" else local.persona_cases()
         _ = source.schema
         local.faults.append(Fault("latency", 0.045))
         before = len(local.requests)
@@ -228,7 +229,7 @@ def test_ctrl_c_within_a_page_keeps_the_rows_of_all_readers(local, name, where, 
 
 def test_ctrl_c_while_the_others_are_waited_for_ends_them_too(local, monkeypatch):
     """The main thread has read its window and waits: it is there that the signal comes."""
-    source, wait = local.sources["connect"], crew.Crew._wait
+    source, wait = local.sources["connect"], crew.WindowedReader._wait
     real, shared, stopped, ended = source.page, threading.Event(), threading.Event(), []
 
     def page(scan, cursor, run):
@@ -239,8 +240,8 @@ def test_ctrl_c_while_the_others_are_waited_for_ends_them_too(local, monkeypatch
         if scan.sort[0].descending:  # how far there is to go
             return real(scan, cursor, run)
         shared.set()
-        ended.append(run.halt.wait(10))
-        raise Halted  # as whoever waits for leave to send
+        ended.append(run.cancel_event.wait(10))
+        raise Cancelled  # as whoever waits for leave to send
 
     def waits(self):
         if shared.is_set() and not stopped.is_set():
@@ -248,7 +249,7 @@ def test_ctrl_c_while_the_others_are_waited_for_ends_them_too(local, monkeypatch
             raise KeyboardInterrupt
         wait(self)
 
-    monkeypatch.setattr(crew.Crew, "_wait", waits)
+    monkeypatch.setattr(crew.WindowedReader, "_wait", waits)
     monkeypatch.setattr(source, "page", page, raising=False)
     with pytest.raises(cs.ReadInterrupted) as interrupted:
         read(source, columns=PLAIN, max_workers=2)

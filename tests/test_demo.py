@@ -125,12 +125,12 @@ def test_a_token_in_the_wrong_place_is_not_repeated(text):
 
 def test_local_sources_take_options_of_their_own():
     with cs.LocalCases(cases=5) as local:
-        assert local.connect(page_size=2).page_size == 2
-        assert local.persona(version="2025-12-08").version == "2025-12-08"
-        assert json.dumps(local.connect().describe())
+        assert local.connect_cases(page_size=2).page_size == 2
+        assert local.persona_cases(version="2025-12-08").version == "2025-12-08"
+        assert json.dumps(local.connect_cases().describe())
 
 
 def test_a_given_rate_holds_for_both_sides():
     """A source that is quicker than its service would be throttled all the time."""
     with cs.LocalCases(cases=5, rate=50) as local:
-        assert local.connect().budget.rate == 50
+        assert local.connect_cases().budget.rate == 50

@@ -8,9 +8,9 @@ import pytest
 
 import casesearch_pd as cs
 from casesearch_pd import errors
-from casesearch_pd.sources import connect as connect_module
-from casesearch_pd.sources import patience
-from casesearch_pd.sources import persona as persona_module
+from casesearch_pd.sources.amazon_connect import source as connect_module
+from casesearch_pd.sources.persona import source as persona_module
+from casesearch_pd.sources.transport import retry as patience
 from tests.wire_clients import Clock, connect, persona
 from tests.wire_stub import (
     CREATED,
@@ -91,9 +91,9 @@ def test_the_tree_is_as_it_is_drawn():
 # --- final answers: sent once ---------------------------------------------------------------------
 
 CONNECT_FINAL = [
-    (400, "ValidationException", cs.RefusedError, "no reason"),
-    (402, "ServiceQuotaExceededException", cs.RefusedError, "no reason"),
-    (409, "ConflictException", cs.RefusedError, "no reason"),
+    (400, "ValidationException", cs.InvalidRequestError, "no reason"),
+    (402, "ServiceQuotaExceededException", cs.InvalidRequestError, "no reason"),
+    (409, "ConflictException", cs.InvalidRequestError, "no reason"),
     (401, "UnauthorizedException", cs.AccessDeniedError, "AWS_ACCESS_KEY_ID"),
     (403, "AccessDeniedException", cs.AccessDeniedError, "cases:SearchCases"),
     (403, "UnrecognizedClientException", cs.AccessDeniedError, "AWS_PROFILE"),
@@ -115,8 +115,8 @@ def test_a_final_answer_of_connect_is_not_asked_for_again(status, code, kind, ne
 
 
 PERSONA_FINAL = [
-    (400, cs.RefusedError, "Told so"),
-    (422, cs.RefusedError, "Told so"),
+    (400, cs.InvalidRequestError, "Told so"),
+    (422, cs.InvalidRequestError, "Told so"),
     (401, cs.AccessDeniedError, "PERSONA_API_KEY"),
     (403, cs.AccessDeniedError, "PERSONA_API_KEY"),
     (404, cs.NotFoundError, "base_url="),
@@ -150,7 +150,7 @@ def test_an_error_page_of_a_proxy_still_has_its_class(body, service):
 def test_the_errors_of_one_answer_are_all_told():
     told = {"errors": [{"title": "A", "details": "one"}, {"title": "B"}]}
     with persona_service((400, {}, json.dumps(told).encode())) as stub:
-        assert "A: one; B" in str(refused(persona(stub), cs.RefusedError))
+        assert "A: one; B" in str(refused(persona(stub), cs.InvalidRequestError))
 
 
 def test_a_conflict_of_persona_passes_or_is_a_refusal():
@@ -159,7 +159,7 @@ def test_a_conflict_of_persona_passes_or_is_a_refusal():
     with persona_service(conflict, ok(persona_page(PERSONA_CASES))) as stub:
         assert len(cs.read_cases(persona(stub))) == 5
     with persona_service(conflict) as stub:
-        assert refused(persona(stub), cs.RefusedError).status == 409
+        assert refused(persona(stub), cs.InvalidRequestError).status == 409
 
 
 @pytest.mark.parametrize("status", [400, 422])
@@ -170,12 +170,12 @@ def test_a_refused_custom_field_of_persona_must_be_searchable(status):
         assert len(stub.searches) == 1
     assert "fields.priority must be marked searchable" in str(error)
     assert "unknown attribute" in str(error)
-    assert isinstance(error.__cause__, cs.RefusedError)
+    assert isinstance(error.__cause__, cs.InvalidRequestError)
 
 
 def test_a_refused_filter_on_a_system_attribute_is_no_matter_of_searchable_fields():
     with persona_service(persona_error(400, "Bad Request")) as stub:
-        refused(persona(stub), cs.RefusedError, status="open")
+        refused(persona(stub), cs.InvalidRequestError, status="open")
 
 
 # --- passing faults: tried again --------------------------------------------------------------
@@ -190,8 +190,8 @@ def test_a_server_error_passes_or_ends_as_unreachable(status, service):
         assert len(cs.read_cases(bind(stub))) == 5
         assert len(stub.searches) == 3
     with serve(error) as stub:
-        ended = refused(bind(stub), cs.UnreachableError)
-        assert len(stub.searches) == patience.FAULT_TRIES
+        ended = refused(bind(stub), cs.ServiceUnavailableError)
+        assert len(stub.searches) == patience.MAX_FAULT_ATTEMPTS
     assert (ended.status, ended.request_id) == (status, "req_1")
     assert "try again later" in str(ended)
 
@@ -248,7 +248,7 @@ def test_throttles_to_the_end_of_the_patience_are_told_as_such(name, clock):
         error = refused(bind(stub), cs.ThrottledError)
     assert error.status == 429
     assert "rate=" in str(error)
-    assert sum(clock.slept) <= patience.THROTTLE_PATIENCE
+    assert sum(clock.slept) <= patience.MAX_THROTTLE_SECONDS
 
 
 def test_the_codes_of_throttling_count_under_any_status():
@@ -274,8 +274,8 @@ def test_a_broken_line_is_mended_or_unreachable(fault, service):
     with serve(BROKEN_LINES[fault], ok(render(cases))) as stub:
         assert len(cs.read_cases(bind(stub))) == 5
     with serve(BROKEN_LINES[fault]) as stub:
-        error = refused(bind(stub), cs.UnreachableError)
-        assert len(stub.searches) == patience.FAULT_TRIES
+        error = refused(bind(stub), cs.ServiceUnavailableError)
+        assert len(stub.searches) == patience.MAX_FAULT_ATTEMPTS
     assert stub.url in str(error)
     assert "check the network" in str(error)
 
@@ -294,7 +294,7 @@ def test_an_answer_that_breaks_off_is_mended_or_an_error(fault, service):
     bind, serve, render, cases = service
     with serve(fault, ok(render(cases))) as stub:
         assert len(cs.read_cases(bind(stub))) == 5
-    with serve(fault) as stub, pytest.raises((cs.UnreachableError, cs.BadAnswerError)):
+    with serve(fault) as stub, pytest.raises((cs.ServiceUnavailableError, cs.InvalidResponseError)):
         cs.read_cases(bind(stub))
 
 
@@ -305,7 +305,7 @@ def test_a_port_where_nobody_listens_is_unreachable(service):
     with socket.socket() as taken:  # held, so that nobody else opens it meanwhile
         taken.bind(("127.0.0.1", 0))
         stub._server.server_port = taken.getsockname()[1]
-        error = refused(bind(stub), cs.UnreachableError)
+        error = refused(bind(stub), cs.ServiceUnavailableError)
     assert stub.url in str(error)
 
 
@@ -315,9 +315,9 @@ def test_a_service_that_never_answers_ends_by_the_read_timeout(name, monkeypatch
     bind, serve, *_ = SERVICES[name]
     module = connect_module if name == "connect" else persona_module
     monkeypatch.setattr(module, "READ_TIMEOUT", 0.3)
-    monkeypatch.setattr(patience, "FAULT_TRIES", 2)
+    monkeypatch.setattr(patience, "MAX_FAULT_ATTEMPTS", 2)
     with serve(HANG) as stub:
-        error = refused(bind(stub), cs.UnreachableError)
+        error = refused(bind(stub), cs.ServiceUnavailableError)
         assert len(stub.searches) == 2
     assert "timed out" in str(error).lower() or "timeout" in str(error).lower()
 
@@ -343,7 +343,7 @@ def test_what_was_read_before_an_error_is_in_partial(name):
     bind = SERVICES[name][0]
     with first_page_then(name, (500, {}, b"")) as stub:
         error = refused(bind(stub), cs.IncompleteReadError)
-    assert isinstance(error.__cause__, cs.UnreachableError)
+    assert isinstance(error.__cause__, cs.ServiceUnavailableError)
     assert len(error.partial) == 3
     assert error.missing
     assert error.partial.dtypes["created_at"] == pd.DatetimeTZDtype("us", "UTC")
@@ -368,7 +368,7 @@ def test_a_partial_frame_comes_back_only_on_demand_and_says_so(name):
 def test_before_the_first_page_there_is_nothing_partial_to_return(name):
     """An empty frame in place of an error would be taken for "no case matches"."""
     bind, serve, *_ = SERVICES[name]
-    with serve((500, {}, b"")) as stub, pytest.raises(cs.UnreachableError):
+    with serve((500, {}, b"")) as stub, pytest.raises(cs.ServiceUnavailableError):
         cs.read_cases(bind(stub), on_error="partial")
 
 

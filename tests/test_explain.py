@@ -43,7 +43,7 @@ def local():
 
 @pytest.fixture(scope="module", params=["connect", "persona"])
 def source(request, local):
-    made = getattr(local, request.param)()
+    made = getattr(local, f"{request.param}_cases")()
     assert made.schema  # discovery is told apart
     return made
 
@@ -67,7 +67,7 @@ def told(request):
 @pytest.mark.parametrize("service", ["connect", "persona"])
 def test_nothing_but_discovery_is_sent(local, service):
     """Who asks what a read costs must not pay for it."""
-    fresh = getattr(local, service)()
+    fresh = getattr(local, f"{service}_cases")()
     local.requests.clear()
     cs.explain_cases(fresh, status="open")
     discovery = len(local.requests)
@@ -96,7 +96,7 @@ def test_the_count_is_what_a_read_sends(local, source, question):
     """A read that costs more than was told is a broken promise to whoever shares the quota."""
     cost = cs.explain_cases(source, **question).count()
     local.requests.clear()
-    frame = cs.read_cases(source, **question, overlap=0)  # nothing changed just before the read
+    frame = cs.read_cases(source, **question, lookback=0)  # nothing changed just before the read
     assert cost.requests == len(local.requests)
     assert cost.cases >= len(frame)
     assert cost.seconds == 0  # this source never waits
@@ -104,7 +104,7 @@ def test_the_count_is_what_a_read_sends(local, source, question):
 
 def test_what_only_the_service_sees_is_swept_part_by_part(local):
     """One walk over all that changed could not be checked here: it would drop every change."""
-    source = local.persona()
+    source = local.persona_cases()
     question = {"assignee": local.user_id("ann@example.com"), "status": ["open", "closed", *MANY]}
     plan = cs.explain_cases(source, columns=["case_id"], **question)
     cost = plan.count()
@@ -114,7 +114,7 @@ def test_what_only_the_service_sees_is_swept_part_by_part(local):
 
 
 def test_a_count_costs_one_request_for_each_partition_on_connect(local):
-    source = local.connect()
+    source = local.connect_cases()
     plan = cs.explain_cases(source, status="open")
     local.requests.clear()
     assert plan.count().cases == cs.count_cases(source, status="open")
@@ -123,14 +123,14 @@ def test_a_count_costs_one_request_for_each_partition_on_connect(local):
 
 def test_the_seconds_are_those_of_the_rate(local):
     """Burst first, then so many a second: what the quota of the service lets pass."""
-    source = local.connect(rate=2, burst=3)
+    source = local.connect_cases(rate=2, burst=3)
     cost = cs.explain_cases(source, columns=["case_id"]).count()
     assert (cost.cases, cost.pages, cost.requests) == (430, 5, 5)
     assert cost.seconds == pytest.approx((5 - 3) / 2)
 
 
 def test_what_is_checked_here_is_told_with_the_reason(local):
-    connect, persona = local.connect(), local.persona()
+    connect, persona = local.connect_cases(), local.persona_cases()
     plan = cs.explain_cases(connect, title="App", closed_at=None, status="open")
     assert plan.rechecked == {
         "field('title') == 'App'": "the service's answer may be too wide",
@@ -152,7 +152,7 @@ def test_what_fits_the_service_but_not_its_requests_is_told(local):
         pair = (cs.field("contacts") > number) & (cs.field("risk_score") < number)
         term = term | (pair & (cs.field("csat_1_5") > number - 100))
         term = term | (pair & ~(cs.field("weight_kg") > number))
-    plan = cs.explain_cases(local.persona(), term & (cs.field("created_at") >= "2026"))
+    plan = cs.explain_cases(local.persona_cases(), term & (cs.field("created_at") >= "2026"))
     assert "created_at" in repr(plan.pushed)
     assert {*plan.rechecked.values()} == {
         "fits the service, but not into its requests together with the rest"
@@ -160,9 +160,9 @@ def test_what_fits_the_service_but_not_its_requests_is_told(local):
 
 
 def test_passes_and_partitions_are_told(local):
-    connect = cs.explain_cases(local.connect())
+    connect = cs.explain_cases(local.connect_cases())
     assert (connect.passes, connect.partitions, len(connect.requests)) == (2, 1, 2)
-    persona = cs.explain_cases(local.persona(), status=MANY)
+    persona = cs.explain_cases(local.persona_cases(), status=MANY)
     assert (persona.passes, persona.partitions, len(persona.requests)) == (1, 21, 21)
 
 
@@ -214,7 +214,7 @@ def run(command, **variables):
 @pytest.mark.parametrize("name", ["one status", "a period", "hostile text", "a head"])
 def test_the_aws_command_runs_as_it_is(local, name):
     """A command that has to be mended first explains nothing."""
-    source, question = local.connect(), QUESTIONS[name]
+    source, question = local.connect_cases(), QUESTIONS[name]
     (command,) = cs.explain_cases(source, **question).commands
     answer = run(
         command,
@@ -231,7 +231,7 @@ def test_the_aws_command_runs_as_it_is(local, name):
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
 @pytest.mark.parametrize("name", ["one status", "a period", "hostile text", "a head"])
 def test_the_curl_command_runs_as_it_is(local, name):
-    source, question = local.persona(), QUESTIONS[name]
+    source, question = local.persona_cases(), QUESTIONS[name]
     (command,) = cs.explain_cases(source, **question).commands
     assert local.token not in command
     answer = run(command, PERSONA_API_KEY=local.token)

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from openpyxl.utils.escape import unescape
 
 import casesearch_pd as cs
-from casesearch_pd.notebook import excel, export
-from casesearch_pd.notebook.cells import defused, joined
+from casesearch_pd.export import csv_excel as excel
+from casesearch_pd.export import csv_excel as export
+from casesearch_pd.export.sanitize import escape_formula, join_cell
 
 # Surrogates alone are no text, and no XML holds the two last ones.
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffe\uffff"))
@@ -74,28 +75,28 @@ def place(tmp_path):
 @example("\r=1")
 def test_no_text_is_a_formula(text):
     """Spreadsheets look at the first sign that they see, whatever is not seen before it."""
-    seen = re.sub(r"^[\s\x00-\x20\ufeff\u200b]+", "", defused(text))
-    assert defused(text)[:1] not in BEGINNINGS
+    seen = re.sub(r"^[\s\x00-\x20\ufeff\u200b]+", "", escape_formula(text))
+    assert escape_formula(text)[:1] not in BEGINNINGS
     assert seen[:1] not in BEGINNINGS
-    assert defused(text) in (text, f"'{text}")
+    assert escape_formula(text) in (text, f"'{text}")
 
 
 @pytest.mark.parametrize("text", ["a=1", "1-2", "'=1", "", "ann@x.example", "(=1)", "a\n=1"])
 def test_other_text_is_left_alone(text):
-    assert defused(text) == text
+    assert escape_formula(text) == text
 
 
 def test_lists_are_joined_and_nested_values_are_json():
-    assert joined(["a", 1, None, {"b": [2]}]) == 'a, 1, null, {"b": [2]}'
-    assert joined(np.array(["a", "b"], dtype=object)) == "a, b"
-    assert joined({"ß": 1}) == '{"ß": 1}'
-    assert joined(None) is None
+    assert join_cell(["a", 1, None, {"b": [2]}]) == 'a, 1, null, {"b": [2]}'
+    assert join_cell(np.array(["a", "b"], dtype=object)) == "a, b"
+    assert join_cell({"ß": 1}) == '{"ß": 1}'
+    assert join_cell(None) is None
 
 
 # --- CSV ----------------------------------------------------------------------------------
 
 
-@settings(deadline=None)  # the first file of a process is slow
+@settings(timeout=None)  # the first file of a process is slow
 @given(st.lists(TEXT | st.sampled_from(HOSTILE), min_size=1, max_size=12))
 @example(HOSTILE)
 def test_csv_is_read_back_but_for_apostrophes(tmp_path_factory, texts):
@@ -104,9 +105,9 @@ def test_csv_is_read_back_but_for_apostrophes(tmp_path_factory, texts):
     path = frame.cases.to_csv(tmp_path_factory.mktemp("csv") / "cases.csv")
     back = pd.read_csv(path, keep_default_na=False)
     # The parser drops what stands behind a NUL only if it guesses types; text stays whole.
-    assert back["title"].astype(str).tolist() == [defused(text) for text in texts]
-    assert back["level"].astype(str).tolist() == [defused(text) for text in texts]
-    assert back["tags"].tolist() == [defused(f"{text}, b") for text in texts]
+    assert back["title"].astype(str).tolist() == [escape_formula(text) for text in texts]
+    assert back["level"].astype(str).tolist() == [escape_formula(text) for text in texts]
+    assert back["tags"].tolist() == [escape_formula(f"{text}, b") for text in texts]
     assert back["amount"].tolist() == frame["amount"].tolist()
     assert back["size"].tolist() == frame["size"].tolist()
 
@@ -171,7 +172,7 @@ def test_two_columns_of_one_name_are_both_written(place):
 # --- Excel --------------------------------------------------------------------------------
 
 
-@settings(deadline=None)  # the first file of a process is slow
+@settings(timeout=None)  # the first file of a process is slow
 @given(st.lists(TEXT | st.sampled_from(HOSTILE), min_size=1, max_size=8))
 @example(HOSTILE)
 def test_excel_is_read_back_but_for_apostrophes(tmp_path_factory, texts):
@@ -181,7 +182,7 @@ def test_excel_is_read_back_but_for_apostrophes(tmp_path_factory, texts):
     rows = cells_of(path)[1:]
     told = [[row[0], row[1] or "", row[2] or "", row[3], row[4], row[5]] for row in rows]
     assert told == [
-        [f"c{at}", *[defused(text)] * 2, defused(f"{text}, b"), -73.9 - at, -1 - at]
+        [f"c{at}", *[escape_formula(text)] * 2, escape_formula(f"{text}, b"), -73.9 - at, -1 - at]
         for at, text in enumerate(texts)
     ]  # fmt: skip
 
@@ -207,7 +208,7 @@ def test_times_are_excel_times_of_their_zone(tmp_path):
     assert [row[3] for row in rows[1:]] == [pytest.approx(1 / 24), 0.5, None, -1]
 
 
-@settings(deadline=None)  # as above
+@settings(timeout=None)  # as above
 @given(st.datetimes(datetime(1900, 3, 1), datetime(9999, 12, 31), timezones=st.just(UTC)))  # noqa: DTZ001
 def test_a_time_is_kept_to_the_millisecond(tmp_path_factory, moment):
     frame = pd.DataFrame(
@@ -290,7 +291,7 @@ def test_without_xlsxwriter_it_says_what_to_install(tmp_path, monkeypatch):
 @pytest.mark.parametrize("backend", [None, "numpy_nullable", "pyarrow"])
 def test_parquet_keeps_frame_and_provenance(tmp_path, backend):
     with cs.LocalCases(cases=60, seed=2) as local:
-        frame = cs.read_cases(local.persona(), dtype_backend=backend)
+        frame = cs.read_cases(local.persona_cases(), dtype_backend=backend)
     path = frame.cases.to_parquet(tmp_path / "cases.parquet")
     options = {} if backend is None else {"dtype_backend": backend}
     back = pd.read_parquet(path, **options)
@@ -390,7 +391,7 @@ def test_a_file_is_replaced_and_its_path_returned(tmp_path, way, monkeypatch):
 
 
 def test_what_a_write_in_progress_leaves_is_beside_its_place(tmp_path):
-    with export.replaced(tmp_path / "a.csv") as (target, new):
+    with export.replace_file(tmp_path / "a.csv") as (target, new):
         new.write_text("whole")
         assert not target.exists()
         assert new.parent.parent == tmp_path

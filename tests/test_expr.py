@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casesearch_pd import FilterError
-from casesearch_pd.query.expr import (
+from casesearch_pd.query.expressions import (
     FALSE,
     TRUE,
     And,
@@ -17,9 +17,9 @@ from casesearch_pd.query.expr import (
     all_of,
     any_of,
     fields_of,
-    inward,
     literals,
     negate,
+    to_nnf,
 )
 from tests.bound_filters import LAW, NUMBER, TEXT, a_row, an_expression, keeps
 
@@ -93,16 +93,16 @@ def test_only_filters_are_joined(other):
 
 
 def test_negations_move_inward_by_de_morgan():
-    assert inward(Not(And((A, Or((B, Not(C))))))) == Or((Not(A), And((Not(B), C))))
-    assert inward(Not(Not(Not(A)))) == Not(A)
-    assert inward(Not(TRUE)) == FALSE
+    assert to_nnf(Not(And((A, Or((B, Not(C))))))) == Or((Not(A), And((Not(B), C))))
+    assert to_nnf(Not(Not(Not(A)))) == Not(A)
+    assert to_nnf(Not(TRUE)) == FALSE
 
 
 @LAW
 @given(an_expression(), a_row())
 def test_moving_negations_inward_changes_no_row(expression, row):
     """Law 2: only De Morgan; ``~(a < 5)`` must not turn into ``a >= 5``."""
-    moved = inward(expression)
+    moved = to_nnf(expression)
     assert keeps(moved, row) == keeps(expression, row)
     assert literals_are_all_that_is_negated(moved)
 

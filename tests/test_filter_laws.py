@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import casesearch_pd as cs
-from casesearch_pd.query.filters import Binding, bind
-from casesearch_pd.reading.frame import mask
+from casesearch_pd.query.binding import BindingContext, bind
+from casesearch_pd.reading.frames.frame import mask
 from tests import legal_requests
 from tests.filter_trees import ZONES, trees
 from tests.hostile_cases import NOW, case_rows, hostile_rows
@@ -43,7 +43,7 @@ def check_tree(bench, tree, tz, chunksize):
 
 
 def masked(bench, tree, tz):
-    bound = bind(tree, Binding(bench.source.schema, tz, pd.Timestamp(NOW)))
+    bound = bind(tree, BindingContext(bench.source.schema, tz, pd.Timestamp(NOW)))
     return sorted(bench.whole["case_id"][mask(bench.whole, bound)])
 
 

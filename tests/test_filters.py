@@ -12,17 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casesearch_pd import FilterError
-from casesearch_pd.query.expr import (
-    FALSE,
-    TRUE,
-    And,
-    Compare,
-    Not,
-    Or,
-    literals,
-    negate,
-)
-from casesearch_pd.query.filters import Binding, bind, from_keywords, from_tags
+from casesearch_pd.query.binding import BindingContext, bind, from_keywords, from_tags
+from casesearch_pd.query.expressions import FALSE, TRUE, And, Compare, Not, Or, literals, negate
 from casesearch_pd.query.schema import Field, named_apart
 from tests.bound_filters import (
     CHOICE,
@@ -49,7 +40,7 @@ def at(text):
 
 def bound(schema=None, tz="UTC", **filters):
     schema = schema or a_schema(TAGS)
-    return bind(from_keywords(filters, schema), Binding(schema, tz, NOW))
+    return bind(from_keywords(filters, schema), BindingContext(schema, tz, NOW))
 
 
 def eq(field, value):
@@ -135,13 +126,13 @@ def test_a_filter_can_be_used_twice():
     values = ["a", "b"]
     written = from_keywords({"title": values}, a_schema())
     values.append("c")
-    assert len(literals(bind(written, Binding(a_schema(), "UTC", NOW)))) == 2
+    assert len(literals(bind(written, BindingContext(a_schema(), "UTC", NOW)))) == 2
 
 
 def test_sets_make_the_same_filter_in_every_process():
     """Text hashes differ from process to process; requests that differed could not be cached."""
     code = (
-        "from tests.test_filters import bound; from casesearch_pd.query.expr import literals; "
+        "from tests.test_filters import bound; from casesearch_pd.query.expressions import literals; "
         "import json; print(json.dumps([item.value for item in "
         "literals(bound(title={'open', 'closed', 'pending', 'solved', 'new'}))]))"
     )
@@ -330,7 +321,8 @@ def test_an_option_that_is_none_warns_and_is_asked():
 def tagged(tags, kind="tags"):
     schema = a_schema(Field("tags", "tags", "Tags", kind))
     return [
-        item.value for item in literals(bind(from_tags(tags, schema), Binding(schema, "UTC", NOW)))
+        item.value
+        for item in literals(bind(from_tags(tags, schema), BindingContext(schema, "UTC", NOW)))
     ]
 
 
@@ -352,11 +344,11 @@ def test_tags_in_the_form_of_the_other_service_are_refused():
 
 def test_a_tree_is_bound_at_its_leaves():
     tree = Not(And((Compare("title", "in", ("a", "b")), Compare("vip", "ne", True))))
-    assert bind(tree, Binding(a_schema(), "UTC", NOW)) == Not(
+    assert bind(tree, BindingContext(a_schema(), "UTC", NOW)) == Not(
         And((Or((eq(TEXT, "a"), eq(TEXT, "b"))), Not(eq(TRUTH, True))))
     )
 
 
 def test_what_is_bound_already_stays():
     tree = Or((eq(TEXT, "a"), Not(eq(TRUTH, True))))
-    assert bind(tree, Binding(a_schema(), "UTC", NOW)) == tree
+    assert bind(tree, BindingContext(a_schema(), "UTC", NOW)) == tree

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 import casesearch_pd as cs
-from casesearch_pd.local import Fault
-from casesearch_pd.notebook.form.model.question import Question
-from casesearch_pd.notebook.form.model.tree import Group, Rule
-from casesearch_pd.notebook.form.running.forecast import Forecast
+from casesearch_pd.emulator import Fault
+from casesearch_pd.form.model.question import FormQuery
+from casesearch_pd.form.model.tree import Group, Rule
+from casesearch_pd.form.preview import CostEstimator
 
 AT_MOST = 30  # seconds for what takes a moment
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -75,7 +75,7 @@ def ran(form):
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_an_empty_form_asks_for_every_case(local, name):
-    source = getattr(local, name)()
+    source = getattr(local, f"{name}_cases")()
     form = cs.CaseForm(source)
     assert form.filters == {}
     assert form.code == "df = cs.read_cases(source)"
@@ -83,14 +83,14 @@ def test_an_empty_form_asks_for_every_case(local, name):
 
 def test_a_filled_form_asks_what_it_was_filled_with(local):
     asked = {"status": ["open", "pending"], "tags": {"team": "red"}, "sort": "-created_at"}
-    form = cs.CaseForm(local.connect(), **asked, limit=5, columns=COLUMNS, search="refund")
+    form = cs.CaseForm(local.connect_cases(), **asked, limit=5, columns=COLUMNS, search="refund")
     assert form.filters == asked | {"limit": 5, "columns": COLUMNS, "search": "refund"}
-    assert cs.CaseForm(local.connect(), **form.filters).filters == form.filters
+    assert cs.CaseForm(local.connect_cases(), **form.filters).filters == form.filters
 
 
 def test_a_nested_filter_is_an_expression(local):
     where = (cs.field("status") == "open") | ~(cs.field("title").contains("a") & (cs.field("created_at") > "2026"))  # noqa: E501  # fmt: skip
-    form = cs.CaseForm(local.connect(), where)
+    form = cs.CaseForm(local.connect_cases(), where)
     assert repr(form.filters["where"]) == repr(where)
 
 
@@ -98,12 +98,14 @@ def test_a_nested_filter_is_an_expression(local):
 def test_what_has_no_rows_is_said(local, asked):
     """A filter that was cut to what the form has rows for would find other cases."""
     with pytest.raises(cs.FilterError):
-        cs.CaseForm(local.connect(), **asked)
+        cs.CaseForm(local.connect_cases(), **asked)
 
 
 def test_an_unfinished_row_is_neither_run_nor_left_out(local):
-    form = cs.CaseForm(local.connect(), status="open")
-    form._take(Question(tree=Group(members=(Rule("status", "in", ("open",)), Rule("title", "eq")))))
+    form = cs.CaseForm(local.connect_cases(), status="open")
+    form._take(
+        FormQuery(tree=Group(members=(Rule("status", "in", ("open",)), Rule("title", "eq"))))
+    )
     before = len(local.requests)
     with pytest.raises(cs.FilterError, match="2"):
         form.run()
@@ -115,7 +117,7 @@ def test_an_unfinished_row_is_neither_run_nor_left_out(local):
 
 def test_the_form_is_told_in_one_line(local):
     """A notebook is stored with it, and nbval compares it."""
-    shown = repr(cs.CaseForm(local.connect(), status="open"))
+    shown = repr(cs.CaseForm(local.connect_cases(), status="open"))
     assert shown.startswith("CaseForm(")
     assert 'status="open"' in shown
     assert len(shown.splitlines()) == 1
@@ -125,7 +127,7 @@ def test_the_form_is_told_in_one_line(local):
 
 
 def test_connect_counts_while_the_filter_is_written(local):
-    source = local.connect()
+    source = local.connect_cases()
     form = cs.CaseForm(source, status="open")
     number = cs.count_cases(source, status="open")
     until(lambda: f"{number:,} cases match" in named(form, "cs-sentence").value)
@@ -133,7 +135,7 @@ def test_connect_counts_while_the_filter_is_written(local):
 
 def test_an_edit_sends_nothing_itself(local):
     """A keystroke that waited for a request would stop whoever types."""
-    source = local.connect()
+    source = local.connect_cases()
     form = cs.CaseForm(source)
     until(lambda: "match" in named(form, "cs-sentence").value)
     asked, opened = threading.Event(), threading.Event()
@@ -145,35 +147,35 @@ def test_an_edit_sends_nothing_itself(local):
         return real(*question)
 
     source.count = count
-    form._take(Question(tree=Group(members=(Rule("status", "in", ("open",)),))))
+    form._take(FormQuery(tree=Group(members=(Rule("status", "in", ("open",)),))))
     assert asked.wait(AT_MOST)  # the count hangs in a thread of its own, and we are here
-    form._take(Question(tree=Group(members=(Rule("status", "in", ("pending",)),))))
+    form._take(FormQuery(tree=Group(members=(Rule("status", "in", ("pending",)),))))
     assert "Waiting for customer" in named(form, "cs-sentence").value  # pending's label
     opened.set()
-    number = cs.count_cases(local.connect(), status="pending")
+    number = cs.count_cases(local.connect_cases(), status="pending")
     until(lambda: f"{number:,} cases match" in named(form, "cs-sentence").value)
 
 
 def test_only_the_last_of_many_edits_is_counted(local):
-    source, told, done = local.connect(), [], threading.Event()
+    source, told, done = local.connect_cases(), [], threading.Event()
 
     def tell(outlook):
         told.append(outlook)
         if outlook.cost is not None:
             done.set()
 
-    forecast = Forecast(source, tell, pause=0.2)
+    forecast = CostEstimator(source, tell, pause=0.2)
     source.schema  # noqa: B018 - discovery is over
     before = len(local.requests)
     for status in ("open", "pending", "closed"):
-        forecast.ask(Question(tree=Group(members=(Rule("status", "in", (status,)),))))
+        forecast.ask(FormQuery(tree=Group(members=(Rule("status", "in", (status,)),))))
     assert done.wait(AT_MOST)
     assert len(local.requests) - before == 1
     assert {outlook.question.tree.members[0].value for outlook in told} == {("closed",)}
 
 
 def test_a_count_that_fails_is_told_in_words(local):
-    source = local.connect()
+    source = local.connect_cases()
     source.schema  # noqa: B018 - discovery is over
     local.faults.append(Fault("error", status=403, wire="connect"))
     form = cs.CaseForm(source, status="open")
@@ -185,7 +187,7 @@ def test_a_count_that_fails_is_told_in_words(local):
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_it_reads_what_its_code_reads(local, name):
-    source = getattr(local, name)()
+    source = getattr(local, f"{name}_cases")()
     form = ran(cs.CaseForm(source, created_at__lt="2026-02", columns=["case_id", "created_at"]))
     again = {}
     exec(form.code, {"cs": cs, "source": source}, again)
@@ -213,7 +215,7 @@ class Gate:
 
 def paged(local):
     """Make a source of pages of 25, whose fields are known."""
-    source = local.connect(page_size=25)
+    source = local.connect_cases(page_size=25)
     source.schema  # noqa: B018 - discovery is over
     return source
 
@@ -262,7 +264,7 @@ def test_a_second_run_never_mixes_with_the_first(local):
     form.run()
     assert gate.reached.wait(AT_MOST)
     first = form._runs._read
-    form._take(Question(tree=Group(members=(Rule("status", "in", ("open",)),))))
+    form._take(FormQuery(tree=Group(members=(Rule("status", "in", ("open",)),))))
     ran(form)
     number = cs.count_cases(source, status="open")
     said = named(form, "cs-status").value
@@ -274,7 +276,7 @@ def test_a_second_run_never_mixes_with_the_first(local):
 
 
 def test_an_expired_token_is_told_and_the_cases_before_stay(local):
-    source = local.persona()
+    source = local.persona_cases()
     form = ran(cs.CaseForm(source, columns=["case_id"]))
     local.faults.append(Fault("error", status=401, wire="persona"))
     ran(form)
@@ -297,7 +299,7 @@ def test_a_read_that_breaks_off_shows_what_came(local):
 
 def test_the_wait_for_the_rate_limit_is_told(local):
     """Nothing moving and nothing said looks like a crash."""
-    source = local.connect(rate=0.5, burst=1)
+    source = local.connect_cases(rate=0.5, burst=1)
     form = cs.CaseForm(source, columns=["case_id"])
     form._forecast.forget()
     form.run()
@@ -345,7 +347,7 @@ def test_the_bar_only_goes_on(local):
 
 def test_a_mirror_is_searched_as_its_service(local, tmp_path):
     pytest.importorskip("duckdb")
-    source, asked = local.connect(), {"status": ["open", "pending"], "columns": COLUMNS}
+    source, asked = local.connect_cases(), {"status": ["open", "pending"], "columns": COLUMNS}
     mirror = cs.Mirror(tmp_path / "cases.duckdb")
     mirror.sync(source)
     before = len(local.requests)
@@ -361,13 +363,13 @@ def test_a_mirror_is_searched_as_its_service(local, tmp_path):
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_saved_form_is_the_same_again(local, name, tmp_path):
-    source = getattr(local, name)()
+    source = getattr(local, f"{name}_cases")()
     form = cs.CaseForm(source, status=["open"], created_at__gte=-pd.Timedelta(days=7), limit=9)
     unfinished = Rule("created_at", "between", ("2026-03", None))
     held = form._held()
-    form._take(Question(tree=Group("or", True, (*held.tree.members, unfinished)), limit=9))
+    form._take(FormQuery(tree=Group("or", True, (*held.tree.members, unfinished)), limit=9))
     path = form.save(tmp_path / "form.json")
-    again = cs.CaseForm.load(path, getattr(local, name)())
+    again = cs.CaseForm.load(path, getattr(local, f"{name}_cases")())
     assert again._held() == form._held()
     written = path.read_text("utf-8")
     assert local.token not in written
@@ -388,12 +390,12 @@ def test_a_saved_form_is_the_same_again(local, name, tmp_path):
 def test_a_damaged_file_is_refused_in_words(local, tmp_path, text, said):
     (tmp_path / "form.json").write_text(text)
     with pytest.raises(cs.FilterError, match=said):
-        cs.CaseForm.load(tmp_path / "form.json", local.connect())
+        cs.CaseForm.load(tmp_path / "form.json", local.connect_cases())
 
 
 def test_a_missing_file_is_refused_in_words(local, tmp_path):
     with pytest.raises(cs.FilterError, match="cannot be read"):
-        cs.CaseForm.load(tmp_path / "none.json", local.connect())
+        cs.CaseForm.load(tmp_path / "none.json", local.connect_cases())
 
 
 @pytest.mark.parametrize(
@@ -405,7 +407,7 @@ def test_a_missing_file_is_refused_in_words(local, tmp_path):
     ],
 )
 def test_a_form_of_a_frame_asks_what_the_frame_was_read_by(local, asked):
-    source = local.connect()
+    source = local.connect_cases()
     df = cs.read_cases(source, **asked)
     form = df.cases.form(source)
     assert form.filters == asked
@@ -414,14 +416,14 @@ def test_a_form_of_a_frame_asks_what_the_frame_was_read_by(local, asked):
 
 
 def test_a_form_of_a_frame_finds_the_source(local):
-    source = local.connect()
+    source = local.connect_cases()
     df = cs.read_cases(source, status="open", columns=COLUMNS)
     assert cs.CaseForm.from_frame(df).filters == {"status": "open", "columns": COLUMNS}
 
 
 def test_a_frame_of_ones_own_has_no_form(local):
     with pytest.raises(cs.FilterError, match="how it was read"):
-        pd.DataFrame({"case_id": ["a"]}).cases.form(local.connect())
+        pd.DataFrame({"case_id": ["a"]}).cases.form(local.connect_cases())
 
 
 # --- what it shows ----------------------------------------------------------------------------
@@ -435,7 +437,7 @@ def test_no_text_of_a_case_or_a_filter_is_markup(name):
         {"case_id": list("abc"), "created_at": NOW, "title": HOSTILE, "<b>x</b>": HOSTILE}
     )
     with cs.LocalCases(frame, now=NOW) as local:
-        form = cs.CaseForm(getattr(local, name)(), title__ne=HOSTILE[0])
+        form = cs.CaseForm(getattr(local, f"{name}_cases")(), title__ne=HOSTILE[0])
         ran(form)
         shown = texts(form)
         assert len(form.frame) == 2
@@ -445,7 +447,7 @@ def test_no_text_of_a_case_or_a_filter_is_markup(name):
 
 
 def test_no_secret_is_in_any_control(local):
-    form = ran(cs.CaseForm(local.persona(), columns=["case_id"]))
+    form = ran(cs.CaseForm(local.persona_cases(), columns=["case_id"]))
     held = json.dumps([item.get_state() for item in inside(form)], default=str)
     assert "case" in held
     assert local.token not in held
@@ -453,5 +455,5 @@ def test_no_secret_is_in_any_control(local):
 
 def test_the_form_fits_any_width(local):
     """A fixed width would push the buttons off a narrow screen."""
-    form = cs.CaseForm(local.connect())
+    form = cs.CaseForm(local.connect_cases())
     assert form.layout.width == "100%"

@@ -6,15 +6,15 @@ import matplotlib.pyplot as plt
 import pytest
 
 import casesearch_pd as cs
-from casesearch_pd.notebook.form.results.drawing import CHARTS, draw, groupings
-from casesearch_pd.notebook.form.results.jobs import Jobs
+from casesearch_pd.form.results.results import CHARTS, draw, groupings
+from casesearch_pd.form.runner import Jobs
 from tests.results_shown import WAIT, Seen, by_class, looked_at, shown
 
 
 @pytest.fixture(scope="module")
 def source():
     with cs.LocalCases(cases=300) as local:
-        yield local.connect()
+        yield local.connect_cases()
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_a_late_picture_of_the_run_before_is_not_shown(cases, monkeypatch):
             assert go.wait(WAIT)
         return draw(frame, "ages")
 
-    monkeypatch.setattr("casesearch_pd.notebook.form.results.chart.draw", slow)
+    monkeypatch.setattr("casesearch_pd.form.results.results.draw", slow)
     results = shown(cases)
     results._tabs.selected_index = 1
     assert going.wait(WAIT)

@@ -16,18 +16,23 @@ from ipywidgets.widgets.widget import _instances
 
 import casesearch_pd as cs
 from casesearch_pd.errors import FilterError
-from casesearch_pd.notebook.form.editing.editor import FilterEditor
-from casesearch_pd.notebook.form.editing.kit import close
-from casesearch_pd.notebook.form.editing.options import OptionsEditor
-from casesearch_pd.notebook.form.form import CaseForm
-from casesearch_pd.notebook.form.model.labels import FieldLabels
-from casesearch_pd.notebook.form.model.meaning import to_expression
-from casesearch_pd.notebook.form.model.operators import OPERATORS, fitting
-from casesearch_pd.notebook.form.model.question import EVERYTHING, Question
-from casesearch_pd.notebook.form.model.tree import Group, Rule, rules_of
-from casesearch_pd.query.filters import bind
+from casesearch_pd.form.form import CaseForm
+from casesearch_pd.form.groups import FilterEditor
+from casesearch_pd.form.model.meaning import to_expression
+from casesearch_pd.form.model.question import EVERYTHING, FormQuery
+from casesearch_pd.form.model.tree import (
+    OPERATORS,
+    FieldLabels,
+    Group,
+    Rule,
+    operators_for,
+    rules_of,
+)
+from casesearch_pd.form.options import OptionsEditor
+from casesearch_pd.form.value_inputs import close
+from casesearch_pd.query.binding import bind
 from casesearch_pd.query.schema import Field, Option, Schema
-from casesearch_pd.reading.plan import bearings
+from casesearch_pd.reading.plan import binding_context
 from tests import form_trees
 from tests.law_bench import QUICK, quietly
 
@@ -37,7 +42,7 @@ DAY = pd.Timedelta(days=1)
 @pytest.fixture(scope="module")
 def sources():
     with cs.LocalCases(cases=3, seed=4) as local:
-        found = {"connect": local.connect(), "persona": local.persona()}
+        found = {"connect": local.connect_cases(), "persona": local.persona_cases()}
         for source in found.values():
             assert source.schema.fields  # discovered while the service still answers
     return found
@@ -135,7 +140,7 @@ def test_every_offered_operator_can_be_asked(sources, service):
     """An operator on offer that never works would be a dead end."""
     source = sources[service]
     for field in source.schema.fields:
-        editor = FilterEditor(source, tree=one(Rule(field.column, fitting(field)[0].key)))
+        editor = FilterEditor(source, tree=one(Rule(field.column, operators_for(field)[0].key)))
         texts = control(editor, "cs-operator").options
         assert texts, field
         assert all("not offered" not in text for text in texts[1:])
@@ -285,7 +290,7 @@ def test_rows_follow_the_zone(sources):
 def test_the_rows_of_a_form_follow_its_zone():
     """A row that is checked in another zone than it is asked in could be called right."""
     with cs.LocalCases(cases=3) as local:
-        form = CaseForm(local.connect(), created_at__gte="2026-03-29T02:30")
+        form = CaseForm(local.connect_cases(), created_at__gte="2026-03-29T02:30")
         box = SimpleNamespace(widget=form)
         assert form.code
         control(box, "cs-zone").value = "Europe/Berlin"
@@ -368,15 +373,15 @@ class Quiet:
     def __init__(self, schema):
         self.schema = schema
 
-    def judge(self, literal):
+    def pushdown_support(self, literal):
         """Compare everything but parts of a text."""
         return "no" if literal.op == "contains" else "exact"
 
-    def split(self, where):
+    def push_down(self, where):
         """Divide a filter, as real sources do."""
-        return cs.query.pushdown.split(where, self.judge)
+        return cs.query.pushdown.push_down(where, self.pushdown_support)
 
-    def sortable(self, field):
+    def can_sort_by(self, field):
         """Sort by times only."""
         return field.type == "datetime"
 
@@ -490,7 +495,7 @@ def test_a_tree_that_means_something_is_shown_without_a_fault(asked, data):
 
 def could_be_bound(rule, source):
     try:
-        source.split(bind(to_expression(rule), bearings(source.schema, "UTC")))
+        source.push_down(bind(to_expression(rule), binding_context(source.schema, "UTC")))
     except FilterError:
         return False
     return True
@@ -511,7 +516,7 @@ def test_an_unfinished_row_is_a_problem(asked, data):
 @given(data=st.data())
 def test_what_a_row_shows_can_be_typed(asked, data):
     """What no hand could have made would be a dead end for who wants to change it a little."""
-    seen = form_trees.rules(asked.schema).filter(lambda it: asked.schema.resolve(it.field).shown)
+    seen = form_trees.rules(asked.schema).filter(lambda it: asked.schema.resolve(it.field).visible)
     rule = data.draw(seen)
     shown, typed = (FilterEditor(asked, tree=one(item)) for item in (rule, Rule()))
     for css in ("cs-field", "cs-operator"):
@@ -574,14 +579,14 @@ def test_no_text_of_the_service_is_markup():
     rules = tuple(
         Rule(field.column, operator.key, value)
         for field in source.schema.fields
-        for operator in fitting(field)
+        for operator in operators_for(field)
         for value in (None, HOSTILE, (HOSTILE,))
     )
     editor = FilterEditor(source, tree=Group(members=(*rules, Rule(HOSTILE, HOSTILE, HOSTILE))))
     assert any(HOSTILE[:4] in text for text in editor.problems)
     options = OptionsEditor(
         source,
-        Question(search=HOSTILE, tags=(HOSTILE,), columns=(HOSTILE,), sort=(HOSTILE,), tz=HOSTILE),
+        FormQuery(search=HOSTILE, tags=(HOSTILE,), columns=(HOSTILE,), sort=(HOSTILE,), tz=HOSTILE),
     )
     shown = [*inside(editor.widget), *inside(options.widget)]
     for item in shown:
@@ -667,7 +672,7 @@ def test_rows_that_are_gone_leave_nothing(sources):
 # --- options -----------------------------------------------------------------------------
 
 QUESTIONS = st.builds(
-    Question,
+    FormQuery,
     tree=st.just(EVERYTHING),
     search=st.none() | TEXTS,
     tags=st.lists(TEXTS, max_size=3).map(tuple),
@@ -693,7 +698,7 @@ def test_options_come_back(sources, service, question):
 def test_options_are_edited(sources):
     """The whole path of the options."""
     editor = OptionsEditor(sources["connect"])
-    assert editor.question(EVERYTHING) == Question()
+    assert editor.question(EVERYTHING) == FormQuery()
     control(editor, "cs-search-text").value = "late"
     control(editor, "cs-tags").value = "team=red\n"
     control(editor, "cs-columns").label = ("Title", "Status (status)")
@@ -702,7 +707,7 @@ def test_options_are_edited(sources):
     control(editor, "cs-limit").value = "1,000"
     control(editor, "cs-zone").value = "Europe/Berlin"
     assert editor.problems == ()
-    asked = Question(
+    asked = FormQuery(
         EVERYTHING,
         "late",
         ("team=red",),
@@ -721,24 +726,24 @@ def test_options_are_edited(sources):
 def test_a_search_is_offered_where_there_is_one(sources):
     """Persona has none; one that was saved for Connect is shown, and said to be no use."""
     assert controls(OptionsEditor(sources["persona"]), "cs-search-text") == []
-    editor = OptionsEditor(sources["persona"], Question(search="late"))
+    editor = OptionsEditor(sources["persona"], FormQuery(search="late"))
     assert editor.problems[0].startswith("Search: persona has no full-text search")
     control(editor, "cs-search-text").value = ""
-    assert editor.question(EVERYTHING) == Question()
+    assert editor.question(EVERYTHING) == FormQuery()
 
 
 def test_tags_are_offered_where_there_are_some():
     """A source of somebody's own may have none."""
     source = Quiet(Schema((Field("created_at", "c", "Created", "datetime"),)))
     assert controls(OptionsEditor(source), "cs-tags") == []
-    editor = OptionsEditor(source, Question(tags=("late",)))
+    editor = OptionsEditor(source, FormQuery(tags=("late",)))
     assert editor.problems[0].startswith("Tags: unknown field 'tags'")
 
 
 def test_a_field_that_is_not_there_is_told_before_a_value_is_asked_for():
     """A wish for a value, beside a name with a slip in it, sends people the wrong way."""
     with cs.LocalCases(cases=1) as local:
-        editor = FilterEditor(local.connect(), tree=Group(members=(Rule("prioritty", "eq"),)))
+        editor = FilterEditor(local.connect_cases(), tree=Group(members=(Rule("prioritty", "eq"),)))
     (problem,) = editor.problems
     assert "did you mean 'priority'" in problem
 
@@ -746,7 +751,7 @@ def test_a_field_that_is_not_there_is_told_before_a_value_is_asked_for():
 def test_a_column_is_meant_by_its_name_in_any_letter_case():
     """Two fields are labelled Status here; in filters the name means the system's own."""
     with cs.LocalCases(cases=1) as local:
-        labels = FieldLabels(local.connect().schema)
+        labels = FieldLabels(local.connect_cases().schema)
     shared = [text for text in labels.texts if text.startswith("Status (")]
     assert len(shared) == 2
     assert labels.meant("Status") == "status"

@@ -13,25 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import casesearch_pd as cs
-from casesearch_pd.notebook.form.model import entries, tree
-from casesearch_pd.notebook.form.model.code import as_code
-from casesearch_pd.notebook.form.model.meaning import from_expression, to_expression
-from casesearch_pd.notebook.form.model.question import Question
-from casesearch_pd.notebook.form.model.tree import Group, Rule
-from casesearch_pd.query.expr import (
-    TRUE,
-    And,
-    Compare,
-    Not,
-    Or,
-    any_of,
-    inward,
-    literals,
-)
-from casesearch_pd.query.filters import Binding, bind
-from casesearch_pd.query.values import is_collection
-from casesearch_pd.reading.plan import OPTIONS, written
-from casesearch_pd.reading.where import filtered
+from casesearch_pd.form.model import code as entries
+from casesearch_pd.form.model import tree
+from casesearch_pd.form.model.code import as_code
+from casesearch_pd.form.model.meaning import from_expression, to_expression
+from casesearch_pd.form.model.question import FormQuery
+from casesearch_pd.form.model.tree import Group, Rule
+from casesearch_pd.query.binding import BindingContext, bind
+from casesearch_pd.query.coercion import is_collection
+from casesearch_pd.query.expressions import TRUE, And, Compare, Not, Or, any_of, literals, to_nnf
+from casesearch_pd.reading.local_filter import filter_frame
+from casesearch_pd.reading.plan import OPTIONS, parse_filter
 from tests import form_trees
 from tests.filter_trees import trees as any_trees
 from tests.form_trees import KEYED, OPEN, groups, rules, settled, trees, unfinished
@@ -53,11 +45,11 @@ def source(request, local):
     """Make a source of each service, and one of each with a hostile schema; none is sent much."""
     match request.param:
         case "connect" | "persona" as service:
-            return getattr(local, service)()
+            return getattr(local, f"{service}_cases")()
         case "keyed":
-            return local.connect(schema=KEYED)
+            return local.connect_cases(schema=KEYED)
         case _:
-            return local.persona(schema=OPEN)
+            return local.persona_cases(schema=OPEN)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +60,7 @@ def bench():
 
 def bound(term, schema, tz="UTC"):
     with quietly():
-        return bind(term, Binding(schema, tz, pd.Timestamp(NOW)))
+        return bind(term, BindingContext(schema, tz, pd.Timestamp(NOW)))
 
 
 # --- form, expression, form -------------------------------------------------------------------
@@ -140,7 +132,7 @@ def test_a_tree_keeps_the_rows_that_it_says(bench, data):
     tz = data.draw(st.sampled_from(["UTC", "America/Sao_Paulo"]))
     wanted = sorted(row["case_id"] for row in bench.asked.rows if keeps(drawn, row, tz))
     for said in (drawn, settled(drawn, bench.source.schema)):
-        found = filtered(bench.whole, to_expression(said), {}, tz=tz)
+        found = filter_frame(bench.whole, to_expression(said), {}, tz=tz)
         assert sorted(found["case_id"]) == wanted
 
 
@@ -167,7 +159,7 @@ def question_of(source, *, where=None, **given_):
     options = {name: value for name, value in given_.items() if name in OPTIONS}
     filters = {name: value for name, value in given_.items() if name not in OPTIONS}
     with quietly():
-        return Question.of(source, where, filters, **options)
+        return FormQuery.of(source, where, filters, **options)
 
 
 @settings(QUICK, max_examples=50)
@@ -187,7 +179,7 @@ def test_a_question_comes_back_from_its_code(source, data):
 @given(data=st.data())
 def test_code_is_laid_out_in_lines(source, data):
     """A line may only be longer than a page is wide if one condition is."""
-    question = Question(data.draw(trees(source.schema)))
+    question = FormQuery(data.draw(trees(source.schema)))
     for line in as_code(question.arguments(source.schema)).splitlines():
         assert len(line) <= 88 or (
             line.count("cs.field(") <= 1 and line.count(", ") <= _commas(line)
@@ -201,7 +193,7 @@ def _commas(line):
 
 def test_a_real_read_takes_the_code(local):
     """The arguments above are taken by a stand-in; here by read_cases."""
-    source = local.connect()
+    source = local.connect_cases()
     question = question_of(
         source,
         where=~(cs.field("status") == "closed") | cs.field("title").contains("a"),
@@ -221,11 +213,11 @@ def test_a_real_read_takes_the_code(local):
 def test_rows_side_by_side_are_keywords(source, data):
     """An expression where keywords do is harder to read and to change."""
     drawn = data.draw(form_trees.flat(source.schema))
-    given_ = Question(drawn).arguments(source.schema)
+    given_ = FormQuery(drawn).arguments(source.schema)
     plain = all(_is_plain(rule, source.schema) for rule in drawn.members)
     assert ("where" not in given_) == plain
     nested = Group("or", members=(Group(members=drawn.members),))
-    assert Question(nested).arguments(source.schema) == given_
+    assert FormQuery(nested).arguments(source.schema) == given_
 
 
 LOOKUPS = {"eq": "", "in": "", "ne": "__ne", "not in": "__ne", "missing": "__isna"}
@@ -252,7 +244,9 @@ def _is_plain(rule, schema):
     ],
 )
 def test_code_is_what_somebody_would_type(local, asked, code):
-    made = as_code(question_of(local.connect(), **asked).arguments(local.connect().schema))
+    made = as_code(
+        question_of(local.connect_cases(), **asked).arguments(local.connect_cases().schema)
+    )
     assert made == code.replace('["open"]', '"open"')
 
 
@@ -266,7 +260,7 @@ def test_a_question_comes_back_from_its_file(source, data):
     rule = rules(source.schema) | unfinished(source.schema)
     question = data.draw(form_trees.questions(source, groups(rule)))
     text = json.dumps(question.to_json())
-    back = Question.from_json(json.loads(text))
+    back = FormQuery.from_json(json.loads(text))
     assert repr(back) == repr(question)
     assert back.tree == question.tree
 
@@ -282,11 +276,11 @@ def test_a_damaged_file_is_refused_in_words(data):
     path = data.draw(st.sampled_from([*_places(told)]))
     damaged = _damaged(told, path, data.draw(_JUNK))
     try:
-        read = Question.from_json(damaged)
+        read = FormQuery.from_json(damaged)
     except cs.FilterError:
         return
     again = json.loads(json.dumps(read.to_json()))
-    assert Question.from_json(again) == read  # what is taken is a question like any other
+    assert FormQuery.from_json(again) == read  # what is taken is a question like any other
     to_expression(read.tree)
 
 
@@ -354,7 +348,7 @@ for _ in range(5_000):
 )
 def test_what_is_no_saved_form_is_refused(told):
     with pytest.raises(cs.FilterError):
-        Question.from_json(told)
+        FormQuery.from_json(told)
 
 
 # --- whatever read_cases takes ----------------------------------------------------------------
@@ -362,7 +356,7 @@ def test_what_is_no_saved_form_is_refused(told):
 
 def meant(term):
     """Bring a bound expression into one shape, whatever the order of its terms."""
-    match inward(term):
+    match to_nnf(term):
         case And(terms):
             return ("and", frozenset(map(meant, terms)))
         case Or(terms):
@@ -390,7 +384,7 @@ def _has_a_row(value):
 
 def check_taken(source, where, filters, tz="UTC"):
     """Hold one filter to the law: rows of the same meaning, or a refusal with a reason."""
-    asked = written(where, filters, None, source.schema)
+    asked = parse_filter(where, filters, None, source.schema)
     if not has_rows(asked):
         with pytest.raises(cs.FilterError, match=r"the form (has no row|knows years)"):
             question_of(source, where=where, tz=tz, **filters)
@@ -475,13 +469,13 @@ def test_a_bound_filter_has_rows_too(bench):
 
 @pytest.mark.parametrize("tags", [5, b"a", [5], "", ["a\nb"], [""], {"team": "a\nb"}])
 def test_tags_that_fit_no_line_are_refused(local, tags):
-    for source in (local.connect(), local.persona()):
+    for source in (local.connect_cases(), local.persona_cases()):
         with pytest.raises(cs.FilterError):
             question_of(source, tags=tags)
 
 
 def test_two_values_of_one_tag_are_held(local):
-    source = local.connect()
+    source = local.connect_cases()
     question = question_of(source, tags=["team=red", "team=a=b"])
     assert question.arguments(source.schema) == {"tags": ["team=red", "team=a=b"]}
     assert question_of(source, **question.arguments(source.schema)) == question
@@ -489,7 +483,7 @@ def test_two_values_of_one_tag_are_held(local):
 
 def test_a_field_that_no_schema_told_is_found_again(local):
     """Its column may be close to a known one, which only its id tells apart."""
-    source = local.persona(schema=OPEN)
+    source = local.persona_cases(schema=OPEN)
     question = question_of(
         source, where={"fields.amounts": 5}, columns=["fields.amounts"], sort="-fields.amounts"
     )

@@ -12,19 +12,17 @@ import pandas as pd
 import pytest
 
 import casesearch_pd as cs
-from casesearch_pd.notebook.form.looks.style import STYLE, style
-from casesearch_pd.notebook.form.looks.style_rows import ROWS
-from casesearch_pd.notebook.form.results import files as files_room
-from casesearch_pd.notebook.form.results import results as results_room
-from casesearch_pd.notebook.form.results.copy_button import CopyButton
-from casesearch_pd.notebook.form.results.results import Results
+from casesearch_pd.form.results import files as files_room
+from casesearch_pd.form.results import results as results_room
+from casesearch_pd.form.results.results import Results
+from casesearch_pd.form.widgets import ROWS, STYLE, CopyButton, style
 from tests.results_shown import WAIT, Seen, by_class, looked_at, shown, tree
 
 
 @pytest.fixture(scope="module")
 def source():
     with cs.LocalCases(cases=300) as local:
-        yield local.connect()
+        yield local.connect_cases()
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +146,7 @@ def test_one_file_is_written_at_a_time_and_the_kernel_stays_free(cases, tmp_path
         path.write_text("a", "utf-8")
         return path
 
-    monkeypatch.setattr("casesearch_pd.notebook.export.to_csv", slow)
+    monkeypatch.setattr("casesearch_pd.export.csv_excel.to_csv", slow)
     results = shown(cases)
     by_class(results, "cs-export-name").value = str(tmp_path / "a")
     by_class(results, "cs-export-csv").click()

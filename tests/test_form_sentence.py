@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 import casesearch_pd as cs
-from casesearch_pd.notebook.form.model.question import Question
-from casesearch_pd.notebook.form.model.sentence import asked, before, expected
-from casesearch_pd.notebook.words import in_words
-from casesearch_pd.query.expr import FALSE, TRUE
+from casesearch_pd.form.model.question import FormQuery
+from casesearch_pd.form.model.sentence import expected_rows, prefix_for, sentence_for
+from casesearch_pd.query.expressions import FALSE, TRUE
 from casesearch_pd.query.schema import Field, Option, Schema
 from casesearch_pd.reading.explain import Cost, Plan
+from casesearch_pd.render.sentences import filter_in_words
 from tests.law_bench import quietly
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -26,12 +26,12 @@ def local():
 
 @pytest.fixture(scope="module")
 def connect(local):
-    return local.connect(rate=1.6)
+    return local.connect_cases(rate=1.6)
 
 
 @pytest.fixture(scope="module")
 def persona(local):
-    return local.persona(rate=4)
+    return local.persona_cases(rate=4)
 
 
 def question(source, where=None, **given):
@@ -39,7 +39,7 @@ def question(source, where=None, **given):
     filters = {name: value for name, value in given.items() if name not in options}
     asked_for = {name: value for name, value in given.items() if name in options}
     with quietly():
-        return Question.of(source, where, filters, **asked_for)
+        return FormQuery.of(source, where, filters, **asked_for)
 
 
 def plan(source, where=None, **given):
@@ -126,7 +126,7 @@ ASKED = [
 @pytest.mark.parametrize(("given", "said"), ASKED, ids=[said[:40] for _, said in ASKED])
 def test_a_question_is_said_in_plain_english(connect, given, said):
     """What the form is about to ask must be clear to whoever does not know filters."""
-    assert asked(question(connect, **given), connect.schema) == said
+    assert sentence_for(question(connect, **given), connect.schema) == said
 
 
 def cost(cases, pages, requests, seconds):
@@ -198,7 +198,7 @@ COSTS = [
 @pytest.mark.parametrize(("given", "known", "said"), COSTS, ids=[said[:40] for *_, said in COSTS])
 def test_what_a_read_takes_is_said(connect, given, known, said):
     """Who sees 8 seconds waits; who sees 5 minutes asks for less."""
-    assert expected(plan(connect, **given), known) == said
+    assert expected_rows(plan(connect, **given), known) == said
 
 
 PERSONA = [
@@ -229,20 +229,20 @@ PERSONA = [
 @pytest.mark.parametrize(("given", "said"), PERSONA, ids=[said[:40] for _, said in PERSONA])
 def test_where_nobody_counts_the_price_is_said(persona, given, said):
     """A count that nobody can know must not be made up."""
-    assert expected(plan(persona, **given)) == said
+    assert expected_rows(plan(persona, **given)) == said
 
 
 def test_an_unpaced_source_names_no_rate(local):
-    source = local.connect()
+    source = local.connect_cases()
     known = cost(5, 1, 1, 0.0)
-    assert expected(plan(source), known) == "5 cases match: 1 page, 1 request, without a wait."
+    assert expected_rows(plan(source), known) == "5 cases match: 1 page, 1 request, without a wait."
 
 
 @dataclass(frozen=True)
 class Told:
     """What a form knows of its question."""
 
-    question: Question
+    question: FormQuery
     plan: Plan | None = None
     cost: Cost | None = None
     counting: bool = False
@@ -253,11 +253,11 @@ def test_the_sentence_grows_with_what_is_known(local, connect):
     said = question(connect, status="open")
     shape = plan(connect, status="open")
     local.requests.clear()
-    assert before(Told(said), connect) == "Cases whose Status is Open."
-    assert before(Told(said, shape, counting=True), connect) == (
+    assert prefix_for(Told(said), connect) == "Cases whose Status is Open."
+    assert prefix_for(Told(said, shape, counting=True), connect) == (
         "Cases whose Status is Open. Counting how many cases match …"
     )
-    assert before(Told(said, shape, cost(2, 1, 1, 0.0)), connect) == (
+    assert prefix_for(Told(said, shape, cost(2, 1, 1, 0.0)), connect) == (
         "Cases whose Status is Open. 2 cases match: 1 page, 1 request, without a wait at 1.6 "
         "requests a second."
     )
@@ -300,11 +300,11 @@ ALIKE = Schema(
 )
 def test_fields_and_choices_are_said_by_their_labels(term, said):
     """Two fields of one label must still be told apart."""
-    assert in_words(term, ALIKE) == said
+    assert filter_in_words(term, ALIKE) == said
 
 
 def test_a_long_text_is_cut_before_a_read_only():
     """A sentence is read at a glance; a report says all."""
     term = name("team_1") == "x" * 500
-    assert len(in_words(term, ALIKE, ahead=True)) < 120
-    assert "x" * 500 in in_words(term, ALIKE)
+    assert len(filter_in_words(term, ALIKE, ahead=True)) < 120
+    assert "x" * 500 in filter_in_words(term, ALIKE)

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import casesearch_pd as cs
-from casesearch_pd.notebook.form.results.grid import MOST_ROWS
-from casesearch_pd.notebook.form.results.paging import SIZES, Page, in_order
-from casesearch_pd.notebook.form.results.results import Results
-from casesearch_pd.notebook.lines import line
-from casesearch_pd.notebook.markup import fragment, harmless
+from casesearch_pd.form.results.paging import SIZES, Page, in_order
+from casesearch_pd.form.results.results import Results
+from casesearch_pd.form.results.table import MOST_ROWS
+from casesearch_pd.render.cell_text import cell_text
+from casesearch_pd.render.html import fragment, replace_control_chars
 from tests.hostile_cases import case_rows, hostile_rows, to_frame
 from tests.results_shown import BAD, Seen, by_class, shown, tree
 
@@ -23,7 +23,7 @@ from tests.results_shown import BAD, Seen, by_class, shown, tree
 @pytest.fixture(scope="module")
 def cases():
     with cs.LocalCases(cases=300) as local:
-        return cs.read_cases(local.connect(), tz="Europe/Berlin", progress=False)
+        return cs.read_cases(local.connect_cases(), tz="Europe/Berlin", progress=False)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def hostile():
 
 
 @given(case_rows(), st.data())
-@settings(deadline=None, max_examples=40)
+@settings(timeout=None, max_examples=40)
 def test_the_pages_of_a_sorted_frame_are_its_rows_each_once(rows, data):
     """A row that is lost or doubled at the border of a page would be believed."""
     frame = to_frame(rows)
@@ -58,14 +58,14 @@ def test_the_pages_of_a_sorted_frame_are_its_rows_each_once(rows, data):
 
 
 @given(case_rows(), st.data())
-@settings(deadline=None, max_examples=60)
+@settings(timeout=None, max_examples=60)
 def test_rows_are_in_order_stable_and_missing_ones_last(rows, data):
     """Against Python's own stable sort."""
     frame = to_frame(rows)
     column = frame[data.draw(st.sampled_from(list(frame.columns)))]
     descending = data.draw(st.booleans())
     cells = list(column.astype(object))
-    texts = [line(cell) if isinstance(cell, list) else cell for cell in cells]
+    texts = [cell_text(cell) if isinstance(cell, list) else cell for cell in cells]
     there = [at for at, cell in enumerate(cells) if isinstance(cell, list) or not pd.isna(cell)]
     missing = [at for at in range(len(cells)) if at not in set(there)]
     expected = sorted(there, key=lambda at: texts[at], reverse=descending)
@@ -204,7 +204,7 @@ def test_what_is_written_reads_as_its_text(text):
     assert not re.search(
         "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]", html
     )
-    assert "".join(Seen(html).texts) == harmless(text)
+    assert "".join(Seen(html).texts) == replace_control_chars(text)
 
 
 # --- itables' widget -----------------------------------------------------------------------------
@@ -258,7 +258,7 @@ def test_a_large_frame_is_shown_page_by_page(cases):
 def test_without_itables_there_are_plain_pages(monkeypatch, cases):
     find = importlib.util.find_spec
     monkeypatch.setattr(
-        "casesearch_pd.notebook.form.results.grid.find_spec",
+        "casesearch_pd.form.results.table.find_spec",
         lambda name: None if name == "itables" else find(name),
     )
     assert by_class(shown(cases, interactive=None), "cs-grid-place").children == ()

@@ -8,11 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casesearch_pd import FilterError
-from casesearch_pd.query.expr import FALSE, TRUE, Compare, Not
+from casesearch_pd.query.expressions import FALSE, TRUE, Compare, Not
 from casesearch_pd.query.schema import Field
-from casesearch_pd.reading.columns import Columns
-from casesearch_pd.reading.frame import beside, build, keep, mask, newest, ordered
-from casesearch_pd.sources.contract import Page, Sort
+from casesearch_pd.reading.frames.columns import Columns
+from casesearch_pd.reading.frames.frame import (
+    build_frame,
+    filter_rows,
+    join_passes_on_id,
+    keep_newest,
+    mask,
+    sort_rows,
+)
+from casesearch_pd.sources.base import Page, Sort
 from tests.bound_filters import (
     FIELDS,
     LAW,
@@ -45,7 +52,7 @@ def _wire(value):
 
 
 def frame_of(rows, backend=None, tz="UTC", fields=FIELDS):
-    return build(columns_of(rows, fields), tz=tz, backend=backend)
+    return build_frame(columns_of(rows, fields), tz=tz, backend=backend)
 
 
 def of(field, *values):
@@ -166,12 +173,12 @@ def test_a_field_of_no_known_type_is_compared_by_its_cells(cells, op, value, kep
 
 def test_keeping_all_rows_copies_nothing():
     frame = frame_of(of(TEXT, "a", "b"))
-    assert keep(frame, TRUE) is frame
-    assert keep(frame, FALSE).empty
+    assert filter_rows(frame, TRUE) is frame
+    assert filter_rows(frame, FALSE).empty
 
 
 def test_kept_rows_are_numbered_anew():
-    kept = keep(frame_of(of(TEXT, "a", "b", "a")), Compare(TEXT, "eq", "b"))
+    kept = filter_rows(frame_of(of(TEXT, "a", "b", "a")), Compare(TEXT, "eq", "b"))
     assert kept.index.tolist() == [0]
     assert kept["title"].tolist() == ["b"]
 
@@ -207,7 +214,7 @@ SORTABLE = [item for item in FIELDS if item is not LIST]
 )  # fmt: skip
 def test_rows_come_in_the_order_asked_missing_last(backend, sort, rows):
     """Law: by every key in turn, ties in the order they came, missing last in both directions."""
-    found = ordered(frame_of(rows, backend), sort)
+    found = sort_rows(frame_of(rows, backend), sort)
     assert found["case_id"].tolist() == [f"case-{at:03d}" for at in plain_order(rows, sort)]
     assert found.index.tolist() == list(range(len(rows)))
 
@@ -216,15 +223,15 @@ def test_rows_come_in_the_order_asked_missing_last(backend, sort, rows):
 def test_rows_in_order_are_left_alone(backend):
     """A million rows come sorted by the service already; sorting them again costs a second."""
     frame = frame_of(of(NUMBER, 1, 1, 2), backend)
-    assert ordered(frame, [Sort(NUMBER), Sort(CASE_ID)]) is frame
-    assert ordered(frame, [Sort(NUMBER), Sort(CASE_ID, descending=True)]) is not frame
+    assert sort_rows(frame, [Sort(NUMBER), Sort(CASE_ID)]) is frame
+    assert sort_rows(frame, [Sort(NUMBER), Sort(CASE_ID, descending=True)]) is not frame
 
 
 def test_lists_have_no_order():
     """A list met where nothing told its type is refused in words."""
     frame = frame_of([{"x": ["a"]}, {"x": 3}], fields=(ANY,))
     with pytest.raises(FilterError, match="'x' holds lists, which have no order"):
-        ordered(frame, [Sort(ANY)])
+        sort_rows(frame, [Sort(ANY)])
 
 
 # --- versions and passes -------------------------------------------------------------------------
@@ -240,24 +247,28 @@ def test_a_case_that_came_twice_is_kept_once_in_its_newest_version():
             "n": range(5),
         }
     )
-    assert newest(frame)[["case_id", "n"]].to_numpy().tolist() == [["a", 0], ["b", 1], ["c", 3]]
-    assert newest(frame.drop(columns="updated_at"))["n"].tolist() == [2, 3, 4]
+    assert keep_newest(frame)[["case_id", "n"]].to_numpy().tolist() == [
+        ["a", 0],
+        ["b", 1],
+        ["c", 3],
+    ]
+    assert keep_newest(frame.drop(columns="updated_at"))["n"].tolist() == [2, 3, 4]
 
 
 def test_cases_that_came_once_are_left_alone():
     frame = pd.DataFrame({"case_id": ["a", "b"]})
-    assert newest(frame) is frame
+    assert keep_newest(frame) is frame
 
 
 def test_passes_are_joined_case_by_case():
     """Two passes may bring the rows in another order, or miss a case that left between them."""
     first = pd.DataFrame({"case_id": ["a", "b", "c"], "x": [1, 2, 3]})
     same = pd.DataFrame({"case_id": ["a", "b", "c"], "y": [1, 2, 3]})
-    assert beside(first, same).to_dict("list") == {
+    assert join_passes_on_id(first, same).to_dict("list") == {
         "case_id": ["a", "b", "c"], "x": [1, 2, 3], "y": [1, 2, 3],
     }  # fmt: skip
     other = pd.DataFrame({"case_id": ["c", "d", "a"], "y": [30, 40, 10]})
-    assert beside(first, other).to_dict("list") == {
+    assert join_passes_on_id(first, other).to_dict("list") == {
         "case_id": ["a", "c"],
         "x": [1, 3],
         "y": [10, 30],

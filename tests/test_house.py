@@ -259,7 +259,7 @@ def test_the_library_prints_nothing(name):
 
 DEAR = (
     "boto3", "botocore", "requests", "matplotlib", "scipy", "ipywidgets", "anywidget",
-    "itables", "tqdm.notebook", "sqlite3", "duckdb", "casesearch_pd.local",
+    "itables", "tqdm.notebook", "sqlite3", "duckdb", "casesearch_pd.emulator",
 )  # fmt: skip
 
 

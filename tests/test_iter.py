@@ -21,7 +21,7 @@ def local():
 
 @pytest.fixture(scope="module", params=["connect", "persona"])
 def source(request, local):
-    return getattr(local, request.param)()
+    return getattr(local, f"{request.param}_cases")()
 
 
 def by_id(frame):
@@ -66,7 +66,7 @@ def test_no_case_is_one_empty_chunk_of_the_same_schema(source):
 
 
 def test_the_total_is_known_where_the_service_counts_just_that(local):
-    connect = local.connect()
+    connect = local.connect_cases()
     asked = {"columns": ["case_id"]}
     with cs.iter_cases(connect, chunksize=50, **asked) as chunks:
         assert chunks.total == ROWS
@@ -79,7 +79,7 @@ def test_the_total_is_known_where_the_service_counts_just_that(local):
     assert cs.iter_cases(connect, limit=1000, **asked).total == ROWS
     # Of what is checked here nobody knows beforehand how much remains.
     assert cs.iter_cases(connect, title="App", **asked).total is None
-    assert cs.iter_cases(local.persona(), **asked).total is None
+    assert cs.iter_cases(local.persona_cases(), **asked).total is None
 
 
 def test_nothing_is_sent_before_the_first_chunk_is_taken(local, source):
@@ -129,7 +129,7 @@ def test_chunks_come_in_the_order_that_the_service_can_do(source, sort):
 
 def test_two_passes_are_joined_chunk_by_chunk(local):
     """More fields than one request names come from a second walk over the same window."""
-    source = local.connect()
+    source = local.connect_cases()
     whole = cs.read_cases(source)
     assert len(whole.columns) > 25
     local.requests.clear()
@@ -146,14 +146,14 @@ def test_two_passes_keep_ties_at_the_border_of_a_chunk():
     wide = {f"column {number}": range(len(tied)) for number in range(40)}
     frame = pd.DataFrame({"created_at": pd.to_datetime(tied), **wide})
     with cs.LocalCases(frame, now=NOW) as service:
-        source = service.connect(page_size=7)
+        source = service.connect_cases(page_size=7)
         chunks = list(cs.iter_cases(source, chunksize=9))
         assert_frame_equal(by_id(pd.concat(chunks)), by_id(cs.read_cases(source)))
 
 
 def test_a_case_in_two_parts_of_a_filter_comes_once(local):
     """Persona takes twenty values a group and two levels; the rest goes into other requests."""
-    source = local.persona()
+    source = local.persona_cases()
     statuses = sorted(set(local.frame()["status"])) + [f"stage {n}" for n in range(401)]
     assert cs.explain_cases(source, status=statuses).partitions > 20
     chunks = list(cs.iter_cases(source, status=statuses, columns=["case_id"], chunksize=40))
@@ -186,16 +186,16 @@ def refused(local, source, **question):
 def test_an_order_that_the_service_cannot_do_is_refused(local):
     """Chunks that came in any other order would be taken for sorted."""
     for question in ({"sort": "status"}, {"sort": ["created_at", "status"]}):
-        said = refused(local, local.persona(), **question)
+        said = refused(local, local.persona_cases(), **question)
         assert "the service cannot sort this by" in said
         assert "leave sort= out, or use read_cases" in said
-    three = refused(local, local.connect(), sort=["status", "priority", "title"])
+    three = refused(local, local.connect_cases(), sort=["status", "priority", "title"])
     assert "cannot sort this by status, priority, title" in three
-    assert "no order to sort by" in refused(local, local.connect(), sort="tags")
+    assert "no order to sort by" in refused(local, local.connect_cases(), sort="tags")
 
 
 def test_an_order_in_which_passes_cannot_be_joined_is_refused(local):
-    said = refused(local, local.connect(), sort="-updated_at")
+    said = refused(local, local.connect_cases(), sort="-updated_at")
     assert "columns come in 2 passes" in said
     assert "ask for fewer columns=, or leave sort='updated_at' out" in said
 
@@ -205,10 +205,10 @@ def test_a_head_that_is_not_sure_is_refused(local):
     asked = {"columns": ["case_id"], "limit": 5}
     many = [f"stage {number}" for number in range(401)]
     for source, question in (
-        (local.connect(), {"sort": "title"}),  # nobody documents how text is sorted
-        (local.persona(), {"status": many}),  # several requests, one after the other
-        (local.persona(), {"case_id": ["a", "b"]}),
-        (local.persona(fresh=True), {}),  # newest first, whatever is asked
+        (local.connect_cases(), {"sort": "title"}),  # nobody documents how text is sorted
+        (local.persona_cases(), {"status": many}),  # several requests, one after the other
+        (local.persona_cases(), {"case_id": ["a", "b"]}),
+        (local.persona_cases(fresh=True), {}),  # newest first, whatever is asked
     ):
         said = refused(local, source, **asked, **question)
         assert "limit=5 is the head of the order by" in said
@@ -220,9 +220,9 @@ def test_a_field_that_appears_late_is_named_and_left_out():
     cases = {"created_at": pd.date_range("2026-01-01", periods=230, freq="h", tz="UTC")}
     frame = pd.DataFrame({**cases, "late one": [None] * 120 + ["x"] * 110})
     with cs.LocalCases(frame, now=NOW) as service:
-        source = service.persona()
+        source = service.persona_cases()
         known = [item for item in source.schema.fields if item.column != "late_one"]
-        blind = service.persona(schema=type(source.schema)(tuple(known), open=True))
+        blind = service.persona_cases(schema=type(source.schema)(tuple(known), open=True))
         with pytest.warns(UserWarning, match="left out: late_one; name them in columns="):
             chunks = list(cs.iter_cases(blind, chunksize=100))
         assert not any("late_one" in chunk for chunk in chunks)

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 import casesearch_pd as cs
-from casesearch_pd.query.expr import And, Compare
-from casesearch_pd.query.filters import from_keywords
-from casesearch_pd.query.stored import from_json, to_json
+from casesearch_pd.query.binding import from_keywords
+from casesearch_pd.query.expressions import And, Compare
+from casesearch_pd.query.serialization import filter_from_json, filter_to_json
 from tests import legal_requests
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -69,12 +69,12 @@ def local():
 
 @pytest.fixture(scope="module")
 def connect(local):
-    return local.connect()
+    return local.connect_cases()
 
 
 @pytest.fixture(scope="module")
 def persona(local):
-    return local.persona()
+    return local.persona_cases()
 
 
 @pytest.fixture(scope="module", params=["connect", "persona"])
@@ -283,7 +283,7 @@ def test_a_timedelta_counts_from_now():
     made = [now - timedelta(days=days, hours=1) for days in (0, 1, 6, 7, 30)]
     frame = pd.DataFrame({"case_id": [f"case_{n}" for n in range(5)], "created_at": made})
     with cs.LocalCases(frame) as service:
-        for source in (service.connect(), service.persona()):
+        for source in (service.connect_cases(), service.persona_cases()):
             assert numbers(source, created_at__gte=-timedelta(days=7)) == [0, 1, 2]
             assert numbers(source, created_at__lt=pd.Timedelta("-7D")) == [3, 4]
             week = (np.timedelta64(-7, "D"), timedelta(days=-1))
@@ -512,12 +512,12 @@ KEPT = [
 def test_a_kept_filter_finds_the_same_cases(source, filters):
     """Law 9: keywords, expression, stored JSON and back."""
     written = from_keywords(filters, source.schema)
-    stored = json.loads(json.dumps(to_json(written)))
-    again = from_json(stored)
-    assert to_json(again) == stored
+    stored = json.loads(json.dumps(filter_to_json(written)))
+    again = filter_from_json(stored)
+    assert filter_to_json(again) == stored
     assert numbers(source, again) == numbers(source, **filters)
     told = json.loads(cs.read_cases(source, columns=["case_id"], **filters).attrs["casesearch"])
-    assert from_json(told["filter"]) == again
+    assert filter_from_json(told["filter"]) == again
 
 
 # --- what no single request holds --------------------------------------------------------------
@@ -538,7 +538,7 @@ def test_nots_two_levels_deep_come_out_right_on_persona(local, exact_text):
     """Persona counts `not` as a level, so that this tree is three levels deep."""
     a, b, c = cs.field("amount") > 6, cs.field("status") == "open", cs.field("amount__in") > 2
     wanted = [n for n in range(ROWS) if not (_above(n, 6) or (n % 3 == 0 and n % 5 <= 2))]
-    persona = local.persona(assume={"exact_text": exact_text})
+    persona = local.persona_cases(assume={"exact_text": exact_text})
     assert persona.schema
     local.requests.clear()
     assert numbers(persona, ~(a | (b & ~c))) == wanted
@@ -553,7 +553,7 @@ def test_eighty_one_columns_come_in_four_passes():
     wide = {f"Column {n}": [n * row for row in range(230)] for n in range(90)}
     made = pd.date_range("2026-01-01", periods=230, freq="h", tz="UTC")
     with cs.LocalCases(pd.DataFrame({"created_at": made, **wide}), now=NOW) as service:
-        source = service.connect()
+        source = service.connect_cases()
         columns = ["case_id", *(f"column_{n}" for n in range(80))]
         service.requests.clear()
         frame = cs.read_cases(source, column_85__gte=850, columns=columns)
@@ -615,13 +615,13 @@ def test_an_option_that_is_none_is_warned_of_with_the_nearest(connect):
 
 def test_a_filter_of_which_nothing_can_be_pushed_is_warned_of_with_its_cost(local):
     """A read of a million cases for three must not begin without a word."""
-    slow = local.connect(rate=2)
+    slow = local.connect_cases(rate=2)
     with pytest.warns(UserWarning, match="connect can answer nothing of this filter") as told:
         cs.explain_cases(slow, closed_at=None, columns=["case_id"])
     (said,) = [str(one.message) for one in told]
     assert "100 requests and 50 seconds at 2 a second for every 10,000 cases" in said
     assert "a bound on created_at helps" in said
-    persona = local.persona()
+    persona = local.persona_cases()
     with pytest.warns(UserWarning, match="persona can answer nothing of this filter.*100 requests"):
         cs.explain_cases(persona, title__contains="a")
 
@@ -632,7 +632,7 @@ def test_a_filter_of_which_nothing_can_be_pushed_is_warned_of_with_its_cost(loca
 def test_half_a_surrogate_pair_is_refused_before_anything_is_sent(asked):
     """No JSON can carry it and no case hold it; Arrow would break off with a codec's words."""
     with cs.LocalCases(cases=3) as local:
-        source = local.connect()
+        source = local.connect_cases()
         df = cs.read_cases(source)
         before = len(local.requests)
         with pytest.raises(cs.FilterError, match="surrogate"):

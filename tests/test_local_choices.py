@@ -2,7 +2,7 @@
 
 import pytest
 
-from casesearch_pd.local import CaseService
+from casesearch_pd.emulator import CaseService
 from tests.local_clients import (
     connect_client,
     ids_of,

@@ -4,7 +4,7 @@ import runpy
 import signal
 import sys
 
-from casesearch_pd.local import __main__ as command
+from casesearch_pd.emulator import __main__ as command
 
 
 def test_the_module_runs_as_a_program(monkeypatch, capsys):

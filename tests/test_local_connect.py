@@ -8,7 +8,7 @@ import pytest
 from botocore import UNSIGNED
 from botocore.exceptions import ClientError
 
-from casesearch_pd.local import CaseService
+from casesearch_pd.emulator import CaseService
 from tests.local_clients import (
     SIGNATURE,
     aws,

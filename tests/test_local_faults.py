@@ -17,9 +17,9 @@ from botocore.exceptions import ClientError, EndpointConnectionError, HTTPClient
 from botocore.parsers import ResponseParserError
 
 from casesearch_pd.demo import LocalCases
-from casesearch_pd.local import CaseService, Fault
-from casesearch_pd.local.fault import Kind
-from casesearch_pd.local.faults import EFFECTS
+from casesearch_pd.emulator import CaseService, Fault
+from casesearch_pd.emulator.faults.fault import Kind
+from casesearch_pd.emulator.faults.schedule import EFFECTS
 from tests.local_clients import SIGNATURE, connect_client, persona, persona_search, post_connect
 
 NOW = datetime(2026, 1, 15, 12, 34, 56, 789_000, UTC)
@@ -838,7 +838,7 @@ def received(service, fault):
     service.faults.append(fault)
     request = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.token}\r\n\r\n"
     link = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
-    link.connect()
+    link.connect_cases()
     link.sock.sendall(request.encode())
     chunks, reset = [], False
     try:

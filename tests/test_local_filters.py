@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from casesearch_pd.local import CaseService
+from casesearch_pd.emulator import CaseService
 from tests.local_clients import ids_of, persona_all, post_connect
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -31,7 +31,7 @@ OPERATORS = {
 PERSONA = {"eq": "equalTo", "gt": "greaterThan", "gte": "greaterThanOrEqualTo", "lt": "lessThan",
            "lte": "lessThanOrEqualTo"}  # fmt: skip
 TREES = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, timeout=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

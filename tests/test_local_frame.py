@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from casesearch_pd.local import CaseService
+from casesearch_pd.emulator import CaseService
 from tests.local_clients import (
     connect_client,
     ids_of,

@@ -7,7 +7,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from casesearch_pd.local import CaseService
+from casesearch_pd.emulator import CaseService
 from tests.local_clients import persona, persona_all, persona_search
 
 SIX = (

@@ -5,7 +5,7 @@ import json
 import pytest
 from botocore.exceptions import ClientError
 
-from casesearch_pd.local import CaseService
+from casesearch_pd.emulator import CaseService
 from tests.local_clients import aws, connect_client, post_connect, search_all
 
 

@@ -14,8 +14,8 @@ from email.utils import parsedate_to_datetime
 import pandas as pd
 import pytest
 
-from casesearch_pd.local import CaseService
-from casesearch_pd.local.__main__ import main
+from casesearch_pd.emulator import CaseService
+from casesearch_pd.emulator.__main__ import main
 from tests.local_clients import (
     SIGNATURE,
     connect_client,
@@ -332,7 +332,7 @@ def test_the_command_serves_and_tells_how_to_ask(capsys, tmp_path):
 
 
 def test_a_polite_kill_ends_the_command():
-    command = [sys.executable, "-m", "casesearch_pd.local", "--cases", "5", "--port", "0"]
+    command = [sys.executable, "-m", "casesearch_pd.emulator", "--cases", "5", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
         assert "5 cases" in running.stdout.readline()
         running.terminate()

@@ -26,7 +26,7 @@ def local():
 
 @pytest.fixture(params=SERVICES)
 def source(local, request):
-    return getattr(local, request.param)()
+    return getattr(local, f"{request.param}_cases")()
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_synced_mirror_is_a_fresh_read(service, data, tmp_path_factory):
         "columns": data.draw(st.sampled_from([[*COLUMNS, "title"], None])),
     }
     with cs.LocalCases(cases=130, seed=6, now=NOW) as local, quietly():
-        source, ids = getattr(local, service)(), sorted(local.frame()["case_id"])
+        source, ids = getattr(local, f"{service}_cases")(), sorted(local.frame()["case_id"])
         mirror = cs.Mirror(tmp_path_factory.mktemp("mirror") / "cases.duckdb")
         mirror.sync(source, **asked)
         same(mirror, source, **asked)
@@ -71,7 +71,9 @@ def test_a_synced_mirror_is_a_fresh_read(service, data, tmp_path_factory):
 def test_an_audit_also_finds_what_was_deleted_and_missed(service, data, tmp_path_factory):
     """Increments see neither: a deleted case is not updated, a lagging one comes too late."""
     with cs.LocalCases(cases=330, seed=6, now=NOW) as local, quietly():
-        source = getattr(local, service)(**({"page_size": 10} if service == "connect" else {}))
+        source = getattr(local, f"{service}_cases")(
+            **({"page_size": 10} if service == "connect" else {})
+        )
         ids = sorted(local.frame()["case_id"])
         mirror = cs.Mirror(tmp_path_factory.mktemp("mirror") / "cases.duckdb")
         mirror.sync(source)
@@ -87,7 +89,7 @@ def test_an_audit_also_finds_what_was_deleted_and_missed(service, data, tmp_path
             old = NOW - timedelta(days=day)
             local.insert({"title": "missed", "created_at": old, "updated_at": old})
         local.advance(1000)
-        done = mirror.sync(source, audit=True)
+        done = mirror.sync(source, verify=True)
         assert (done.added, done.removed) == (len(days), len(gone))
         assert {*cs.read_cases(mirror)["case_id"]} == {*local.frame()["case_id"]}
 
@@ -99,46 +101,46 @@ def test_an_audit_also_finds_what_was_deleted_and_missed(service, data, tmp_path
 def test_a_sync_asks_for_what_changed(service, mirror):
     """At two requests a second, reading all again would be what a mirror is there to save."""
     with cs.LocalCases(cases=3000, seed=6, now=NOW) as local, quietly():
-        source = getattr(local, service)()
+        source = getattr(local, f"{service}_cases")()
         passes = cs.explain_cases(source).passes
         mirror.sync(source, progress=False)
         ids = sorted(local.frame()["case_id"])
         local.advance(3600)
-        for case in ids[:300]:  # within the overlap, so that they are read by the next sync too
+        for case in ids[:300]:  # within the lookback, so that they are read by the next sync too
             local.update(case, title="before")
         mirror.sync(source, progress=False)
         local.advance(1)
         for case in ids[1000:2000]:
             local.update(case, title="changed")
-        local.advance(600)  # what is younger than the overlap is looked at again at the end
+        local.advance(600)  # what is younger than the lookback is looked at again at the end
         before = len(local.requests)
         done = mirror.sync(source, progress=False, max_workers=1)  # several end on part pages
         sent = [one for one in local.requests[before:] if "search" in one.path]
-        overlap = ceil(300 / 100)
-        assert len(sent) <= ceil(1000 / 100) * passes + overlap * passes + 5
+        lookback = ceil(300 / 100)
+        assert len(sent) <= ceil(1000 / 100) * passes + lookback * passes + 5
         assert (done.changed, done.added, done.removed) == (1000, 0, 0)
         assert done.requests == len(sent)
         same(mirror, source)
 
 
 def test_a_sync_of_nothing_new_costs_a_request(mirror, local):
-    source = local.persona()
-    mirror.sync(source, overlap=NEVER)
+    source = local.persona_cases()
+    mirror.sync(source, lookback=NEVER)
     local.advance(60)
-    done = mirror.sync(source, overlap=NEVER)
-    assert (done.requests, done.changed, done.rows, done.kind) == (1, 0, 250, "changes")
+    done = mirror.sync(source, lookback=NEVER)
+    assert (done.requests, done.changed, done.rows, done.kind) == (1, 0, 250, "increment")
 
 
 def test_an_audit_of_a_sound_mirror_costs_a_count(mirror, local):
-    source = local.connect()
+    source = local.connect_cases()
     mirror.sync(source)
     local.advance(600)
-    plain = mirror.sync(source, overlap=NEVER).requests
-    assert mirror.sync(source, audit=True, overlap=NEVER).requests == plain + 1
+    plain = mirror.sync(source, lookback=NEVER).requests
+    assert mirror.sync(source, verify=True, lookback=NEVER).requests == plain + 1
 
 
 def test_reading_a_mirror_sends_nothing(mirror, local):
-    mirror.sync(local.connect())
+    mirror.sync(local.connect_cases())
     before = len(local.requests)
     frame = cs.read_cases(mirror, status="open")
     cs.count_cases(mirror, title__contains="INVOICE")
@@ -152,7 +154,7 @@ def test_reading_a_mirror_sends_nothing(mirror, local):
 
 def test_an_older_version_never_takes_the_place_of_a_newer_one(mirror, local):
     """A lagging index may show a case as it was; what is known already is newer."""
-    source = local.persona()
+    source = local.persona_cases()
     case = local.frame()["case_id"].iloc[0]
     local.advance(60)
     local.update(case, title="new")
@@ -174,7 +176,7 @@ def test_what_passes_a_relative_bound_leaves_the_mirror(mirror):
     )
     frame["updated_at"] = frame["created_at"]
     with cs.LocalCases(frame) as local:
-        source = local.connect()
+        source = local.connect_cases()
         mirror.sync(source, created_at__gte=-timedelta(days=20))
         before = cs.count_cases(mirror)
         local.insert({"case_id": "case_new", "status": "open", "created_at": local.clock()})
@@ -186,7 +188,7 @@ def test_what_passes_a_relative_bound_leaves_the_mirror(mirror):
 
 def test_columns_and_their_keys(mirror, local):
     """Versions are told apart by columns that need not be shown."""
-    source = local.connect()
+    source = local.connect_cases()
     mirror.sync(source, columns=["status", "title"])
     assert list(cs.read_cases(mirror)) == ["status", "title"]
     assert cs.count_cases(mirror, created_at__gte="2020") == 250
@@ -196,7 +198,7 @@ def test_columns_and_their_keys(mirror, local):
 
 def test_fields_that_no_template_told_make_the_schema_grow(mirror):
     with cs.LocalCases(cases=60, seed=6, now=NOW, wrapped=False) as local, quietly():
-        source = local.persona(templates=())
+        source = local.persona_cases(templates=())
         mirror.sync(source)
         same(mirror, source)
 
@@ -209,11 +211,11 @@ def test_a_new_field_gets_a_column_and_a_retired_one_keeps_its_values(mirror):
         place=["here", "there"], updated_at=pd.Timestamp("2026-03-14T11:59", tz="UTC")
     )
     with cs.LocalCases(first, now=NOW) as local:
-        mirror.sync(local.connect())
+        mirror.sync(local.connect_cases())
     with cs.LocalCases(second, now=NOW) as local:
         with pytest.warns(UserWarning, match="connect cannot be asked .* a value in place"):
-            mirror.sync(local.connect(), overlap=3600)
-        same(mirror, local.connect())
+            mirror.sync(local.connect_cases(), lookback=3600)
+        same(mirror, local.connect_cases())
     found = cs.read_cases(mirror, columns=["case_id", "place"], place="here")
     assert found["case_id"].tolist() == ["a"]
     assert mirror.sql("SELECT mood FROM cases").isna().all().item()  # both came anew, without it
@@ -225,10 +227,10 @@ def test_a_field_that_is_new_here_is_filled_for_cases_of_before(mirror):
     rows["created_at"] = rows["updated_at"] = pd.Timestamp("2026-03-01", tz="UTC")
     more = rows.assign(place=["here", None] * 4)
     with cs.LocalCases(rows, now=NOW) as local:
-        mirror.sync(local.connect(assume={"empty_filter": True}))
+        mirror.sync(local.connect_cases(assume={"empty_filter": True}))
     with cs.LocalCases(more, now=NOW) as local:
-        done = mirror.sync(local.connect(assume={"empty_filter": True}))
-        same(mirror, local.connect())
+        done = mirror.sync(local.connect_cases(assume={"empty_filter": True}))
+        same(mirror, local.connect_cases())
     assert done.changed == 4
 
 
@@ -249,10 +251,10 @@ def test_a_type_that_changes_is_widened(mirror, before, after, wanted):
     rows = pd.DataFrame({"case_id": ["case_a", "case_b"], "status": "open"})
     rows["created_at"] = rows["updated_at"] = pd.Timestamp("2026-03-01", tz="UTC")
     with cs.LocalCases(rows.assign(thing=before), now=NOW) as local:
-        mirror.sync(local.persona())
+        mirror.sync(local.persona_cases())
     rows.loc[0, "updated_at"] = pd.Timestamp("2026-03-14T11:59", tz="UTC")
     with cs.LocalCases(rows.assign(thing=after), now=NOW) as local:
-        mirror.sync(local.persona(), overlap=3600)
+        mirror.sync(local.persona_cases(), lookback=3600)
     assert cs.read_cases(mirror)["thing"].tolist() == wanted
 
 
@@ -260,7 +262,7 @@ def test_a_type_that_changes_is_widened(mirror, before, after, wanted):
 
 
 def test_a_frame_of_a_mirror_is_refreshed_from_the_file(mirror, local):
-    source = local.connect()
+    source = local.connect_cases()
     mirror.sync(source)
     asked = {"status": "open", "sort": "-created_at", "columns": ["title", "case_id"]}
     frame = cs.read_cases(mirror, **asked)
@@ -274,11 +276,11 @@ def test_a_frame_of_a_mirror_is_refreshed_from_the_file(mirror, local):
 
 
 def test_provenance_names_the_file_and_the_source_and_no_secret(mirror, local):
-    mirror.sync(local.persona())
+    mirror.sync(local.persona_cases())
     frame = cs.read_cases(mirror, status="open")
     told = frame.cases.provenance
     assert told["source"] == {
-        "service": "mirror", "path": str(mirror.path), "of": local.persona().describe(),
+        "service": "mirror", "path": str(mirror.path), "of": local.persona_cases().describe(),
     }  # fmt: skip
     assert told["as_of"] == mirror.as_of.isoformat()
     assert local.token not in str(frame.attrs) + repr(mirror)
@@ -286,14 +288,14 @@ def test_provenance_names_the_file_and_the_source_and_no_secret(mirror, local):
 
 
 def test_a_mirror_goes_to_another_process(mirror, local):
-    mirror.sync(local.connect())
+    mirror.sync(local.connect_cases())
     twin = pickle.loads(pickle.dumps(mirror))
     assert twin == mirror
     assert cs.count_cases(twin) == 250
 
 
 def test_it_is_written_to_parquet_and_listed_like_any_source(mirror, local, tmp_path):
-    source = local.connect()
+    source = local.connect_cases()
     mirror.sync(source)
     path = cs.to_parquet(mirror, tmp_path / "cases.parquet", status="open", chunksize=50)
     kept = pd.read_parquet(path)
@@ -303,7 +305,7 @@ def test_it_is_written_to_parquet_and_listed_like_any_source(mirror, local, tmp_
 
 def test_what_only_the_service_sees_is_refused(mirror, local):
     """A silent answer would be another one than the service gives."""
-    mirror.sync(local.persona())
+    mirror.sync(local.persona_cases())
     for asked in ({"state": "open"}, {"assignee": "user_1"}):
         with pytest.raises(cs.FilterError, match="ask there, read_cases"):
             cs.read_cases(mirror, **asked)
@@ -313,7 +315,7 @@ def test_what_only_the_service_sees_is_refused(mirror, local):
 
 
 def test_the_plan_shows_the_sql(mirror, local):
-    mirror.sync(local.connect())
+    mirror.sync(local.connect_cases())
     plan = cs.explain_cases(mirror, status="open", columns=["case_id"], limit=3)
     (request,) = plan.requests
     assert request.body == {
@@ -332,7 +334,7 @@ def test_the_plan_shows_the_sql(mirror, local):
 
 def test_pages_walk_through_all_rows(mirror, local, monkeypatch):
     """Who asks for pages, as partitions do, gets the same rows."""
-    mirror.sync(local.connect())
+    mirror.sync(local.connect_cases())
     monkeypatch.setattr(cs.Mirror, "page_size", 100)
     route = cs.explain_cases(mirror, status__ne="closed").route
     (scan,) = route.scans
@@ -351,7 +353,7 @@ def test_pages_walk_through_all_rows(mirror, local, monkeypatch):
 def test_a_file_may_have_any_name(name, local, tmp_path):
     """A name that were taken for SQL or for a pattern would open or remove other files."""
     mirror = cs.Mirror(tmp_path / name)
-    source = local.persona()
+    source = local.persona_cases()
     mirror.sync(source, progress=False)
     local.advance(300)
     mirror.sync(progress=False)  # of the source of this session
@@ -364,7 +366,7 @@ def test_a_file_may_have_any_name(name, local, tmp_path):
 
 def test_sql_joins_values_and_labels(mirror, local):
     """Cases hold the values of options; people know the labels."""
-    mirror.sync(local.connect())
+    mirror.sync(local.connect_cases())
     found = mirror.sql(
         "SELECT o.label, count(*) AS cases, sum(contacts) AS contacts FROM cases "
         "JOIN options AS o ON o.field = 'contact_channel' AND o.value = contact_channel "
@@ -390,7 +392,7 @@ def test_sql_joins_values_and_labels(mirror, local):
 )  # fmt: skip
 def test_sql_only_reads(mirror, local, statement, tmp_path):
     """A mirror that a query could change would not be what the service said."""
-    mirror.sync(local.persona())
+    mirror.sync(local.persona_cases())
     before = mirror.path.read_bytes()
     with pytest.raises(cs.FilterError):
         mirror.sql(statement)
@@ -401,7 +403,7 @@ def test_sql_only_reads(mirror, local, statement, tmp_path):
 
 
 def test_history_tells_each_sync(mirror, local):
-    source = local.connect()
+    source = local.connect_cases()
     mirror.sync(source, status__ne="closed")
     local.advance(400)
     case = cs.read_cases(mirror, status="open")["case_id"].iloc[0]
@@ -409,7 +411,7 @@ def test_history_tells_each_sync(mirror, local):
     local.insert({"status": "open"})
     second = mirror.sync(source)
     told = mirror.history()
-    assert told["kind"].tolist() == ["first", "changes"]
+    assert told["kind"].tolist() == ["full", "increment"]
     assert told["added"].tolist() == [told["rows"][0], 1]
     assert told["removed"].tolist() == [0, 1]
     assert told["as_of"].iloc[1] == second.as_of == mirror.as_of
@@ -419,4 +421,4 @@ def test_history_tells_each_sync(mirror, local):
 def test_statuses_used_here_are_those_of_the_service():
     """The filters above would select nothing otherwise."""
     with cs.LocalCases(cases=50) as local:
-        assert set(cs.read_cases(local.connect())["status"]) <= set(STATUSES)
+        assert set(cs.read_cases(local.connect_cases())["status"]) <= set(STATUSES)

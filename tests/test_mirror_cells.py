@@ -4,12 +4,11 @@ import pandas as pd
 import pytest
 
 import casesearch_pd as cs
-from casesearch_pd.mirror.about import About
-from casesearch_pd.mirror.engine import writer
-from casesearch_pd.mirror.history import Sync, conclude
 from casesearch_pd.mirror.merge import merge
-from casesearch_pd.mirror.stage import Stage
-from casesearch_pd.query.expr import FALSE
+from casesearch_pd.mirror.metadata import MirrorMetadata, Sync, record_sync
+from casesearch_pd.mirror.staging import StagingTable
+from casesearch_pd.mirror.storage import writer
+from casesearch_pd.query.expressions import FALSE
 from casesearch_pd.query.schema import Field
 
 NOW = pd.Timestamp("2026-03-14T12:00Z")
@@ -28,7 +27,7 @@ def a_mirror(folder, *parts):
     work.mkdir()
     rows = 0
     with writer(work, None) as connection:
-        stage = Stage(connection)
+        stage = StagingTable(connection)
         for part in parts:
             size = len(next(iter(part.values())))
             frame = pd.DataFrame(
@@ -41,9 +40,9 @@ def a_mirror(folder, *parts):
             stage.add(frame, FIELDS)
             rows += size
         merged = merge(stage, None, [*FIELDS.values()], (FALSE,))
-        about = About({}, {"and": []}, None, "UTC", merged.kept, {}, NOW.isoformat(),
+        about = MirrorMetadata({}, {"and": []}, None, "UTC", merged.kept, {}, NOW.isoformat(),
                       NOW.isoformat(), rows)  # fmt: skip
-        conclude(connection, about, Sync(1, "first", NOW, rows, rows, 0, 0, 0, 0.0))
+        record_sync(connection, about, Sync(1, "full", NOW, rows, rows, 0, 0, 0, 0.0))
         connection.execute("CHECKPOINT new; DETACH new")
     (work / "new.duckdb").replace(folder / "cases.duckdb")
     return cs.Mirror(folder / "cases.duckdb")

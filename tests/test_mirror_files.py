@@ -16,8 +16,11 @@ import pandas as pd
 import pytest
 
 import casesearch_pd as cs
-from casesearch_pd.mirror import beside, engine, lock, sync
-from casesearch_pd.mirror.about import FORMAT
+from casesearch_pd.mirror import storage as beside
+from casesearch_pd.mirror import storage as engine
+from casesearch_pd.mirror import storage as lock
+from casesearch_pd.mirror import sync
+from casesearch_pd.mirror.metadata import FORMAT
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 
@@ -49,7 +52,7 @@ CHILD = """
     import os, signal, sys
     import casesearch_pd as cs
     from casesearch_pd.mirror import sync
-    from casesearch_pd.mirror.stage import Stage
+    from casesearch_pd.mirror.staging import Stage
 
     url, token, path, point = sys.argv[1:]
     source = cs.PersonaCases(base_url=url, token=token, rate=float("inf"))
@@ -86,9 +89,9 @@ def test_a_first_sync_that_is_killed_is_gone_on_with(point, local, mirror, tmp_p
     assert not mirror.path.exists()
     with pytest.raises(cs.CaseSearchError, match="no mirror at"):
         cs.read_cases(mirror)
-    done = mirror.sync(local.persona(), progress=False)
+    done = mirror.sync(local.persona_cases(), progress=False)
     assert (done.rows, done.number) == (1500, 1)
-    pd.testing.assert_frame_equal(cs.read_cases(mirror), cs.read_cases(local.persona()))
+    pd.testing.assert_frame_equal(cs.read_cases(mirror), cs.read_cases(local.persona_cases()))
     assert names(tmp_path) == [".cases.duckdb.lock", "cases.duckdb"]
 
 
@@ -96,20 +99,20 @@ def test_what_a_killed_sync_has_read_is_not_read_again(local, mirror):
     """Its pages are in a folder beside the file, until all is written."""
     killed_in("the merge", local, mirror.path)
     before = len(local.requests)
-    mirror.sync(local.persona(), progress=False)
+    mirror.sync(local.persona_cases(), progress=False)
     assert len([one for one in local.requests[before:] if "search" in one.path]) < 10
 
 
 @pytest.mark.parametrize("point", ["a page", "the merge", "the last table", "the move"])
 def test_a_later_sync_that_is_killed_leaves_the_last_good_state(point, local, mirror, tmp_path):
-    mirror.sync(local.persona(), progress=False)
+    mirror.sync(local.persona_cases(), progress=False)
     before, as_of = mirror.path.read_bytes(), mirror.as_of
     local.advance(600)
     local.update(local.frame()["case_id"].iloc[0], title="changed")
     killed_in(point, local, mirror.path)
     assert mirror.path.read_bytes() == before
     assert (cs.count_cases(mirror), mirror.as_of) == (1500, as_of)
-    done = mirror.sync(local.persona(), progress=False)
+    done = mirror.sync(local.persona_cases(), progress=False)
     assert (done.changed, done.number) == (1, 2)
     assert names(tmp_path) == [".cases.duckdb.lock", "cases.duckdb"]
 
@@ -119,7 +122,7 @@ def test_a_later_sync_that_is_killed_leaves_the_last_good_state(point, local, mi
 
 def test_readers_go_on_while_another_process_writes(local, mirror):
     """A reader sees the state before or after a sync, and never waits for it."""
-    source = local.persona()
+    source = local.persona_cases()
     mirror.sync(source, progress=False)
     code = (
         "import sys, casesearch_pd as cs\n"
@@ -159,7 +162,7 @@ def test_readers_go_on_while_another_process_writes(local, mirror):
 
 def test_a_second_writer_is_told_who_writes(local, mirror, monkeypatch):
     """Two syncs at once would cost twice the requests and keep one of the answers."""
-    source = local.persona()
+    source = local.persona_cases()
     mirror.sync(source, progress=False)
     entered, go = threading.Event(), threading.Event()
     whole = sync.merge
@@ -187,7 +190,7 @@ def test_a_second_writer_is_told_who_writes(local, mirror, monkeypatch):
 def test_a_lock_of_a_dead_process_holds_nobody_up(mirror, local):
     lock_file = mirror.path.with_name(".cases.duckdb.lock")
     lock_file.write_text("4194303")
-    assert mirror.sync(local.persona(), progress=False).rows == 1500
+    assert mirror.sync(local.persona_cases(), progress=False).rows == 1500
 
 
 # --- files that cannot be used ------------------------------------------------------------------
@@ -204,7 +207,7 @@ def test_a_mirror_that_is_not_there_says_how_to_make_it(mirror, tmp_path):
 
 def test_a_file_that_is_no_duckdb_file_stays_as_it_is(mirror, local):
     mirror.path.write_bytes(b"case_id,status\n1,open\n" * 1000)
-    for use in (lambda: cs.read_cases(mirror), lambda: mirror.sync(local.persona())):
+    for use in (lambda: cs.read_cases(mirror), lambda: mirror.sync(local.persona_cases())):
         with pytest.raises(cs.CaseSearchError, match="cannot be opened as a mirror"):
             use()
     assert mirror.path.read_bytes() == b"case_id,status\n1,open\n" * 1000
@@ -213,7 +216,7 @@ def test_a_file_that_is_no_duckdb_file_stays_as_it_is(mirror, local):
 def test_a_duckdb_file_of_somebody_else_stays_as_it_is(mirror, local):
     with duckdb.connect(str(mirror.path)) as own:
         own.execute("CREATE TABLE cases AS SELECT 1 AS a")
-    for use in (lambda: cs.read_cases(mirror), lambda: mirror.sync(local.persona())):
+    for use in (lambda: cs.read_cases(mirror), lambda: mirror.sync(local.persona_cases())):
         with pytest.raises(cs.CaseSearchError, match="is a DuckDB file, but no mirror"):
             use()
     with duckdb.connect(str(mirror.path)) as own:
@@ -226,7 +229,7 @@ def changed_inside(mirror, statement):
 
 
 def test_a_newer_format_is_refused(mirror, local):
-    mirror.sync(local.persona(), progress=False)
+    mirror.sync(local.persona_cases(), progress=False)
     changed_inside(mirror, f"UPDATE about SET format = {FORMAT + 1}")
     for use in (lambda: cs.read_cases(mirror), mirror.sync):
         with pytest.raises(cs.CaseSearchError, match="upgrade casesearch_pd"):
@@ -234,7 +237,7 @@ def test_a_newer_format_is_refused(mirror, local):
 
 
 def test_a_mirror_that_forgot_itself_is_refused(mirror, local):
-    mirror.sync(local.persona(), progress=False)
+    mirror.sync(local.persona_cases(), progress=False)
     changed_inside(mirror, "UPDATE about SET told = '{}'")
     with pytest.raises(cs.CaseSearchError, match="does not say what it holds"):
         cs.read_cases(mirror)
@@ -242,10 +245,10 @@ def test_a_mirror_that_forgot_itself_is_refused(mirror, local):
 
 def test_another_source_is_refused(mirror, local):
     """Cases of two services in one table would be nobody's answer."""
-    mirror.sync(local.connect(), progress=False)
+    mirror.sync(local.connect_cases(), progress=False)
     before = mirror.path.read_bytes()
     with pytest.raises(cs.FilterError, match="its service is 'connect', this one's 'persona'"):
-        mirror.sync(local.persona())
+        mirror.sync(local.persona_cases())
     elsewhere = cs.ConnectCases(
         "another-domain", region_name="us-east-1", endpoint_url=local.url, rate=1
     )
@@ -255,7 +258,7 @@ def test_another_source_is_refused(mirror, local):
 
 
 def test_another_question_is_refused(mirror, local):
-    source = local.connect()
+    source = local.connect_cases()
     mirror.sync(source, status="open", columns=["status"], progress=False)
     with pytest.raises(cs.FilterError, match=r"another filter, field\('status'\) == 'open'"):
         mirror.sync(source, status="closed")
@@ -272,19 +275,19 @@ def test_another_question_is_refused(mirror, local):
 def test_a_folder_that_cannot_be_written(local, tmp_path, monkeypatch):
     """Root may write everywhere, so the system call is made to say no."""
     with pytest.raises(cs.FilterError, match="cannot be written"):
-        cs.Mirror(tmp_path / "nowhere" / "cases.duckdb").sync(local.persona())
+        cs.Mirror(tmp_path / "nowhere" / "cases.duckdb").sync(local.persona_cases())
 
     def refused(*_given):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(lock.os, "open", refused)
     with pytest.raises(cs.FilterError, match="a folder of your own"):
-        cs.Mirror(tmp_path / "cases.duckdb").sync(local.persona())
+        cs.Mirror(tmp_path / "cases.duckdb").sync(local.persona_cases())
 
 
 def test_a_mirror_is_read_from_a_folder_that_cannot_be_written(local, mirror, tmp_path):
     """Readers leave nothing beside the file."""
-    mirror.sync(local.persona(), progress=False)
+    mirror.sync(local.persona_cases(), progress=False)
     before = names(tmp_path)
     tmp_path.chmod(0o500)
     try:
@@ -307,14 +310,14 @@ def out_of_room(*_given, **_named):
     [
         (sync, "merge", out_of_room),
         (sync, "conclude", out_of_room),
-        (sync.Stage, "add", out_of_room),
+        (sync.StagingTable, "add", out_of_room),
         (beside.os, "fsync", no_room),
     ],
     ids=["merge", "conclude", "stage", "fsync"],
 )
 @pytest.mark.parametrize("first", [True, False])
 def test_a_full_disk_loses_nothing(local, mirror, monkeypatch, fault, first):
-    source = local.persona()
+    source = local.persona_cases()
     if not first:
         mirror.sync(source, progress=False)
     before = mirror.path.read_bytes() if mirror.path.exists() else b""
@@ -344,7 +347,7 @@ def files_of_at_most(size):
 @pytest.mark.parametrize("first", [True, False])
 def test_a_file_that_cannot_grow_loses_nothing(local, mirror, tmp_path, size, first):
     """DuckDB names such failures in several ways, by where it is just writing."""
-    source = local.persona()
+    source = local.persona_cases()
     if not first:
         mirror.sync(source, progress=False)
     before = mirror.path.read_bytes() if mirror.path.exists() else b""
@@ -359,7 +362,7 @@ def test_a_file_that_cannot_grow_loses_nothing(local, mirror, tmp_path, size, fi
 
 @pytest.mark.parametrize("first", [True, False])
 def test_a_token_that_expires_in_the_middle_loses_nothing(local, mirror, first):
-    source = local.persona()
+    source = local.persona_cases()
     if not first:
         mirror.sync(source, progress=False)
         local.advance(600)
@@ -379,13 +382,13 @@ def test_a_token_that_expires_in_the_middle_loses_nothing(local, mirror, first):
     assert "sync again" in caught.value.__notes__[-1]
     if not first:
         assert cs.count_cases(mirror) == 1500
-    done = mirror.sync(local.persona(), progress=False)
+    done = mirror.sync(local.persona_cases(), progress=False)
     assert (done.rows, done.changed) == (1500, 0 if first else 300)
 
 
 def test_files_of_this_process_are_few(local, tmp_path):
     """Each open file holds a descriptor and a cache."""
-    source = local.persona()
+    source = local.persona_cases()
     for number in range(10):
         mirror = cs.Mirror(tmp_path / f"{number}.duckdb")
         mirror.sync(source, columns=["status"], progress=False, status="open")

@@ -10,14 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import casesearch_pd as cs
-from casesearch_pd.mirror.about import About, Kept
-from casesearch_pd.mirror.ask import condition
-from casesearch_pd.mirror.engine import opened, writer
-from casesearch_pd.mirror.stage import Stage
-from casesearch_pd.mirror.text import odd_letters
-from casesearch_pd.query.expr import Compare
-from casesearch_pd.query.filters import Binding, bind
-from casesearch_pd.reading.frame import mask
+from casesearch_pd.mirror.filter_sql import to_sql
+from casesearch_pd.mirror.metadata import MirrorMetadata, StoredColumn
+from casesearch_pd.mirror.staging import StagingTable
+from casesearch_pd.mirror.storage import irregular_letters, open_mirror_file, writer
+from casesearch_pd.query.binding import BindingContext, bind
+from casesearch_pd.query.expressions import Compare
+from casesearch_pd.reading.frames.frame import mask
 from tests.bound_filters import FIELDS, NUMBER, TEXT, WHOLE, a_row, an_expression, keeps
 from tests.filter_trees import ZONES, trees
 from tests.hostile_cases import NOW, case_rows, hostile_rows
@@ -80,7 +79,7 @@ def check_tree(both, tree, tz, chunksize):
     """Hold one tree to all the laws of a read."""
     bench, mirror = both.bench, both.mirror
     wanted = sorted(row["case_id"] for row in bench.asked.rows if holds(tree, row, tz))
-    bound = bind(tree, Binding(mirror.schema, tz, pd.Timestamp(NOW)))
+    bound = bind(tree, BindingContext(mirror.schema, tz, pd.Timestamp(NOW)))
     assert sorted(bench.whole["case_id"][mask(bench.whole, bound)]) == wanted
     found = cs.read_cases(mirror, tree, tz=tz)
     assert sorted(found["case_id"]) == wanted
@@ -147,7 +146,7 @@ def test_order_and_limit_are_those_of_the_service(both, sort, limit):
 # --- the condition alone, on values that no wire brings ---------------------------------------
 
 KEPT = {
-    item.column: Kept(item, item.column, "lists" if item.type == "list" else "plain")
+    item.column: StoredColumn(item, item.column, "lists" if item.type == "list" else "plain")
     for item in FIELDS
 }
 
@@ -158,7 +157,7 @@ def a_table(rows, folder):
     work = folder / "work"
     work.mkdir()
     with writer(work, None) as connection:
-        stage = Stage(connection)
+        stage = StagingTable(connection)
         dtypes = {"amount": "Float64", "contacts": "Int64", "vip": "boolean"}
         dtypes |= {"title": "str", "priority": "str", "created_at": "datetime64[us, UTC]"}
         cells = {name: [row[name] for row in rows] for name in rows[0]}
@@ -167,12 +166,14 @@ def a_table(rows, folder):
         )
         frame["case_id"] = pd.Series([f"{at}" for at in range(len(rows))], dtype="str")
         stage.add(frame, {item.column: item for item in (*FIELDS, replace(TEXT, column="case_id"))})
-        made = {name: Kept(one.field, one.name, one.form) for name, one in stage.columns.items()}
+        made = {
+            name: StoredColumn(one.field, one.name, one.form) for name, one in stage.columns.items()
+        }
         yield connection, made
 
 
 def found_by(connection, kept, expression):
-    asked = condition(expression, kept)
+    asked = to_sql(expression, kept)
     sql = f"SELECT case_id::INT FROM stage.cases WHERE {asked.sql} ORDER BY ALL"
     return [at for (at,) in connection.execute(sql, asked.parameters).fetchall()]
 
@@ -185,7 +186,7 @@ def test_sql_and_loop_agree_on_whole_numbers_beyond_doubles(rows, data, tmp_path
         for _ in range(5):
             expression = data.draw(an_expression(), label="filter")
             wanted = [at for at, row in enumerate(rows) if keeps(expression, row)]
-            assert found_by(connection, kept, expression) == wanted, condition(expression, kept)
+            assert found_by(connection, kept, expression) == wanted, to_sql(expression, kept)
 
 
 BIG = [2**63, -(2**63) - 1, 2.0**63, 10**400, -(10**400), 1e308, 2**53 + 1, 0.1, -0.0, 5e-324]
@@ -220,8 +221,8 @@ def test_half_characters_and_odd_ones_are_compared_all_the_same(value, tmp_path)
 
 def test_the_schema_comes_back_from_the_file_as_it_was(both):
     """Labels, options, aliases and types are what filters are bound by, offline."""
-    with opened(both.mirror.path) as mirror:
-        assert About.read(mirror.about.written()) == mirror.about
+    with open_mirror_file(both.mirror.path) as mirror:
+        assert MirrorMetadata.read(mirror.about.written()) == mirror.about
     there = {item.column: item for item in both.bench.source.schema.fields}
     for item in both.mirror.schema.fields:
         settled = replace(there[item.column], type=item.type)
@@ -232,7 +233,7 @@ def test_lower_case_of_other_letters_is_never_ascii(tmp_path):
     """Where it were, the short way through a text would find what the mask does not."""
     letters = [chr(code) for code in range(0x80, 0x110000) if not 0xD800 <= code < 0xE000]
     odd = {one for one in letters if any(part.isascii() for part in one.casefold())}
-    assert {one for one in letters if re.match(odd_letters(), one)} == odd
+    assert {one for one in letters if re.match(irregular_letters(), one)} == odd
     work = tmp_path / "work"
     work.mkdir()
     with writer(work, None) as connection:
@@ -242,7 +243,7 @@ def test_lower_case_of_other_letters_is_never_ascii(tmp_path):
         lowered = {one for (one,) in connection.execute(sql, [letters]).fetchall()}
         pattern = "SELECT x FROM (SELECT unnest(?) AS x) WHERE regexp_matches(x, ?)"
         matched = {
-            one for (one,) in connection.execute(pattern, [letters, odd_letters()]).fetchall()
+            one for (one,) in connection.execute(pattern, [letters, irregular_letters()]).fetchall()
         }
     assert lowered <= odd
     assert matched == odd

@@ -86,7 +86,7 @@ def test_after_the_last_sync_it_is_the_final_state(log, service, asked, tmp_path
     mirror = cs.Mirror(tmp_path / "cases.duckdb")
     now = max(cases["updated_at"].max(), cases["created_at"].max())
     with cs.LocalCases(cases, now=now.to_pydatetime()) as local:
-        source = getattr(local, service)()
+        source = getattr(local, f"{service}_cases")()
         for part in np.array_split(np.arange(len(changes)), SYNCS):
             mirror.sync(source, **asked, progress=False)
             replayed(local, changes.iloc[part])

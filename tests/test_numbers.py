@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import casesearch_pd as cs
-from casesearch_pd.notebook import numbers
-from casesearch_pd.notebook.survival import quantiles
+from casesearch_pd.analysis import metrics as numbers
+from casesearch_pd.analysis.survival import quantiles
 from tests.plain_numbers import (
     BACKENDS,
     Case,
@@ -64,20 +64,20 @@ def check_flow(desk, freq):
 
 
 @given(desks(), st.sampled_from(["D", "W", "MS"]))
-@settings(deadline=None, max_examples=150)
+@settings(timeout=None, max_examples=150)
 def test_flow_counts_by_the_calendar_of_the_zone(desk, freq):
     """A day of 23 or 25 hours, a skipped one, a time in the wrong order: each once led astray."""
     check_flow(desk, freq)
 
 
 @given(desks(zones=("UTC", "Europe/Berlin", "America/New_York", "Pacific/Apia")))
-@settings(deadline=None, max_examples=25)
+@settings(timeout=None, max_examples=25)
 def test_flow_counts_both_hours_of_the_night_when_clocks_go_back(desk):
     check_flow(desk, "h")
 
 
 @given(desks())
-@settings(deadline=None, max_examples=100)
+@settings(timeout=None, max_examples=100)
 def test_durations_are_elapsed_days(desk):
     cases, service, now, _, frame = desk
     found = numbers.durations(frame)
@@ -89,7 +89,7 @@ def test_durations_are_elapsed_days(desk):
 
 
 @given(desks())
-@settings(deadline=None, max_examples=100)
+@settings(timeout=None, max_examples=100)
 def test_an_sla_is_kept_missed_or_not_yet_decided(desk):
     cases, service, now, _, frame = desk
     found = numbers.within_sla(frame)
@@ -99,7 +99,7 @@ def test_an_sla_is_kept_missed_or_not_yet_decided(desk):
 
 
 @given(desks())
-@settings(deadline=None, max_examples=100)
+@settings(timeout=None, max_examples=100)
 def test_a_summary_is_the_numbers_of_each_group(desk):
     cases, service, now, _, frame = desk
     found = numbers.summary(frame)
@@ -234,7 +234,7 @@ def test_what_is_yet_to_come_is_in_no_period():
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_last_day_has_the_open_cases_of_now(service):
     with cs.LocalCases(cases=400, seed=3, now=NOW) as local:
-        frame = cs.read_cases(getattr(local, service)(), tz="America/New_York")
+        frame = cs.read_cases(getattr(local, f"{service}_cases")(), tz="America/New_York")
     found = frame.cases.flow("D")
     assert found["open"].iloc[-1] == frame.cases.is_open.sum() > 0
     assert found["opened"].sum() == len(frame)
@@ -408,7 +408,7 @@ def local():
 
 
 def read(local, service, **asked):
-    return cs.read_cases(getattr(local, service)(), **asked)
+    return cs.read_cases(getattr(local, f"{service}_cases")(), **asked)
 
 
 SURVIVORS = [

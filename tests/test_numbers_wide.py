@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import casesearch_pd as cs
-from casesearch_pd.notebook.names import labels
-from casesearch_pd.notebook.numbers import tags, time_in_status
+from casesearch_pd.analysis.display_names import labels
+from casesearch_pd.analysis.metrics import tags, time_in_status
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 AGENT = "arn:aws:connect:us-east-1:111122223333:instance/8a1f/agent/{}"
@@ -28,7 +28,7 @@ def local():
 
 @pytest.mark.parametrize("backend", [None, "numpy_nullable", "pyarrow"])
 def test_a_key_of_connect_is_a_column_of_text(local, backend):
-    frame = cs.read_cases(local.connect(), dtype_backend=backend)
+    frame = cs.read_cases(local.connect_cases(), dtype_backend=backend)
     wide = frame.cases.tags()
     meant = [dict(tag.split("=", 1) for tag in held) for held in frame["tags"]]
     assert list(wide) == sorted({key for one in meant for key in one}) != []
@@ -38,7 +38,7 @@ def test_a_key_of_connect_is_a_column_of_text(local, backend):
 
 @pytest.mark.parametrize("backend", [None, "numpy_nullable", "pyarrow"])
 def test_a_tag_of_persona_is_a_column_of_truth(local, backend):
-    frame = cs.read_cases(local.persona(), dtype_backend=backend)
+    frame = cs.read_cases(local.persona_cases(), dtype_backend=backend)
     wide = frame.cases.tags()
     assert set(map(str, wide.dtypes)) == {"boolean"}
     for had, held in zip(wide.to_dict("records"), frame["tags"], strict=True):
@@ -49,7 +49,7 @@ WORDS = st.text("ab=, é", min_size=1, max_size=3)
 
 
 @given(st.lists(st.none() | st.lists(WORDS, max_size=3), max_size=6))
-@settings(deadline=None, max_examples=100)
+@settings(timeout=None, max_examples=100)
 def test_any_tags_are_spread(held):
     """A word without ``=`` among the tags means that none of them are keys."""
     frame = pd.DataFrame({"case_id": range(len(held)), "tags": pd.Series(held, dtype=object)})
@@ -77,7 +77,7 @@ def joined(words):
 
 
 def test_tags_come_back_from_parquet_as_arrays(local, tmp_path):
-    frame = cs.read_cases(local.connect())
+    frame = cs.read_cases(local.connect_cases())
     frame.to_parquet(tmp_path / "cases.parquet")
     again = pd.read_parquet(tmp_path / "cases.parquet")
     assert isinstance(again["tags"].iloc[0], np.ndarray)
@@ -175,7 +175,7 @@ CHANGES = st.lists(
 
 
 @given(CHANGES)
-@settings(deadline=None, max_examples=100)
+@settings(timeout=None, max_examples=100)
 def test_time_in_status_is_the_sum_of_the_spans(changes):
     """Walks through the changes of each case; equal moments stay in the order of the events."""
     found = time_in_status(cases_of(a="open", b="closed"), history(*changes))
@@ -205,11 +205,11 @@ def spent(case, status, changes):
 
 def test_the_history_of_the_service_fills_the_life_of_a_case(local):
     """No hour of a case may be missing from its statuses, and none be there twice."""
-    source = local.connect()
+    source = local.connect_cases()
     frame = cs.read_cases(source, limit=60)
     events = cs.read_events(source, frame, progress=False)
     found = frame.cases.time_in_status(events)
-    read_at = max(frame.cases.read_at(), pd.Timestamp(events.cases.provenance["as_of"]))
+    read_at = max(frame.cases.as_of, pd.Timestamp(events.cases.provenance["as_of"]))
     lived = (read_at - frame.set_index("case_id")["created_at"]) / pd.Timedelta(days=1)
     total = found.sum(axis="columns")
     assert total.to_numpy(dtype=float) == pytest.approx(lived.to_numpy(dtype=float), abs=1e-4)
@@ -248,14 +248,14 @@ def test_unknown_ids_are_short_and_still_told_apart():
 
 
 def test_two_ids_of_one_name_stay_two_groups(local):
-    frame = cs.read_cases(local.connect())
+    frame = cs.read_cases(local.connect_cases())
     found = frame.cases.summary("queue", names="desk".format)
     assert found.index.is_unique
     assert found["count"].sum() == len(frame)
 
 
 def test_words_stand_in_every_level(local):
-    frame = cs.read_cases(local.connect())
+    frame = cs.read_cases(local.connect_cases())
     found = frame.cases.summary(["status", "queue"], names={"cqueue_billing": "Billing"})
     assert "Billing" in found.index.get_level_values("queue")
     plain = frame.cases.summary(["status", "queue"])

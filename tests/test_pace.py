@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import casesearch_pd as cs
-from casesearch_pd.sources import pace, patience
-from casesearch_pd.sources.pace import Budget, budget_for
-from casesearch_pd.sources.patience import Trouble, patiently, retry_after
-from casesearch_pd.sources.run import Run
+from casesearch_pd.sources.transport import rate_limit as pace
+from casesearch_pd.sources.transport import retry as patience
+from casesearch_pd.sources.transport.context import ReadContext
+from casesearch_pd.sources.transport.rate_limit import RateLimiter, rate_limiter_for
+from casesearch_pd.sources.transport.retry import TransientError, parse_retry_after, send_with_retry
 from tests.wire_clients import Clock, connect, persona
 from tests.wire_stub import (
     Stub,
@@ -45,15 +46,15 @@ def sender(*outcomes):
     return send
 
 
-def trouble(kind=cs.UnreachableError, **how):
-    return Trouble(kind("the fault itself"), **how)
+def trouble(kind=cs.ServiceUnavailableError, **how):
+    return TransientError(kind("the fault itself"), **how)
 
 
 # --- the bucket --------------------------------------------------------------------------------
 
 
 def test_a_burst_goes_at_once_and_the_rest_at_the_rate(clock):
-    budget, run = Budget(rate=2, burst=10), Run()
+    budget, run = RateLimiter(rate=2, burst=10), ReadContext()
     for _ in range(9):  # one is kept back for those that overtake each other on the way
         budget.acquire(run)
     assert not clock.slept
@@ -64,7 +65,7 @@ def test_a_burst_goes_at_once_and_the_rest_at_the_rate(clock):
 
 
 def test_a_pause_fills_the_bucket_and_no_more_than_the_bucket(clock):
-    budget, run = Budget(rate=2, burst=4), Run()
+    budget, run = RateLimiter(rate=2, burst=4), ReadContext()
     for _ in range(3):
         budget.acquire(run)
     clock.sleep(1000)
@@ -76,7 +77,7 @@ def test_a_pause_fills_the_bucket_and_no_more_than_the_bucket(clock):
 
 
 def test_an_unpaced_budget_never_waits(clock):
-    budget, run = Budget(math.inf), Run()
+    budget, run = RateLimiter(math.inf), ReadContext()
     for _ in range(1000):
         budget.acquire(run)
     assert not clock.slept
@@ -85,7 +86,7 @@ def test_an_unpaced_budget_never_waits(clock):
 @pytest.mark.parametrize("rate", [0, -1, math.nan, -math.inf, True, "fast", "2", None])
 def test_a_rate_that_lets_nothing_pass_is_refused(rate):
     with pytest.raises(cs.FilterError, match="above 0"):
-        Budget(rate)
+        RateLimiter(rate)
 
 
 @pytest.mark.parametrize("rate", [0, math.nan, True, "fast"])
@@ -100,16 +101,16 @@ def test_sources_refuse_such_a_rate_before_anything_is_sent(rate):
 @pytest.mark.parametrize("burst", [0.5, 0, math.nan, True, "10"])
 def test_a_burst_below_one_is_refused(burst):
     with pytest.raises(cs.FilterError, match="1 or more"):
-        Budget(1, burst=burst)
+        RateLimiter(1, burst=burst)
 
 
 def test_a_closed_budget_is_closed_to_everybody_until_then(clock):
-    budget = Budget(math.inf)
+    budget = RateLimiter(math.inf)
     budget.close_for(5)
     budget.close_for(3)
-    budget.acquire(Run())
+    budget.acquire(ReadContext())
     assert clock.slept == [pytest.approx(5, abs=0.1)]
-    budget.acquire(Run())
+    budget.acquire(ReadContext())
     assert len(clock.slept) == 1
 
 
@@ -117,11 +118,11 @@ def test_threads_share_one_budget(clock, monkeypatch):
     """Eight readers with a limit each would be throttled eight times as much."""
     now = clock.monotonic() + 100
     monkeypatch.setattr(clock, "monotonic", lambda: now)  # it stands still, so waits add up
-    budget = Budget(rate=4, burst=1)
+    budget = RateLimiter(rate=4, burst=1)
 
     def read():
         for _ in range(5):
-            budget.acquire(Run())
+            budget.acquire(ReadContext())
 
     threads = [threading.Thread(target=read) for _ in range(8)]
     for thread in threads:
@@ -157,13 +158,13 @@ def test_four_fifths_of_the_documented_quota_are_the_default():
 
 def test_the_last_rate_that_was_named_holds_for_everybody():
     """Two budgets for one account would spend its quota twice."""
-    budget = budget_for(("a",), rate=1, burst=1)
-    assert budget_for(("a",), rate=2, burst=3) is budget
+    budget = rate_limiter_for(("a",), rate=1, burst=1)
+    assert rate_limiter_for(("a",), rate=2, burst=3) is budget
     assert (budget.rate, budget.burst) == (2, 3)
     with pytest.raises(cs.FilterError, match="rate=0"):
-        budget_for(("a",), rate=0, burst=3)
+        rate_limiter_for(("a",), rate=0, burst=3)
     assert budget.rate == 2
-    assert budget_for(("b",), rate=1, burst=1) is not budget
+    assert rate_limiter_for(("b",), rate=1, burst=1) is not budget
 
 
 # --- patience ------------------------------------------------------------------------------------
@@ -172,46 +173,46 @@ def test_the_last_rate_that_was_named_holds_for_everybody():
 @pytest.mark.parametrize("rate", [100.0, math.inf])
 def test_a_burst_at_a_slow_rate_is_not_waited_for_at_a_quicker_one(clock, rate):
     """Whoever says that more may pass would wait a minute for what five requests went ahead."""
-    budget = pace.Budget(0.2, 22)
+    budget = pace.RateLimiter(0.2, 22)
     for _ in range(21):
-        budget.acquire(Run())
+        budget.acquire(ReadContext())
     assert not clock.slept
     budget.change(rate, 22)
-    budget.acquire(Run())
+    budget.acquire(ReadContext())
     assert sum(clock.slept) < 1
 
 
 def test_a_change_to_an_impossible_rate_leaves_the_old_one(clock):
-    budget = pace.Budget(2, 1)
+    budget = pace.RateLimiter(2, 1)
     with pytest.raises(cs.FilterError):
         budget.change(0, 1)
-    budget.acquire(Run())
-    budget.acquire(Run())
+    budget.acquire(ReadContext())
+    budget.acquire(ReadContext())
     assert sum(clock.slept) == pytest.approx(0.5, abs=0.1)
 
 
 def test_an_answer_is_passed_on_at_once(clock):
-    run = Run()
-    assert patiently(sender("answer"), Budget(), run) == "answer"
+    run = ReadContext()
+    assert send_with_retry(sender("answer"), RateLimiter(), run) == "answer"
     assert (run.requests, clock.slept) == (1, [])
 
 
 def test_a_final_error_is_not_tried_again():
-    run = Run()
-    with pytest.raises(cs.RefusedError):
-        patiently(sender(cs.RefusedError("no")), Budget(), run)
+    run = ReadContext()
+    with pytest.raises(cs.InvalidRequestError):
+        send_with_retry(sender(cs.InvalidRequestError("no")), RateLimiter(), run)
     assert run.requests == 1
 
 
 def test_faults_are_tried_again_with_growing_pauses(clock):
-    run = Run()
-    with pytest.raises(cs.UnreachableError, match="the fault itself"):
-        patiently(sender(trouble()), Budget(), run)
-    assert run.requests == patience.FAULT_TRIES
-    assert len(clock.slept) == patience.FAULT_TRIES - 1
+    run = ReadContext()
+    with pytest.raises(cs.ServiceUnavailableError, match="the fault itself"):
+        send_with_retry(sender(trouble()), RateLimiter(), run)
+    assert run.requests == patience.MAX_FAULT_ATTEMPTS
+    assert len(clock.slept) == patience.MAX_FAULT_ATTEMPTS - 1
     for attempt, pause in enumerate(clock.slept):
         assert 0.05 * 2**attempt <= pause <= 0.1 * 2**attempt
-    assert sum(clock.slept) <= patience.FAULT_PATIENCE
+    assert sum(clock.slept) <= patience.MAX_FAULT_SECONDS
 
 
 def test_a_fault_that_outlasts_the_patience_ends_before_its_tries_do(clock):
@@ -221,57 +222,64 @@ def test_a_fault_that_outlasts_the_patience_ends_before_its_tries_do(clock):
         clock.sleep(15)
         raise trouble()
 
-    with pytest.raises(cs.UnreachableError):
-        patiently(send, Budget(), Run())
+    with pytest.raises(cs.ServiceUnavailableError):
+        send_with_retry(send, RateLimiter(), ReadContext())
     assert clock.slept.count(15) == 3  # two of them are 30 s, counted from the first fault's end
 
 
 def test_the_cause_of_a_fault_is_kept():
     try:
         raise trouble() from OSError("cable")
-    except Trouble as caused:
+    except TransientError as caused:
         fault = caused
-    with pytest.raises(cs.UnreachableError) as raised:
-        patiently(sender(fault), Budget(), Run())
+    with pytest.raises(cs.ServiceUnavailableError) as raised:
+        send_with_retry(sender(fault), RateLimiter(), ReadContext())
     assert isinstance(raised.value.__cause__, OSError)
 
 
 def test_throttles_wait_as_long_as_asked_and_count_apart_from_faults(clock):
     throttled = trouble(cs.ThrottledError, throttled=True, wait=10)
-    run = Run()
-    faults = [trouble()] * (patience.FAULT_TRIES - 1)
-    assert patiently(sender(*[throttled] * 12, *faults, "answer"), Budget(), run) == "answer"
+    run = ReadContext()
+    faults = [trouble()] * (patience.MAX_FAULT_ATTEMPTS - 1)
+    assert (
+        send_with_retry(sender(*[throttled] * 12, *faults, "answer"), RateLimiter(), run)
+        == "answer"
+    )
     assert 120 <= sum(clock.slept) <= 130
-    assert run.throttles == 12
+    assert run.throttled == 12
 
 
 def test_throttles_beyond_the_patience_are_raised_without_another_wait(clock):
-    throttled = trouble(cs.ThrottledError, throttled=True, wait=patience.THROTTLE_PATIENCE + 1)
+    throttled = trouble(cs.ThrottledError, throttled=True, wait=patience.MAX_THROTTLE_SECONDS + 1)
     with pytest.raises(cs.ThrottledError):
-        patiently(sender(throttled), Budget(), Run())
+        send_with_retry(sender(throttled), RateLimiter(), ReadContext())
     assert not clock.slept
 
 
 def test_throttles_without_a_time_back_off_up_to_a_bound(clock):
     with pytest.raises(cs.ThrottledError):
-        patiently(sender(trouble(cs.ThrottledError, throttled=True)), Budget(), Run())
+        send_with_retry(
+            sender(trouble(cs.ThrottledError, throttled=True)), RateLimiter(), ReadContext()
+        )
     assert 0.2 <= clock.slept[0] <= 0.4
     assert max(clock.slept) <= 20
-    assert patience.THROTTLE_PATIENCE - 20 <= sum(clock.slept) <= patience.THROTTLE_PATIENCE
+    assert patience.MAX_THROTTLE_SECONDS - 20 <= sum(clock.slept) <= patience.MAX_THROTTLE_SECONDS
 
 
 def test_a_throttle_holds_up_every_reader(clock):
     """The service counts all together: a second reader that goes on keeps the first one out."""
-    budget = Budget()
-    patiently(sender(trouble(cs.ThrottledError, throttled=True, wait=30), "answer"), budget, Run())
+    budget = RateLimiter()
+    send_with_retry(
+        sender(trouble(cs.ThrottledError, throttled=True, wait=30), "answer"), budget, ReadContext()
+    )
     assert sum(clock.slept) == pytest.approx(30, abs=0.2)
     budget.close_for(30)
-    patiently(sender("answer"), budget, Run())
+    send_with_retry(sender("answer"), budget, ReadContext())
     assert sum(clock.slept) == pytest.approx(60, abs=0.2)
 
 
 def test_the_wait_that_a_fault_asks_for_is_kept(clock):
-    patiently(sender(trouble(wait=3), "answer"), Budget(), Run())
+    send_with_retry(sender(trouble(wait=3), "answer"), RateLimiter(), ReadContext())
     assert clock.slept == [3]
 
 
@@ -281,26 +289,26 @@ def test_the_wait_that_a_fault_asks_for_is_kept(clock):
 @pytest.mark.parametrize("seconds", [0, -1, math.nan])
 def test_a_deadline_that_is_over_is_refused(seconds):
     with pytest.raises(cs.FilterError, match="above 0"):
-        Run.within(seconds)
+        ReadContext.with_timeout(seconds)
 
 
 def test_without_a_deadline_there_is_all_the_time():
-    assert Run.within(None).left() == math.inf
-    assert 4 < Run.within(5).left() <= 5
+    assert ReadContext.with_timeout(None).remaining() == math.inf
+    assert 4 < ReadContext.with_timeout(5).remaining() <= 5
 
 
 def test_a_deadline_cuts_the_wait_for_the_rate(clock):
     """Sleeping past the deadline to find out that it has passed helps nobody."""
-    budget, run = Budget(rate=0.1, burst=1), Run.within(5)
+    budget, run = RateLimiter(rate=0.1, burst=1), ReadContext.with_timeout(5)
     budget.acquire(run)
-    with pytest.raises(cs.ThrottledError, match="deadline="):
+    with pytest.raises(cs.ThrottledError, match="timeout="):
         budget.acquire(run)
     assert not clock.slept
 
 
 def test_a_deadline_cuts_the_wait_between_tries(clock):
-    with pytest.raises(cs.UnreachableError):
-        patiently(sender(trouble(wait=10)), Budget(), Run.within(5))
+    with pytest.raises(cs.ServiceUnavailableError):
+        send_with_retry(sender(trouble(wait=10)), RateLimiter(), ReadContext.with_timeout(5))
     assert not clock.slept
 
 
@@ -308,8 +316,8 @@ def test_a_deadline_ends_a_whole_read_with_the_pages_so_far():
     cases = [connect_case(f"c{number}") for number in range(5)]
     with Stub(connect_domain(connect_pages(cases, 1))) as stub:
         source = connect(stub, rate=0.5, burst=2)
-        with pytest.raises(cs.IncompleteReadError, match="deadline") as raised:
-            cs.read_cases(source, deadline=5)
+        with pytest.raises(cs.IncompleteReadError, match="timeout") as raised:
+            cs.read_cases(source, timeout=5)
     assert isinstance(raised.value.__cause__, cs.ThrottledError)
     assert 2 <= len(raised.value.partial) < 5
 
@@ -326,7 +334,7 @@ def test_sixty_seconds_of_throttles_are_survived(clock):
     with Stub(connect_domain(search)) as stub:
         frame = cs.read_cases(connect(stub))
     assert len(frame) == 1
-    assert sum(clock.slept) < patience.THROTTLE_PATIENCE
+    assert sum(clock.slept) < patience.MAX_THROTTLE_SECONDS
 
 
 def test_the_first_pages_of_a_paced_read_are_a_burst(clock):
@@ -346,7 +354,7 @@ def test_the_first_pages_of_a_paced_read_are_a_burst(clock):
     [("7", 7), (" 7 ", 7), ("0", 0), ("600", 600)],
 )
 def test_retry_after_in_seconds(told, seconds):
-    assert retry_after(told) == seconds
+    assert parse_retry_after(told) == seconds
 
 
 @pytest.mark.parametrize(
@@ -354,24 +362,26 @@ def test_retry_after_in_seconds(told, seconds):
 )
 def test_rubbish_in_retry_after_is_no_time(told):
     """A header of a proxy must not end a read with a ValueError."""
-    assert retry_after(told) is None
+    assert parse_retry_after(told) is None
 
 
 def test_retry_after_as_a_date_counts_from_now():
     now = datetime.now(UTC)
-    assert retry_after(format_datetime(now + timedelta(seconds=90))) == pytest.approx(90, abs=5)
-    assert retry_after(format_datetime(now - timedelta(seconds=90))) == 0
+    assert parse_retry_after(format_datetime(now + timedelta(seconds=90))) == pytest.approx(
+        90, abs=5
+    )
+    assert parse_retry_after(format_datetime(now - timedelta(seconds=90))) == 0
 
 
 def test_retry_after_as_a_date_counts_from_the_services_clock():
     """Ours may be minutes off."""
     told = datetime(2026, 3, 14, 12, tzinfo=UTC)
-    assert retry_after(format_datetime(told), served_at=told.timestamp() - 8) == 8
+    assert parse_retry_after(format_datetime(told), served_at=told.timestamp() - 8) == 8
 
 
 @given(st.text(max_size=40))
 def test_no_retry_after_breaks_the_client(text):
-    told = retry_after(text)
+    told = parse_retry_after(text)
     assert told is None or told >= 0
 
 

@@ -14,7 +14,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import casesearch_pd as cs
-from casesearch_pd.local import Fault
+from casesearch_pd.emulator import Fault
 from tests.numbered_cases import without_faults
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -24,7 +24,7 @@ SERVICES = ("connect", "persona")
 @pytest.fixture(scope="module")
 def service():
     with cs.LocalCases(cases=430, seed=3, now=NOW) as running:
-        running.sources = {"connect": running.connect(), "persona": running.persona()}
+        running.sources = {"connect": running.connect_cases(), "persona": running.persona_cases()}
         for source in running.sources.values():
             _ = source.schema
         yield running
@@ -136,9 +136,9 @@ def late_cases(**late):
 
 def blind(local, *names):
     """Know nothing of some fields until they come."""
-    source = local.persona()
+    source = local.persona_cases()
     known = [item for item in source.schema.fields if item.column not in names]
-    return local.persona(schema=type(source.schema)(tuple(known), open=True))
+    return local.persona_cases(schema=type(source.schema)(tuple(known), open=True))
 
 
 def test_a_folder_keeps_what_is_met_late(tmp_path):
@@ -172,7 +172,7 @@ def test_of_two_types_met_late_text_wins(tmp_path):
                 page.rows += got.rows
                 cells = mixed[start : page.rows].tolist()
                 got.columns["other"] = [None if pd.isna(cell) else cell for cell in cells]
-                got.found = {"other": replace(got.found["other"], type="any")}
+                got.new_fields = {"other": replace(got.new_fields["other"], type="any")}
             return got
 
         page.rows = 0
@@ -302,5 +302,5 @@ def test_options_that_mean_nothing_are_refused(local, tmp_path):
     assert "no number of rows" in refused(local, path, chunksize=0)
     assert "reads nothing" in refused(local, path, max_workers=0)
     assert "neither 'raise' nor 'partial'" in refused(local, path, on_error="ignore")
-    assert "no length of time" in refused(local, path, overlap=timedelta(-1))
+    assert "no length of time" in refused(local, path, lookback=timedelta(-1))
     assert files(tmp_path) == []

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 import casesearch_pd as cs
 from casesearch_pd.query.schema import Field
-from casesearch_pd.reading import partitions as planning
-from casesearch_pd.reading.frame import mask
-from casesearch_pd.reading.partitions import Partition, partitions
-from casesearch_pd.reading.plan import ask, plan
-from casesearch_pd.sources.run import Run
+from casesearch_pd.reading.distributed import partitions as planning
+from casesearch_pd.reading.distributed.partitions import Partition, partitions
+from casesearch_pd.reading.frames.frame import mask
+from casesearch_pd.reading.plan import build_query, make_plan
+from casesearch_pd.sources.transport.context import ReadContext
 from tests.numbered_cases import NOW, SERVICES, numbered
 
-QUICK = settings(deadline=None, derandomize=True, database=None)
+QUICK = settings(timeout=None, derandomize=True, database=None)
 START = pd.Timestamp("2026-01-01", tz="UTC")
 CREATED = Field("created_at", "created_datetime", "Created", "datetime")
 SIZE = 2400
@@ -38,7 +38,7 @@ def cases():
 @pytest.fixture(scope="module")
 def local():
     with cs.LocalCases(cases(), now=NOW) as running:
-        running.sources = {"connect": running.connect(), "persona": running.persona()}
+        running.sources = {"connect": running.connect_cases(), "persona": running.persona_cases()}
         for source in running.sources.values():
             _ = source.schema
         yield running
@@ -46,8 +46,8 @@ def local():
 
 def planned(source, *, number=None, readers=1, **filters):
     """Plan, and tell how many requests it took."""
-    route = plan(source, ask(source, None, filters), quiet=True)
-    run = Run()
+    route = make_plan(source, build_query(source, None, filters), quiet=True)
+    run = ReadContext()
     return partitions(route, run, number=number, readers=readers), run.requests
 
 
@@ -93,7 +93,7 @@ def test_the_bound_is_the_clock_of_the_service(local):
 def test_a_case_of_this_very_second_is_not_beyond_the_bound():
     """The Date of an answer tells whole seconds, so by it such a case lies in the future."""
     with cs.LocalCases(numbered(5), now=NOW) as running:
-        sources = running.connect(), running.persona()
+        sources = running.connect_cases(), running.persona_cases()
         for at, source in enumerate(sources):
             running.insert({"case_id": f"new_{at}", "title": "new"})
             windows, _ = planned(source)
@@ -163,7 +163,7 @@ def test_nothing_to_read_is_one_partition(local):
 @pytest.mark.parametrize("way", ["ids", "fresh"])
 def test_what_leaves_no_room_for_a_window_is_one_partition(local, way):
     """A window that is only checked here would have every partition read everything."""
-    source = local.persona(fresh=way == "fresh", schema=local.sources["persona"].schema)
+    source = local.persona_cases(fresh=way == "fresh", schema=local.sources["persona"].schema)
     asked = {"case_id": ["case_00000", "case_00001"]} if way == "ids" else {}
     assert planned(source, number=5, **asked) == ((Partition(),), 0)
 
@@ -171,7 +171,7 @@ def test_what_leaves_no_room_for_a_window_is_one_partition(local, way):
 def test_cases_of_one_moment_are_one_partition():
     frame = numbered(300).assign(created_at=START)
     with cs.LocalCases(frame, now=NOW) as running:
-        for source in (running.connect(), running.persona()):
+        for source in (running.connect_cases(), running.persona_cases()):
             windows, requests = planned(source, number=4)
             assert len(windows) == 1
             assert requests <= 10

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 import casesearch_pd as cs
-from casesearch_pd.sources import patience
-from casesearch_pd.sources import persona as persona_module
+from casesearch_pd.sources.persona import source as persona_module
+from casesearch_pd.sources.transport import retry as patience
 from tests.wire_clients import TOKEN, persona, through_proxy
 from tests.wire_stub import (
     HANG,
@@ -141,7 +141,7 @@ def test_a_broken_retrieval_is_a_bad_answer(broken):
     def reply(asked):
         return ok(broken) if asked.path.endswith("/case_1") else environment(asked)
 
-    with Stub(reply) as stub, pytest.raises(cs.BadAnswerError):
+    with Stub(reply) as stub, pytest.raises(cs.InvalidResponseError):
         cs.read_cases(persona(stub), case_id="case_1")
 
 
@@ -211,7 +211,7 @@ def test_a_next_link_that_leads_elsewhere_is_refused(link, abroad):
         return ok(persona_page(CASES, target))
 
     with Stub(persona_environment(search)) as stub:
-        with pytest.raises(cs.BadAnswerError, match="token is not sent there"):
+        with pytest.raises(cs.InvalidResponseError, match="token is not sent there"):
             cs.read_cases(persona(stub))
         assert len(stub.searches) == 1
 
@@ -231,7 +231,7 @@ def test_the_port_of_the_scheme_is_the_same_origin_written_or_not(url):
     source = cs.PersonaCases(token=TOKEN, base_url=f"{url}/api/v1")
     link = "https://API.withpersona.com:443/api/v1/cases/search?page%5Bafter%5D=a"
     path = "/api/v1/cases/search"
-    followed = persona_module.pinned(link, base_url=source.base_url, path=path)
+    followed = persona_module.require_same_origin(link, base_url=source.base_url, path=path)
     assert followed == f"{path}?page%5Bafter%5D=a"
 
 
@@ -256,7 +256,7 @@ def test_a_cursor_that_comes_again_is_no_end_and_no_endless_loop(links, honest):
         with pytest.raises(cs.IncompleteReadError) as raised:
             cs.read_cases(persona(stub))
         assert len(stub.searches) < 30
-    assert isinstance(raised.value.__cause__, cs.BadAnswerError)
+    assert isinstance(raised.value.__cause__, cs.InvalidResponseError)
     assert len(raised.value.partial) == len(links)
 
 
@@ -638,7 +638,7 @@ def test_a_full_page_without_links_is_no_end_to_believe_in(links):
     full = [persona_case(f"case_{number}") for number in range(100)]
     with (
         serving(ok({"data": full, **links})) as stub,
-        pytest.raises(cs.BadAnswerError, match="next link"),
+        pytest.raises(cs.InvalidResponseError, match="next link"),
     ):
         cs.read_cases(persona(stub))
 
@@ -665,9 +665,12 @@ def test_a_broken_success_that_clears_costs_nothing(fault):
 @pytest.mark.parametrize("fault", BROKEN)
 def test_a_broken_success_to_the_end_is_a_bad_answer(fault):
     """An empty or short frame in its place would be taken for the truth."""
-    with serving(BROKEN[fault]) as stub, pytest.raises(cs.BadAnswerError, match="a proxy between"):
+    with (
+        serving(BROKEN[fault]) as stub,
+        pytest.raises(cs.InvalidResponseError, match="a proxy between"),
+    ):
         cs.read_cases(persona(stub))
-    assert len(stub.searches) == patience.FAULT_TRIES
+    assert len(stub.searches) == patience.MAX_FAULT_ATTEMPTS
 
 
 def test_gzip_that_was_asked_for_is_unpacked():
@@ -749,7 +752,7 @@ def test_a_broken_template_is_a_bad_answer_or_mended(broken):
         told = script(*replies)
         return Stub(lambda one: told(one) if "templates" in one.path else environment(one))
 
-    with serve(broken) as stub, pytest.raises(cs.BadAnswerError):
+    with serve(broken) as stub, pytest.raises(cs.InvalidResponseError):
         cs.read_cases(persona(stub))
     with serve(broken, ok({"data": persona_template()})) as stub:
         assert len(cs.read_cases(persona(stub))) == 5
@@ -821,8 +824,10 @@ def test_an_answer_is_waited_for_no_longer_than_the_deadline(monkeypatch):
         source = persona(stub)
         assert source.schema
         began = time.monotonic()
-        with pytest.raises(cs.UnreachableError, match=r"the deadline passed.*longer deadline="):
-            cs.read_cases(source, deadline=0.3)
+        with pytest.raises(
+            cs.ServiceUnavailableError, match=r"the deadline passed.*longer timeout="
+        ):
+            cs.read_cases(source, timeout=0.3)
         assert time.monotonic() - began < 0.9 * patience.READ_TIMEOUT
 
 

@@ -221,7 +221,7 @@ def test_a_group_that_was_not_read_is_named():
 @pytest.mark.parametrize("service", ["connect", "persona"])
 def test_cases_of_both_services_are_drawn(service):
     with cs.LocalCases(cases=200, seed=3, now=NOW.to_pydatetime()) as local:
-        frame = cs.read_cases(getattr(local, service)(), tz="Asia/Tokyo", progress=False)
+        frame = cs.read_cases(getattr(local, f"{service}_cases")(), tz="Asia/Tokyo", progress=False)
     for draw in PICTURES.values():
         ax = on_paper(lambda ax, draw=draw: draw(frame, ax))
         assert title(ax)[-1] == "as of 2026-03-14 21:00 JST"
@@ -332,7 +332,7 @@ def test_dates_are_those_of_the_frame_s_zone():
 def test_survivors_are_warned_of():
     """A read of open cases only has no closures: a flow of it is no flow of the desk."""
     with cs.LocalCases(cases=60, seed=1) as local:
-        frame = cs.read_cases(local.connect(), status="open", progress=False)
+        frame = cs.read_cases(local.connect_cases(), status="open", progress=False)
     for draw in ("backlog", "flow", "time_to_close"):
         with pytest.warns(UserWarning, match="survivors only"):
             getattr(frame.cases.plot, draw)()

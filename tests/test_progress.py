@@ -6,13 +6,13 @@ import pytest
 from tqdm.notebook import tqdm_notebook
 
 import casesearch_pd as cs
-from casesearch_pd.local import Fault
-from casesearch_pd.query.filters import bind
-from casesearch_pd.reading import progress
-from casesearch_pd.reading.plan import bearings
-from casesearch_pd.reading.progress import progress_bar
-from casesearch_pd.reading.read import arguments, read_routed, routed
-from casesearch_pd.sources.run import Run
+from casesearch_pd.emulator import Fault
+from casesearch_pd.query.binding import bind
+from casesearch_pd.reading.api import bind_arguments, read_routed, routed
+from casesearch_pd.reading.fetch import progress
+from casesearch_pd.reading.fetch.progress import progress_bar
+from casesearch_pd.reading.plan import binding_context
+from casesearch_pd.sources.transport.context import ReadContext
 from tests.numbered_cases import CASES, PLAIN, SERVICES, served, without_faults
 
 ALL = len(CASES)
@@ -48,12 +48,12 @@ class Recorded:
 
 def watched(source, *, parts=None, **named):
     """Read with a bar, and hand it on; the filter may be split by hand."""
-    bar, given = Recorded(), arguments(source, {"max_workers": 1, **named})
+    bar, given = Recorded(), bind_arguments(source, {"max_workers": 1, **named})
     route = routed(given)
     if parts is not None:
-        bound = tuple(bind(part, bearings(source.schema, "UTC")) for part in parts)
-        route = replace(route, split=replace(route.split, parts=bound))
-    return bar, read_routed(route, given, Run(), bar)
+        bound = tuple(bind(part, binding_context(source.schema, "UTC")) for part in parts)
+        route = replace(route, pushdown=replace(route.pushdown, parts=bound))
+    return bar, read_routed(route, given, ReadContext(), bar)
 
 
 # --- a bar of one's own -----------------------------------------------------------------------
@@ -108,9 +108,9 @@ def test_the_limit_is_the_total_where_nobody_counts(local):
 def test_a_result_that_is_read_again_begins_again(local):
     local.faults.append(Fault("total", 3))
     bar = Recorded()
-    given = arguments(local.sources["connect"], {"columns": PLAIN, "max_workers": 1})
+    given = bind_arguments(local.sources["connect"], {"columns": PLAIN, "max_workers": 1})
     with pytest.raises(cs.IncompleteReadError):
-        read_routed(routed(given), given, Run(), bar)
+        read_routed(routed(given), given, ReadContext(), bar)
     assert bar.passes == [(1, 1), (1, 1)]
     assert (bar.rows, set(bar.totals)) == (ALL, {ALL + 3})
 
@@ -118,7 +118,7 @@ def test_a_result_that_is_read_again_begins_again(local):
 def test_what_is_looked_at_again_adds_pages_and_no_rows(local):
     """The look at what changed meanwhile would show a read that begins anew, or goes too far."""
     local.update(CASES["case_id"][0], title="Case 0")
-    bar, _ = watched(local.sources["connect"], overlap="1000 days")
+    bar, _ = watched(local.sources["connect"], lookback="1000 days")
     assert bar.rows == 2 * ALL
     assert bar.passes == [(1, 2), (2, 2)]
     assert len(bar.totals) > 2 * 46

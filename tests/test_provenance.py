@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 import casesearch_pd as cs
-from casesearch_pd.query.expr import Compare
-from casesearch_pd.query.stored import from_json
-from casesearch_pd.reading.provenance import KEY, added, digest, read_back
+from casesearch_pd.query.expressions import Compare
+from casesearch_pd.query.serialization import filter_from_json
+from casesearch_pd.reading.provenance import KEY, combine_digests, digest_ids, read_provenance
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 
@@ -24,7 +24,7 @@ def local():
 
 @pytest.fixture(scope="module", params=["connect", "persona"])
 def source(local, request):
-    return getattr(local, request.param)()
+    return getattr(local, f"{request.param}_cases")()
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_it_tells_what_was_read(source, frame):
     assert (told["sort"], told["limit"], told["tz"]) == (["-created_at"], None, "Europe/Berlin")
     assert told["search"] is None
     assert told["rows"] == len(frame) > 0
-    assert told["total"] == (len(frame) if source.counts else None)
+    assert told["total"] == (len(frame) if source.can_count else None)
     assert told["complete"] is True
     assert told["notes"] == []
 
@@ -68,11 +68,11 @@ def test_it_tells_the_clock_of_the_service(local, frame):
 
 def test_the_filter_can_be_read_again(source, frame):
     """A refresh asks the same question."""
-    written = from_json(frame.cases.provenance["filter"])
+    written = filter_from_json(frame.cases.provenance["filter"])
     assert Compare("created_at", "lt", "2026-03-01") in written.terms
     assert Compare("status", "ne", "closed") in written.terms
     again = cs.read_cases(source, where=written, columns=["case_id"], tz="Europe/Berlin")
-    assert digest(again["case_id"]) == frame.cases.provenance["ids"]
+    assert digest_ids(again["case_id"]) == frame.cases.provenance["ids"]
 
 
 def test_relative_times_stay_relative(source):
@@ -89,9 +89,9 @@ def test_it_tells_what_relative_times_counted_from(source):
 
 def test_it_tells_what_only_the_service_can_compare(local):
     """A frame is filtered later, without the service; it must not find nothing instead."""
-    unseen = cs.read_cases(local.persona(), limit=1).cases.provenance["unseen"]
+    unseen = cs.read_cases(local.persona_cases(), limit=1).cases.provenance["remote_only"]
     assert unseen == {"assignee": "user_", "state": "", "resolver": ""}
-    assert cs.read_cases(local.connect(), limit=1).cases.provenance["unseen"] == {}
+    assert cs.read_cases(local.connect_cases(), limit=1).cases.provenance["remote_only"] == {}
 
 
 def test_a_chunk_tells_that_it_is_one(source):
@@ -123,23 +123,28 @@ def test_it_survives_what_frames_go_through(frame, tmp_path):
 
 def test_ids_are_told_by_a_fingerprint_that_minds_no_order():
     ids = pd.Series(["b", "a", "ü"], dtype=object)
-    assert digest(ids) == digest(ids[::-1]) == digest(ids.astype("str")) != digest(ids[:2])
-    assert len(digest(pd.Series([], dtype="str"))) == len(digest(ids)) == 32
+    assert (
+        digest_ids(ids)
+        == digest_ids(ids[::-1])
+        == digest_ids(ids.astype("str"))
+        != digest_ids(ids[:2])
+    )
+    assert len(digest_ids(pd.Series([], dtype="str"))) == len(digest_ids(ids)) == 32
 
 
 def test_the_fingerprints_of_parts_add_up():
     """A read that is handed on in chunks tells the same as one that is not."""
     ids = pd.Series([f"case {number}" for number in range(1000)], dtype="str")
     parts = [ids[:1], ids[1:700], ids[700:700], ids[700:]]
-    whole = digest(ids)
-    assert functools.reduce(added, map(digest, parts)) == whole
-    assert functools.reduce(added, map(digest, parts[:-1])) != whole
+    whole = digest_ids(ids)
+    assert functools.reduce(combine_digests, map(digest_ids, parts)) == whole
+    assert functools.reduce(combine_digests, map(digest_ids, parts[:-1])) != whole
     # The halves are sums of their own: no carry goes from one to the other.
-    assert added("f" * 32, "0" * 15 + "1" + "0" * 16) == "0" * 16 + "f" * 16
+    assert combine_digests("f" * 32, "0" * 15 + "1" + "0" * 16) == "0" * 16 + "f" * 16
 
 
 def test_a_frame_of_your_own_has_none():
-    assert read_back(pd.DataFrame()) == {}
+    assert read_provenance(pd.DataFrame()) == {}
 
 
 @pytest.mark.parametrize("held", ["no json", "[1]", '"text"', 3, {"rows": 1}])

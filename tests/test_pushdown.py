@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casesearch_pd import FilterError
-from casesearch_pd.query.expr import TRUE, And, Compare, Not, Or, all_of, inward, literals
-from casesearch_pd.query.pushdown import split
+from casesearch_pd.query.expressions import TRUE, And, Compare, Not, Or, all_of, literals, to_nnf
+from casesearch_pd.query.pushdown import push_down
 from casesearch_pd.query.schema import Field
 from tests.bound_filters import FIELDS, LAW, NUMBER, TEXT, a_row, an_expression, keeps
 
 HIDDEN = Field("state", "state", "State", "text", shown=False)
-SEEN = ("exact", "superset", "no")
+SEEN = ("exact", "inexact", "unsupported")
 
 
 def verdicts(expression):
@@ -25,8 +25,8 @@ def answers(term, row, judged, wide):
     """Answer as a service does: comparisons that it knows roughly may be answered too wide."""
     match term:
         case Compare():
-            assert judged[term] != "no", "asked for what the service cannot answer"
-            return keeps(term, row) or (judged[term] == "superset" and term in wide)
+            assert judged[term] != "unsupported", "asked for what the service cannot answer"
+            return keeps(term, row) or (judged[term] == "inexact" and term in wide)
         case Not(inner):
             return not answers(inner, row, judged, wide)
         case And(terms):
@@ -51,7 +51,7 @@ def test_split_is_the_expression(drawn):
     However wide its rough answers are; and every case that the expression keeps comes home.
     """
     expression, judged, wide, rows = drawn
-    parts = split(expression, judged.__getitem__)
+    parts = push_down(expression, judged.__getitem__)
     for row in rows:
         home = answers(parts.pushed, row, judged, wide)
         assert (home and keeps(parts.residual, row)) == keeps(expression, row)
@@ -63,8 +63,8 @@ def test_split_is_the_expression(drawn):
 def test_what_is_rough_is_never_pushed_negated(drawn):
     """The negation of an answer that is too wide is too narrow: cases would be lost."""
     expression, judged, _, _ = drawn
-    pushed = split(expression, judged.__getitem__).pushed
-    assert not any(judged[item] == "superset" for item in negated(pushed))
+    pushed = push_down(expression, judged.__getitem__).pushed
+    assert not any(judged[item] == "inexact" for item in negated(pushed))
 
 
 def negated(term):
@@ -81,16 +81,16 @@ def negated(term):
 @given(an_expression())
 def test_what_the_service_answers_exactly_is_not_checked_again(expression):
     """A residual without need would cost columns, and the limit."""
-    parts = split(expression, lambda _: "exact")
+    parts = push_down(expression, lambda _: "exact")
     assert parts.residual == TRUE
-    assert parts.pushed == inward(expression)
+    assert parts.pushed == to_nnf(expression)
 
 
 @LAW
 @given(an_expression())
 def test_what_the_service_cannot_answer_is_checked_here(expression):
-    parts = split(expression, lambda _: "no")
-    assert parts.residual == inward(expression) or parts.pushed == inward(expression)
+    parts = push_down(expression, lambda _: "unsupported")
+    assert parts.residual == to_nnf(expression) or parts.pushed == to_nnf(expression)
     assert not literals(parts.pushed)
 
 
@@ -99,7 +99,7 @@ def test_what_the_service_cannot_answer_is_checked_here(expression):
 def test_the_two_halves_of_an_expression_keep_every_row_once(expression, rows):
     """Law 2: with ``~``, no row is in both and none in neither, also through a split."""
     judged = {item: SEEN[at % 3] for at, item in enumerate(literals(expression))}
-    halves = [split(term, judged.__getitem__) for term in (expression, Not(expression))]
+    halves = [push_down(term, judged.__getitem__) for term in (expression, Not(expression))]
     for row in rows:
         kept = [
             answers(half.pushed, row, judged, set()) and keeps(half.residual, row)
@@ -109,7 +109,13 @@ def test_the_two_halves_of_an_expression_keep_every_row_once(expression, rows):
 
 
 def unseen(literal):
-    return "unseen" if literal.target is HIDDEN else "no" if literal.target is NUMBER else "exact"
+    return (
+        "remote_only"
+        if literal.target is HIDDEN
+        else "unsupported"
+        if literal.target is NUMBER
+        else "exact"
+    )
 
 
 STATE, OPEN, RICH = (
@@ -120,26 +126,26 @@ STATE, OPEN, RICH = (
 
 
 def test_what_only_the_service_sees_is_pushed_and_never_checked():
-    assert split(STATE, unseen).pushed == STATE
-    parts = split(And((STATE, RICH)), unseen)
+    assert push_down(STATE, unseen).pushed == STATE
+    parts = push_down(And((STATE, RICH)), unseen)
     assert (parts.pushed, parts.residual) == (STATE, RICH)
-    assert split(Not(STATE), unseen).pushed == Not(STATE)
-    assert split(Or((STATE, OPEN)), unseen).pushed == Or((STATE, OPEN))
+    assert push_down(Not(STATE), unseen).pushed == Not(STATE)
+    assert push_down(Or((STATE, OPEN)), unseen).pushed == Or((STATE, OPEN))
 
 
 def test_what_only_the_service_sees_cannot_be_joined_by_or_with_what_is_checked_here():
     """Checking the OR again here would drop the cases that only the service knows to match."""
     with pytest.raises(FilterError, match="'state' can be filtered by the service but not seen"):
-        split(Or((STATE, RICH)), unseen)
+        push_down(Or((STATE, RICH)), unseen)
 
 
 def test_what_is_never_shown_must_be_answered_by_the_service():
     with pytest.raises(FilterError, match="'state' is never shown"):
-        split(STATE, lambda _: "no")
+        push_down(STATE, lambda _: "unsupported")
 
 
 def test_an_and_is_pushed_as_far_as_it_goes():
-    judged = {OPEN: "superset", RICH: "no"}
-    parts = split(all_of([OPEN, RICH]), judged.get)
+    judged = {OPEN: "inexact", RICH: "unsupported"}
+    parts = push_down(all_of([OPEN, RICH]), judged.get)
     assert (parts.pushed, parts.residual) == (OPEN, And((OPEN, RICH)))
     assert {item.target for item in literals(parts.residual)} <= set(FIELDS)

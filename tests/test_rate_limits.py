@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import casesearch_pd as cs
-from casesearch_pd.sources.pace import Budget
-from casesearch_pd.sources.patience import Trouble, patiently
-from casesearch_pd.sources.run import Run
+from casesearch_pd.sources.transport.context import ReadContext
+from casesearch_pd.sources.transport.rate_limit import RateLimiter
+from casesearch_pd.sources.transport.retry import TransientError, send_with_retry
 from tests.virtual_time import Bucket, World, read
 
 
@@ -34,7 +34,7 @@ def shares(world, bucket, budget, workers, seconds=60):
 # --- a rate that is known ----------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=60)
+@settings(timeout=None, max_examples=60)
 @given(
     st.floats(0.1, 50),
     st.integers(1, 12),
@@ -42,13 +42,13 @@ def shares(world, bucket, budget, workers, seconds=60):
 )
 def test_no_schedule_gets_more_than_burst_and_rate(rate, burst, readers):
     """In any stretch of time, whatever the readers do: this is what keeps throttles at 0."""
-    sent, budget = [], Budget(rate, burst)
+    sent, budget = [], RateLimiter(rate, burst)
     with World().governing() as world:
 
         def reader(pauses):
             for pause in pauses:
                 world.sleep(pause)
-                budget.acquire(Run())
+                budget.acquire(ReadContext())
                 sent.append(world.now)
 
         world.run(*[lambda pauses=pauses: reader(pauses) for pauses in readers])
@@ -64,19 +64,19 @@ def test_a_known_rate_is_used_up_without_a_throttle(world, rate, burst, workers)
     bucket = Bucket(world, rate, burst, jitter=0.02 if rate < 40 else 0.01)
     if workers / 0.06 < rate:
         pytest.skip("one reader is slower than the limit")
-    used, throttled = shares(world, bucket, Budget(rate, burst), workers)
+    used, throttled = shares(world, bucket, RateLimiter(rate, burst), workers)
     assert throttled == 0
     assert used > 0.98
 
 
 def test_a_share_of_the_rate_is_kept_by_each_of_many(world):
     """Workers elsewhere know nothing of each other: rate / workers each, burst / workers each."""
-    bucket, runs = Bucket(world, 8, 8), [Run() for _ in range(4)]
-    budgets = [Budget(8 / 4, 8 / 4) for _ in range(4)]
+    bucket, runs = Bucket(world, 8, 8), [ReadContext() for _ in range(4)]
+    budgets = [RateLimiter(8 / 4, 8 / 4) for _ in range(4)]
 
     def worker(budget, run):
         for _ in range(60):
-            patiently(bucket.send, budget, run)
+            send_with_retry(bucket.send, budget, run)
 
     world.run(*[lambda pair=pair: worker(*pair) for pair in zip(budgets, runs, strict=True)])
     assert not bucket.refused
@@ -96,7 +96,7 @@ def test_an_unknown_rate_is_found(world, rate, burst, told, workers):
     if workers / 0.05 < 1.5 * rate:
         pytest.skip("one reader is slower than the limit")
     bucket = Bucket(world, rate, burst, jitter=0.02)
-    used, throttled = shares(world, bucket, Budget(told, burst), workers)
+    used, throttled = shares(world, bucket, RateLimiter(told, burst), workers)
     assert used > 0.97
     assert throttled < 0.04
 
@@ -106,7 +106,7 @@ def test_an_unknown_rate_is_found(world, rate, burst, told, workers):
 def test_a_slow_unknown_rate_is_found(world, rate, told, workers):
     """A minute and a half is 190 requests: what must be learned costs a greater share of them."""
     bucket = Bucket(world, rate, 10, jitter=0.02)
-    used, throttled = shares(world, bucket, Budget(told, 10), workers, seconds=90)
+    used, throttled = shares(world, bucket, RateLimiter(told, 10), workers, seconds=90)
     assert used > 0.97
     assert throttled < 0.1
 
@@ -115,60 +115,60 @@ def test_a_slow_unknown_rate_is_found(world, rate, told, workers):
 def test_a_bucket_of_one_is_not_crawled_along(world, workers):
     """It keeps nothing of what a slow pace leaves, so that measuring it tells too little."""
     bucket = Bucket(world, 5, 1, jitter=0.02)
-    used, throttled = shares(world, bucket, Budget(20, 10), workers, seconds=120)
+    used, throttled = shares(world, bucket, RateLimiter(20, 10), workers, seconds=120)
     assert used > 0.75
     assert throttled < 0.05
 
 
 def test_a_rate_that_falls_is_followed(world):
     """Production takes half of it: no more than a few throttles until that is known."""
-    bucket, budget, run = Bucket(world, 20, 10, jitter=0.02), Budget(), Run()
+    bucket, budget, run = Bucket(world, 20, 10, jitter=0.02), RateLimiter(), ReadContext()
     for _ in range(600):
-        patiently(bucket.send, budget, run)
+        send_with_retry(bucket.send, budget, run)
     bucket.rate, refused, began = 10, len(bucket.refused), world.now
     for _ in range(600):
-        patiently(bucket.send, budget, run)
+        send_with_retry(bucket.send, budget, run)
     assert len(bucket.refused) - refused < 30
     assert 600 / (world.now - began) > 9.5
 
 
 def test_a_rate_that_rises_is_followed(world):
     """Production has gone home: the longer nothing is throttled, the bolder the pace."""
-    bucket, budget = Bucket(world, 5, 10, latency=0.02), Budget()
+    bucket, budget = Bucket(world, 5, 10, latency=0.02), RateLimiter()
     for _ in range(300):
-        patiently(bucket.send, budget, Run())
+        send_with_retry(bucket.send, budget, ReadContext())
     assert 4.5 < budget.pace < 6
     bucket.rate = 20
     for _ in range(1500):
-        patiently(bucket.send, budget, Run())
+        send_with_retry(bucket.send, budget, ReadContext())
     assert budget.pace > 18
 
 
 def test_an_hour_without_requests_teaches_nothing(world):
     """Five pages, a long lunch, a burst: as a rate this would be a request in some minutes."""
-    bucket, budget = Bucket(world, 10, 10), Budget()
+    bucket, budget = Bucket(world, 10, 10), RateLimiter()
     for _ in range(5):
-        patiently(bucket.send, budget, Run())
+        send_with_retry(bucket.send, budget, ReadContext())
     world.sleep(3600)
     began = world.now
     for _ in range(200):
-        patiently(bucket.send, budget, Run())
+        send_with_retry(bucket.send, budget, ReadContext())
     assert world.now - began < 25
 
 
 def test_what_was_taught_is_forgotten_once_the_rate_told_has_held(world):
     """One throttle must not cost the burst for the rest of the day."""
-    bucket, budget = Bucket(world, 4, 1, latency=0.01), Budget(8, 5)
+    bucket, budget = Bucket(world, 4, 1, latency=0.01), RateLimiter(8, 5)
     for _ in range(10):
-        patiently(bucket.send, budget, Run())
+        send_with_retry(bucket.send, budget, ReadContext())
     assert budget.pace < 8
     bucket.rate, bucket.burst = 10, 10
     for _ in range(1000):
-        patiently(bucket.send, budget, Run())
+        send_with_retry(bucket.send, budget, ReadContext())
     world.sleep(10)
     began = world.now
     for _ in range(4):
-        budget.acquire(Run())
+        budget.acquire(ReadContext())
     assert budget.pace == 8
     assert world.now - began < 0.01
 
@@ -178,7 +178,7 @@ def test_a_service_without_a_limit_is_not_slowed_down(world, workers):
     """The first replies open the way, so few of them that it cannot be felt."""
     bucket = Bucket(world, 1e9, 1e9, jitter=0.02)
     began = world.now
-    read(world, Budget(), bucket, workers=workers, requests=500)
+    read(world, RateLimiter(), bucket, workers=workers, requests=500)
     assert world.now - began < 1.1 * (8 + 492 / workers) * 0.05 + 0.3
 
 
@@ -188,7 +188,7 @@ def test_a_service_without_a_limit_is_not_slowed_down(world, workers):
 def test_all_readers_wait_as_long_as_one_was_told(world):
     """Also those that had their places already."""
     bucket = Bucket(world, 2, 10, wait=7, jitter=0.02)
-    read(world, Budget(), bucket, workers=8, requests=60)
+    read(world, RateLimiter(), bucket, workers=8, requests=60)
     arrivals = sorted([*bucket.served, *bucket.refused])
     for told in bucket.refused:  # known here after half a round trip, 35 ms at most; as late as
         # another half ago others were on their way
@@ -198,7 +198,7 @@ def test_all_readers_wait_as_long_as_one_was_told(world):
 @pytest.mark.parametrize("workers", [1, 4, 16])
 def test_no_reader_goes_when_those_on_their_way_use_up_a_window(world, workers):
     """The headers of a reply say what is left, but not who is on the way."""
-    budget, run, left, window = Budget(), Run(), iter(range(700)), [world.now, 0]
+    budget, run, left, window = RateLimiter(), ReadContext(), iter(range(700)), [world.now, 0]
     refused = []
 
     def send():
@@ -212,11 +212,11 @@ def test_no_reader_goes_when_those_on_their_way_use_up_a_window(world, workers):
         budget.leave_only(remaining, reset)
         if throttled:
             refused.append(world.now)
-            raise Trouble(cs.ThrottledError("no"), throttled=True, wait=reset)
+            raise TransientError(cs.ThrottledError("no"), throttled=True, wait=reset)
 
     def work():
         for _ in left:
-            patiently(send, budget, run)
+            send_with_retry(send, budget, run)
 
     began = world.now
     world.run(*[work] * workers)
@@ -227,19 +227,19 @@ def test_no_reader_goes_when_those_on_their_way_use_up_a_window(world, workers):
 @pytest.mark.parametrize("workers", [1, 4, 16])
 def test_a_minute_of_nothing_but_throttles_fails_no_read(world, workers):
     """And once it is over, the pace is soon what it was."""
-    bucket, run = Bucket(world, 10, 10, jitter=0.02), Run()
-    budget, left = Budget(), iter(range(600))
+    bucket, run = Bucket(world, 10, 10, jitter=0.02), ReadContext()
+    budget, left = RateLimiter(), iter(range(600))
     outage = (world.now + 20, world.now + 80)
 
     def send():
         if outage[0] < world.now < outage[1]:
             bucket.refused.append(world.now)
-            raise Trouble(cs.ThrottledError("no"), throttled=True)
+            raise TransientError(cs.ThrottledError("no"), throttled=True)
         return bucket.send()
 
     def work():
         for _ in left:
-            patiently(send, budget, run)
+            send_with_retry(send, budget, run)
 
     began = world.now
     world.run(*[work] * workers)
@@ -250,12 +250,17 @@ def test_a_minute_of_nothing_but_throttles_fails_no_read(world, workers):
 
 def test_a_deadline_ends_all_readers_at_once(world):
     """None of them sleeps towards a place that comes too late."""
-    bucket, budget, run, ended = Bucket(world, 1, 1), Budget(1, 1), Run.within(20), []
+    bucket, budget, run, ended = (
+        Bucket(world, 1, 1),
+        RateLimiter(1, 1),
+        ReadContext.with_timeout(20),
+        [],
+    )
 
     def work():
         try:
             while True:
-                patiently(bucket.send, budget, run)
+                send_with_retry(bucket.send, budget, run)
         except cs.ThrottledError:
             ended.append(world.now)
 

@@ -45,12 +45,12 @@ def local():
 
 @pytest.fixture(scope="module")
 def connect(local):
-    return _asked(local, local.connect())
+    return _asked(local, local.connect_cases())
 
 
 @pytest.fixture(scope="module")
 def persona(local):
-    return _asked(local, local.persona())
+    return _asked(local, local.persona_cases())
 
 
 @pytest.fixture(scope="module", params=["connect", "persona"])
@@ -294,7 +294,7 @@ def test_more_fields_than_a_request_holds_are_read_in_passes(connect):
 
 @pytest.mark.parametrize("size", [1, 25, 99, 100])
 def test_the_size_of_a_page_changes_no_row(connect, size):
-    source = connect.local.connect(page_size=size, schema=connect.source.schema)
+    source = connect.local.connect_cases(page_size=size, schema=connect.source.schema)
     before = len(connect.searches())
     found = cs.read_cases(source, created_at__gte="2026-03", columns=["case_id", "queue"])
     expected = connect.read(created_at__gte="2026-03", columns=["case_id", "queue"])
@@ -314,7 +314,7 @@ def test_an_unknown_field_of_an_open_schema_is_read_by_its_key(persona):
     """Persona does not tell all its fields; one that was named must come home filled."""
     known = persona.source.schema
     bare = Schema(tuple(f for f in known.fields if f.namespace == "system"), open=True)
-    source = persona.local.persona(schema=bare)
+    source = persona.local.persona_cases(schema=bare)
     frame = cs.read_cases(source, columns=["case_id", "fields.contacts", "fields.status"])
     assert list(frame.columns) == ["case_id", "contacts", "fields_status"]
     assert same(frame["contacts"], persona.truth["contacts"])
@@ -473,7 +473,7 @@ def test_fields_are_listed_with_what_can_be_asked_of_them(asked):
 
 
 def test_discovery_is_asked_once_a_source(local):
-    for source in (local.connect(), local.persona()):
+    for source in (local.connect_cases(), local.persona_cases()):
         cs.list_fields(source)
         before = len(local.requests)
         cs.list_fields(source)
@@ -506,7 +506,7 @@ def test_discovery_is_asked_once_a_source(local):
         ({"limit": True}, "no number of rows"),
         ({"tz": "Berlin"}, "is no time zone"),
         ({"on_error": "ignore"}, "neither 'raise' nor 'partial'"),
-        ({"deadline": 0}, "over before it begins"),
+        ({"timeout": 0}, "over before it begins"),
         ({"dtype_backend": "polars"}, "none of None, 'numpy_nullable', 'pyarrow'"),
     ],
 )
@@ -559,16 +559,16 @@ def test_progress_knows_the_total_where_the_service_counts(connect, capsys):
 
 def test_a_deadline_ends_a_read_with_what_there_is(connect):
     """A rate that lets one page pass in a minute; the deadline is half a second."""
-    slow = connect.local.connect(rate=1 / 60, burst=1, schema=connect.source.schema)
-    with pytest.raises(cs.IncompleteReadError, match="deadline") as broken:
-        cs.read_cases(slow, columns=["case_id"], deadline=0.5)
+    slow = connect.local.connect_cases(rate=1 / 60, burst=1, schema=connect.source.schema)
+    with pytest.raises(cs.IncompleteReadError, match="timeout") as broken:
+        cs.read_cases(slow, columns=["case_id"], timeout=0.5)
     assert ids(broken.value.partial) == ids(connect.truth)[:100]
     assert broken.value.missing
     assert isinstance(broken.value.__cause__, cs.ThrottledError)
 
 
 def test_a_read_within_its_deadline_is_whole(asked):
-    assert len(asked.read(columns=["case_id"], deadline=30)) == MANY
+    assert len(asked.read(columns=["case_id"], timeout=30)) == MANY
 
 
 def test_reads_are_repeatable(asked):
@@ -605,7 +605,7 @@ def own():
 @pytest.mark.parametrize("service", ["connect", "persona"])
 def test_a_frame_of_your_own_comes_back(own, service):
     running, frame = own
-    source = getattr(running, service)()
+    source = getattr(running, f"{service}_cases")()
     back = cs.read_cases(source, sort="case_id")
     for name in frame:
         column = source.schema.resolve(_as_typed(source, name)).column
@@ -627,7 +627,7 @@ def _as_typed(source, name):
 )  # fmt: skip
 def test_a_frame_of_your_own_can_be_asked(own, service, name, op, value):
     running, frame = own
-    source = getattr(running, service)()
+    source = getattr(running, f"{service}_cases")()
     found = cs.read_cases(source, {f"{name}__{op}": value}, columns=["case_id"], sort="case_id")
     held = frame["Weight [kg]" if name == "weight_kg" else name]
     held = held.astype(object).where(held.notna(), None)

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 
 import casesearch_pd as cs
-from casesearch_pd.local import Fault
-from casesearch_pd.sources import connect as connect_module
-from casesearch_pd.sources import persona as persona_module
+from casesearch_pd.emulator import Fault
+from casesearch_pd.sources.amazon_connect import source as connect_module
+from casesearch_pd.sources.persona import source as persona_module
 from tests.numbered_cases import (
     CASES,
     NOW,
@@ -189,14 +189,20 @@ def test_an_answer_that_does_not_come_is_asked_for_again(local, monkeypatch, ser
 # --- faults that stay -------------------------------------------------------------------------
 
 STAYING = {
-    "errors": (Fault("error", status=500, after=5), cs.UnreachableError),
+    "errors": (Fault("error", status=500, after=5), cs.ServiceUnavailableError),
     "throttling": (Fault("throttle", None, after=5), cs.ThrottledError),
-    "resets": (Fault("reset", "after", after=5), (cs.BadAnswerError, cs.UnreachableError)),
-    "HTML": (Fault("html", after=5), cs.BadAnswerError),
-    "halves": (Fault("truncated", after=5), cs.BadAnswerError),
-    "short bodies": (Fault("short_body", after=5), (cs.BadAnswerError, cs.UnreachableError)),
-    "empty pages": (Fault("empty_page", after=5), cs.BadAnswerError),
-    "refusals": (Fault("error", status=400, after=5), cs.RefusedError),
+    "resets": (
+        Fault("reset", "after", after=5),
+        (cs.InvalidResponseError, cs.ServiceUnavailableError),
+    ),
+    "HTML": (Fault("html", after=5), cs.InvalidResponseError),
+    "halves": (Fault("truncated", after=5), cs.InvalidResponseError),
+    "short bodies": (
+        Fault("short_body", after=5),
+        (cs.InvalidResponseError, cs.ServiceUnavailableError),
+    ),
+    "empty pages": (Fault("empty_page", after=5), cs.InvalidResponseError),
+    "refusals": (Fault("error", status=400, after=5), cs.InvalidRequestError),
 }
 
 
@@ -231,7 +237,7 @@ def test_a_deadline_ends_errors_without_end(local, clock, service_name, workers)
     """The pages so far are kept, and no one waits longer than was allowed."""
     local.faults.append(Fault("throttle", 10, after=6))
     with pytest.raises(cs.IncompleteReadError) as broken:
-        read(local.sources[service_name], columns=PLAIN, deadline=25, max_workers=workers)
+        read(local.sources[service_name], columns=PLAIN, timeout=25, max_workers=workers)
     assert_part(broken.value.partial, CASES)
     assert sum(clock.slept) <= 25 * workers
 
@@ -239,14 +245,16 @@ def test_a_deadline_ends_errors_without_end(local, clock, service_name, workers)
 @pytest.mark.parametrize("service_name", SERVICES)
 @pytest.mark.parametrize(
     ("status", "error"),
-    [(400, cs.RefusedError), (401, cs.AccessDeniedError), (403, cs.AccessDeniedError),
-     (404, cs.NotFoundError), (422, cs.RefusedError)],
+    [(400, cs.InvalidRequestError), (401, cs.AccessDeniedError), (403, cs.AccessDeniedError),
+     (404, cs.NotFoundError), (422, cs.InvalidRequestError)],
 )  # fmt: skip
 def test_a_final_refusal_is_not_repeated(local, service_name, status, error):
     """A wrong token sent over and over locks accounts."""
     before = len(local.requests)
     local.faults.append(Fault("error", status=status))
-    small = local.connect(page_size=20) if service_name == "connect" else local.persona()
+    small = (
+        local.connect_cases(page_size=20) if service_name == "connect" else local.persona_cases()
+    )
     source = small if status != 400 else local.sources[service_name]
     source.__dict__.setdefault("schema", local.sources[service_name].schema)
     with pytest.raises(error) as refused:
@@ -272,7 +280,7 @@ def test_one_window_that_fails_for_good_costs_only_itself(local):
         found = real(scan, cursor, run)
         late = [text for text in found.columns["created_at"] if text >= first.isoformat()]
         if late and "'lt'" not in repr(scan.where) and scan.sort[0].descending is False:
-            raise cs.UnreachableError("this window never answers")
+            raise cs.ServiceUnavailableError("this window never answers")
         return found
 
     source.page = page
@@ -307,7 +315,7 @@ def test_tokens_that_expire_while_somebody_waits_are_replaced(monkeypatch):
     """A slow reader: each page comes ten seconds after the one before, a token lives for five."""
     cases = numbered(200)
     with cs.LocalCases(cases, now=NOW, token_lifetime=5) as local:
-        source = local.connect(page_size=20)
+        source = local.connect_cases(page_size=20)
         real = source.page
         slow = lambda *asked: (local.advance(10), real(*asked))[1]  # noqa: E731 - one line of a test
         monkeypatch.setattr(source, "page", slow, raising=False)

@@ -22,15 +22,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import casesearch_pd as cs
-from casesearch_pd.reading import crew
-from casesearch_pd.sources import persona
+from casesearch_pd.reading.fetch import workers as crew
+from casesearch_pd.sources.persona import source as persona
 from tests.moving_cases import WANTED, Moving, frame_of, mixed, schedules
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 PAGE = 5
 CASES = 40
 USUAL = settings(
-    deadline=None,
+    timeout=None,
     max_examples=15,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -56,8 +56,8 @@ def local(request):
     with cs.LocalCases(frame_of(30), now=NOW, cursor=request.param) as running:
         running.kind = request.param
         running.sources = {
-            "connect": running.connect(page_size=PAGE),
-            "persona": running.persona(),
+            "connect": running.connect_cases(page_size=PAGE),
+            "persona": running.persona_cases(),
         }
         _ = [source.schema for source in running.sources.values()]
         yield running

@@ -36,7 +36,7 @@ def local(incidents):
 @pytest.mark.parametrize("service", ["connect", "persona"])
 def test_every_cell_of_the_incidents_comes_back(local, incidents, service):
     """A lost digit, a shifted hour or a text "nan" in one of 345,000 cells fails here."""
-    frame = cs.read_cases(getattr(local, service)(), sort="case_id", progress=False)
+    frame = cs.read_cases(getattr(local, f"{service}_cases")(), sort="case_id", progress=False)
     assert frame["case_id"].tolist() == incidents["case_id"].tolist()
     # Persona's own resolved-at is the column closed_at, so the file's comes under its key.
     taken = {"resolved_at": "fields_resolved_at"} if service == "persona" else {}
@@ -57,7 +57,7 @@ def test_the_incidents_cost_their_pages(local, incidents, service):
     Read by one thread: on a slow moment of the machine several would be started, and each part
     of a result may end with a page that is not full.
     """
-    source = getattr(local, service)()
+    source = getattr(local, f"{service}_cases")()
     cs.list_fields(source)
     before = len(local.requests)
     told = cs.read_cases(source, progress=False, max_workers=1).cases.provenance
@@ -68,7 +68,7 @@ def test_the_incidents_cost_their_pages(local, incidents, service):
 
 @pytest.mark.parametrize("service", ["connect", "persona"])
 def test_the_incidents_can_be_asked(local, incidents, service):
-    source = getattr(local, service)()
+    source = getattr(local, f"{service}_cases")()
     march = cs.read_cases(
         source, created_at="2016-03", urgency="1", columns=["case_id"], sort="case_id"
     )

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import casesearch_pd as cs
-from casesearch_pd.query.filters import Binding
-from casesearch_pd.reading.overlay import alike
+from casesearch_pd.query.binding import BindingContext
+from casesearch_pd.reading.incremental.refresh import cast_like
 from casesearch_pd.reading.provenance import KEY
-from casesearch_pd.sources.again import again, check_same
+from casesearch_pd.sources.registry import require_same_source, resolve_source
 from tests.law_bench import QUICK, quietly
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -32,7 +32,7 @@ def local():
 
 @pytest.fixture(params=SERVICES)
 def source(local, request):
-    return getattr(local, request.param)()
+    return getattr(local, f"{request.param}_cases")()
 
 
 def pass_time(local, seconds=3600):
@@ -98,7 +98,7 @@ def test_a_refreshed_frame_is_a_fresh_read(service, data):
         "columns": data.draw(st.sampled_from([[*COLUMNS, "title"], [*COLUMNS, "title"], None])),
     }
     with cs.LocalCases(cases=130, seed=6, now=NOW) as local, quietly():
-        source, ids = getattr(local, service)(), sorted(local.frame()["case_id"])
+        source, ids = getattr(local, f"{service}_cases")(), sorted(local.frame()["case_id"])
         frame = cs.read_cases(source, **asked)
         for _ in range(data.draw(st.integers(1, 3), label="rounds")):
             for drawn in data.draw(changes(), label="changes"):
@@ -115,7 +115,11 @@ def test_what_changes_during_a_refresh_is_found_by_the_next(service, data):
     """Between two of its requests a case may come and go; no version of it may stay for good."""
     asked = {**data.draw(st.sampled_from(FILTERS), label="filter"), "columns": [*COLUMNS, "title"]}
     with cs.LocalCases(cases=230, seed=6, now=NOW) as local, quietly():
-        source = getattr(local, service)(page_size=30) if service == "connect" else local.persona()
+        source = (
+            getattr(local, f"{service}_cases")(page_size=30)
+            if service == "connect"
+            else local.persona_cases()
+        )
         frame = cs.read_cases(source, **asked)
         ids = sorted(local.frame()["case_id"])
         for case in ids[::2]:
@@ -145,7 +149,8 @@ def times(monkeypatch):
     """Set the moment that relative times count from, which is this machine's."""
     clock = SimpleNamespace(moment=pd.Timestamp(NOW))
     monkeypatch.setattr(
-        "casesearch_pd.reading.plan.bearings", lambda schema, tz: Binding(schema, tz, clock.moment)
+        "casesearch_pd.reading.plan.binding_context",
+        lambda schema, tz: BindingContext(schema, tz, clock.moment),
     )
     return clock
 
@@ -185,7 +190,7 @@ def test_relative_filters_roll(local, source, times, asked, columns):
 def test_requests_are_in_proportion_to_the_change(service, asked, changed):
     """A refresh of ten thousand cases for one that changed must not read ten thousand."""
     with cs.LocalCases(cases=1200, seed=6, now=NOW) as local:
-        source = getattr(local, service)()
+        source = getattr(local, f"{service}_cases")()
         frame = cs.read_cases(source, columns=COLUMNS, **asked)
         whole = frame.cases.provenance["requests"]
         pass_time(local)
@@ -203,18 +208,18 @@ def test_requests_are_in_proportion_to_the_change(service, asked, changed):
 
 def test_the_overlap_is_what_the_search_may_lag_behind(local):
     """A write that the search shows later than it was made must not be missed."""
-    source = local.persona()
+    source = local.persona_cases()
     case = cs.read_cases(source)["case_id"].iloc[0]
     local.update(case, title="written before, shown after")
     pass_time(local, 60)
     frame = cs.read_cases(source, columns=["case_id", "title"])
     frame.loc[frame["case_id"] == case, "title"] = "what the search still showed"
-    late = frame.cases.refresh(source, overlap="30s")
+    late = frame.cases.refresh(source, lookback="30s")
     assert "what the search still showed" in set(late["title"])
     told = frame.cases.refresh(source)
     assert "written before, shown after" in set(told["title"])
-    with pytest.raises(cs.FilterError, match="overlap='soon' is no length of time"):
-        frame.cases.refresh(source, overlap="soon")
+    with pytest.raises(cs.FilterError, match="lookback='soon' is no length of time"):
+        frame.cases.refresh(source, lookback="soon")
 
 
 # --- what is kept -----------------------------------------------------------------------------
@@ -374,7 +379,7 @@ def with_source(frame, **changed):
 )
 def test_credentials_go_nowhere_that_only_a_file_names(local, service, address):
     """A frame may come from anybody; one that named their host would fetch them the token."""
-    frame = cs.read_cases(getattr(local, service)(), columns=COLUMNS, limit=5)
+    frame = cs.read_cases(getattr(local, f"{service}_cases")(), columns=COLUMNS, limit=5)
     with pytest.raises(cs.FilterError, match=r"not the service's own address.*source=…"):
         with_source(frame, **address).cases.refresh()
 
@@ -395,13 +400,13 @@ def test_the_services_own_addresses_are_known(service, address):
         "connect": {"service": "connect", "domain_id": "d", "region": "", "endpoint_url": ""},
         "persona": {"service": "persona", "base_url": "", "version": "2025-12-08", "fresh": False},
     }[service] | address
-    source = again(told)
+    source = resolve_source(told)
     assert source.describe() == told
-    check_same(source, told)
+    require_same_source(source, told)
 
 
 def test_a_source_of_another_make_has_to_be_given(local):
-    frame = with_source(cs.read_cases(local.connect(), limit=3), service="mirror")
+    frame = with_source(cs.read_cases(local.connect_cases(), limit=3), service="mirror")
     with pytest.raises(cs.FilterError, match=r"cannot be made anew.*give it: source="):
         frame.cases.refresh()
 
@@ -409,13 +414,16 @@ def test_a_source_of_another_make_has_to_be_given(local):
 @pytest.mark.parametrize("wrong", ["service", "domain", "region", "address"])
 def test_a_source_that_is_not_the_frame_s_is_refused(local, wrong):
     """Cases of two domains in one frame would be told apart by nobody."""
-    frame = cs.read_cases(local.connect(), columns=COLUMNS, limit=5)
-    persona = cs.read_cases(local.persona(), columns=COLUMNS, limit=5)
+    frame = cs.read_cases(local.connect_cases(), columns=COLUMNS, limit=5)
+    persona = cs.read_cases(local.persona_cases(), columns=COLUMNS, limit=5)
     frame, source = {
-        "service": (frame, local.persona()),
-        "domain": (with_source(frame, domain_id="another"), local.connect()),
-        "region": (with_source(frame, region="eu-west-2"), local.connect()),
-        "address": (with_source(persona, base_url="https://api.withpersona.com"), local.persona()),
+        "service": (frame, local.persona_cases()),
+        "domain": (with_source(frame, domain_id="another"), local.connect_cases()),
+        "region": (with_source(frame, region="eu-west-2"), local.connect_cases()),
+        "address": (
+            with_source(persona, base_url="https://api.withpersona.com"),
+            local.persona_cases(),
+        ),
     }[wrong]
     with pytest.raises(cs.FilterError, match="is not where the frame was read"):
         frame.cases.refresh(source)
@@ -443,7 +451,7 @@ def test_a_local_service_may_be_at_another_port():
     ],
 )
 def test_what_cannot_be_told_from_changes_is_read_anew(local, asked, why):
-    source = local.connect()
+    source = local.connect_cases()
     frame = cs.read_cases(source, columns=COLUMNS, **asked)
     pass_time(local)
     case = cs.read_cases(source, columns=COLUMNS, sort="-updated_at")["case_id"].iloc[30]
@@ -456,7 +464,7 @@ def test_what_cannot_be_told_from_changes_is_read_anew(local, asked, why):
 
 
 def test_persona_s_list_cannot_be_asked_for_changes(local):
-    source = local.persona(fresh=True)
+    source = local.persona_cases(fresh=True)
     with quietly():
         frame = cs.read_cases(source, columns=COLUMNS, status="open")
         local.update(frame["case_id"][0], status="closed")
@@ -470,7 +478,7 @@ def test_persona_s_list_cannot_be_asked_for_changes(local):
 
 @pytest.fixture
 def frame(local):
-    return cs.read_cases(local.connect(), columns=COLUMNS)
+    return cs.read_cases(local.connect_cases(), columns=COLUMNS)
 
 
 @pytest.mark.parametrize(
@@ -485,26 +493,29 @@ def frame(local):
 def test_a_frame_that_is_no_longer_what_was_read_is_refused(local, frame, alter):
     """Rows that the user took out would come back, or be missed, as they happen to change."""
     with pytest.raises(cs.FilterError, match=r"refresh first, filter after: .*where\(…\)"):
-        alter(frame).cases.refresh(local.connect())
+        alter(frame).cases.refresh(local.connect_cases())
 
 
 def test_the_order_of_the_rows_is_no_reason(local, frame):
     shuffled = frame.sample(frac=1, random_state=1)
-    same(shuffled.cases.refresh(local.connect()), cs.read_cases(local.connect(), columns=COLUMNS))
+    same(
+        shuffled.cases.refresh(local.connect_cases()),
+        cs.read_cases(local.connect_cases(), columns=COLUMNS),
+    )
 
 
 def test_a_column_of_one_s_own_is_named(local, frame):
     with pytest.raises(
         cs.FilterError, match=r"the field of the column 'mine'.*df.drop\(columns='mine'\)"
     ):
-        frame.assign(mine=1).cases.refresh(local.connect())
+        frame.assign(mine=1).cases.refresh(local.connect_cases())
 
 
 def test_a_field_that_is_gone_is_named(local, frame):
     text = frame.attrs[KEY].replace("last_closed_datetime", "a_field_that_was")
     frame.attrs[KEY] = text
     with pytest.raises(cs.FilterError, match="no field for the column 'closed_at' any more"):
-        frame.cases.refresh(local.connect())
+        frame.cases.refresh(local.connect_cases())
 
 
 def test_a_frame_without_provenance_is_refused(frame):
@@ -514,7 +525,7 @@ def test_a_frame_without_provenance_is_refused(frame):
 
 
 def test_one_chunk_is_refused(local):
-    source = local.connect()
+    source = local.connect_cases()
     with cs.iter_cases(source, columns=COLUMNS, chunksize=100) as chunks:
         chunk = next(chunks)
     with pytest.raises(cs.FilterError, match="one chunk of what was read"):
@@ -524,7 +535,7 @@ def test_one_chunk_is_refused(local):
 def test_an_incomplete_frame_is_refused():
     faults = [cs.Fault("error", status=400, after=1)]
     with cs.LocalCases(cases=250, now=NOW, faults=faults) as local:
-        source = local.persona()
+        source = local.persona_cases()
         with pytest.warns(UserWarning, match="not whole"):
             frame = cs.read_cases(source, columns=COLUMNS, on_error="partial")
         with pytest.raises(cs.FilterError, match=r"not whole.*read again: read_cases"):
@@ -551,7 +562,7 @@ def test_new_cells_take_on_the_form_of_the_old_ones():
             "number": pd.Series([None, None], dtype="str"),
         }
     )
-    found = alike(new, old)
+    found = cast_like(new, old)
     assert found.dtypes.to_dict() == old.dtypes.to_dict()
     assert found["nested"].tolist()[0] == '{"b": ["ü"]}'
     assert found.isna().to_numpy().tolist() == [[False, True, False], [True, True, True]]
@@ -561,13 +572,13 @@ def test_a_cell_that_does_not_fit_is_named():
     old = pd.DataFrame({"number": pd.array([3], dtype="Int64")})
     new = pd.DataFrame({"number": pd.Series(["three"], dtype="str")})
     with pytest.raises(cs.FilterError, match="'number' now holds values that are not Int64"):
-        alike(new, old)
+        cast_like(new, old)
 
 
 def test_a_custom_field_that_discovery_does_not_meet_is_still_read(local):
     """Persona tells no list of its fields; what the frame knows by its id can be asked for."""
-    frame = cs.read_cases(local.persona(), columns=["case_id", "created_at", "fields.shy"])
+    frame = cs.read_cases(local.persona_cases(), columns=["case_id", "created_at", "fields.shy"])
     pass_time(local)
     local.update(frame["case_id"][0], title="another")
-    new = frame.cases.refresh(local.persona())
-    same(new, cs.read_cases(local.persona(), columns=["case_id", "created_at", "fields.shy"]))
+    new = frame.cases.refresh(local.persona_cases())
+    same(new, cs.read_cases(local.persona_cases(), columns=["case_id", "created_at", "fields.shy"]))

@@ -29,7 +29,7 @@ def local():
 
 @pytest.fixture(scope="module")
 def source(local):
-    return local.connect()
+    return local.connect_cases()
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +228,7 @@ BAD = {
 @pytest.mark.parametrize("service", SERVICES)
 @pytest.mark.parametrize("bad", BAD)
 def test_what_names_no_cases_is_refused_before_anything_is_sent(local, service, bad):
-    asked = getattr(local, service)()
+    asked = getattr(local, f"{service}_cases")()
     before = len(local.requests)
     with pytest.raises(cs.FilterError, match=BAD[bad][1]):
         cs.read_related(asked, BAD[bad][0])
@@ -244,7 +244,7 @@ def test_what_names_no_cases_is_refused_before_anything_is_sent(local, service, 
         ({"max_workers": True}, "max_workers=True"),
         ({"on_error": "ignore"}, "on_error='ignore'"),
         ({"progress": "no"}, "progress='no'"),
-        ({"deadline": 0}, "deadline=0"),
+        ({"timeout": 0}, "timeout=0"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(local, source, cases, options, says):
@@ -256,7 +256,7 @@ def test_options_that_mean_nothing_are_refused(local, source, cases, options, sa
 
 def test_a_frame_of_another_source_is_refused(local, source, cases):
     """Its ids would all be missing there, and the answer an empty success."""
-    persona = local.persona()
+    persona = local.persona_cases()
     theirs = cs.read_cases(persona, columns=["case_id", "accounts"])
     before = len(local.requests)
     with pytest.raises(cs.FilterError, match="its service is 'persona'"):
@@ -283,7 +283,7 @@ def test_a_source_that_knows_only_its_cases_says_so(cases):
 
 def test_deleted_cases_are_named_once_and_the_others_come():
     with cs.LocalCases(cases=20, seed=1) as local:
-        source = local.connect()
+        source = local.connect_cases()
         cases = cs.read_cases(source, columns=["case_id"])
         before = cs.read_events(source, cases)
         gone = [*cases["case_id"].iloc[[2, 9]]]
@@ -300,7 +300,7 @@ def test_deleted_cases_are_named_once_and_the_others_come():
 
 def test_a_domain_that_is_none_is_no_deleted_case(local):
     """Both are 404; only what the service names tells them apart."""
-    nowhere = local.connect()
+    nowhere = local.connect_cases()
     nowhere.domain_id = "nowhere"
     with pytest.raises(cs.NotFoundError, match="is 'nowhere' a Cases domain"):
         cs.read_related(nowhere, [CASE])
@@ -351,7 +351,7 @@ def test_a_lost_way_is_found_again_once(source, cases, faulty, operation, kind):
     assert faulty.happened() == 1
     faulty.clear()
     faulty.append(cs.Fault(kind, operation=operation))
-    wanted = cs.RefusedError if kind == "expired_token" else cs.BadAnswerError
+    wanted = cs.InvalidRequestError if kind == "expired_token" else cs.InvalidResponseError
     with pytest.raises(wanted):
         read(source, case_id)
 
@@ -373,7 +373,7 @@ def test_what_never_comes_is_an_error_and_no_empty_frame(source, cases, faulty):
         cs.read_events(source, cases)
     faulty.clear()
     faulty.append(cs.Fault("body", {"auditEvents": None}, operation="get_case_audit_events"))
-    with pytest.raises(cs.BadAnswerError, match="no list auditEvents"):
+    with pytest.raises(cs.InvalidResponseError, match="no list auditEvents"):
         cs.read_events(source, cases)
 
 
@@ -456,29 +456,29 @@ def test_readers_join_where_the_service_is_slow(source, cases, faulty):
 def test_each_list_has_a_budget_of_its_own():
     """The quotas are counted by operation: a search must not wait for a history, nor reverse."""
     with cs.LocalCases(cases=3) as local:
-        slow = local.connect(rate=0.001, burst=1)
-        one = cs.read_cases(slow, columns=["case_id"], limit=1, deadline=5)
-        cs.read_events(slow, one, deadline=5)
-        cs.read_related(slow, one, deadline=5)
-        with pytest.raises(cs.ThrottledError, match="deadline"):
-            cs.read_events(slow, one, deadline=5)
+        slow = local.connect_cases(rate=0.001, burst=1)
+        one = cs.read_cases(slow, columns=["case_id"], limit=1, timeout=5)
+        cs.read_events(slow, one, timeout=5)
+        cs.read_related(slow, one, timeout=5)
+        with pytest.raises(cs.ThrottledError, match="timeout"):
+            cs.read_events(slow, one, timeout=5)
 
 
 def test_a_dear_read_says_what_it_costs():
     with cs.LocalCases(cases=91) as local:
-        slow = local.connect(rate=0.5, burst=2)
+        slow = local.connect_cases(rate=0.5, burst=2)
         ids = local.frame()["case_id"]
         with (
             pytest.warns(UserWarning, match=r"items of 91 cases .* 0 days 00:02:58 at 0\.5 a sec"),
             pytest.raises(cs.IncompleteReadError) as broken,
         ):
-            cs.read_related(slow, ids, deadline=1)
+            cs.read_related(slow, ids, timeout=1)
     assert len(broken.value.missing) == 90
 
 
 def test_a_throttling_service_is_waited_for():
     with cs.LocalCases(cases=12, seed=3, rate=40) as local:
-        source = local.connect(rate=math.inf)
+        source = local.connect_cases(rate=math.inf)
         cases = cs.read_cases(source, columns=["case_id"])
         found = cs.read_events(source, cases, max_workers=4)
     assert set(found["case_id"]) == set(cases["case_id"])
@@ -491,7 +491,7 @@ KINDS = ["case_comments", "accounts", "inquiries", "reports", "verifications", "
 
 @pytest.fixture(scope="module")
 def persona(local):
-    return local.persona()
+    return local.persona_cases()
 
 
 @pytest.fixture(scope="module")
@@ -555,7 +555,7 @@ def test_the_frame_given_is_left_alone(persona, theirs, source, cases):
 
 def test_deleted_cases_of_persona_are_named():
     with cs.LocalCases(cases=12, seed=1) as local:
-        persona = local.persona()
+        persona = local.persona_cases()
         cases = cs.read_cases(persona, columns=["case_id"])
         gone = cases["case_id"].iloc[4]
         local.delete(gone)
@@ -601,7 +601,7 @@ def test_what_the_frame_has_is_kept_when_the_rest_is_stopped(persona, theirs):
 # --- laws ---------------------------------------------------------------------------------------
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20, timeout=None)
 @given(pick=st.data())
 def test_parts_make_the_whole(source, cases, events, related, pick):
     """Whichever cases are asked for, and in whatever order, each has the same rows."""

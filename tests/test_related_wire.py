@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import casesearch_pd as cs
-from casesearch_pd.sources import connect as connect_module
-from casesearch_pd.sources import patience
-from casesearch_pd.sources.connect_entries import changes
+from casesearch_pd.sources.amazon_connect import source as connect_module
+from casesearch_pd.sources.amazon_connect.related import changes
+from casesearch_pd.sources.transport import retry as patience
 from tests.wire_clients import SECRET, SESSION, Clock, connect
 from tests.wire_stub import (
     HANG,
@@ -34,7 +34,7 @@ LISTS = {
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(patience, "FAULT_TRIES", 2)
+    monkeypatch.setattr(patience, "MAX_FAULT_ATTEMPTS", 2)
     monkeypatch.setattr(connect_module, "READ_TIMEOUT", 0.3)
     return Clock.installed(monkeypatch)
 
@@ -244,7 +244,7 @@ def test_what_is_no_answer_is_no_empty_history(path, fault):
     """Botocore takes most of these for a case to which nothing ever happened."""
     read = LISTS[path][0]
     with Stub(service(lambda _: broken(path)[fault])) as stub:
-        with pytest.raises(cs.BadAnswerError):
+        with pytest.raises(cs.InvalidResponseError):
             read(connect(stub), ["c1"])
         assert len(stub.asked) == 2, "it was worth another try"
     with Stub(service(script(broken(path)[fault], ok(WHOLE[path])))) as stub:
@@ -261,7 +261,7 @@ def test_tokens_that_lead_nowhere_are_refused(path):
         return ok({name: entry, "nextToken": turn[asked.json.get("nextToken", "")]})
 
     with Stub(service(reply)) as stub:
-        with pytest.raises(cs.BadAnswerError, match=r"of case 'c1' .* lead nowhere"):
+        with pytest.raises(cs.InvalidResponseError, match=r"of case 'c1' .* lead nowhere"):
             read(connect(stub), ["c1"])
         assert len([one for one in stub.asked if one.path.endswith(path)]) == 2 * 3
 
@@ -272,7 +272,7 @@ def test_empty_pages_are_followed_but_not_for_ever(path):
     with Stub(service(listed([], [], WHOLE[path][name]))) as stub:
         assert len(read(connect(stub), ["c1"])) == 1
     with Stub(service(listed(*[[]] * 60))) as stub:
-        with pytest.raises(cs.BadAnswerError):
+        with pytest.raises(cs.InvalidResponseError):
             read(connect(stub), ["c1"])
         assert len(stub.asked) < 50
 

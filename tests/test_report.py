@@ -19,9 +19,9 @@ import pytest
 
 import casesearch_pd as cs
 from casesearch_pd import field
-from casesearch_pd.notebook.words import conditions, in_words
-from casesearch_pd.query.expr import FALSE, TRUE, Compare
-from casesearch_pd.query.stored import from_json, to_json
+from casesearch_pd.query.expressions import FALSE, TRUE, Compare
+from casesearch_pd.query.serialization import filter_from_json, filter_to_json
+from casesearch_pd.render.sentences import filter_conditions, filter_in_words
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 HOSTILE = [
@@ -92,7 +92,10 @@ def local():
 
 @pytest.fixture(scope="module")
 def frames(local):
-    return {"connect": cs.read_cases(local.connect()), "persona": cs.read_cases(local.persona())}
+    return {
+        "connect": cs.read_cases(local.connect_cases()),
+        "persona": cs.read_cases(local.persona_cases()),
+    }
 
 
 @pytest.fixture
@@ -172,7 +175,10 @@ def test_a_picture_of_many_cases_is_small(reported):
 
 def test_it_tells_the_query_in_words_and_as_code(local, reported):
     frame = cs.read_cases(
-        local.connect(), status=["open", "pending"], created_at__gte="2026-02", sort="-created_at"
+        local.connect_cases(),
+        status=["open", "pending"],
+        created_at__gte="2026-02",
+        sort="-created_at",
     )
     page = reported(frame)
     assert "status is 'open' or 'pending'" in page.text
@@ -181,13 +187,13 @@ def test_it_tells_the_query_in_words_and_as_code(local, reported):
     assert json.dumps(frame.cases.provenance["filter"]) in page.text
     assert "Order-created_at" in page.text
     assert "Completeyes" in page.text
-    every = reported(cs.read_cases(local.connect(), columns=["case_id"])).text
+    every = reported(cs.read_cases(local.connect_cases(), columns=["case_id"])).text
     assert "None: every case." in every
 
 
 def test_it_warns_of_what_the_filter_hides(local, reported):
     """The backlog of a frame of open cases looks as if nothing were ever closed."""
-    page = reported(cs.read_cases(local.connect(), status="open"))
+    page = reported(cs.read_cases(local.connect_cases(), status="open"))
     assert "survivors only" in page.text
 
 
@@ -269,7 +275,7 @@ def test_a_frame_of_nothing_makes_a_report(reported):
 def test_a_missing_column_is_told(local, reported, column):
     names = ["case_id", "created_at", "closed_at", "status", "sla_at"]
     names.remove(column)
-    page = reported(cs.read_cases(local.connect(), columns=names))
+    page = reported(cs.read_cases(local.connect_cases(), columns=names))
     assert f"this needs the column '{column}'" in page.text
     assert len(page.tables[-1]) == 201
 
@@ -314,7 +320,7 @@ def hostile_frame():
     )  # fmt: skip
     asked = (field(HOSTILE[0]) == HOSTILE[1]) | field("title").isin(HOSTILE)
     told = {
-        "source": {"service": HOSTILE[0], HOSTILE[1]: HOSTILE[1]}, "filter": to_json(asked),
+        "source": {"service": HOSTILE[0], HOSTILE[1]: HOSTILE[1]}, "filter": filter_to_json(asked),
         "notes": HOSTILE, "rows": 3, "tz": HOSTILE[1], "search": HOSTILE[0], "sort": HOSTILE,
         "complete": True, "as_of": NOW.isoformat(), "columns": {HOSTILE[0]: HOSTILE[1]},
     }  # fmt: skip
@@ -383,14 +389,14 @@ def test_pictures_of_hostile_text_are_whole(reported):
 )  # fmt: skip
 def test_filters_are_said_in_words(asked, said):
     """As they are written, and as they come back from provenance."""
-    assert in_words(asked) == said
-    assert in_words(from_json(json.loads(json.dumps(to_json(asked))))) == said
+    assert filter_in_words(asked) == said
+    assert filter_in_words(filter_from_json(json.loads(json.dumps(filter_to_json(asked))))) == said
 
 
 def test_conditions_that_all_hold_are_a_list():
     both = (field("status") == "open") & (field("a") == 1)
-    assert conditions(both) == ["status is 'open'", "a is 1"]
-    assert conditions(field("a") == 1) == ["a is 1"]
+    assert filter_conditions(both) == ["status is 'open'", "a is 1"]
+    assert filter_conditions(field("a") == 1) == ["a is 1"]
 
 
 # --- sessions -------------------------------------------------------------------------------

@@ -171,4 +171,4 @@ def test_schemas_are_values():
     assert a_schema() == a_schema()
     assert a_schema() != a_schema(open=True)
     assert a_schema().find("nothing") is None
-    assert LIST.shown
+    assert LIST.visible

@@ -10,9 +10,10 @@ import traceback
 import pytest
 
 import casesearch_pd as cs
-from casesearch_pd.sources import connect as connect_module
-from casesearch_pd.sources import pace, patience
-from casesearch_pd.sources import persona as persona_module
+from casesearch_pd.sources.amazon_connect import source as connect_module
+from casesearch_pd.sources.persona import source as persona_module
+from casesearch_pd.sources.transport import rate_limit as pace
+from casesearch_pd.sources.transport import retry as patience
 from tests.wire_clients import SECRET, SESSION, TOKEN, Clock, connect, persona
 from tests.wire_stub import (
     HANG,
@@ -38,7 +39,7 @@ SECRETS = (TOKEN, SECRET, SESSION, FILE_TOKEN)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(patience, "FAULT_TRIES", 2)
+    monkeypatch.setattr(patience, "MAX_FAULT_ATTEMPTS", 2)
     monkeypatch.setattr(connect_module, "READ_TIMEOUT", 0.3)
     monkeypatch.setattr(persona_module, "READ_TIMEOUT", 0.3)
     return Clock.installed(monkeypatch)

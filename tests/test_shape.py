@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from casesearch_pd.query.expr import (
+from casesearch_pd.query.expressions import (
     TRUE,
     And,
     Compare,
@@ -12,13 +12,13 @@ from casesearch_pd.query.expr import (
     Or,
     all_of,
     any_of,
-    inward,
     literals,
     negate,
+    to_nnf,
 )
-from casesearch_pd.query.pushdown import split
+from casesearch_pd.query.limits import RequestLimits, fit_to_limits
+from casesearch_pd.query.pushdown import push_down
 from casesearch_pd.query.schema import Field
-from casesearch_pd.query.shape import Limits, shape
 from tests.bound_filters import (
     FIELDS,
     LAW,
@@ -31,7 +31,7 @@ from tests.bound_filters import (
 )
 
 MANY = settings(LAW, max_examples=300)
-PERSONA = Limits(depth=2, breadth=20)
+PERSONA = RequestLimits(depth=2, breadth=20)
 FEW = (TEXT, NUMBER, TRUTH)
 KEY = Field("key", "key", "Key", "text")
 OTHERS = [Field(f"f{n}", f"f{n}", f"F{n}", "number") for n in range(30)]
@@ -60,11 +60,11 @@ def breadth(term):
 def answers(term, row, judged):
     """Answer as a service that takes no heed of letter case where it is known roughly only."""
     match term:
-        case Compare(field, "eq", str(value)) if judged[term] == "superset":
+        case Compare(field, "eq", str(value)) if judged[term] == "inexact":
             held = row[field.column]
             return held is not None and held.casefold() == value.casefold()
         case Compare():
-            assert judged[term] != "no", "asked for what the service cannot answer"
+            assert judged[term] != "unsupported", "asked for what the service cannot answer"
             return keeps(term, row)
         case Not(inner):
             return not answers(inner, row, judged)
@@ -90,22 +90,22 @@ def drawn_cases(draw):
     """Draw a filter, what a service says of its conditions, its limits, and rows to try."""
     few = draw(st.sampled_from([True, True, False]))
     expression = draw(alternatives() if few else an_expression())
-    text = draw(st.sampled_from(["exact", "superset"]))
-    others = st.sampled_from(["exact"] * 9 + ["no"])
+    text = draw(st.sampled_from(["exact", "inexact"]))
+    others = st.sampled_from(["exact"] * 9 + ["unsupported"])
     judged = {
         item: text if isinstance(item.value, str) and item.op == "eq" else draw(others)
         for item in dict.fromkeys(literals(expression))
     }
     # A negation in an AND in an OR is three levels: it has to be split, which takes some breadth.
     depth, breadth = (2, st.integers(3, 6)) if few else (draw(st.integers(1, 3)), st.integers(2, 5))
-    limits = Limits(depth=depth, breadth=draw(breadth))
+    limits = RequestLimits(depth=depth, breadth=draw(breadth))
     rows = st.lists(a_row(FEW if few else FIELDS), min_size=6, max_size=24)
     return expression, judged, limits, draw(rows)
 
 
 def shaped_of(expression, judged, limits):
-    parts = split(expression, judged.__getitem__)
-    shaped = shape(parts.pushed, limits, lambda item: judged[item] == "exact")
+    parts = push_down(expression, judged.__getitem__)
+    shaped = fit_to_limits(parts.pushed, limits, lambda item: judged[item] == "exact")
     return shaped, all_of([parts.residual, shaped.left])
 
 
@@ -145,8 +145,8 @@ def test_every_part_is_within_the_limits(drawn):
 @given(alternatives(), st.integers(3, 8))
 def test_what_is_known_roughly_is_never_negated_to_keep_parts_apart(expression, breadth):
     """Nobody tells that a service that answers too widely does so the same way every time."""
-    judged = {item: "superset" if item.target is TEXT else "exact" for item in literals(expression)}
-    shaped, _ = shaped_of(expression, judged, Limits(depth=2, breadth=breadth))
+    judged = {item: "inexact" if item.target is TEXT else "exact" for item in literals(expression)}
+    shaped, _ = shaped_of(expression, judged, RequestLimits(depth=2, breadth=breadth))
     inner = [item.term for part in shaped.parts for item in nodes(part) if isinstance(item, Not)]
     assert not any(literal.target is TEXT for term in inner for literal in literals(term))
 
@@ -160,7 +160,7 @@ def test_letter_case_keeps_no_parts_apart():
             all_of([upper, negate(Compare(NUMBER, "gt", 0))]),
         ]
     )
-    judged = dict.fromkeys(literals(expression), "exact") | {lower: "superset", upper: "superset"}
+    judged = dict.fromkeys(literals(expression), "exact") | {lower: "inexact", upper: "inexact"}
     shaped, _ = shaped_of(expression, judged, PERSONA)
     row = {TEXT.column: "open", TRUTH.column: False, NUMBER.column: None}
     assert sum(answers(part, row, judged) for part in shaped.parts) == 1
@@ -185,14 +185,14 @@ def number(at, value=1):
         (all_of(number(n) for n in range(30)), "nested", 1),
         (any_of(all_of([number(n), number(n + 1)]) for n in range(20)), "as it is", 1),
         # A `not` is a level of its own, so no single request holds ~a & (~b | c).
-        (inward(negate(any_of([number(0), all_of([number(1), negate(number(2))])]))), "split", 2),
+        (to_nnf(negate(any_of([number(0), all_of([number(1), negate(number(2))])]))), "split", 2),
         (any_of(Compare(KEY, "eq", f"k{n}") for n in range(401)), "split", 21),
         (number(0) | (number(1) & (number(2) | (number(3) & number(4)))), "distributed", 1),
     ],
 )
 def test_the_cheapest_way_is_taken(term, how, parts):
     """One request where one can hold it; several only where none can."""
-    shaped = shape(term, PERSONA, lambda _: True)
+    shaped = fit_to_limits(term, PERSONA, lambda _: True)
     assert (shaped.how, len(shaped.parts), shaped.left) == (how, parts, TRUE)
 
 
@@ -202,6 +202,6 @@ def test_what_no_requests_can_hold_is_left():
         all_of([number(n), any_of([number(n + 1), all_of([number(n + 2), number(n + 3, n)])])])
         for n in range(26)
     )
-    shaped = shape(term, Limits(depth=1, breadth=2), lambda _: False)
+    shaped = fit_to_limits(term, RequestLimits(depth=1, breadth=2), lambda _: False)
     assert shaped.parts == (TRUE,)
     assert shaped.left == term

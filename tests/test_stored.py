@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casesearch_pd import FilterError
-from casesearch_pd.query.expr import And, Compare, Not, Or, all_of, any_of, negate
-from casesearch_pd.query.filters import Binding, bind, from_keywords
-from casesearch_pd.query.stored import from_json, to_json
-from casesearch_pd.query.values import is_missing, span
+from casesearch_pd.query.binding import BindingContext, bind, from_keywords
+from casesearch_pd.query.coercion import coerce_period, is_missing
+from casesearch_pd.query.expressions import And, Compare, Not, Or, all_of, any_of, negate
+from casesearch_pd.query.serialization import filter_from_json, filter_to_json
 from tests.bound_filters import LAW, TIME, a_schema
 
 NOW = pd.Timestamp("2026-03-14T12:00Z")
@@ -22,7 +22,7 @@ NOW = pd.Timestamp("2026-03-14T12:00Z")
 
 def again(term):
     """Write and read, through the JSON text that provenance is."""
-    return from_json(json.loads(json.dumps(to_json(term), allow_nan=False)))
+    return filter_from_json(json.loads(json.dumps(filter_to_json(term), allow_nan=False)))
 
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
@@ -65,7 +65,9 @@ def test_times_come_back_with_their_meaning(value, tz):
     """A period must not come back as an instant, nor a relative time as a fixed one."""
     back = again(Compare("created_at", "eq", value)).value
     for now in (NOW, NOW + pd.Timedelta("1D")):
-        assert span(TIME, back, tz=tz, now=now) == span(TIME, value, tz=tz, now=now)
+        assert coerce_period(TIME, back, tz=tz, now=now) == coerce_period(
+            TIME, value, tz=tz, now=now
+        )
 
 
 @pytest.mark.parametrize(
@@ -89,11 +91,11 @@ def test_every_kind_of_nothing_comes_back_missing(value):
 
 def test_what_is_of_no_known_kind_is_kept_as_text():
     """Provenance must never fail a read; the filter itself was refused long before."""
-    assert to_json(Compare("x", "eq", 3 + 4j))["value"] == "(3+4j)"
+    assert filter_to_json(Compare("x", "eq", 3 + 4j))["value"] == "(3+4j)"
 
 
 def test_bound_fields_are_stored_by_their_column():
-    assert to_json(Compare(TIME, "isna", None)) == {
+    assert filter_to_json(Compare(TIME, "isna", None)) == {
         "field": "created_at",
         "op": "isna",
         "value": None,
@@ -101,7 +103,7 @@ def test_bound_fields_are_stored_by_their_column():
 
 
 def test_stored_text_is_readable():
-    told = to_json(Not(And((Compare("a", "in", ("x", None)), Or((Compare("b", "gt", 1),))))))
+    told = filter_to_json(Not(And((Compare("a", "in", ("x", None)), Or((Compare("b", "gt", 1),))))))
     assert told == {
         "not": {
             "and": [
@@ -115,7 +117,7 @@ def test_stored_text_is_readable():
 def test_a_stored_relative_time_counts_from_the_day_it_is_read():
     schema = a_schema()
     written = from_keywords({"created_at__gte": timedelta(days=-7)}, schema)
-    later = bind(again(written), Binding(schema, "UTC", NOW + pd.Timedelta("30D")))
+    later = bind(again(written), BindingContext(schema, "UTC", NOW + pd.Timedelta("30D")))
     assert later == Compare(TIME, "gte", pd.Timestamp("2026-04-06T12:00Z"))
 
 
@@ -124,4 +126,4 @@ def test_a_stored_relative_time_counts_from_the_day_it_is_read():
 )
 def test_what_is_no_stored_filter_is_refused(told):
     with pytest.raises(FilterError, match="no stored filter"):
-        from_json(told)
+        filter_from_json(told)

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 import casesearch_pd as cs
-from casesearch_pd.local import Fault
-from casesearch_pd.reading import batch, merge, resume
+from casesearch_pd.emulator import Fault
+from casesearch_pd.reading.fetch import checkpoint as resume
+from casesearch_pd.reading.fetch import merge
+from casesearch_pd.reading.fetch import stream as batch
 from tests.numbered_cases import PLAIN, numbered, without_faults
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -20,7 +22,7 @@ CASES = numbered(1150, ties=3)
 SERVICES = ("connect", "persona")
 MANY = ["open", "closed", *(f"stage {number}" for number in range(401))]
 USUAL = settings(
-    deadline=None,
+    timeout=None,
     max_examples=15,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -31,9 +33,9 @@ USUAL = settings(
 def service():
     with cs.LocalCases(CASES, now=NOW) as running:
         running.sources = {
-            "connect": running.connect(page_size=50),
-            "persona": running.persona(),
-            "fresh": running.persona(fresh=True),
+            "connect": running.connect_cases(page_size=50),
+            "persona": running.persona_cases(),
+            "fresh": running.persona_cases(fresh=True),
         }
         for source in running.sources.values():
             _ = source.schema
@@ -102,7 +104,7 @@ def test_a_merge_asks_no_more_than_a_page_a_part_beforehand(local):
 def test_ties_longer_than_a_page_come_in_order():
     """Hundreds of cases of one moment lie on many pages, in an order of the service's own."""
     with cs.LocalCases(numbered(700, ties=350), now=NOW) as local:
-        for source in (local.connect(page_size=40), local.persona()):
+        for source in (local.connect_cases(page_size=40), local.persona_cases()):
             told = put_together(chunks_of(source, chunksize=30))
             assert_frame_equal(told, cs.read_cases(source, columns=PLAIN, progress=False))
 
@@ -186,7 +188,7 @@ def test_a_stream_may_end_with_a_warning(local):
 def test_rows_that_lack_a_pass_are_not_handed_out():
     """Half a row would look like a case with missing values."""
     with cs.LocalCases(numbered(300, extras=30), now=NOW) as local:
-        source = local.connect(page_size=50)
+        source = local.connect_cases(page_size=50)
         assert source.schema
         local.faults.append(Fault("error", status=400, after=5))
         with pytest.raises(cs.IncompleteReadError) as told:
@@ -209,7 +211,7 @@ def test_a_count_that_is_not_reached_is_told(local):
     """Every page was fine and the service says there is more: nobody may believe the end."""
     local.faults.append(Fault("total", value=3, wire="connect"))
     source = local.sources["connect"]
-    with pytest.raises((cs.IncompleteReadError, cs.BadAnswerError)) as told:
+    with pytest.raises((cs.IncompleteReadError, cs.InvalidResponseError)) as told:
         chunks_of(source, chunksize=100)
     assert told.value.partial is not None
     with pytest.warns(UserWarning, match="not whole"):
@@ -316,7 +318,10 @@ def test_a_stream_goes_on_where_it_was(local, folder, name, asked):
 def test_saved_rows_are_as_new_as_the_others(folder, name):
     """A case that was changed since the first attempt is on the disk as it was."""
     with cs.LocalCases(numbered(400), now=NOW) as local:
-        local.sources = {"connect": local.connect(page_size=20), "persona": local.persona()}
+        local.sources = {
+            "connect": local.connect_cases(page_size=20),
+            "persona": local.persona_cases(),
+        }
         broken_off(local, name, folder, after=13 if name == "connect" else 3)
         assert list(folder.iterdir())
         local.advance(600)
@@ -386,9 +391,9 @@ def test_options_that_mean_nothing_are_refused(local):
     source, before = local.sources["connect"], len(local.requests)
     assert "reads nothing" in refused(chunks_of, source, max_workers=0)
     assert "neither 'raise' nor 'partial'" in refused(chunks_of, source, on_error="warn")
-    assert "no length of time" in refused(chunks_of, source, overlap=timedelta(seconds=-1))
+    assert "no length of time" in refused(chunks_of, source, lookback=timedelta(seconds=-1))
     assert len(local.requests) == before
-    assert chunks_of(source, max_workers=1, overlap="2min", limit=3)[0].shape[0] == 3
+    assert chunks_of(source, max_workers=1, lookback="2min", limit=3)[0].shape[0] == 3
 
 
 def test_the_bounds_are_bounds():

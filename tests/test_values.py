@@ -13,16 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casesearch_pd import FilterError
-from casesearch_pd.query.schema import Field
-from casesearch_pd.query.values import (
-    Span,
-    frozen,
+from casesearch_pd.query.coercion import (
+    Period,
+    coerce_period,
+    coerce_scalar,
     is_collection,
     is_missing,
     members,
-    scalar,
-    span,
+    to_hashable,
 )
+from casesearch_pd.query.schema import Field
 from tests.bound_filters import CHOICE, LAW, NUMBER, TEXT, TIME, TRUTH, WHOLE
 
 NOW = pd.Timestamp("2026-03-14T12:00Z")
@@ -34,15 +34,15 @@ def at(text):
 
 
 def read(value, tz="UTC"):
-    return span(TIME, value, tz=tz, now=NOW)
+    return coerce_period(TIME, value, tz=tz, now=NOW)
 
 
 def instant(text):
-    return Span(at(text), at(text) + US)
+    return Period(at(text), at(text) + US)
 
 
 def between(start, end):
-    return Span(at(start), at(end))
+    return Period(at(start), at(end))
 
 
 # --- instants ----------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def test_naive_times_are_in_the_zone(value):
 def test_an_instant_between_two_ticks_is_an_empty_span(value):
     """No case is equal to it; the ticks before it come before, the ticks after it come after."""
     between_ticks = at("2026-03-14T09:30:00.000001Z")
-    assert read(value) == Span(between_ticks, between_ticks)
+    assert read(value) == Period(between_ticks, between_ticks)
 
 
 @LAW
@@ -284,7 +284,7 @@ def test_a_value_is_not_missing(value):
     ],
 )
 def test_scalars_come_in_the_type_of_the_field(field, value, taken):
-    found = scalar(field, value)
+    found = coerce_scalar(field, value)
     assert found == taken
     assert type(found) in {type(taken), type(value)}
     assert not isinstance(found, np.generic) or isinstance(found, str)
@@ -309,29 +309,29 @@ def test_scalars_come_in_the_type_of_the_field(field, value, taken):
 )
 def test_values_of_another_type_are_refused_with_what_fits(field, value, fits):
     with pytest.raises(FilterError, match=f"{field.column!r} is of type .* does not fit.*{fits}"):
-        scalar(field, value)
+        coerce_scalar(field, value)
 
 
 def test_a_label_that_two_options_bear_is_taken_as_it_is():
     """Choosing one of them would leave the cases of the other out."""
     twins = Field("team", "t", "Team", "select", options=CHOICE.options[1:] + CHOICE.options[:1])
     with pytest.warns(UserWarning, match="'LOW' is not an option of 'team'"):
-        assert scalar(twins, "LOW") == "LOW"
+        assert coerce_scalar(twins, "LOW") == "LOW"
 
 
 def test_a_value_that_is_no_option_warns_with_the_nearest():
     with pytest.warns(UserWarning, match="'hihg' is not an option of 'priority'; the nearest is"):
-        assert scalar(CHOICE, "hihg") == "hihg"
+        assert coerce_scalar(CHOICE, "hihg") == "hihg"
 
 
 def test_a_value_that_is_like_no_option_warns_with_the_options():
     with pytest.warns(UserWarning, match="the options are 'p1', 'p2', 'p3'"):
-        scalar(CHOICE, "purple")
+        coerce_scalar(CHOICE, "purple")
 
 
 def test_a_select_without_known_options_takes_any_text():
     bare = Field("x", "x", "X", "select")
-    assert scalar(bare, "whatever") == "whatever"
+    assert coerce_scalar(bare, "whatever") == "whatever"
 
 
 @pytest.mark.parametrize(
@@ -341,7 +341,7 @@ def test_a_select_without_known_options_takes_any_text():
 )  # fmt: skip
 def test_every_collection_means_any_of(value):
     assert is_collection(value)
-    assert len(frozen("x", value)) == 1
+    assert len(to_hashable("x", value)) == 1
 
 
 @pytest.mark.parametrize("value", ["abc", b"abc", {"a": 1}, 3, None, pd.NaT, np.float64(1)])
@@ -371,4 +371,4 @@ def test_an_array_of_times_holds_times(unit):
 def test_mappings_and_nested_lists_are_no_values(value):
     """They cannot be hashed, so they would end in a TypeError far from the user's line."""
     with pytest.raises(FilterError, match="'status' cannot be compared with"):
-        frozen("status", value)
+        to_hashable("status", value)

@@ -31,7 +31,7 @@ def local():
 
 @pytest.fixture(scope="module", params=["connect", "persona"])
 def source(local, request):
-    return getattr(local, request.param)()
+    return getattr(local, f"{request.param}_cases")()
 
 
 @pytest.fixture(scope="module", params=[None, "numpy_nullable", "pyarrow"])
@@ -116,7 +116,7 @@ def test_the_service_s_own_names_are_known(frame):
 
 
 def test_spellings_of_persona_s_names_are_known(local):
-    frame = cs.read_cases(local.persona())
+    frame = cs.read_cases(local.persona_cases())
     wanted = frame.cases.where(fields_status__isna=False)["case_id"].tolist()
     for name in ("fields.status", "fields_status"):
         assert frame.cases.where({f"{name}__isna": False})["case_id"].tolist() == wanted
@@ -282,7 +282,7 @@ def test_a_column_that_was_not_read_is_named(source):
 )
 def test_what_only_persona_can_tell_is_refused_with_the_reason(local, asked, said):
     """An empty answer would look like one: no cell of the frame holds such a value."""
-    frame = cs.read_cases(local.persona(), limit=20)
+    frame = cs.read_cases(local.persona_cases(), limit=20)
     with pytest.raises(cs.FilterError, match=said):
         frame.cases.where(**asked)
     shown = frame["assignee"].dropna().iloc[0]

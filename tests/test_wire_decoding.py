@@ -17,18 +17,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from casesearch_pd.query.schema import Field
-from casesearch_pd.reading.columns import Columns
-from casesearch_pd.reading.frame import build
-from casesearch_pd.sources import connect_wire, persona_wire
-from casesearch_pd.sources.contract import Page
-from casesearch_pd.sources.persona_columns import Known
-from casesearch_pd.sources.persona_fields import schema_of
-from casesearch_pd.sources.persona_plain import read_plain
-from casesearch_pd.sources.persona_template import decode_template
+from casesearch_pd.reading.frames.columns import Columns
+from casesearch_pd.reading.frames.frame import build_frame
+from casesearch_pd.sources.amazon_connect import codec as connect_wire
+from casesearch_pd.sources.base import Page
+from casesearch_pd.sources.persona import codec as persona_wire
+from casesearch_pd.sources.persona.codec import read_plain
+from casesearch_pd.sources.persona.columns import Known
+from casesearch_pd.sources.persona.schema import decode_template, discover_schema
 from tests.wire_stub import ATTRIBUTES, CREATED, RELATED, persona_case, persona_page
 
 quickly = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+    max_examples=150, timeout=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
 
 words = st.text(max_size=8)
@@ -46,13 +46,13 @@ anything = st.recursive(
 )
 
 
-def frame_of(columns, rows, fields, found=(), odd=()):
+def frame_of(columns, rows, fields, found=(), invalid=()):
     """Build the frame of one page, as a read does."""
     grown = Columns(fields, open=True)
-    page = Page(rows, columns, None, None, pd.Timestamp(0), found=dict(found), odd=dict(odd))
+    page = Page(rows, columns, None, None, pd.Timestamp(0), found=dict(found), invalid=dict(odd))
     grown.add(page)
     held, _ = grown.finish()
-    return build(held, tz="UTC", backend=None), dict(grown.odd)
+    return build_frame(held, tz="UTC", backend=None), dict(grown.invalid)
 
 
 @st.composite
@@ -145,8 +145,8 @@ def told(answer):
 
 
 def same_frames(quick, slow, fields):
-    one, odd = frame_of(quick.columns, quick.rows, fields, odd=quick.odd)
-    other, other_odd = frame_of(slow.columns, slow.rows, fields, odd=slow.odd)
+    one, odd = frame_of(quick.columns, quick.rows, fields, invalid=quick.invalid)
+    other, other_odd = frame_of(slow.columns, slow.rows, fields, invalid=slow.invalid)
     pd.testing.assert_frame_equal(one, other)
     assert odd == other_odd
 
@@ -157,7 +157,7 @@ def test_both_ways_read_the_same_of_a_connect_page(page):
     """A cell that depended on the neighbours of its page would be found by nobody."""
     body = encoded(page)
     with patch.object(connect_wire, "read_parsed", side_effect=AssertionError("the slow way")):
-        quick = connect_wire.decode(body, FIELDS, TEMPLATES)
+        quick = connect_wire.decode_page(body, FIELDS, TEMPLATES)
     slow = connect_wire.read_parsed(page, FIELDS, TEMPLATES)
     assert told(quick) == told(slow)
     same_frames(quick, slow, FIELDS)
@@ -177,7 +177,7 @@ def test_botocores_parser_is_as_good_on_a_page_of_the_service_model(page):
     """It is what remains should a botocore not call the handler; it turns numbers to floats."""
     answer = {"body": encoded(page), "headers": {}, "status_code": 200}
     parsed = PARSER.parse(answer, SHAPE)
-    own = connect_wire.decode(answer["body"], FIELDS, TEMPLATES)
+    own = connect_wire.decode_page(answer["body"], FIELDS, TEMPLATES)
     other = connect_wire.read_parsed(parsed, FIELDS, TEMPLATES)
     assert (own.rows, own.cursor, own.total) == (other.rows, other.cursor, other.total)
     same_frames(own, other, FIELDS)
@@ -188,11 +188,11 @@ def test_botocores_parser_is_as_good_on_a_page_of_the_service_model(page):
 def test_no_damage_to_a_connect_page_breaks_more_than_the_page(page):
     """Whatever a proxy makes of an answer: cells, or an error that is tried again."""
     try:
-        answer = connect_wire.decode(encoded(page), FIELDS, TEMPLATES)
+        answer = connect_wire.decode_page(encoded(page), FIELDS, TEMPLATES)
     except ValueError:
         return
     assert {len(held) for held in answer.columns.values()} <= {answer.rows}
-    frame, _ = frame_of(answer.columns, answer.rows, FIELDS, odd=answer.odd)
+    frame, _ = frame_of(answer.columns, answer.rows, FIELDS, invalid=answer.invalid)
     assert len(frame) == answer.rows
 
 
@@ -290,8 +290,8 @@ def test_both_ways_read_the_same_of_a_persona_page(page, wanted):
     for name in ("rows", "next", "linked", "found", "templates"):
         assert getattr(quick, name) == getattr(slow, name)
     known = tuple(KNOWN.custom.values())
-    one, odd = frame_of(quick.columns, quick.rows, known, quick.found)
-    other, other_odd = frame_of(slow.columns, slow.rows, known, slow.found)
+    one, odd = frame_of(quick.columns, quick.rows, known, quick.new_fields)
+    other, other_odd = frame_of(slow.columns, slow.rows, known, slow.new_fields)
     pd.testing.assert_frame_equal(one, other)
     assert odd == other_odd
 
@@ -304,7 +304,9 @@ def test_no_damage_to_a_persona_page_breaks_more_than_the_page(page, wanted):
     except ValueError:
         return
     assert {len(held) for held in answer.columns.values()} <= {answer.rows}
-    frame, _ = frame_of(answer.columns, answer.rows, tuple(KNOWN.custom.values()), answer.found)
+    frame, _ = frame_of(
+        answer.columns, answer.rows, tuple(KNOWN.custom.values()), answer.new_fields
+    )
     assert len(frame) == answer.rows
 
 
@@ -335,7 +337,7 @@ def test_no_damage_to_a_template_breaks_discovery(answer):
     except ValueError:
         return
     empty = persona_wire.decode(encoded(persona_page([])), KNOWN, ())
-    assert schema_of([template], empty, frozenset()).fields
+    assert discover_schema([template], empty, frozenset()).fields
 
 
 # --- what decides the way ------------------------------------------------------------------------
@@ -348,19 +350,19 @@ def test_an_odd_value_sends_its_page_the_slow_way_and_costs_itself_alone():
         {"caseId": "c2", "fields": [{"id": "id-number", "value": {"doubleValue": 2}}]},
     ]}  # fmt: skip
     with patch.object(connect_wire, "read_parsed", wraps=connect_wire.read_parsed) as slow:
-        answer = connect_wire.decode(encoded(page), FIELDS, TEMPLATES)
+        answer = connect_wire.decode_page(encoded(page), FIELDS, TEMPLATES)
     slow.assert_called_once()
     assert answer.columns["a_number"] == [None, 2]
-    assert answer.odd == {"a_number": 1}
+    assert answer.invalid == {"a_number": 1}
 
 
 def test_every_case_of_a_page_comes_in_the_order_of_the_page():
     page = {"cases": [{"caseId": f"c{at}", "fields": []} for at in (3, 1, 2)]}
-    answer = connect_wire.decode(encoded(page), FIELDS, TEMPLATES)
+    answer = connect_wire.decode_page(encoded(page), FIELDS, TEMPLATES)
     assert answer.columns["case_id"] == ["c3", "c1", "c2"]
 
 
 def test_an_unasked_field_takes_no_column():
     page = {"cases": [{"caseId": "c1", "fields": [{"id": "other", "value": {"stringValue": "x"}}]}]}
-    answer = connect_wire.decode(encoded(page), FIELDS[:1], TEMPLATES)
+    answer = connect_wire.decode_page(encoded(page), FIELDS[:1], TEMPLATES)
     assert set(answer.columns) == {"case_id", "template_id", "template", "tags"}

@@ -11,8 +11,8 @@ import threading
 from contextlib import contextmanager
 
 from casesearch_pd.errors import ThrottledError
-from casesearch_pd.sources import patience
-from casesearch_pd.sources import run as running
+from casesearch_pd.sources.transport import context as running
+from casesearch_pd.sources.transport import retry as patience
 
 
 class World:
@@ -69,12 +69,12 @@ class World:
     @contextmanager
     def governing(self):
         """Give the budgets this clock."""
-        kept = running.time, running.Run.rest
-        running.time, running.Run.rest = self, lambda _, seconds: self.sleep(seconds)
+        kept = running.time, running.ReadContext.sleep
+        running.time, running.ReadContext.sleep = self, lambda _, seconds: self.sleep(seconds)
         try:
             yield self
         finally:
-            running.time, running.Run.rest = kept
+            running.time, running.ReadContext.sleep = kept
 
 
 class Bucket:
@@ -98,7 +98,9 @@ class Bucket:
         (self.served if passed else self.refused).append(now)
         self._travel()
         if not passed:
-            raise patience.Trouble(ThrottledError("slow down"), throttled=True, wait=self.wait)
+            raise patience.TransientError(
+                ThrottledError("slow down"), throttled=True, wait=self.wait
+            )
         return len(self.served)
 
     def _travel(self):
@@ -118,11 +120,11 @@ class Bucket:
 def read(world, budget, bucket, *, workers, requests, alone=8):
     """Read as `read_cases` does: a few pages alone, then `workers` at once. Return the shares."""
     left = itertools.count()
-    run, began = running.Run(), world.now
+    run, began = running.ReadContext(), world.now
 
     def work(until):
         while next(left) < until:
-            patience.patiently(bucket.send, budget, run)
+            patience.send_with_retry(bucket.send, budget, run)
 
     work_alone = min(alone, requests)
     world.run(lambda: work(work_alone))

@@ -7,8 +7,8 @@ from functools import cache
 import boto3
 
 import casesearch_pd as cs
-from casesearch_pd.sources import pace
-from casesearch_pd.sources import run as running
+from casesearch_pd.sources.transport import context as running
+from casesearch_pd.sources.transport import rate_limit as pace
 
 TOKEN = "persona_sandbox_0123456789abcdef"
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -67,5 +67,5 @@ class Clock:
         clock = cls()
         monkeypatch.setattr(running, "time", clock)
         monkeypatch.setattr(pace, "_BUDGETS", {})
-        monkeypatch.setattr(running.Run, "rest", lambda _, seconds: clock.sleep(seconds))
+        monkeypatch.setattr(running.ReadContext, "rest", lambda _, seconds: clock.sleep(seconds))
         return clock

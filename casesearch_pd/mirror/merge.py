@@ -10,28 +10,34 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from casesearch_pd.mirror.about import Kept, form_of, named, quoted, sql_type
-from casesearch_pd.mirror.ask import condition
-from casesearch_pd.mirror.stage import Stage, cast, joined
-from casesearch_pd.query.expr import FALSE
+from casesearch_pd.mirror.filter_sql import to_sql
+from casesearch_pd.mirror.metadata import (
+    StoredColumn,
+    quote_identifier,
+    sql_type,
+    storage_form,
+    stored_columns,
+)
+from casesearch_pd.mirror.staging import StagingTable, cast_column, join_staged
+from casesearch_pd.query.expressions import FALSE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     import duckdb
 
-    from casesearch_pd.mirror.about import About
-    from casesearch_pd.query.expr import Expression
+    from casesearch_pd.mirror.metadata import MirrorMetadata
+    from casesearch_pd.query.expressions import Expression
     from casesearch_pd.query.schema import Field
 
-__all__ = ["Merged", "merge", "present"]
+__all__ = ["MergeResult", "merge", "present"]
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergeResult:
     """How many cases a merge leaves, and what it did to get there."""
 
-    kept: list[Kept]
+    kept: list[StoredColumn]
     rows: int
     added: int
     changed: int
@@ -42,14 +48,17 @@ class Merged:
 class _Column:
     """A column of the new file, and where its cells are now."""
 
-    new: Kept
-    old: Kept | None
-    came: Kept | None
+    new: StoredColumn
+    old: StoredColumn | None
+    came: StoredColumn | None
 
 
 def merge(
-    stage: Stage, old: About | None, fields: Sequence[Field], stays: Sequence[Expression]
-) -> Merged:
+    stage: StagingTable,
+    old: MirrorMetadata | None,
+    fields: Sequence[Field],
+    stays: Sequence[Expression],
+) -> MergeResult:
     """Write the cases of the new file.
 
     Parameters
@@ -82,7 +91,7 @@ def merge(
     if old is not None:
         again += f" ANTI JOIN (SELECT {_id(old)} AS case_id FROM old.cases) USING (case_id)"
     added = _number(connection, again)
-    return Merged([one.new for one in columns], rows, added, changed, old_rows + added - rows)
+    return MergeResult([one.new for one in columns], rows, added, changed, old_rows + added - rows)
 
 
 def _number(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
@@ -91,14 +100,16 @@ def _number(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
     return int(found[0])
 
 
-def _id(about: About) -> str:
-    return quoted(about.by_column["case_id"].name)
+def _id(about: MirrorMetadata) -> str:
+    return quote_identifier(about.by_column["case_id"].name)
 
 
 # --- columns ------------------------------------------------------------------------------
 
 
-def _columns(stage: Stage, old: About | None, fields: Sequence[Field]) -> list[_Column]:
+def _columns(
+    stage: StagingTable, old: MirrorMetadata | None, fields: Sequence[Field]
+) -> list[_Column]:
     there = {one.field.id: one for one in old.kept if one.name} if old is not None else {}
     found = []
     for item in fields:
@@ -106,7 +117,9 @@ def _columns(stage: Stage, old: About | None, fields: Sequence[Field]) -> list[_
         if known is not None and _is_void(stage, known, came, item):
             known = None
         found.append((item, _held(item, known, came), known, came))
-    names = named((replace(one.field, **_told(item)), one.form) for item, one, _, _ in found)
+    names = stored_columns(
+        (replace(one.field, **_told(item)), one.form) for item, one, _, _ in found
+    )
     return [
         _Column(new, known, came) for new, (_, _, known, came) in zip(names, found, strict=True)
     ]
@@ -115,23 +128,25 @@ def _columns(stage: Stage, old: About | None, fields: Sequence[Field]) -> list[_
 def _told(item: Field) -> dict[str, Any]:
     """Name all that the service tells of a field, but for its type, which the cells settle."""
     names = ("column", "id", "label", "namespace", "options", "aliases", "shown", "active")
-    return {name: getattr(item, name) for name in (*names, "unseen")}
+    return {name: getattr(item, name) for name in (*names, "remote_only")}
 
 
-def _held(item: Field, known: Kept | None, came: Kept | None) -> Kept:
+def _held(item: Field, known: StoredColumn | None, came: StoredColumn | None) -> StoredColumn:
     """Find the column that holds what is there and what came."""
     kind = "text" if item.type == "any" else item.type
     if known is not None and came is not None:
-        return joined(known, came)
-    return came or known or Kept(replace(item, type=kind), "", form_of(kind))
+        return join_staged(known, came)
+    return came or known or StoredColumn(replace(item, type=kind), "", storage_form(kind))
 
 
-def _is_void(stage: Stage, known: Kept, came: Kept | None, item: Field) -> bool:
+def _is_void(
+    stage: StagingTable, known: StoredColumn, came: StoredColumn | None, item: Field
+) -> bool:
     """Tell whether a column may change its type at will: it would, and has no values."""
     kind = item.type if came is None else came.field.type
     if kind in (known.field.type, "any"):
         return False
-    name = quoted(known.name)
+    name = quote_identifier(known.name)
     return _number(stage.connection, f"SELECT count({name}) FROM old.cases") == 0
 
 
@@ -139,7 +154,7 @@ def _create(
     connection: duckdb.DuckDBPyConnection, columns: Sequence[_Column], wordy: Collection[str]
 ) -> None:
     told = ", ".join(
-        f"{quoted(one.new.name)} {sql_type(one.new)}"
+        f"{quote_identifier(one.new.name)} {sql_type(one.new)}"
         + (" USING COMPRESSION zstd" if one.new.name in wordy else "")
         for one in columns
     )
@@ -155,7 +170,7 @@ def _wordy(
     sentences take half the room as blocks of zstd.
     """
     texts = [
-        (one.new.name, quoted(there.name))
+        (one.new.name, quote_identifier(there.name))
         for one in columns
         if (there := getattr(one, side)) is not None
         and one.new.field.type == "text"
@@ -182,7 +197,7 @@ _APART = 0.9  # share of the texts that are different
 # --- rows ---------------------------------------------------------------------------------
 
 
-def _drop_doubles(stage: Stage) -> None:
+def _drop_doubles(stage: StagingTable) -> None:
     """Keep each case that came once, in its newest version."""
     newest = _newest(stage)
     stage.connection.execute(
@@ -194,19 +209,19 @@ def _drop_doubles(stage: Stage) -> None:
     )
 
 
-def _newest(stage: Stage) -> str:
+def _newest(stage: StagingTable) -> str:
     updated = stage.columns.get("updated_at")
-    return "" if updated is None else f"{quoted(updated.name)} DESC NULLS LAST,"
+    return "" if updated is None else f"{quote_identifier(updated.name)} DESC NULLS LAST,"
 
 
-def _drop_older(stage: Stage, old: About) -> None:
+def _drop_older(stage: StagingTable, old: MirrorMetadata) -> None:
     """Leave a case as it is if it came in an older version than it has."""
     came, there = stage.columns.get("updated_at"), old.by_column.get("updated_at")
     if came is None or there is None:
         return
     stage.connection.execute(
         f"DELETE FROM stage.cases USING old.cases AS o WHERE stage.cases.case_id = o.{_id(old)} "
-        f"AND o.{quoted(there.name)} > stage.cases.{quoted(came.name)}"
+        f"AND o.{quote_identifier(there.name)} > stage.cases.{quote_identifier(came.name)}"
     )
 
 
@@ -222,21 +237,26 @@ def _changed(connection: duckdb.DuckDBPyConnection, columns: Sequence[_Column]) 
 
 def _selected(columns: Sequence[_Column], side: str) -> str:
     return ", ".join(
-        f"{_cells(one.new, getattr(one, side))} AS {quoted(one.new.name)}" for one in columns
+        f"{_cells(one.new, getattr(one, side))} AS {quote_identifier(one.new.name)}"
+        for one in columns
     )
 
 
-def _cells(new: Kept, there: Kept | None) -> str:
-    return f"NULL::{sql_type(new)}" if there is None else cast(quoted(there.name), there, new)
+def _cells(new: StoredColumn, there: StoredColumn | None) -> str:
+    return (
+        f"NULL::{sql_type(new)}"
+        if there is None
+        else cast_column(quote_identifier(there.name), there, new)
+    )
 
 
 def _staying(
-    old: About, fields: Sequence[Field], stays: Sequence[Expression]
+    old: MirrorMetadata, fields: Sequence[Field], stays: Sequence[Expression]
 ) -> tuple[str, list[Any]]:
     """Write what the cases meet that are taken over from the old file."""
     there = {one.field.id: one for one in old.kept if one.name}
     known = {item.column: there[item.id] for item in fields if item.id in there}
-    asked = [condition(one, known) for one in stays]
+    asked = [to_sql(one, known) for one in stays]
     sql = " AND ".join(f"({one.sql})" for one in asked)
     return sql or "TRUE", [value for one in asked for value in one.parameters]
 
@@ -256,7 +276,7 @@ def _fill(
             "stage.cases UNION ALL SELECT case_id FROM stage.gone)"
         )
     by = ", ".join(
-        f"{quoted(one.new.name)} NULLS LAST"
+        f"{quote_identifier(one.new.name)} NULLS LAST"
         for name in ("created_at", "case_id")
         for one in columns
         if one.new.field.column == name
@@ -267,10 +287,12 @@ def _fill(
 def _old_id(columns: Sequence[_Column]) -> str:
     (old,) = (one.old for one in columns if one.new.field.column == "case_id")
     assert old is not None, "every file has ids"
-    return f"o.{quoted(old.name)}"
+    return f"o.{quote_identifier(old.name)}"
 
 
-def present(stage: Stage, old: About, fields: Sequence[Field], stays: Sequence[Expression]) -> Kept:
+def present(
+    stage: StagingTable, old: MirrorMetadata, fields: Sequence[Field], stays: Sequence[Expression]
+) -> StoredColumn:
     """Make the table ``present``: the ids and creation times that the new file would have.
 
     Returns
@@ -281,12 +303,16 @@ def present(stage: Stage, old: About, fields: Sequence[Field], stays: Sequence[E
     created = old.by_column["created_at"]
     staying, parameters = _staying(old, fields, stays)
     came = stage.columns.get("created_at")
-    new = "" if came is None else f"UNION ALL SELECT case_id, {quoted(came.name)} FROM stage.cases"
+    new = (
+        ""
+        if came is None
+        else f"UNION ALL SELECT case_id, {quote_identifier(came.name)} FROM stage.cases"
+    )
     stage.connection.execute(
         "CREATE TEMP TABLE present AS "
-        f"SELECT o.{_id(old)} AS case_id, o.{quoted(created.name)} AS created_at "
+        f"SELECT o.{_id(old)} AS case_id, o.{quote_identifier(created.name)} AS created_at "
         f"FROM (SELECT * FROM old.cases WHERE {staying}) AS o WHERE o.{_id(old)} NOT IN "
         f"(SELECT case_id FROM stage.cases UNION ALL SELECT case_id FROM stage.gone) {new}",
         parameters,
     )
-    return Kept(created.field, "created_at")
+    return StoredColumn(created.field, "created_at")

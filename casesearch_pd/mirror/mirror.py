@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pyarrow as pa
 
 from casesearch_pd.errors import FilterError
-from casesearch_pd.mirror.answer import answered, counted, selected
-from casesearch_pd.mirror.engine import opened, peek, told
-from casesearch_pd.mirror.history import history
-from casesearch_pd.mirror.question import Wish
-from casesearch_pd.mirror.sql import queried
-from casesearch_pd.mirror.sync import synced
-from casesearch_pd.query.expr import all_of, literals
-from casesearch_pd.query.pushdown import Split, Verdict
-from casesearch_pd.sources.contract import Page, Request, Scan
+from casesearch_pd.mirror.metadata import history
+from casesearch_pd.mirror.select import build_select, count_rows, run_sql, select_rows
+from casesearch_pd.mirror.storage import open_mirror_file, peek, read_metadata
+from casesearch_pd.mirror.sync import SyncRequest, run_sync
+from casesearch_pd.query.expressions import all_of, literals
+from casesearch_pd.query.pushdown import Pushdown, PushdownSupport
+from casesearch_pd.sources.base import Page, Request, Scan
 
 if TYPE_CHECKING:
     import os
@@ -29,12 +27,12 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from casesearch_pd.mirror.history import Sync
-    from casesearch_pd.query.expr import Compare, Expression
+    from casesearch_pd.mirror.metadata import Sync
+    from casesearch_pd.query.expressions import Compare, Expression
     from casesearch_pd.query.schema import Field, Schema
-    from casesearch_pd.reading.progress import Progress
-    from casesearch_pd.sources.contract import Source
-    from casesearch_pd.sources.run import Run
+    from casesearch_pd.reading.fetch.progress import Progress
+    from casesearch_pd.sources.base import Source
+    from casesearch_pd.sources.transport.context import ReadContext
 
 __all__ = ["Mirror"]
 
@@ -52,13 +50,13 @@ class Mirror:
     path: str | os.PathLike[str]
 
     name: ClassVar[str] = "mirror"
-    counts: ClassVar[bool] = True
-    searches: ClassVar[bool] = False
+    can_count: ClassVar[bool] = True
+    can_search: ClassVar[bool] = False
     page_size: ClassVar[int] = 10_000
     rate: ClassVar[float] = math.inf
     burst: ClassVar[float] = math.inf
-    overlap: ClassVar[float] = 0.0
-    sorts: ClassVar[int] = 1_000
+    lookback: ClassVar[float] = 0.0
+    max_sorts: ClassVar[int] = 1_000
 
     def __post_init__(self) -> None:
         """Mean the same file wherever this process may go."""
@@ -81,11 +79,11 @@ class Mirror:
         tags: Mapping[str, str] | Iterable[str] | str | None = None,
         columns: Sequence[str] | None = None,
         tz: str = "UTC",
-        audit: bool = False,
+        verify: bool = False,
         progress: Progress = "auto",
         max_workers: int | None = None,
-        deadline: float | None = None,
-        overlap: timedelta | str | float | None = None,
+        timeout: float | None = None,
+        lookback: timedelta | str | float | None = None,
         **filters: object,
     ) -> Sync:
         """Bring the mirror up to date: the first time all cases that match, later what changed.
@@ -96,12 +94,12 @@ class Mirror:
             The service; None for the one of the last sync, with the environment's credentials.
         where, tags, columns, tz, **filters
             As in `read_cases`, at the first sync; later ones keep to them, and refuse others.
-        audit
+        verify
             Whether to look for cases that were deleted or missed, which updates do not tell: by
             the counts of windows of ``created_at`` where the service counts, else by all ids.
-        progress, max_workers, deadline, overlap
+        progress, max_workers, timeout, lookback
             As in `read_cases`. A sync asks for what was updated since the last one began, by the
-            service's clock, less the overlap.
+            service's clock, less the lookback.
 
         Returns
         -------
@@ -121,28 +119,28 @@ class Mirror:
         >>> import tempfile, casesearch_pd as cs
         >>> with tempfile.TemporaryDirectory() as folder, cs.LocalCases(cases=250) as local:
         ...     mirror = cs.Mirror(f"{folder}/cases.duckdb")
-        ...     first = mirror.sync(local.connect(), status="open")
+        ...     first = mirror.sync(local.connect_cases(), status="open")
         ...     df = cs.read_cases(mirror, priority="high", columns=["case_id", "status"])
         >>> first.kind, first.rows == first.added, df["status"].unique().tolist()
         ('first', True, ['open'])
         """
-        wish = Wish(
+        wish = SyncRequest(
             where=where,
             filters=filters,
             tags=tags,
             columns=columns,
             tz=tz,
-            audit=audit,
+            verify=verify,
             progress=progress,
             max_workers=max_workers,
-            deadline=deadline,
-            overlap=overlap,
+            timeout=timeout,
+            lookback=lookback,
         )
-        return synced(self._file, source, wish)
+        return run_sync(self._file, source, wish)
 
     def history(self) -> pd.DataFrame:
         """Tell what each sync did, one row a sync, in the columns of `Sync`."""
-        with opened(self._file) as mirror:
+        with open_mirror_file(self._file) as mirror:
             return history(mirror.connection)
 
     def sql(self, query: str, parameters: Sequence[object] = ()) -> pd.DataFrame:
@@ -167,25 +165,25 @@ class Mirror:
         >>> import tempfile, casesearch_pd as cs
         >>> with tempfile.TemporaryDirectory() as folder, cs.LocalCases(cases=250) as local:
         ...     mirror = cs.Mirror(f"{folder}/cases.duckdb")
-        ...     _ = mirror.sync(local.persona())
+        ...     _ = mirror.sync(local.persona_cases())
         ...     df = mirror.sql("SELECT status, count(*) AS cases FROM cases GROUP BY status")
         >>> int(df["cases"].sum())
         250
         """
-        with opened(self._file) as mirror:
-            return queried(mirror.connection, query, parameters)
+        with open_mirror_file(self._file) as mirror:
+            return run_sql(mirror.connection, query, parameters)
 
     # --- a source ---
 
     @property
     def schema(self) -> Schema:
         """The fields, as they were at the last sync."""
-        return told(self._file).schema
+        return read_metadata(self._file).schema
 
     @property
     def as_of(self) -> pd.Timestamp:
         """The service's clock when the last sync began."""
-        return told(self._file).moment
+        return read_metadata(self._file).moment
 
     def describe(self) -> dict[str, Any]:
         """Name the file, and the source that it mirrors, if it is there."""
@@ -193,13 +191,15 @@ class Mirror:
         of = None if about is None else about.source
         return {"service": "mirror", "path": str(self.path), "of": of}
 
-    def judge(self, literal: Compare) -> Verdict:
+    def pushdown_support(self, literal: Compare) -> PushdownSupport:
         """Say whether a comparison can be made: not where only the service sees the value."""
         target, value = literal.target, literal.value
-        hidden = isinstance(value, str) and target.unseen and value.startswith(target.unseen)
-        return "unseen" if hidden or not target.shown else "exact"
+        hidden = (
+            isinstance(value, str) and target.remote_only and value.startswith(target.remote_only)
+        )
+        return "remote_only" if hidden or not target.visible else "exact"
 
-    def split(self, where: Expression) -> Split:
+    def push_down(self, where: Expression) -> Pushdown:
         """Take the whole filter.
 
         Raises
@@ -207,30 +207,32 @@ class Mirror:
         FilterError
             If only the service could tell.
         """
-        unseen = next((one for one in literals(where) if self.judge(one) == "unseen"), None)
+        unseen = next(
+            (one for one in literals(where) if self.pushdown_support(one) == "remote_only"), None
+        )
         if unseen is not None:
             column = unseen.target.column
             raise FilterError(
                 f"{unseen!r} can be asked of the service but is never shown, so no mirror holds "
                 f"it; ask there, read_cases(source, {column}=…), or filter by what cells show"
             )
-        return Split((where,), all_of(()))
+        return Pushdown((where,), all_of(()))
 
-    def narrow(self, where: Expression, bound: Expression) -> Expression:
+    def with_bound(self, where: Expression, bound: Expression) -> Expression:
         """Join a bound to a filter."""
         return all_of([where, bound])
 
-    def passes(self, fields: tuple[Field, ...]) -> list[tuple[Field, ...]]:
+    def column_batches(self, fields: tuple[Field, ...]) -> list[tuple[Field, ...]]:
         """Bring all fields home at once."""
         return [fields]
 
-    def sortable(self, field: Field) -> bool:
+    def can_sort_by(self, field: Field) -> bool:
         """Sort by any field that has an order."""
-        return field.shown
+        return field.visible
 
     def request(self, scan: Scan, cursor: str | None = None) -> Request:
         """Write the SQL."""
-        asked = selected(told(self._file), scan, offset=int(cursor or 0))
+        asked = build_select(read_metadata(self._file), scan, offset=int(cursor or 0))
         values = [_plain_value(value) for value in asked.parameters]
         return Request("SQL", str(self.path), {"sql": asked.sql, "parameters": values})
 
@@ -243,12 +245,12 @@ class Mirror:
         )
         return f"python -c {shlex.quote(code)}"
 
-    def page(self, scan: Scan, cursor: str | None, run: Run) -> Page:
-        """Answer one page of plain values, for who reads by pages; `answer` is far quicker."""
+    def page(self, scan: Scan, cursor: str | None, run: ReadContext) -> Page:
+        """Answer one page of plain values, for who reads by pages; `read_batches` is far quicker."""
         start = int(cursor or 0)
         scan = Scan(scan.where, scan.fields, scan.sort, limit=self.page_size)
-        with opened(self._file) as mirror:
-            (columns,) = answered(mirror, scan, None, offset=start)
+        with open_mirror_file(self._file) as mirror:
+            (columns,) = select_rows(mirror, scan, None, offset=start)
             as_of = mirror.about.moment
         plain = {name: _plain(cells) for name, cells in columns.items()}
         rows = len(next(iter(plain.values()), []))
@@ -256,18 +258,18 @@ class Mirror:
         more = str(start + rows) if rows == self.page_size else None
         return Page(rows, plain, more, total, as_of)
 
-    def count(self, scan: Scan, run: Run) -> int:  # noqa: ARG002 - a count that sends nothing
+    def count(self, scan: Scan, run: ReadContext) -> int:  # noqa: ARG002 - a count that sends nothing
         """Count what a scan finds."""
-        with opened(self._file) as mirror:
-            asked = counted(mirror.about, scan)
+        with open_mirror_file(self._file) as mirror:
+            asked = count_rows(mirror.about, scan)
             found = mirror.connection.execute(asked.sql, asked.parameters).fetchone()
         assert found is not None, "a count has a row"
         return int(found[0])
 
-    def answer(self, scan: Scan, size: int | None = None) -> Iterator[dict[str, Any]]:
+    def read_batches(self, scan: Scan, size: int | None = None) -> Iterator[dict[str, Any]]:
         """Yield the columns of all rows of a scan, so many rows at a time."""
-        with opened(self._file) as mirror:
-            yield from answered(mirror, scan, size)
+        with open_mirror_file(self._file) as mirror:
+            yield from select_rows(mirror, scan, size)
 
 
 def _plain(cells: pa.ChunkedArray | list[Any]) -> list[Any]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Literal, assert_never
 
 from casesearch_pd.errors import FilterError
-from casesearch_pd.query.expr import (
+from casesearch_pd.query.expressions import (
     TRUE,
     And,
     Compare,
@@ -28,19 +28,19 @@ from casesearch_pd.query.expr import (
     all_of,
     any_of,
     fields_of,
-    inward,
     literals,
+    to_nnf,
 )
-from casesearch_pd.query.shape import How  # noqa: TC001 - a dataclass field
+from casesearch_pd.query.limits import Strategy
 
-__all__ = ["Judge", "Split", "Verdict", "split"]
+__all__ = ["Pushdown", "PushdownSupport", "SupportFunction", "push_down"]
 
-Verdict = Literal["exact", "superset", "unseen", "no"]
-Judge = Callable[[Compare], Verdict]
+PushdownSupport = Literal["exact", "inexact", "remote_only", "unsupported"]
+SupportFunction = Callable[[Compare], PushdownSupport]
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class Pushdown:
     """What the service is asked, and what of its answer is checked again.
 
     Parameters
@@ -49,13 +49,13 @@ class Split:
         One filter a request; no case meets two of them.
     residual
         What is checked again.
-    how
+    strategy
         What had to be done to make the requests legal, in a word.
     """
 
     parts: tuple[Expression, ...]
     residual: Expression
-    how: How = "as it is"
+    strategy: Strategy = "as it is"
 
     @property
     def pushed(self) -> Expression:
@@ -63,7 +63,7 @@ class Split:
         return any_of(self.parts)
 
 
-def split(expression: Expression, judge: Judge) -> Split:
+def push_down(expression: Expression, judge: SupportFunction) -> Pushdown:
     """Divide an expression between the service and this machine.
 
     Raises
@@ -72,21 +72,21 @@ def split(expression: Expression, judge: Judge) -> Split:
         If something that only the service can see is joined by OR, or negated, in a way
         that the service cannot be asked.
     """
-    return _split(inward(expression), judge)
+    return _split(to_nnf(expression), judge)
 
 
-def _one(pushed: Expression, residual: Expression) -> Split:
-    return Split((pushed,), residual)
+def _one(pushed: Expression, residual: Expression) -> Pushdown:
+    return Pushdown((pushed,), residual)
 
 
-def _split(term: Expression, judge: Judge) -> Split:
+def _split(term: Expression, judge: SupportFunction) -> Pushdown:
     match term:
         case Compare():
             return _literal(term, judge(term), term)
         case Not(Compare() as inner):
             verdict = judge(inner)
             # The negation of an answer that is too wide would be too narrow.
-            return _literal(term, "no" if verdict == "superset" else verdict, inner)
+            return _literal(term, "unsupported" if verdict == "inexact" else verdict, inner)
         case And(terms):
             parts = [_split(item, judge) for item in terms]
             return _one(all_of(p.pushed for p in parts), all_of(p.residual for p in parts))
@@ -98,16 +98,16 @@ def _split(term: Expression, judge: Judge) -> Split:
             assert_never(term)
 
 
-def _literal(term: Expression, verdict: Verdict, inner: Compare) -> Split:
+def _literal(term: Expression, verdict: PushdownSupport, inner: Compare) -> Pushdown:
     match verdict:
         case "exact":
             return _one(term, TRUE)
-        case "unseen":
+        case "remote_only":
             return _one(term, TRUE)
-        case "superset":
+        case "inexact":
             return _one(term, term)
-        case "no":
-            if not inner.target.shown:
+        case "unsupported":
+            if not inner.target.visible:
                 raise FilterError(
                     f"{inner.target.column!r} is never shown, so only what the service itself "
                     f"can compare may be asked of it"
@@ -117,12 +117,12 @@ def _literal(term: Expression, verdict: Verdict, inner: Compare) -> Split:
             assert_never(verdict)
 
 
-def _either(term: Or, parts: list[Split], judge: Judge) -> Split:
+def _either(term: Or, parts: list[Pushdown], judge: SupportFunction) -> Pushdown:
     pushed = any_of(part.pushed for part in parts)
     if all(part.residual == TRUE for part in parts):
         return _one(pushed, TRUE)
     # The whole OR is checked again, which only works where all of it can be seen.
-    hidden = next((item for item in literals(term) if judge(item) == "unseen"), None)
+    hidden = next((item for item in literals(term) if judge(item) == "remote_only"), None)
     if hidden is not None:
         raise FilterError(
             f"{hidden.target.column!r} can be filtered by the service but not seen in its answers, "

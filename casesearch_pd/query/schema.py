@@ -82,11 +82,11 @@ class Field:
         The choices of a select, where the service tells them.
     aliases
         Other names that mean this field.
-    shown
+    visible
         False where the service can filter by it but never shows it.
     active
         False where it is not among the columns of a read without ``columns=``.
-    unseen
+    remote_only
         How values begin that the service compares and never shows, such as ids of users.
     """
 
@@ -97,9 +97,9 @@ class Field:
     namespace: Namespace = "system"
     options: tuple[Option, ...] = ()
     aliases: tuple[str, ...] = ()
-    shown: bool = True
+    visible: bool = True
     active: bool = True
-    unseen: str = ""
+    remote_only: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -171,7 +171,7 @@ class Schema:
     @property
     def active(self) -> tuple[Field, ...]:
         """The fields that a read without ``columns=`` holds."""
-        return tuple(item for item in self.fields if item.active and item.shown)
+        return tuple(item for item in self.fields if item.active and item.visible)
 
 
 def column_name(label: str) -> str:

@@ -13,17 +13,22 @@ from dataclasses import dataclass
 from traceback import clear_frames
 from typing import TYPE_CHECKING, Any, Self
 
-from casesearch_pd.errors import CaseSearchError, ReadInterrupted, hearing
+from casesearch_pd.errors import CaseSearchError, ReadInterrupted, capture_warnings
+from casesearch_pd.reading.api import bind_arguments, read_routed, routed
 from casesearch_pd.reading.explain import Plan
-from casesearch_pd.reading.read import arguments, read_routed, routed
-from casesearch_pd.sources.run import Halted, Run, clock, leading
+from casesearch_pd.sources.transport.context import (
+    Cancelled,
+    ReadContext,
+    monotonic_time,
+    use_context,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pandas as pd
 
-    from casesearch_pd.sources.contract import Source
+    from casesearch_pd.sources.base import Source
 
 __all__ = ["BackgroundRead", "Snapshot"]
 
@@ -92,7 +97,7 @@ class BackgroundRead:
     >>> import casesearch_pd as cs
     >>> from casesearch_pd.reading.background import BackgroundRead
     >>> with cs.LocalCases(cases=250) as local:
-    ...     read = BackgroundRead(local.connect(), {"columns": ["case_id"]}).start()
+    ...     read = BackgroundRead(local.connect_cases(), {"columns": ["case_id"]}).start()
     ...     read.wait(timeout=60)
     True
     >>> len(read.frame), read.progress.rows, read.progress.total, read.error
@@ -105,7 +110,7 @@ class BackgroundRead:
         self.plan: Plan | None = None
         self.said: tuple[str, ...] = ()
         self._source, self._filters = source, dict(filters)
-        self._run, self._watch, self._ended = Run(), _Watch(), threading.Event()
+        self._run, self._watch, self._ended = ReadContext(), _Watch(), threading.Event()
         self._began = self._took = 0.0
         # A daemon: nobody waits for it at the end of the process.
         self._thread = threading.Thread(target=self._live, name="cases-read", daemon=True)
@@ -151,7 +156,7 @@ class BackgroundRead:
     def progress(self) -> Snapshot:
         """How far the read is; cheap enough to be asked many times a second."""
         seen, run = self._watch.seen(), self._run
-        return Snapshot(*seen, run.requests, run.waiting, self._seconds())
+        return Snapshot(*seen, run.requests, run.seconds_until_next_request, self._seconds())
 
     def __repr__(self) -> str:
         state = "cancelled" if self.cancelled else "done" if self.done else "under way"
@@ -160,14 +165,14 @@ class BackgroundRead:
     def _seconds(self) -> float:
         if self.done or not self._began:
             return self._took
-        return clock() - self._began
+        return monotonic_time() - self._began
 
     # --- in its thread --------------------------------------------------------------------
 
     def _live(self) -> None:
-        self._began = clock()
+        self._began = monotonic_time()
         try:
-            with hearing() as heard, leading(self._run):
+            with capture_warnings() as heard, use_context(self._run):
                 try:
                     self.frame = self._read()
                 finally:
@@ -176,17 +181,17 @@ class BackgroundRead:
             self.error, self.frame = error, getattr(error, "partial", None)
             _let_go(error)
         finally:
-            self._took = clock() - self._began
+            self._took = monotonic_time() - self._began
             self._ended.set()
 
     def _read(self) -> pd.DataFrame:
         try:
-            given = arguments(self._source, self._filters) | {"on_error": "raise"}
-            self._run.until = Run.within(given["deadline"]).until
+            given = bind_arguments(self._source, self._filters) | {"on_error": "raise"}
+            self._run.deadline = ReadContext.with_timeout(given["timeout"]).deadline
             route = routed(given)
             self.plan = Plan(route)
             return read_routed(route, given, self._run, self._watch)
-        except (Halted, CaseSearchError) as error:
+        except (Cancelled, CaseSearchError) as error:
             if not self._run.cancelled:
                 raise
             raise ReadInterrupted("stopped before anything was read") from error

@@ -12,30 +12,29 @@ from html import escape
 from reprlib import Repr
 from typing import TYPE_CHECKING
 
-from casesearch_pd.query.expr import TRUE, literals
-from casesearch_pd.reading.direct import whole
-from casesearch_pd.reading.exhaust import exhaust
-from casesearch_pd.reading.frame import Look
-from casesearch_pd.reading.plan import narrowed
-from casesearch_pd.sources.contract import Direct
-from casesearch_pd.sources.run import Run
+from casesearch_pd.query.expressions import TRUE, literals
+from casesearch_pd.reading.fetch.pipeline import full_scan, read_frame
+from casesearch_pd.reading.frames.frame import FrameFormat
+from casesearch_pd.reading.plan import ids_only
+from casesearch_pd.sources.base import InProcessSource
+from casesearch_pd.sources.transport.context import ReadContext
 
 if TYPE_CHECKING:
-    from casesearch_pd.query.expr import Expression
-    from casesearch_pd.query.pushdown import Verdict
-    from casesearch_pd.reading.plan import Route
-    from casesearch_pd.sources.contract import Request
+    from casesearch_pd.query.expressions import Expression
+    from casesearch_pd.query.pushdown import PushdownSupport
+    from casesearch_pd.reading.plan import ReadPlan
+    from casesearch_pd.sources.base import Request
 
 __all__ = ["WHY", "Cost", "Plan"]
 
 _short = Repr()
 _short.maxother = 160  # characters of a filter in one line
 
-WHY: dict[Verdict, str] = {
+WHY: dict[PushdownSupport, str] = {
     "exact": "fits the service, but not into its requests together with the rest",
-    "superset": "the service's answer may be too wide",
-    "no": "the service cannot compare this",
-    "unseen": "only the service can see this",
+    "inexact": "the service's answer may be too wide",
+    "unsupported": "the service cannot compare this",
+    "remote_only": "only the service can see this",
 }
 """Why a condition is checked again here, by what the service makes of it."""
 
@@ -72,13 +71,13 @@ class Plan:
         The way that `read_cases` would go.
     """
 
-    route: Route
+    route: ReadPlan
 
     @property
     def requests(self) -> tuple[Request, ...]:
         """The first request of every walk, exactly as it is sent; a mirror is asked once."""
-        if isinstance(self.route.source, Direct):
-            return (self.route.source.request(whole(self.route)),)
+        if isinstance(self.route.source, InProcessSource):
+            return (self.route.source.request(full_scan(self.route)),)
         return tuple(self.route.source.request(scan) for scan in self.route.scans)
 
     @property
@@ -89,17 +88,17 @@ class Plan:
     @property
     def pushed(self) -> Expression:
         """What the service is asked."""
-        return self.route.split.pushed
+        return self.route.pushdown.pushed
 
     @property
     def residual(self) -> Expression:
         """What is checked again here."""
-        return self.route.split.residual
+        return self.route.pushdown.residual
 
     @property
     def rechecked(self) -> dict[str, str]:
         """Each condition that is checked here, and why."""
-        judge = self.route.source.judge
+        judge = self.route.source.pushdown_support
         return {repr(item): WHY[judge(item)] for item in literals(self.residual)}
 
     @property
@@ -110,22 +109,22 @@ class Plan:
     @property
     def partitions(self) -> int:
         """Into how many requests with disjoint results the filter is split."""
-        return len(self.route.split.parts)
+        return len(self.route.pushdown.parts)
 
     def count(self) -> Cost:
         """Count the cases that would come home, and reckon the requests and seconds.
 
         Amazon Connect counts in one request for each partition; on Persona the ids are read.
         """
-        source, run = self.route.source, Run()
+        source, run = self.route.source, ReadContext()
         found = [_counted(self.route, at, run) for at in range(self.partitions)]
-        limit = self.route.query.limit if self.route.limited else None
+        limit = self.route.query.limit if self.route.stops_at_limit else None
         home = [count if limit is None else min(count, limit) for count in found]
         pages = sum(max(1, math.ceil(count / source.page_size)) for count in home)
         # Where the first pass finds nothing there is no other; a limit that cuts needs no sweep.
         requests = pages * self.passes if any(home) else pages
-        if self.route.swept and home == found and (any(home) or self.partitions > 1):
-            requests += 1 if self.route.visible else self.partitions
+        if self.route.needs_reread and home == found and (any(home) or self.partitions > 1):
+            requests += 1 if self.route.checkable_locally else self.partitions
         seconds = max(0.0, requests - source.burst) / source.rate
         return Cost(sum(home), pages, requests, seconds)
 
@@ -153,19 +152,21 @@ class Plan:
     def _in_words(self) -> str:
         if not self.partitions:
             return "none: no case can match"
-        how = self.route.split.how
+        how = self.route.pushdown.strategy
         shaped = "" if how == "as it is" else f"; {how}, because one request cannot hold the filter"
         size = f"{self.route.source.page_size} cases a page"
         walks = f"{_many(self.partitions, 'partition')}, {_many(self.passes, 'pass', 'passes')}"
         return f"{walks}, {size}{shaped}"
 
 
-def _counted(route: Route, at: int, run: Run) -> int:
+def _counted(route: ReadPlan, at: int, run: ReadContext) -> int:
     """Count the cases of one partition."""
-    if route.source.counts:
-        return route.source.count(route.walks(route.passes[0])[at], run)
-    alone = replace(route.split, parts=(route.split.parts[at],))
-    return len(exhaust(narrowed(replace(route, split=alone)), run, Look(), progress=False))
+    if route.source.can_count:
+        return route.source.count(route.pass_scans(route.passes[0])[at], run)
+    alone = replace(route.pushdown, parts=(route.pushdown.parts[at],))
+    return len(
+        read_frame(ids_only(replace(route, pushdown=alone)), run, FrameFormat(), progress=False)
+    )
 
 
 def _many(number: int, one: str, more: str = "") -> str:

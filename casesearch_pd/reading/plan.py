@@ -1,6 +1,6 @@
 """A question in, the walks that answer it out: pure but for the source's discovery.
 
-A `Query` is what a user wants, bound to the source's schema. A `Route` is how it is read: what
+A `Query` is what a user wants, bound to the source's schema. A `ReadPlan` is how it is read: what
 the service is asked, one `Scan` for every pass over its fields, and what remains to be done
 with the rows here.
 """
@@ -15,37 +15,37 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import pandas as pd
 
 from casesearch_pd.errors import FilterError, warn
-from casesearch_pd.query.expr import FALSE, TRUE, Expression, all_of, fields_of, literals
-from casesearch_pd.query.filters import Binding, bind, from_keywords, from_tags
-from casesearch_pd.query.names import from_pandas, is_pandas
-from casesearch_pd.query.pushdown import Split
-from casesearch_pd.query.values import is_collection
-from casesearch_pd.reading.columns import OBJECTS
-from casesearch_pd.sources.again import check_opened
-from casesearch_pd.sources.contract import Direct, Scan, Sort
+from casesearch_pd.query.binding import BindingContext, bind, from_keywords, from_tags
+from casesearch_pd.query.coercion import is_collection
+from casesearch_pd.query.expressions import FALSE, TRUE, Expression, all_of, fields_of, literals
+from casesearch_pd.query.pushdown import Pushdown
+from casesearch_pd.query.references import from_pandas, is_pandas_expression
+from casesearch_pd.reading.frames.columns import OBJECT_TYPES
+from casesearch_pd.sources.base import InProcessSource, Scan, Sort
+from casesearch_pd.sources.registry import require_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import timedelta
 
     from casesearch_pd.query.schema import Field, Schema
-    from casesearch_pd.sources.contract import Source
+    from casesearch_pd.sources.base import Source
 
 __all__ = [
-    "NO_TIME",
+    "NO_LOOKBACK",
     "OPTIONS",
     "Query",
-    "Route",
-    "ask",
-    "bearings",
-    "narrowed",
-    "overlap_of",
-    "plan",
-    "written",
+    "ReadPlan",
+    "binding_context",
+    "build_query",
+    "ids_only",
+    "make_plan",
+    "parse_filter",
+    "parse_lookback",
 ]
 
-NO_TIME = pd.Timedelta(0)
-"""The overlap of a search that never lags."""
+NO_LOOKBACK = pd.Timedelta(0)
+"""The lookback of a search that never lags."""
 
 # Names that are options of some function, now or some day, and so of no filter keyword.
 OPTIONS = frozenset(
@@ -62,8 +62,8 @@ OPTIONS = frozenset(
         "max_workers",
         "on_error",
         "checkpoint",
-        "deadline",
-        "overlap",
+        "timeout",
+        "lookback",
         "chunksize",
         "npartitions",
         "n_workers",
@@ -88,7 +88,7 @@ class Query:
         The same, bound to the schema.
     columns
         The fields to show, in order.
-    every
+    all_columns
         Whether the user left the columns to us.
     sort
         The order of the rows.
@@ -103,7 +103,7 @@ class Query:
     filter: Expression
     where: Expression
     columns: tuple[Field, ...]
-    every: bool
+    all_columns: bool
     sort: tuple[Sort, ...]
     now: pd.Timestamp
     limit: int | None = None
@@ -111,7 +111,7 @@ class Query:
 
 
 @dataclass(frozen=True)
-class Route:
+class ReadPlan:
     """How a query is read.
 
     Parameters
@@ -120,52 +120,54 @@ class Route:
         Who is asked.
     query
         What is wanted.
-    split
+    pushdown
         What the service is asked, in one part or several disjoint ones, and what is checked
         again on the rows that come home.
     passes
         The fields of each pass over the result.
-    needed
+    required_fields
         The fields that have to come home: to be shown, sorted by or checked again.
     order
         The order of a walk.
-    limited
+    stops_at_limit
         Whether a walk may stop at the limit: the service filters and sorts exactly.
     """
 
     source: Source
     query: Query
-    split: Split
+    pushdown: Pushdown
     passes: tuple[tuple[Field, ...], ...]
-    needed: tuple[Field, ...]
+    required_fields: tuple[Field, ...]
     order: tuple[Sort, ...]
-    limited: bool
+    stops_at_limit: bool
 
-    def walks(self, fields: tuple[Field, ...]) -> tuple[Scan, ...]:
+    def pass_scans(self, fields: tuple[Field, ...]) -> tuple[Scan, ...]:
         """List the walks of one pass, one for each part of the filter."""
-        return tuple(Scan(part, fields, self.order, self.query.search) for part in self.split.parts)
+        return tuple(
+            Scan(part, fields, self.order, self.query.search) for part in self.pushdown.parts
+        )
 
     @property
     def scans(self) -> tuple[Scan, ...]:
         """Every walk, pass by pass."""
-        return tuple(scan for fields in self.passes for scan in self.walks(fields))
+        return tuple(scan for fields in self.passes for scan in self.pass_scans(fields))
 
     @property
-    def swept(self) -> bool:
+    def needs_reread(self) -> bool:
         """Whether a case that changes meanwhile could slip between two walks.
 
         Cases that are asked for one by one, by their ids, cannot.
         """
-        return len(self.scans) > 1 and self.split.how != "one by one"
+        return len(self.scans) > 1 and self.pushdown.strategy != "one by one"
 
     @property
-    def visible(self) -> bool:
+    def checkable_locally(self) -> bool:
         """Whether the whole filter can be checked here: nothing of it is the service's alone."""
-        judge = self.source.judge
-        return not any(judge(item) == "unseen" for item in literals(self.query.where))
+        judge = self.source.pushdown_support
+        return not any(judge(item) == "remote_only" for item in literals(self.query.where))
 
 
-def ask(
+def build_query(
     source: Source,
     where: Expression | Mapping[str, object] | None,
     filters: Mapping[str, object],
@@ -184,15 +186,15 @@ def ask(
     FilterError
         If something of it cannot be asked.
     """
-    check_opened(source)
+    require_source(source)
     schema = source.schema
-    joined = written(where, filters, tags, schema)
-    binding = bearings(schema, tz)
+    joined = parse_filter(where, filters, tags, schema)
+    binding = binding_context(schema, tz)
     return Query(
         filter=joined,
         where=bind(joined, binding),
         columns=_columns(columns, schema),
-        every=columns is None,
+        all_columns=columns is None,
         sort=_sort(sort, schema),
         now=binding.now,
         limit=_limit(limit),
@@ -200,7 +202,7 @@ def ask(
     )
 
 
-def written(
+def parse_filter(
     where: Expression | Mapping[str, object] | None,
     filters: Mapping[str, object],
     tags: Mapping[str, str] | Iterable[str] | str | None,
@@ -224,7 +226,7 @@ def written(
     )
 
 
-def bearings(schema: Schema, tz: str) -> Binding:
+def binding_context(schema: Schema, tz: str) -> BindingContext:
     """Take the bearings of a filter: its names, its zone, and now, read once.
 
     Raises
@@ -233,7 +235,7 @@ def bearings(schema: Schema, tz: str) -> Binding:
         If there is no such zone.
     """
     # Finer than the wires' milliseconds, "a week ago" would have to be checked again here.
-    return Binding(schema, _zone(tz), pd.Timestamp.now("UTC").floor("ms"))
+    return BindingContext(schema, _zone(tz), pd.Timestamp.now("UTC").floor("ms"))
 
 
 def _written(where: Expression | Mapping[str, object] | None, schema: Schema) -> Expression:
@@ -241,7 +243,7 @@ def _written(where: Expression | Mapping[str, object] | None, schema: Schema) ->
         return TRUE
     if isinstance(where, Expression):
         return where
-    if is_pandas(where):
+    if is_pandas_expression(where):
         return from_pandas(where)
     if isinstance(where, Mapping) and all(isinstance(name, str) for name in where):
         return from_keywords(where, schema)
@@ -273,7 +275,7 @@ def _columns(names: Sequence[str] | None, schema: Schema) -> tuple[Field, ...]:
     if not listed:
         raise FilterError("columns=[] asks for nothing; leave it out for all columns")
     found = tuple(dict.fromkeys(schema.resolve(name) for name in listed))
-    hidden = next((item for item in found if not item.shown), None)
+    hidden = next((item for item in found if not item.visible), None)
     if hidden is not None:
         raise FilterError(
             f"{hidden.column!r} can be filtered by but is never shown; leave it out of columns="
@@ -296,7 +298,7 @@ def _names(given: str | Sequence[str], option: str) -> list[str]:
 
 def _sort_by(name: str, schema: Schema) -> Sort:
     item = schema.resolve(name.removeprefix("-"))
-    if item.type in OBJECTS or not item.shown:
+    if item.type in OBJECT_TYPES or not item.visible:
         raise FilterError(
             f"{item.column!r} has no order to sort by; sort by a time, number or text"
         )
@@ -312,14 +314,16 @@ def _limit(limit: int | None) -> int | None:
 def _search(search: str | None, source: Source) -> str | None:
     if search is None:
         return None
-    if not source.searches:
+    if not source.can_search:
         raise FilterError(f"{source.name} has no full-text search; filter by fields instead")
     if not isinstance(search, str) or not 1 <= len(search) <= 255:  # noqa: PLR2004 - the documented limit
         raise FilterError(f"search={search!r} takes a text of 1 to 255 characters")
     return search
 
 
-def plan(source: Source, query: Query, *, streamed: bool = False, quiet: bool = False) -> Route:
+def make_plan(
+    source: Source, query: Query, *, streamed: bool = False, quiet: bool = False
+) -> ReadPlan:
     """Decide what is asked of the service and what is done here.
 
     Parameters
@@ -340,11 +344,13 @@ def plan(source: Source, query: Query, *, streamed: bool = False, quiet: bool = 
         If the rows are streamed and the service cannot sort them as asked.
     """
     nothing = query.where == FALSE or query.limit == 0
-    parts = Split((), TRUE) if nothing else source.split(query.where)
+    parts = Pushdown((), TRUE) if nothing else source.push_down(query.where)
     needed = _needed(query, parts.residual)
-    passes = tuple(source.passes(needed))
+    passes = tuple(source.column_batches(needed))
     pushable = len(parts.parts) <= 1 and _pushable(source, query.sort)
-    alike = isinstance(source, Direct) or all(item.field.type in _ALIKE for item in query.sort)
+    alike = isinstance(source, InProcessSource) or all(
+        item.field.type in _ALIKE for item in query.sort
+    )
     sure = pushable and alike
     if streamed:
         headed = sure or not query.limit or not parts.parts
@@ -353,27 +359,32 @@ def plan(source: Source, query: Query, *, streamed: bool = False, quiet: bool = 
     if not quiet:
         _warn(source, query, parts, passes)
     order = _order(source, query.sort if limited or streamed else ())
-    return Route(source, query, parts, passes, needed, order, limited)
+    return ReadPlan(source, query, parts, passes, needed, order, limited)
 
 
-def narrowed(route: Route) -> Route:
+def ids_only(route: ReadPlan) -> ReadPlan:
     """Take the same way for the ids alone, without a second look at the rows."""
     query = replace(
         route.query,
         columns=(route.source.schema.resolve("case_id"),),
-        every=False,
+        all_columns=False,
         sort=_sort(None, route.source.schema),
     )
-    bare = replace(route.split, residual=TRUE)
+    bare = replace(route.pushdown, residual=TRUE)
     needed = _needed(query, TRUE)
-    passes = tuple(route.source.passes(needed))
+    passes = tuple(route.source.column_batches(needed))
     return replace(
-        route, query=query, split=bare, passes=passes, needed=needed, order=_order(route.source, ())
+        route,
+        query=query,
+        pushdown=bare,
+        passes=passes,
+        required_fields=needed,
+        order=_order(route.source, ()),
     )
 
 
 def _pushable(source: Source, sort: tuple[Sort, ...]) -> bool:
-    return len(sort) <= source.sorts and all(source.sortable(item.field) for item in sort)
+    return len(sort) <= source.max_sorts and all(source.can_sort_by(item.field) for item in sort)
 
 
 def _check_streamed(query: Query, *, pushable: bool, headed: bool, passes: int) -> None:
@@ -403,8 +414,8 @@ def _order(source: Source, asked: tuple[Sort, ...]) -> tuple[Sort, ...]:
     last = schema.find("case_id")
     if (
         last is not None
-        and len(sort) < source.sorts
-        and source.sortable(last)
+        and len(sort) < source.max_sorts
+        and source.can_sort_by(last)
         and last != sort[0].field
     ):
         return (*sort, Sort(last))
@@ -419,10 +430,10 @@ def _needed(query: Query, residual: Expression) -> tuple[Field, ...]:
 
 
 def _warn(
-    source: Source, query: Query, parts: Split, passes: tuple[tuple[Field, ...], ...]
+    source: Source, query: Query, parts: Pushdown, passes: tuple[tuple[Field, ...], ...]
 ) -> None:
     """Tell before a read what makes it dear."""
-    if query.every and len(passes) > _MANY_PASSES:
+    if query.all_columns and len(passes) > _MANY_PASSES:
         warn(
             f"reading all {len(query.columns)} columns takes {len(passes)} requests for every "
             "page; columns=['status', 'created_at', …] with what you need is faster"
@@ -437,7 +448,7 @@ def _warn(
         )
 
 
-def overlap_of(source: Source, given: timedelta | str | float | None) -> pd.Timedelta:
+def parse_lookback(source: Source, given: timedelta | str | float | None) -> pd.Timedelta:
     """Tell by how much a search may lag behind the writes.
 
     Raises
@@ -446,7 +457,7 @@ def overlap_of(source: Source, given: timedelta | str | float | None) -> pd.Time
         If what the user gave is no length of time.
     """
     if given is None:
-        return pd.Timedelta(seconds=source.overlap)
+        return pd.Timedelta(seconds=source.lookback)
     try:
         number = isinstance(given, (int, float)) and not isinstance(given, bool)
         length = pd.Timedelta(given, "s") if number else pd.Timedelta(given)
@@ -455,5 +466,5 @@ def overlap_of(source: Source, given: timedelta | str | float | None) -> pd.Time
     except (ValueError, TypeError, OverflowError):
         pass
     raise FilterError(
-        f"overlap={given!r} is no length of time; write '2min', a timedelta, or seconds"
+        f"lookback={given!r} is no length of time; write '2min', a timedelta, or seconds"
     )

@@ -12,24 +12,31 @@ from typing import TYPE_CHECKING, Any
 
 from pandas.util import hash_array
 
-from casesearch_pd.query.stored import to_json
+from casesearch_pd.query.serialization import filter_to_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from casesearch_pd.query.schema import Schema
     from casesearch_pd.reading.plan import Query
-    from casesearch_pd.sources.contract import Source
-    from casesearch_pd.sources.run import Run
+    from casesearch_pd.sources.base import Source
+    from casesearch_pd.sources.transport.context import ReadContext
 
-__all__ = ["KEY", "Told", "added", "digest", "inscribe", "read_back"]
+__all__ = [
+    "KEY",
+    "ReadMetadata",
+    "combine_digests",
+    "digest_ids",
+    "read_provenance",
+    "write_provenance",
+]
 
 KEY = "casesearch"
 _FORMAT = 1
 
 
 @dataclass
-class Told:
+class ReadMetadata:
     """What a read has to tell of itself.
 
     Parameters
@@ -46,9 +53,9 @@ class Told:
         Whether every case is there.
     notes
         What a reader should know besides.
-    late
+    new_fields
         Column to id of the fields that no schema told.
-    part
+    is_chunk
         Whether these are some of the rows only: a chunk of a stream.
     """
 
@@ -58,26 +65,33 @@ class Told:
     passes: int = 0
     complete: bool = True
     notes: list[str] = field(default_factory=list)
-    late: dict[str, str] = field(default_factory=dict)
-    part: bool = False
+    new_fields: dict[str, str] = field(default_factory=dict)
+    is_chunk: bool = False
 
 
-def inscribe(
-    frame: pd.DataFrame, source: Source, query: Query, told: Told, run: Run, *, ids: str, tz: str
+def write_provenance(
+    frame: pd.DataFrame,
+    source: Source,
+    query: Query,
+    told: ReadMetadata,
+    run: ReadContext,
+    *,
+    ids: str,
+    tz: str,
 ) -> pd.DataFrame:
     """Write provenance into ``frame.attrs``."""
     said = {
         "format": _FORMAT,
         "source": source.describe(),
-        "filter": to_json(query.filter),
+        "filter": filter_to_json(query.filter),
         "search": query.search,
         "tz": tz,
-        "columns": {item.column: item.id for item in query.columns} | told.late,
-        "unseen": _unseen(source.schema),
+        "columns": {item.column: item.id for item in query.columns} | told.new_fields,
+        "remote_only": _unseen(source.schema),
         "sort": [("-" if item.descending else "") + item.field.column for item in query.sort],
         "limit": query.limit,
         "now": query.now.isoformat(),
-        "part": told.part,
+        "part": told.is_chunk,
         "rows": told.rows,
         "total": told.total,
         "requests": run.requests,
@@ -93,14 +107,18 @@ def inscribe(
 
 def _unseen(schema: Schema) -> dict[str, str]:
     """Name what only the service can compare: whole fields, or values that begin in some way."""
-    return {item.column: item.unseen for item in schema.fields if item.unseen or not item.shown}
+    return {
+        item.column: item.remote_only
+        for item in schema.fields
+        if item.remote_only or not item.visible
+    }
 
 
-def digest(ids: pd.Series[Any]) -> str:
+def digest_ids(ids: pd.Series[Any]) -> str:
     """Fingerprint a set of case ids, whatever their order.
 
     It is two sums of keyed 64-bit hashes (SipHash, which pandas promises to be the same
-    everywhere), so that the fingerprints of parts `added` are the fingerprint of the whole.
+    everywhere), so that the fingerprints of parts `combine_digests` are the fingerprint of the whole.
     """
     total = [0, 0]
     for at in range(0, len(ids), _SLICE):  # texts of Python are much larger than those of a frame
@@ -110,7 +128,7 @@ def digest(ids: pd.Series[Any]) -> str:
     return "".join(f"{one % 2**64:016x}" for one in total)
 
 
-def added(one: str, other: str) -> str:
+def combine_digests(one: str, other: str) -> str:
     """Add the fingerprints of two sets of ids that have none in common."""
     halves = zip(_halves(one), _halves(other), strict=True)
     return "".join(f"{(a + b) % 2**64:016x}" for a, b in halves)
@@ -124,7 +142,7 @@ _SLICE = 10_000
 _KEYS = ("casesearch_pd 01", "casesearch_pd 02")  # of 16 bytes, as SipHash takes them
 
 
-def read_back(frame: pd.DataFrame) -> dict[str, Any]:
+def read_provenance(frame: pd.DataFrame) -> dict[str, Any]:
     """Read the provenance of a frame; empty if it has none.
 
     Raises

@@ -9,7 +9,7 @@ from tests.browser.harness import clipboard, expect, notebook, run_cell
 SERVICE = """
 import casesearch_pd as cs
 local = cs.LocalCases(cases=300, seed=3).start()
-source = local.connect(page_size=25)
+source = local.connect_cases(page_size=25)
 columns = ["case_id", "status", "title"]
 """
 FORM = "form = cs.CaseForm(source, columns=columns)\nform"
@@ -107,7 +107,7 @@ def test_two_forms_do_not_mix(lab_with):
 
 def test_an_expired_token_is_told_in_words(lab_with):
     expired = "local.faults.append(cs.Fault('error', status=401, wire='persona'))"
-    page = lab_with("form = cs.CaseForm(local.persona(), limit=5)\nform", expired)
+    page = lab_with("form = cs.CaseForm(local.persona_cases(), limit=5)\nform", expired)
     page.locator(".cs-search").click()
     expect(page.locator(".cs-problem")).to_contain_text("PERSONA_API_KEY")
     run_cell(page, FAST)

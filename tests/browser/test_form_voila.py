@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import pandas as pd
 import casesearch_pd as cs
 local = cs.LocalCases(**{SEED}, now=datetime(2026, 3, 14, 12, tzinfo=UTC)).start()
-source = local.connect(page_size=25)
+source = local.connect_cases(page_size=25)
 """
 EMPTY = "form = cs.CaseForm(source, columns=['case_id', 'title', 'status', 'created_at'])\nform"
 SLOW = START.replace("**{", "latency=0.2, **{", 1)
@@ -25,7 +25,7 @@ def source():
     from datetime import UTC, datetime  # noqa: PLC0415 - as the notebooks do
 
     with cs.LocalCases(**SEED, now=datetime(2026, 3, 14, 12, tzinfo=UTC)) as local:
-        yield local.connect()
+        yield local.connect_cases()
 
 
 def choose_field(row, name, operators):
@@ -156,7 +156,7 @@ def test_an_expired_token_is_told_in_words(folder, open_voila):
 
 
 THROTTLED = """
-form = cs.CaseForm(local.connect(page_size=25, rate=0.5, burst=1), columns=["case_id"])
+form = cs.CaseForm(local.connect_cases(page_size=25, rate=0.5, burst=1), columns=["case_id"])
 form
 """
 
@@ -192,7 +192,7 @@ import casesearch_pd as cs
 frame = pd.DataFrame({"case_id": [f"c{n:05}" for n in range(3000)],
     "created_at": pd.Timestamp("2026-03-01", tz="UTC"), "amount": range(3000)})
 local = cs.LocalCases(frame).start()
-form = cs.CaseForm(local.connect(), columns=["case_id", "amount"])
+form = cs.CaseForm(local.connect_cases(), columns=["case_id", "amount"])
 form
 """
 
@@ -236,8 +236,8 @@ EVIL = ["<img src=x onerror='window.pwned=1'>", "<script>window.pwned=1</script>
 frame = pd.DataFrame({"case_id": list("abcd"), "created_at": pd.Timestamp("2026-03-01", tz="UTC"),
     "title": EVIL, "status": EVIL, EVIL[0]: EVIL})
 local = cs.LocalCases(frame).start()
-form = cs.CaseForm(local.connect(), title__contains=EVIL[0], tags={EVIL[0]: EVIL[1]})
-plain = cs.CaseForm(local.connect(), status__ne=[EVIL[1]])
+form = cs.CaseForm(local.connect_cases(), title__contains=EVIL[0], tags={EVIL[0]: EVIL[1]})
+plain = cs.CaseForm(local.connect_cases(), status__ne=[EVIL[1]])
 """
 
 

@@ -1,0 +1,182 @@
+"""Times on the wire and in the store: ISO 8601 text in, comparable text out.
+
+A time is stored as 23 characters of UTC, ``2022-03-16T23:16:57.893``, without the zone's letter.
+Such texts compare as instants, also with a finer one: ``…57.893`` < ``…57.8931`` < ``…57.894``.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
+
+import msgspec
+import pandas as pd
+
+from casesearch_pd.emulator.data.schema import JSON_KINDS, TEXT_KINDS, Column
+from casesearch_pd.emulator.data.store import SqlValue
+
+_INSTANT = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d(?::\d\d)?)(?:[.,](\d+))?(?:([Zz])|([+-])(\d\d)(?::?(\d\d))?)",
+    re.ASCII,
+)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+def stored_time(moment: datetime) -> str:
+    """Return a moment as stored: UTC, cut (not rounded) to milliseconds."""
+    utc = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return utc.replace(tzinfo=None).isoformat(timespec="milliseconds")
+
+
+def wire_time(stored: str) -> str:
+    """Return a stored time as both services write it, ``2022-03-16T23:16:57.893Z``."""
+    return stored + "Z"
+
+
+def parse_instant(text: str) -> str:
+    """Return ISO 8601 text with a zone as comparable text, every digit of its fraction kept.
+
+    Raises
+    ------
+    ValueError
+        No date, time and offset, or a moment that the calendar does not have.
+    """
+    match = _INSTANT.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not an ISO 8601 date-time with an offset")
+    day, clock, fraction, _, sign, hours, minutes = match.groups()
+    if fraction and clock.count(":") == 1:
+        raise ValueError(f"{text!r} has a fraction of a minute")
+    moment = datetime.fromisoformat(f"{day}T{clock}") - _offset(sign, hours, minutes)
+    digits = (fraction or "").rstrip("0").ljust(3, "0")
+    return f"{moment.isoformat(timespec='seconds')}.{digits}"
+
+
+def parse_date(text: str) -> str:
+    """Return a calendar date, ``YYYY-MM-DD``, or raise ValueError."""
+    if _DATE.fullmatch(text) is None:
+        raise ValueError(f"{text!r} is not a date of the form YYYY-MM-DD")
+    return date.fromisoformat(text).isoformat()
+
+
+def _offset(sign: str | None, hours: str | None, minutes: str | None) -> timedelta:
+    if sign is None or hours is None:
+        return timedelta()
+    span = timedelta(hours=int(hours), minutes=int(minutes or 0))
+    if int(minutes or 0) >= 60:  # noqa: PLR2004 - minutes of an hour
+        raise ValueError("the offset has more than 59 minutes")
+    timezone(span)  # refuses a day and more
+    return -span if sign == "-" else span
+
+
+_MOST = 2**63 - 1
+
+
+def stored_value(column: Column, value: Any) -> SqlValue:
+    """Return a value as the store keeps it; missing of any kind is None.
+
+    Raises
+    ------
+    ValueError
+        The value does not fit the column's kind, or no JSON could carry it.
+    """
+    if value is None or value is pd.NA or value is pd.NaT or _is_nan(value):
+        return None
+    try:
+        return _ENCODERS[column.kind](value)
+    except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
+        raise ValueError(
+            f"column {column.name!r}: {value!r} is no {column.kind}: {error}"
+        ) from error
+
+
+def shown_series(column: Column, kept: list[SqlValue]) -> pd.Series:
+    """Return stored values as the column of a frame that has the fitting dtype."""
+    if column.kind == "datetime":
+        times = pd.Series(kept, dtype="str")
+        return pd.to_datetime(times, format="ISO8601", utc=True).astype("datetime64[us, UTC]")
+    if column.kind in JSON_KINDS:
+        decoded = [None if v is None else msgspec.json.decode(str(v)) for v in kept]
+        return pd.Series(decoded, dtype=object)
+    return pd.Series(kept, dtype=_DTYPES.get(column.kind, "str"))
+
+
+_DTYPES: Mapping[str, str] = {"number": "Float64", "integer": "Int64", "boolean": "boolean"}
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("text is needed")
+    value.encode()  # a lone surrogate is no text that JSON could carry
+    return str(value)
+
+
+def _number(value: Any) -> float | int:
+    if isinstance(value, (bool, str)) or not math.isfinite(value):
+        raise ValueError("a finite number is needed")
+    if float(value).is_integer() and not isinstance(value, float):
+        return _integer(value)
+    return float(value)
+
+
+def _integer(value: Any) -> int:
+    whole = int(value)
+    if isinstance(value, (bool, str)) or whole != value or not -_MOST <= whole <= _MOST:
+        raise ValueError("a whole number of at most 64 bits is needed")
+    return whole
+
+
+def _boolean(value: Any) -> int:
+    if str(value) not in {"True", "False"} or isinstance(value, str):
+        raise ValueError("True or False is needed")
+    return int(value)
+
+
+def _datetime(value: Any) -> str:
+    if isinstance(value, str):
+        return parse_instant(value)[:23]
+    if not isinstance(value, datetime):
+        raise TypeError("a date-time is needed")
+    return stored_time(value)
+
+
+def _date(value: Any) -> str:
+    if isinstance(value, str):
+        return parse_date(value)
+    if not isinstance(value, date):
+        raise TypeError("a date is needed")
+    return value.isoformat()[:10]
+
+
+def _texts(value: Any) -> str:
+    if isinstance(value, str):
+        raise TypeError("a list of text is needed")
+    return msgspec.json.encode([_text(item) for item in value]).decode()
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def now_utc() -> datetime:
+    """Return the machine's time, in UTC."""
+    return datetime.now(UTC)
+
+
+_ENCODERS: Mapping[str, Callable[[Any], SqlValue]] = {
+    **dict.fromkeys(TEXT_KINDS, _text),
+    "number": _number,
+    "integer": _integer,
+    "boolean": _boolean,
+    "datetime": _datetime,
+    "date": _date,
+    "list": _texts,
+    "choices": _texts,
+    "hash": _json,
+    "json": _json,
+}

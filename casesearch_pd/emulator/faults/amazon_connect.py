@@ -1,0 +1,102 @@
+"""Amazon Connect Cases as faults see it: a search's token is in its body, a list's in the query."""
+
+from dataclasses import replace
+from http.client import responses
+from typing import Any
+
+from casesearch_pd.emulator.amazon_connect import routes as connect
+from casesearch_pd.emulator.amazon_connect.responses import ConnectError, error_reply
+from casesearch_pd.emulator.faults.wire import Wire, dumped, sent_body, with_query
+from casesearch_pd.emulator.server import Reply, Request
+
+_CODES = {
+    400: "ValidationException",
+    401: "UnrecognizedClientException",
+    403: "AccessDeniedException",
+    404: "ResourceNotFoundException",
+    409: "ConflictException",
+    429: "ThrottlingException",
+    500: "InternalServerException",
+    503: "ServiceUnavailableException",
+}
+_SERVER_ERROR = 500
+
+
+def _is_list(request: Request) -> bool:
+    return request.path.endswith("-list")
+
+
+def _sent_token(request: Request) -> str | None:
+    sent = dict(request.query) if _is_list(request) else sent_body(request)
+    return sent.get("nextToken") or None
+
+
+def _with_token(request: Request, token: str | None) -> Request:
+    if _is_list(request):
+        return with_query(request, "nextToken", token)
+    return replace(request, content=dumped({**sent_body(request), "nextToken": token}))
+
+
+def _cases(body: Any) -> list[Any] | None:
+    return next((member for member in body.values() if isinstance(member, list)), None)
+
+
+def _next_token(body: Any) -> str | None:
+    token: str | None = body.get("nextToken")
+    return token
+
+
+def _lead_to(body: Any, _: Request, token: str | None) -> None:
+    if token is None:
+        _drop_token(body)
+    else:
+        _set_token(body, token)
+
+
+def _set_token(body: Any, token: Any) -> None:
+    body["nextToken"] = token
+
+
+def _drop_token(body: Any) -> bool:
+    return body.pop("nextToken", None) is not None
+
+
+def _fields(case: Any) -> list[Any]:
+    fields: list[Any] = case.get("fields", [])
+    return fields
+
+
+def _set_value(case: Any, field: str | None, value: Any) -> bool:
+    shown = [one for one in _fields(case) if field in (None, one["id"])]
+    for one in shown[-1:]:
+        one["value"] = value
+    return bool(shown)
+
+
+def _update_time(case: Any) -> tuple[dict[str, Any], str] | None:
+    for one in _fields(case):
+        if one["id"] == "last_updated_datetime":
+            return one["value"], "stringValue"
+    return None
+
+
+def _error(status: int, message: str) -> Reply:
+    code = _CODES.get(status, _CODES[500 if status >= _SERVER_ERROR else 400])
+    return error_reply(ConnectError(status, code, message or responses.get(status, "Error")))
+
+
+CONNECT = Wire(
+    name="connect",
+    operations=frozenset(operation.__name__ for operation in connect.ROUTES.values()),
+    operation_of=connect.operation_of,
+    sent_cursor=_sent_token,
+    with_cursor=_with_token,
+    cases=_cases,
+    next_cursor=_next_token,
+    lead_to=_lead_to,
+    set_next=_set_token,
+    drop_next=_drop_token,
+    set_value=_set_value,
+    update_time=_update_time,
+    error=_error,
+)

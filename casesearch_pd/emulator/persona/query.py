@@ -1,0 +1,248 @@
+"""Queries of Persona: the body of POST /cases/search in, a condition and an order out.
+
+The choices and its limits are those of Persona's OpenAPI description (2025-12-08); which of 400 and
+422 a fault gets is not documented: here 400 is for shape, 422 for meaning.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from casesearch_pd.emulator.data.schema import JSON_KINDS, NUMBER_KINDS, Column
+from casesearch_pd.emulator.data.store import (
+    SORTED_CHARACTERS,
+    Key,
+    SqlValue,
+    Store,
+    Where,
+    all_of,
+    any_of,
+    negated,
+)
+from casesearch_pd.emulator.data.values import parse_date, parse_instant
+from casesearch_pd.emulator.options import EmulatorOptions
+
+OPERATORS: Mapping[str, str] = {"eq": "=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+_CLAUSES = 20
+_DEPTH = 2
+_DEEPEST = 24  # the store's SQL parser ends a little later
+_SEVERAL = frozenset({"list", "choices"})
+
+# Names in predicates → keys in answers: template and queue are relationships there.
+_ANSWER_KEYS: Mapping[str, str] = {
+    "template": "relationships.case_template",
+    "status": "status",
+    "created_at": "created_at",
+    "updated_at": "updated_at",
+    "resolved_at": "resolved_at",
+    "sla_expires_at": "sla_expires_at",
+    "assignee": "assignee_id",
+    "case_queue": "relationships.case_queue",
+    "resolver": "resolver_id",
+}
+_TIMES = frozenset({"created_at", "updated_at", "resolved_at", "sla_expires_at"})
+_USERS = frozenset({"assignee", "resolver"})
+
+
+@dataclass
+class PersonaError(Exception):
+    """An error as Persona's OpenAPI description has it: title, details, perhaps a pointer."""
+
+    status: int
+    title: str
+    details: str = ""
+    pointer: str = ""
+
+
+def bad_request(details: str) -> PersonaError:
+    """Return the error for a request of the wrong shape."""
+    return PersonaError(400, "Bad Request", details)
+
+
+def unprocessable(details: str, pointer: str) -> PersonaError:
+    """Return the error for a request of the right shape that cannot be done."""
+    return PersonaError(422, "Unprocessable entity", details, pointer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attribute:
+    """What a predicate names: its SQL, its kind, and whether it is free text, not an id."""
+
+    name: str
+    sql: str
+    kind: str
+    matched: bool = False
+
+
+def condition(store: Store, query: Any, choices: EmulatorOptions) -> Where:
+    """Return the condition that a query states.
+
+    Raises
+    ------
+    PersonaError
+        400 for shape, 422 for an attribute, a nesting or a number of clauses that is not allowed.
+    """
+    return _condition(store, query, choices, "/query", 0)
+
+
+def _condition(store: Store, clause: Any, choices: EmulatorOptions, path: str, level: int) -> Where:
+    if not isinstance(clause, dict):
+        raise bad_request(f"{path} must be an object")
+    names = set(clause)
+    if names == {"attribute", "operator", "value"}:
+        return _predicate(store, clause, choices, path)
+    if len(names) != 1 or not names <= {"and", "or", "not"}:
+        raise bad_request(f"{path} must be one of: and, or, not, {{attribute, operator, value}}")
+    name = names.pop()
+    inner = clause[name]
+    below = level + (choices.not_is_level or name != "not")
+    if below > (choices.filter_depth or _DEPTH) or path.count("/") > 2 * _DEEPEST:
+        raise unprocessable(f"query is nested deeper than {level} levels", path)
+    if name == "not":
+        return negated(_condition(store, inner, choices, f"{path}/not", below))
+    parts = _parts(store, inner, choices, f"{path}/{name}", level)
+    return all_of(parts) if name == "and" else any_of(parts)
+
+
+def _parts(
+    store: Store, inner: Any, choices: EmulatorOptions, path: str, level: int
+) -> Sequence[Where]:
+    if not isinstance(inner, list):
+        raise bad_request(f"{path} must be an array")
+    if not inner:
+        raise bad_request(f"{path} must be filled")
+    if len(inner) > _CLAUSES:
+        raise unprocessable(f"{path} has {len(inner)} clauses, {_CLAUSES} are allowed", path)
+    return [
+        _condition(store, one, choices, f"{path}/{number}", level + 1)
+        for number, one in enumerate(inner)
+    ]
+
+
+def _predicate(store: Store, leaf: Mapping[str, Any], choices: EmulatorOptions, path: str) -> Where:
+    value, operator = leaf["value"], leaf["operator"]
+    if not isinstance(value, str | int | float):
+        raise bad_request(f"{path}/value must be a string, a number or a boolean")
+    if not isinstance(operator, str) or operator not in OPERATORS:
+        raise bad_request(f"{path}/operator must be one of: {', '.join(OPERATORS)}")
+    attribute = _attribute(store, leaf["attribute"], f"{path}/attribute")
+    wanted = _value(attribute, value, f"{path}/value")
+    if attribute.kind in _SEVERAL and operator == "eq" and choices.list_match == "member":
+        return Where(f"has_item({attribute.sql}, ?)", (wanted,))
+    ranged = {"datetime", "date", *NUMBER_KINDS} | ({"text"} if choices.text_ranges else set())
+    if attribute.kind not in (ranged if operator != "eq" else set(_PARSERS) - _SEVERAL):
+        raise unprocessable(f"{operator} is not supported for {attribute.name}", f"{path}/operator")
+    if attribute.matched and operator == "eq" and choices.text_match != "exact":
+        return Where(f"{choices.text_match}_equal({attribute.sql}, ?)", (str(wanted).casefold(),))
+    return Where(f"{attribute.sql} {OPERATORS[operator]} ?", (wanted,))
+
+
+def _attribute(store: Store, name: Any, path: str) -> _Attribute:
+    if not isinstance(name, str):
+        raise bad_request(f"{path} must be a string")
+    if name.startswith("fields."):
+        return _custom(store, name, path)
+    if name == "state":
+        closed = _sql(store, "resolved_at")
+        return _Attribute(
+            name, f"CASE WHEN {closed} IS NULL THEN 'open' ELSE 'resolved' END", "text"
+        )
+    if name not in _ANSWER_KEYS:
+        raise unprocessable(f"{name} is not a searchable attribute", path)
+    sql = _sql(store, _ANSWER_KEYS[name])
+    kind = "datetime" if name in _TIMES else "text"
+    shown = f"user_id({sql})" if name in _USERS and sql != "NULL" else sql
+    return _Attribute(name, shown, kind, matched=name == "status")
+
+
+def _sql(store: Store, key: str) -> str:
+    column = store.schema.by_persona.get(key)
+    return "NULL" if column is None else store.expression(column.name)
+
+
+def _custom(store: Store, name: str, path: str) -> _Attribute:
+    column = store.schema.by_persona.get(name)
+    if column is None or not _searchable(column):
+        raise unprocessable(f"{name} is not a searchable field of any case template", path)
+    kind = column.kind if column.kind in _PARSERS else "text"
+    return _Attribute(name, store.expression(column.name), kind, matched=kind == "text")
+
+
+def _searchable(column: Column) -> bool:
+    return column.searchable and column.kind not in {"hash", "json"}
+
+
+def _value(attribute: _Attribute, value: str | float, path: str) -> SqlValue:
+    try:
+        return _PARSERS[attribute.kind](value)
+    except (ValueError, OverflowError) as error:
+        raise unprocessable(f"{attribute.name}: {error}", path) from error
+
+
+def _text(value: str | float) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a string")  # noqa: TRY004 - one error for all faults
+    return value
+
+
+def _number(value: str | float) -> float | int:
+    if isinstance(value, bool | str):
+        raise ValueError(f"{value!r} is not a number")  # noqa: TRY004 - one error for all faults
+    return value if abs(value) < 2**63 else float(value)
+
+
+def _boolean(value: str | float) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{value!r} is not a boolean")  # noqa: TRY004 - one error for all faults
+    return value
+
+
+def _time(value: str | float) -> str:
+    shown = _text(value)
+    if "T" not in shown.upper():
+        return f"{parse_date(shown)}T00:00:00.000"
+    return parse_instant(shown)
+
+
+_PARSERS: Mapping[str, Callable[[str | float], SqlValue]] = {
+    "text": _text,
+    "list": _text,
+    "choices": _text,
+    "number": _number,
+    "integer": _number,
+    "boolean": _boolean,
+    "datetime": _time,
+    "date": lambda value: parse_date(_text(value)),
+}
+
+
+def order(store: Store, sort: Any, choices: EmulatorOptions) -> list[Key]:
+    """Return the total order of the results; newest first when the request has no sort."""
+    case_id = store.key("case_id")
+    if sort is None:
+        return [store.key("created_at", descending=True), case_id]
+    if not isinstance(sort, dict) or set(sort) != {"attribute", "direction"}:
+        raise bad_request("sort must be an object of attribute and direction")
+    if sort["direction"] not in ("asc", "desc"):
+        raise bad_request("sort.direction must be one of: asc, desc")
+    attribute = _attribute(store, sort["attribute"], "/sort/attribute")
+    if attribute.kind in JSON_KINDS:
+        raise unprocessable(f"{attribute.name} cannot be sorted by", "/sort/attribute")
+    if attribute.sql == "NULL":
+        return [case_id]
+    name = attribute.name if attribute.name in {"created_at", "updated_at"} else ""
+    key = store.key(
+        name,
+        expression=_sortable(attribute),
+        descending=sort["direction"] == "desc",
+        nulls_last=choices.nulls_last,
+    )
+    return [key, case_id]
+
+
+def _sortable(attribute: _Attribute) -> str:
+    return (
+        f"substr({attribute.sql}, 1, {SORTED_CHARACTERS})"
+        if attribute.kind == "text"
+        else attribute.sql
+    )

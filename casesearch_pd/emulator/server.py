@@ -1,0 +1,326 @@
+"""What passes between the server and the two wires: a request as received, an answer to send."""
+
+import io
+import logging
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Literal, assert_never
+from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
+
+import msgspec
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request: raw target, headers with lower-case names, raw body."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    content: bytes = b""
+
+    @property
+    def path(self) -> str:
+        """The path as sent, still percent-encoded."""
+        return urlsplit(self.target).path
+
+    @property
+    def parts(self) -> list[str]:
+        """The decoded segments of the path."""
+        return [unquote(part) for part in self.path.strip("/").split("/")]
+
+    @property
+    def query(self) -> list[tuple[str, str]]:
+        """The decoded pairs of the query string, in order, blank values kept."""
+        return parse_qsl(urlsplit(self.target).query, keep_blank_values=True)
+
+
+Cut = Literal["nothing", "half a head", "half a body"]
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How a reply leaves on a bad day.
+
+    Parameters
+    ----------
+    delay
+        Seconds from the arrival of the request until the reply leaves.
+    cut
+        How much of it leaves before the connection ends, or None for all of it.
+    reset
+        Whether the connection then ends by a TCP reset instead of in order.
+    """
+
+    delay: float = 0.0
+    cut: Cut | None = None
+    reset: bool = False
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer: status, JSON body, further headers, and how it leaves if not at once."""
+
+    status: int
+    content: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delivery: Delivery | None = None
+
+
+def parse_json(content: bytes) -> Any:
+    """Return a JSON body, or raise ValueError in words that can be sent back.
+
+    Raises
+    ------
+    ValueError
+        No JSON, not UTF-8, a lone surrogate, or nested beyond any use.
+    """
+    try:
+        return msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"the body is not valid JSON: {error}") from error
+    except RecursionError as error:
+        raise ValueError("the body is nested too deeply") from error
+
+
+_LOG = logging.getLogger(__name__)
+_MOST_BYTES = 1 << 20
+# SO_LINGER: on, no time to send what is left; Windows has two shorts there
+_RESET_AT_ONCE = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+
+Answer = Callable[[Request], Reply]
+
+
+@dataclass(frozen=True)
+class ReceivedRequest:
+    """A request that the service has answered.
+
+    Parameters
+    ----------
+    method, path
+        As received; the path is still percent-encoded and has no query string.
+    query
+        The decoded query string: name → values.
+    headers
+        Lower-case name → value, without ``authorization``.
+    body
+        The parsed JSON body, or None.
+    status
+        The status of the reply.
+    """
+
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    headers: dict[str, str]
+    body: Any
+    status: int
+
+
+class Server(ThreadingHTTPServer):
+    """A threaded server on 127.0.0.1 whose `close` leaves no thread and no socket.
+
+    Parameters
+    ----------
+    answer
+        Turns each request into a reply; called from many threads.
+    clock
+        The time told in ``Date``.
+    port
+        The port, or 0 for a free one.
+    kept
+        How many requests `received` holds at least, before the oldest are dropped; 0 for none.
+    """
+
+    daemon_threads = False
+    request_queue_size = 128
+
+    def __init__(
+        self, answer: Answer, *, clock: Callable[[], datetime], port: int, kept: int
+    ) -> None:
+        self.answer = answer
+        self.clock = clock
+        self.received: list[ReceivedRequest] = []
+        self._kept = kept
+        self.stopping = threading.Event()
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        super().__init__(("127.0.0.1", port), _Handler)
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), name="cases")
+
+    def open(self) -> None:
+        """Begin to accept connections."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End every connection and wait for all threads."""
+        self.stopping.set()
+        self.shutdown()
+        self._thread.join()
+        with self._lock:
+            held = list(self._open)
+        for connection in held:
+            _shut(connection)
+        self.server_close()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Remember a connection before its thread begins, so that `close` can end it."""
+        with self._lock:
+            self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget a connection that has ended."""
+        with self._lock:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def record(self, request: Request, reply: Reply) -> None:
+        """Keep what was asked and how it was answered, without the authorization."""
+        _LOG.debug("%s %s %d", request.method, request.path, reply.status)
+        if not self._kept:
+            return
+        with self._lock:
+            self.received.append(_received(request, reply))
+            if len(self.received) > 2 * self._kept:
+                del self.received[: -self._kept]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - as inherited
+        """Log what went wrong in a connection; a client that went away is nothing."""
+        _LOG.debug("connection from %s ended", client_address, exc_info=True)
+
+
+def _shut(connection: socket.socket) -> None:
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        _LOG.debug("a connection was closed already")
+
+
+def _received(request: Request, reply: Reply) -> ReceivedRequest:
+    parts = urlsplit(request.target)
+    headers = {name: value for name, value in request.headers.items() if name != "authorization"}
+    query = parse_qs(parts.query, keep_blank_values=True)
+    return ReceivedRequest(
+        request.method, parts.path, query, headers, _json(request.content), reply.status
+    )
+
+
+def _json(content: bytes) -> Any:
+    try:
+        return parse_json(content) if content else None
+    except ValueError:
+        return None
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One connection: HTTP/1.1 with keep-alive."""
+
+    server: Server
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = 1 << 20  # head and body leave together
+    error_content_type = "application/json"
+    error_message_format = '{"message": "%(message)s"}'
+
+    def answer(self) -> None:
+        """Answer one request."""
+        arrived = time.monotonic()
+        content = self._content()
+        if content is None:
+            return
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        request = Request(self.command, self.path, headers, content)
+        reply = self.server.answer(request)
+        self.server.record(request, reply)
+        if reply.delivery is None:
+            self._send(reply)
+        else:
+            self._deliver(reply, reply.delivery, arrived)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = answer  # noqa: N815
+
+    def _content(self) -> bytes | None:
+        """Return the body, or None after having refused it."""
+        length = self.headers.get("Content-Length", "0")
+        if "Transfer-Encoding" in self.headers or not length.isdecimal():
+            self._refuse(411, "a Content-Length is needed")
+        elif int(length) > _MOST_BYTES:
+            self._refuse(413, f"a body may have {_MOST_BYTES} bytes")
+        else:
+            return self.rfile.read(int(length))
+        return None
+
+    def _refuse(self, status: int, message: str) -> None:
+        self.close_connection = True
+        self.send_error(status, message)
+
+    def _send(self, reply: Reply) -> None:
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(reply.content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(reply.content)
+
+    def _deliver(self, reply: Reply, delivery: Delivery, arrived: float) -> None:
+        """Send a reply late, in part or not at all, unless the service stops before."""
+        left = arrived + delivery.delay - time.monotonic()
+        if left > 0 and self.server.stopping.wait(left):
+            self.close_connection = True
+        elif delivery.cut is None:
+            self._send(reply)
+        else:
+            self._send_part(reply, delivery.cut)
+            self.close_connection = True
+            if delivery.reset:
+                self._reset()
+
+    def _send_part(self, reply: Reply, cut: Cut) -> None:
+        connection, whole = self.wfile, io.BytesIO()
+        self.wfile = whole
+        self._send(reply)
+        self.wfile = connection
+        sent = whole.getvalue()
+        connection.write(sent[: _reach(sent, cut)])
+        connection.flush()
+
+    def _reset(self) -> None:
+        """End the connection by a reset: it must be closed before anyone shuts it down in order."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_ONCE)
+        for held in (self.rfile, self.wfile, self.connection):
+            held.close()
+        self.wfile = io.BytesIO()  # the inherited handler flushes once more
+
+    def date_time_string(self, timestamp: float | None = None) -> str:  # noqa: ARG002 - as inherited
+        """Return the service's time, which may not be the machine's."""
+        return format_datetime(self.server.clock(), usegmt=True)
+
+    def version_string(self) -> str:
+        """Return the name told in the Server header."""
+        return "casesearch"
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as inherited
+        """Say nothing here: `Server.record` logs, without query and headers."""
+
+
+def _reach(sent: bytes, cut: Cut) -> int:
+    head = sent.index(b"\r\n\r\n") + 4
+    match cut:
+        case "nothing":
+            return 0
+        case "half a head":
+            return head // 2
+        case "half a body":
+            return (head + len(sent)) // 2
+        case _:
+            assert_never(cut)

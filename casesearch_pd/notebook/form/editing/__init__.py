@@ -1,1 +1,0 @@
-"""The controls that a question is edited with."""

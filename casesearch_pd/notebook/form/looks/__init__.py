@@ -1,1 +1,0 @@
-"""How every part of the form looks and speaks."""

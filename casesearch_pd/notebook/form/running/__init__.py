@@ -1,1 +1,0 @@
-"""What is told before and while a search runs."""
