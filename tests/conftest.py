@@ -1,11 +1,66 @@
-"""What test files share without importing it."""
+"""Fixtures that several test files use.
+
+A test module chooses its emulator by a constant ``SERVICE``: the keywords of `LocalCases`, such as
+``SERVICE = {"cases": 430, "seed": 3}``, and the keywords of its sources in ``SOURCES``, by service.
+"""
+
+import threading
+from datetime import UTC, datetime
 
 import pytest
 
+import casesearch_pd as cs
 from tests.wire_clients import Clock
+
+NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
+SERVICES = ("connect", "persona")
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Let waiting cost nothing, and tell how long it would have been."""
+    """Return a clock on which waiting takes no time and is recorded."""
     return Clock.installed(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def service(request):
+    """Return a running emulator with a source of each service in ``.sources``, fields discovered."""
+    options = {"cases": 300, "seed": 4, "now": NOW} | getattr(request.module, "SERVICE", {})
+    source_options = getattr(request.module, "SOURCES", {})
+    with cs.LocalCases(**options) as service:
+        service.sources = {
+            name: getattr(service, f"{name}_cases")(**source_options.get(name, {}))
+            for name in SERVICES
+        }
+        for source in service.sources.values():
+            assert source.schema.fields
+        yield service
+
+
+@pytest.fixture
+def local(service):
+    """Return the module's emulator without faults; those that a test adds end with it."""
+    service.faults.clear()
+    yield service
+    service.faults.clear()
+
+
+@pytest.fixture(scope="module", params=SERVICES)
+def source(request, service):
+    """Return the source of each service in turn."""
+    return service.sources[request.param]
+
+
+@pytest.fixture
+def until():
+    """Return a function that waits until a condition holds, for at most a minute."""
+
+    def wait(condition):
+        pause = threading.Event()
+        for _ in range(6000):
+            if condition():
+                return
+            pause.wait(0.01)
+        raise AssertionError("the condition did not come true within a minute")
+
+    return wait
