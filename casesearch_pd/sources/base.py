@@ -189,7 +189,7 @@ class Source(Protocol):
         """Write the request as a shell command, with credentials from the environment."""
         ...
 
-    def page(self, scan: Scan, cursor: str | None, run: ReadContext) -> Page:
+    def read_page(self, scan: Scan, cursor: str | None, run: ReadContext) -> Page:
         """Ask for one page, as patiently as the source is."""
         ...
 
@@ -241,7 +241,7 @@ class PerCaseListing:
         The columns that name an entry, so that one that came twice is kept once.
     rate
         Requests a second that it may be sent.
-    page
+    read_page
         Asks for one page by case id, cursor and run; None where there is no such case.
     hidden
         Columns that only tell entries apart.
@@ -251,7 +251,7 @@ class PerCaseListing:
     fields: tuple[Field, ...]
     key: tuple[str, ...]
     rate: float
-    page: Callable[[str, str | None, ReadContext], Page | None]
+    read_page: Callable[[str, str | None, ReadContext], Page | None]
     hidden: tuple[str, ...] = ()
 
 

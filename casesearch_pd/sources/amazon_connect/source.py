@@ -363,7 +363,7 @@ class ConnectCases:
             where += ["--endpoint-url", self._endpoint_url]
         return shlex.join(["aws", "connectcases", "search-cases", *where, "--cli-input-json", body])
 
-    def page(self, scan: Scan, cursor: str | None, run: ReadContext) -> Page:
+    def read_page(self, scan: Scan, cursor: str | None, run: ReadContext) -> Page:
         """Ask for one page.
 
         Raises

@@ -329,7 +329,7 @@ class PersonaCases:
         call = shlex.join(["curl", "-X", request.method, self._url(request), *said, *body])
         return f'{call} -H "Authorization: Bearer ${VARIABLE}"'
 
-    def page(self, scan: Scan, cursor: str | None, run: ReadContext) -> Page:
+    def read_page(self, scan: Scan, cursor: str | None, run: ReadContext) -> Page:
         """Ask for one page.
 
         Raises
