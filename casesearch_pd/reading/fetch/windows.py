@@ -15,20 +15,76 @@ from casesearch_pd.query.expressions import TRUE, Compare, Expression, all_of, n
 from casesearch_pd.reading.fetch.pagination import (
     ScanState,
     followed_cursors,
-    parse_timestamp,
     take_rows,
 )
+from casesearch_pd.sources.transport.timestamps import parse_timestamp
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from casesearch_pd.errors import ServiceError
+    from casesearch_pd.query.schema import Field
     from casesearch_pd.reading.frames.columns import Columns
     from casesearch_pd.sources.base import Page, Scan
 
-__all__ = ["Window", "between", "precedes", "rows_before"]
+__all__ = ["TimeWindow", "Window", "between", "precedes", "rows_before"]
 
 _TICK = pd.Timedelta(1, "ms")
+
+
+@dataclass(frozen=True, slots=True)
+class TimeWindow:
+    """A half-open range of creation times; no update moves a case from one into another.
+
+    Parameters
+    ----------
+    start
+        The first time of the window; None for the first window, which also has the cases
+        without a creation time.
+    end
+        The first time after the window; None for the last window.
+
+    Examples
+    --------
+    >>> before, since = TimeWindow().split(pd.Timestamp("2026-03-01", tz="UTC"))
+    >>> before.where("created_at")
+    ~(field('created_at') >= '2026-03-01T00:00:00+00:00')
+    >>> since.where("created_at")
+    field('created_at') >= '2026-03-01T00:00:00+00:00'
+    >>> str(since)
+    'created_at from 2026-03-01T00:00:00+00:00 to the end'
+    """
+
+    start: pd.Timestamp | None = None
+    end: pd.Timestamp | None = None
+
+    def where(self, field: Field | str) -> Expression:
+        """Return the condition that a case is in the window."""
+        bounds: list[Expression] = []
+        if self.start is not None:
+            bounds.append(Compare(field, "gte", self.start))
+        if self.end is not None:
+            # A comparison with a missing time is false. "Not at or after the end" therefore
+            # keeps the cases without a time in the first window, and no other window has them.
+            after = Compare(field, "gte", self.end)
+            bounds.append(negate(after) if self.start is None else Compare(field, "lt", self.end))
+        return all_of(bounds)
+
+    def contains(self, timestamp: pd.Timestamp | None) -> bool:
+        """Return whether a case of this creation time is in the window."""
+        if timestamp is None:
+            return self.start is None
+        after_start = self.start is None or timestamp >= self.start
+        return after_start and (self.end is None or timestamp < self.end)
+
+    def split(self, at: pd.Timestamp) -> tuple[TimeWindow, TimeWindow]:
+        """Return the windows before a time, and from it on."""
+        return TimeWindow(self.start, at), TimeWindow(at, self.end)
+
+    def __str__(self) -> str:
+        start = "the beginning" if self.start is None else self.start.isoformat()
+        end = "the end" if self.end is None else self.end.isoformat()
+        return f"created_at from {start} to {end}"
 
 
 @dataclass(eq=False)
