@@ -24,7 +24,7 @@ def clock(monkeypatch):
 
 @pytest.fixture(scope="module")
 def service(request):
-    """Return a running emulator with a source of each service in ``.sources``, fields discovered."""
+    """Return a running emulator with a source of each service, fields discovered."""
     options = {"cases": 300, "seed": 4, "now": NOW} | getattr(request.module, "SERVICE", {})
     source_options = getattr(request.module, "SOURCES", {})
     with cs.LocalCases(**options) as service:

@@ -1,8 +1,8 @@
-"""What Binder makes of this repository: the recipe in binder/, read as repo2docker reads it.
+"""The recipe in binder/, as repo2docker reads it.
 
-Those marked recipe follow the recipe in a fresh environment, on top of the very versions that
-repo2docker begins with, and run the notebooks there. The image itself, its Ubuntu packages and
-the limits of mybinder.org are beyond them.
+Tests marked ``recipe`` follow the recipe in a fresh environment, with the versions that repo2docker
+starts from, and run the notebooks there. The image itself, its Ubuntu packages and the limits of
+mybinder.org are not covered.
 """
 
 import ast
@@ -26,8 +26,8 @@ BINDER = ROOT / "binder"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-SHOWN = ("dask", "excel", "mirror", "widgets")  # extras that a visitor is shown
-FLOORS = ("ipykernel>=7.4", "ipywidgets>=8.1.9")  # with these the form was seen to work
+DEMONSTRATED = ("dask", "excel", "mirror", "widgets")  # extras that the notebooks use
+FLOORS = ("ipykernel>=7.4", "ipywidgets>=8.1.9")  # the form was tried with these
 
 
 def lines():
@@ -37,18 +37,18 @@ def lines():
 
 def pins():
     """Every pinned package by its canonical name."""
-    found = [re.fullmatch(r"([\w.-]+)==([\d.]+)", line) for line in lines()]
-    return {canonicalize_name(pin[1]): pin[2] for pin in found if pin}
+    matches = [re.fullmatch(r"([\w.-]+)==([\d.]+)", line) for line in lines()]
+    return {canonicalize_name(pin[1]): pin[2] for pin in matches if pin}
 
 
 def python_version():
     return (BINDER / "runtime.txt").read_text("utf-8").strip().removeprefix("python-")
 
 
-def unmet(wanted):
-    """Which requirements no pin meets."""
-    asked = [Requirement(text) for text in wanted]
-    return [str(one) for one in asked if not meets(one)]
+def unmet(texts):
+    """Return the requirements that no pin meets."""
+    requirements = [Requirement(text) for text in texts]
+    return [str(item) for item in requirements if not meets(item)]
 
 
 def meets(requirement):
@@ -66,26 +66,28 @@ def test_every_line_pins_a_package_of_the_registry():
 
 def test_the_pins_are_all_that_the_package_needs():
     """What is installed without its dependencies fails at the first import of a missing one."""
-    wanted = PROJECT["dependencies"] + [text for extra in SHOWN for text in EXTRAS[extra]]
-    assert unmet(wanted) == []
+    requirements = PROJECT["dependencies"] + [
+        text for extra in DEMONSTRATED for text in EXTRAS[extra]
+    ]
+    assert unmet(requirements) == []
 
 
-def test_a_need_that_no_pin_meets_is_seen():
+def test_a_requirement_without_a_pin_is_found():
     assert unmet(["pandas>=1000", "no-such-package", "pandas>=3"]) == [
         "pandas>=1000",
         "no-such-package",
     ]
 
 
-def test_the_pins_are_of_what_is_tested():
-    """A pin below what the tests ask for would be shown without having been tried."""
-    asked = [Requirement(text) for texts in EXTRAS.values() for text in texts]
-    tried = [str(one) for one in asked if canonicalize_name(one.name) in pins()]
-    assert tried
-    assert unmet(tried) == []
+def test_the_pins_are_of_tested_versions():
+    """A pin below the version that the tests require would never have been tried."""
+    requirements = [Requirement(text) for texts in EXTRAS.values() for text in texts]
+    pinned = [str(item) for item in requirements if canonicalize_name(item.name) in pins()]
+    assert pinned
+    assert unmet(pinned) == []
 
 
-def test_the_form_gets_a_kernel_and_widgets_that_it_works_with():
+def test_the_form_has_a_kernel_and_widgets_that_work():
     assert unmet(FLOORS) == []
 
 
@@ -100,8 +102,8 @@ def imported(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
-def test_what_a_notebook_imports_is_there(path):
-    """Here more is installed than there, so that running it here shows nothing."""
+def test_the_imports_of_a_notebook_are_pinned(path):
+    """More is installed here than on Binder, so running the notebook here proves nothing."""
     modules = {name.partition(".")[0] for name in imported(path)}
     foreign = modules - sys.stdlib_module_names - {PROJECT["name"]}
     owners = packages_distributions()
@@ -113,13 +115,13 @@ def test_what_a_notebook_imports_is_there(path):
     assert not missing
 
 
-def test_python_is_one_that_the_package_runs_on():
-    """Beside a binder/ folder pyproject's own word is not heard: 3.10 would be taken."""
+def test_the_python_version_is_supported():
+    """With a binder/ folder, repo2docker ignores pyproject.toml and would use Python 3.10."""
     assert SpecifierSet(PROJECT["requires-python"]).contains(python_version())
 
 
-def stand_in(folder, code):
-    """Put a program in the place of Python that writes down its arguments."""
+def fake_python(folder, code):
+    """Replace Python by a program that prints its arguments."""
     program = folder / "python"
     program.write_text(f'#!/bin/bash\necho "$@"\nexit {code}\n', "utf-8")
     program.chmod(0o755)
@@ -127,37 +129,37 @@ def stand_in(folder, code):
 
 
 @pytest.mark.parametrize("code", [0, 3])
-def test_the_package_alone_is_installed_last_and_a_failure_ends_the_build(tmp_path, code):
-    """With dependencies each commit would install them all; unseen, a failure makes an image."""
-    done = subprocess.run(
+def test_only_the_package_is_installed_last_and_a_failure_ends_the_build(tmp_path, code):
+    """With dependencies each commit would install all of them again."""
+    process = subprocess.run(
         [BINDER / "postBuild"],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
-        env=stand_in(tmp_path, code),
+        env=fake_python(tmp_path, code),
     )
-    assert done.returncode == code
-    assert done.stdout.splitlines() == ["-m pip install --no-cache-dir --no-deps ."]
+    assert process.returncode == code
+    assert process.stdout.splitlines() == ["-m pip install --no-cache-dir --no-deps ."]
 
 
-# --- what repo2docker makes of them ----------------------------------------------------------
+# --- the Dockerfile that repo2docker prints --------------------
 
 
 @pytest.fixture(scope="module")
 def build():
-    """Ask for the whole Dockerfile; no Docker and no network is needed for that."""
+    """Return the whole Dockerfile, which needs neither Docker nor a network."""
     pytest.importorskip("repo2docker", reason="jupyter-repo2docker is not installed")
-    asked = ["--no-build", "--debug", "--user-id", "1000", "--user-name", "jovyan", "."]
-    done = subprocess.run(
-        [sys.executable, "-m", "repo2docker", *asked],
+    arguments = ["--no-build", "--debug", "--user-id", "1000", "--user-name", "jovyan", "."]
+    process = subprocess.run(
+        [sys.executable, "-m", "repo2docker", *arguments],
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
         cwd=ROOT,
     )
-    return done.stdout + done.stderr
+    return process.stdout + process.stderr
 
 
 LAYERS = (
@@ -168,31 +170,33 @@ LAYERS = (
 )
 
 
-def test_the_pins_make_a_layer_before_the_sources(build):
-    """After them, a changed word in a notebook would install everything again."""
-    places = [[found.start() for found in re.finditer(re.escape(one), build)] for one in LAYERS]
-    assert [len(found) for found in places] == [1] * len(LAYERS)
-    assert places == sorted(places)
+def test_the_pins_are_installed_before_the_sources_are_copied(build):
+    """Otherwise a changed word in a notebook would install everything again."""
+    positions = [
+        [match.start() for match in re.finditer(re.escape(layer), build)] for layer in LAYERS
+    ]
+    assert [len(item) for item in positions] == [1] * len(LAYERS)
+    assert positions == sorted(positions)
 
 
 def test_nothing_else_is_installed(build):
-    """A second way in, such as pyproject's, would bring what no pin names."""
+    """A second install, such as one of pyproject.toml, would bring packages without a pin."""
     assert len(re.findall(r"^RUN .*\bpip3? install", build, re.MULTILINE)) == 1
 
 
-def test_the_python_of_the_image_is_ours(build):
+def test_the_image_has_the_python_of_runtime_txt(build):
     assert re.findall(r"conda environment for python=(\S+)", build) == [python_version()]
 
 
 def test_nothing_is_run_as_root_after_the_sources(build):
-    """What a stranger's commit brings must not run as root."""
+    """The code of a commit must not run as root."""
     after = build[build.index(LAYERS[2]) :]
     assert re.findall(r"^USER (\S+)", after, re.MULTILINE) == ["${NB_USER}"]
 
 
-# --- the recipe, tried -----------------------------------------------------------------------
+# --- the recipe in a fresh environment --------------------
 
-# conda's name and the registry's, of what Binder starts from
+# Names in conda and in the registry of the packages that Binder starts from.
 BASE = {
     "ipykernel": "ipykernel",
     "ipywidgets": "ipywidgets",
@@ -203,36 +207,36 @@ BASE = {
     "jupyterlab": "jupyterlab",
     "notebook": "notebook",
 }
-# What would lead a process elsewhere, or to an account.
-OURS = ("AWS_", "COV", "JUPYTER", "PERSONA_", "PYTEST", "PYTHON")
-LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist")
+# Settings that would lead a process elsewhere, or to an account.
+SETTINGS = ("AWS_", "COV", "JUPYTER", "PERSONA_", "PYTEST", "PYTHON")
+EXCLUDED = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist")
 
 
 def base():
-    """Read from repo2docker which versions are there before our pins are."""
+    """Return the versions that repo2docker installs before the pins."""
     package = pytest.importorskip("repo2docker", reason="jupyter-repo2docker is not installed")
     name = f"environment.py-{python_version()}-linux-64.lock"
     lock = (Path(package.__file__).parent / "buildpacks" / "conda" / name).read_text("utf-8")
-    found = dict(re.findall(r"/([\w-]+?)-([\d.]+)-[^/-]+\.conda", lock))
-    return [f"{ours}=={found[conda]}" for conda, ours in BASE.items()]
+    versions = dict(re.findall(r"/([\w-]+?)-([\d.]+)-[^/-]+\.conda", lock))
+    return [f"{name}=={versions[conda]}" for conda, name in BASE.items()]
 
 
 def interpreter():
     if f"{sys.version_info.major}.{sys.version_info.minor}" == python_version():
         return sys.executable
-    found = shutil.which(f"python{python_version()}")
-    return found or pytest.skip(f"there is no Python {python_version()}, which Binder will have")
+    program = shutil.which(f"python{python_version()}")
+    return program or pytest.skip(f"Python {python_version()}, which Binder uses, is not installed")
 
 
-def followed(folder):
-    """Do what the image does, in its order; return how to run something there."""
+def build_environment(folder):
+    """Follow the steps of the image; return a function that runs a command in it."""
     environment, sources = folder / "environment", folder / "sources"
-    shutil.copytree(ROOT, sources, ignore=LEFT_OUT)
-    there = {name: text for name, text in os.environ.items() if not name.startswith(OURS)}
-    there["PATH"] = f"{environment / 'bin'}{os.pathsep}{there['PATH']}"
+    shutil.copytree(ROOT, sources, ignore=EXCLUDED)
+    settings = {name: text for name, text in os.environ.items() if not name.startswith(SETTINGS)}
+    settings["PATH"] = f"{environment / 'bin'}{os.pathsep}{settings['PATH']}"
 
-    def run(*command, **changed):
-        done = subprocess.run(
+    def run(*command, **variables):
+        process = subprocess.run(
             [*command],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -240,10 +244,10 @@ def followed(folder):
             timeout=600,
             check=False,
             cwd=sources,
-            env=there | changed,
+            env=settings | variables,
         )
-        assert done.returncode == 0, done.stdout[-4000:]
-        return done.stdout
+        assert process.returncode == 0, process.stdout[-4000:]
+        return process.stdout
 
     run(interpreter(), "-m", "venv", environment)
     run("pip", "install", *base())
@@ -253,70 +257,74 @@ def followed(folder):
 
 
 @pytest.fixture(scope="module")
-def there(tmp_path_factory):
-    return followed(tmp_path_factory.mktemp("binder"))
+def run_in_image(tmp_path_factory):
+    return build_environment(tmp_path_factory.mktemp("binder"))
 
 
 @pytest.mark.recipe
-def test_what_is_installed_fits_together(there):
-    """The pins replace a part of what Binder starts from; the rest must go on working."""
-    assert "No broken requirements" in there("pip", "check")
+def test_the_installed_packages_are_compatible(run_in_image):
+    """The pins replace some packages that Binder starts from; the others must still work."""
+    assert "No broken requirements" in run_in_image("pip", "check")
 
 
 @pytest.mark.recipe
-def test_the_pins_are_what_is_there(there):
+def test_the_pins_are_installed(run_in_image):
     installed = {
         canonicalize_name(one["name"]): one["version"]
-        for one in json.loads(there("pip", "list", "--format=json", "--disable-pip-version-check"))
+        for one in json.loads(
+            run_in_image("pip", "list", "--format=json", "--disable-pip-version-check")
+        )
     }
     assert pins().items() <= installed.items()
     assert canonicalize_name(PROJECT["name"]) in installed
 
 
 @pytest.mark.recipe
-def test_notebooks_are_shown_in_lab_and_as_apps(there, tmp_path):
-    """A link that opens an app leads nowhere where Voila is no part of the server."""
-    told = there("jupyter", "server", "extension", "list", HOME=str(tmp_path))
+def test_jupyterlab_and_voila_are_enabled(run_in_image, tmp_path):
+    """A link to an app fails where Voila is not an extension of the server."""
+    listing = run_in_image("jupyter", "server", "extension", "list", HOME=str(tmp_path))
     states = re.findall(
-        r"^ +(\S+)(?: [\d.]+)? +(\w+)$", re.sub(r"\x1b\[\d*m", "", told), re.MULTILINE
+        r"^ +(\S+)(?: [\d.]+)? +(\w+)$", re.sub(r"\x1b\[\d*m", "", listing), re.MULTILINE
     )
     for name in ("jupyterlab", "notebook", "voila.server_extension"):
-        assert {state for one, state in states if one == name} == {"enabled", "OK"}, told
+        assert {state for one, state in states if one == name} == {"enabled", "OK"}, listing
 
 
-SERVES = """
+DEMO_SCRIPT = """
 import resource, time
-begun = time.perf_counter()
+started = time.perf_counter()
 import casesearch_pd as cs
 assert cs.count_cases(cs.open_source("demo://connect")) == 1000
-print(time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
 @pytest.mark.recipe
-def test_the_embedded_service_starts_by_itself_within_the_limits(there, tmp_path):
+def test_the_emulator_starts_within_the_limits(run_in_image, tmp_path):
     """A visitor waits no longer than ten seconds, and Binder gives little more than 1 GB."""
-    seconds, kilobytes = there("python", "-c", SERVES, HOME=str(tmp_path)).split()
+    seconds, kilobytes = run_in_image("python", "-c", DEMO_SCRIPT, HOME=str(tmp_path)).split()
     assert float(seconds) < 10
     assert int(kilobytes) < 1_000_000
 
 
 @pytest.mark.recipe
-def test_the_notebooks_run_there(there, tmp_path):
-    """Each from top to bottom, with the outputs that it is held to, and without an account."""
+def test_the_notebooks_run(run_in_image, tmp_path):
+    """Each runs from top to bottom with its checked outputs and without an account."""
     runner = [text for text in EXTRAS["test"] if Requirement(text).name in {"nbval", "pytest"}]
-    there("pip", "install", *runner)
-    asked = (
+    run_in_image("pip", "install", *runner)
+    options = (
         "--nbval-lax",
         "--nbval-current-env",
         "--nbval-cell-timeout=60",
         "-p",
         "no:cacheprovider",
     )
-    (tmp_path / "pytest.ini").write_text("[pytest]\n", "utf-8")  # ours asks for what is not there
-    told = there(
-        "python", "-m", "pytest", "-q", "-c", str(tmp_path / "pytest.ini"), *asked, "notebooks",
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\n", "utf-8"
+    )  # the project's own needs other plugins
+    output = run_in_image(
+        "python", "-m", "pytest", "-q", "-c", str(tmp_path / "pytest.ini"), *options, "notebooks",
         HOME=str(tmp_path),
     )  # fmt: skip
-    assert re.search(r"\d+ passed", told)
-    assert "failed" not in told
+    assert re.search(r"\d+ passed", output)
+    assert "failed" not in output

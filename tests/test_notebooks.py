@@ -1,6 +1,6 @@
-"""Saved notebooks: whole, small, and with nothing in them of the machine they were made on.
+"""Saved notebooks: complete, small, and without traces of the machine that ran them.
 
-That they run, and that their marked outputs stay true, nbval checks beside this.
+nbval checks that they run and that their marked outputs are still true.
 """
 
 import json
@@ -34,7 +34,7 @@ def tags(cell):
     return cell["metadata"].get("tags", [])
 
 
-PROMISED = [
+NOTEBOOK_NAMES = [
     "01-first-look.ipynb",
     "02-analysis.ipynb",
     "03-weekly-report.ipynb",
@@ -45,41 +45,41 @@ PROMISED = [
 BADGE = re.compile(r"urlpath=(?:lab/tree|voila/render)/(\S+?)\)")
 
 
-def test_the_notebooks_are_all_there():
-    """Without one all the checks below would check nothing."""
-    assert {path.name for path in NOTEBOOKS} >= set(PROMISED)
+def test_all_notebooks_exist():
+    """Without them the checks below would check nothing."""
+    assert {path.name for path in NOTEBOOKS} >= set(NOTEBOOK_NAMES)
 
 
-def test_the_badges_open_what_is_there():
-    """A badge to a notebook that was renamed opens an error, minutes later."""
-    opened = BADGE.findall((FOLDER.parent / "README.md").read_text("utf-8"))
-    assert opened == ["notebooks/01-first-look.ipynb", "notebooks/04-filter-form.ipynb"]
-    assert all((FOLDER.parent / path).is_file() for path in opened)
+def test_the_badges_open_existing_notebooks():
+    """A badge of a renamed notebook opens an error page, minutes later."""
+    paths = BADGE.findall((FOLDER.parent / "README.md").read_text("utf-8"))
+    assert paths == ["notebooks/01-first-look.ipynb", "notebooks/04-filter-form.ipynb"]
+    assert all((FOLDER.parent / path).is_file() for path in paths)
 
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 
 
 @each
-def test_it_opens_with_what_it_shows(path):
+def test_the_first_cell_describes_the_notebook(path):
     """A reader decides by the first cell."""
     first = read(path)["cells"][0]
     assert first["cell_type"] == "markdown"
-    heading, _, shows = source(first).partition("\n")
+    heading, _, summary = source(first).partition("\n")
     assert heading.startswith("# ")
-    assert len(shows.split()) >= FEW, "a sentence says what is shown"
+    assert len(summary.split()) >= FEW, "a sentence says what the notebook shows"
 
 
 @each
 def test_it_was_run_from_top_to_bottom(path):
-    """Outputs of another order are outputs that no reader can repeat."""
+    """No reader could repeat outputs of another order."""
     counts = [cell["execution_count"] for cell in cells(path)]
     assert counts == list(range(1, len(counts) + 1))
 
 
 @each
-def test_its_outputs_are_there(path):
-    """It is read where it cannot be run; what shows nothing on purpose is tagged so."""
+def test_its_outputs_are_stored(path):
+    """It is read where it cannot run; cells without output on purpose have a tag."""
     silent = [source(cell) for cell in cells(path) if not cell["outputs"]]
     tagged = [source(cell) for cell in cells(path) if "no-output" in tags(cell)]
     assert silent == tagged
@@ -92,28 +92,28 @@ def test_no_cell_failed(path):
 
 
 @each
-def test_it_holds_no_widget_state(path):
-    """A saved widget shows the past, and holds whatever stood in it."""
+def test_it_has_no_widget_state(path):
+    """A saved widget keeps whatever it contained."""
     assert "widgets" not in read(path)["metadata"]
-    shown = [out.get("data", {}) for cell in cells(path) for out in cell["outputs"]]
-    assert not any(WIDGETS in data for data in shown)
+    outputs = [out.get("data", {}) for cell in cells(path) for out in cell["outputs"]]
+    assert not any(WIDGETS in data for data in outputs)
 
 
 @each
-def test_it_names_no_place_of_a_machine(path):
+def test_it_has_no_path_of_a_machine(path):
     assert not MACHINE.search(path.read_text("utf-8"))
 
 
 @each
-def test_it_holds_no_token(path):
-    """The embedded service has one too: the habit is what matters."""
+def test_it_has_no_token(path):
+    """Not even the token of the emulator."""
     assert not re.search(
         r"persona_(sandbox|production|live)_\w|AKIA\w{16}", path.read_text("utf-8")
     )
 
 
 @each
-def test_it_runs_on_the_kernel_that_everybody_has(path):
+def test_it_uses_the_default_kernel(path):
     assert read(path)["metadata"]["kernelspec"]["name"] == "python3"
 
 
@@ -123,7 +123,7 @@ def test_it_is_small(path):
 
 
 @each
-def test_some_of_its_outputs_are_held_to(path):
-    """Else its outputs could grow untrue, and nothing would tell."""
-    checked = [cell for cell in cells(path) if source(cell).startswith("# NBVAL_CHECK_OUTPUT")]
-    assert len(checked) >= 2
+def test_some_of_its_outputs_are_checked(path):
+    """Without this its outputs could become wrong without notice."""
+    marked_cells = [cell for cell in cells(path) if source(cell).startswith("# NBVAL_CHECK_OUTPUT")]
+    assert len(marked_cells) >= 2
