@@ -1,4 +1,4 @@
-"""Cells that a column of a file does not take as they are: nested lists, gaps, half characters."""
+"""Cells that an SQL column cannot hold as they are: nested lists, gaps, lone surrogates."""
 
 import pandas as pd
 import pytest
@@ -10,6 +10,7 @@ from casesearch_pd.mirror.staging import StagingTable
 from casesearch_pd.mirror.storage import writer
 from casesearch_pd.query.expressions import FALSE
 from casesearch_pd.query.schema import Field
+from casesearch_pd.sources.traits import ServiceTraits
 
 NOW = pd.Timestamp("2026-03-14T12:00Z")
 FIELDS = {
@@ -21,12 +22,12 @@ FIELDS = {
 }  # fmt: skip
 
 
-def a_mirror(folder, *parts):
-    """Write a file as a sync does, of the cells of a column for each part that comes."""
-    work = folder / "work"
-    work.mkdir()
+def write_mirror(folder, *parts):
+    """Write a mirror as a sync does, from parts with the cells of a column each."""
+    work_folder = folder / "work"
+    work_folder.mkdir()
     rows = 0
-    with writer(work, None) as connection:
+    with writer(work_folder, None) as connection:
         stage = StagingTable(connection)
         for part in parts:
             size = len(next(iter(part.values())))
@@ -40,16 +41,26 @@ def a_mirror(folder, *parts):
             stage.add(frame, FIELDS)
             rows += size
         merged = merge(stage, None, [*FIELDS.values()], (FALSE,))
-        about = MirrorMetadata({}, {"and": []}, None, "UTC", merged.kept, {}, NOW.isoformat(),
-                      NOW.isoformat(), rows)  # fmt: skip
-        record_sync(connection, about, Sync(1, "full", NOW, rows, rows, 0, 0, 0, 0.0))
+        metadata = MirrorMetadata(
+            source={},
+            traits=ServiceTraits(),
+            filter={"and": []},
+            selection=None,
+            tz="UTC",
+            columns=merged.columns,
+            shared={},
+            as_of=NOW.isoformat(),
+            now=NOW.isoformat(),
+            rows=rows,
+        )
+        record_sync(connection, metadata, Sync(1, "full", NOW, rows, rows, 0, 0, 0, 0.0))
         connection.execute("CHECKPOINT new; DETACH new")
-    (work / "new.duckdb").replace(folder / "cases.duckdb")
+    (work_folder / "new.duckdb").replace(folder / "cases.duckdb")
     return cs.Mirror(folder / "cases.duckdb")
 
 
-PLAIN = [["red"], [], None, ["red", "größe=XL", "a\x00b"]]
-ODD = [
+REGULAR = [["red"], [], None, ["red", "größe=XL", "a\x00b"]]
+IRREGULAR = [
     [[1, 2.5, True]],
     [["red", None]],
     [[["red"], {"red": 1}]],
@@ -59,39 +70,39 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize("odd", ODD, ids=repr)
+@pytest.mark.parametrize("cells", IRREGULAR, ids=repr)
 @pytest.mark.parametrize("first", [True, False])
-def test_lists_of_anything_come_back_as_they_were(odd, first, tmp_path):
-    """Amounts in a list that came back as text would be other values than the service's."""
-    cells = [odd, PLAIN] if first else [PLAIN, odd]
-    mirror = a_mirror(tmp_path, *({"labels": part} for part in cells))
+def test_lists_of_any_values_are_read_back(cells, first, tmp_path):
+    """Numbers in a list that are read back as text would differ from the service's values."""
+    parts = [cells, REGULAR] if first else [REGULAR, cells]
+    mirror = write_mirror(tmp_path, *({"labels": part} for part in parts))
     frame = cs.read_cases(mirror, sort="case_id")
-    assert frame["labels"].tolist() == cells[0] + cells[1]
-    found = cs.read_cases(mirror, labels__contains="red")
-    held = [cell for cell in frame["labels"] if isinstance(cell, list) and "red" in cell]
-    assert found["labels"].tolist() == held
+    assert frame["labels"].tolist() == parts[0] + parts[1]
+    matching = cs.read_cases(mirror, labels__contains="red")
+    expected = [cell for cell in frame["labels"] if isinstance(cell, list) and "red" in cell]
+    assert matching["labels"].tolist() == expected
     assert cs.count_cases(mirror, labels=None) == 1
-    assert cs.count_cases(mirror, ~cs.field("labels").contains("red")) == 5 - len(held)
+    assert cs.count_cases(mirror, ~cs.field("labels").contains("red")) == 5 - len(expected)
 
 
 def test_lists_of_text_are_lists_in_sql(tmp_path):
-    mirror = a_mirror(tmp_path, {"labels": PLAIN})
-    found = mirror.sql("SELECT unnest(labels) AS label, count(*) AS n FROM cases GROUP BY 1")
-    assert dict(zip(found["label"], found["n"], strict=True)) == {
+    mirror = write_mirror(tmp_path, {"labels": REGULAR})
+    counts = mirror.sql("SELECT unnest(labels) AS label, count(*) AS n FROM cases GROUP BY 1")
+    assert dict(zip(counts["label"], counts["n"], strict=True)) == {
         "red": 2, "größe=XL": 1, "a\x00b": 1,
     }  # fmt: skip
 
 
-def test_nested_values_come_back_as_they_were(tmp_path):
+def test_nested_values_are_read_back(tmp_path):
     cells = [{"street": "Größe 1", "at": [1, 2]}, None, {}, "plain", {"torn": "\udfff"}, [1], 0]
-    mirror = a_mirror(tmp_path, {"address": cells})
+    mirror = write_mirror(tmp_path, {"address": cells})
     frame = cs.read_cases(mirror, sort="case_id")
     assert frame["address"].tolist() == cells
     assert cs.count_cases(mirror, address=None) == 1
 
 
 @pytest.mark.parametrize(
-    ("parts", "dtype", "wanted"),
+    ("parts", "dtype", "expected"),
     [
         ([[None, None], [3, 4]], "Int64", [None, None, 3, 4]),
         ([[3, 4], [0.5]], "Float64", [3, 4, 0.5]),
@@ -103,22 +114,23 @@ def test_nested_values_come_back_as_they_were(tmp_path):
     ],
     ids=repr,
 )
-def test_a_type_that_nobody_told_is_that_of_the_cells(parts, dtype, wanted, tmp_path):
-    """Text wins, as everywhere; and what is nested is kept nested."""
-    mirror = a_mirror(tmp_path, *({"anything": part} for part in parts))
-    found = cs.read_cases(mirror, sort="case_id")["anything"]
-    assert str(found.dtype) == dtype
-    assert found.astype(object).where(found.notna(), None).tolist() == wanted
+def test_an_unknown_type_is_determined_by_the_cells(parts, dtype, expected, tmp_path):
+    """Text wins, as everywhere, and nested values stay nested."""
+    mirror = write_mirror(tmp_path, *({"anything": part} for part in parts))
+    column = cs.read_cases(mirror, sort="case_id")["anything"]
+    assert str(column.dtype) == dtype
+    assert column.astype(object).where(column.notna(), None).tolist() == expected
 
 
-def test_numbers_of_sql_have_the_dtypes_of_frames(tmp_path):
-    mirror = a_mirror(tmp_path, {"labels": PLAIN})
-    found = mirror.sql(
-        "SELECT 1.25::DECIMAL(9, 2) AS price, 3::HUGEINT AS whole, 170::HUGEINT << 64 AS beyond, "
-        "DATE '2026-03-14' AS day, created_at, [1, 2] AS pair, {'a': 1} AS held FROM cases LIMIT 1"
+def test_numbers_from_sql_have_the_dtypes_of_frames(tmp_path):
+    mirror = write_mirror(tmp_path, {"labels": REGULAR})
+    frame = mirror.sql(
+        "SELECT 1.25::DECIMAL(9, 2) AS price, 3::HUGEINT AS number, 170::HUGEINT << 64 AS beyond, "
+        "DATE '2026-03-14' AS day, created_at, [1, 2] AS pair, {'a': 1} AS struct "
+        "FROM cases LIMIT 1"
     )
-    assert found["price"].item() == 1.25
-    assert (str(found["whole"].dtype), str(found["price"].dtype)) == ("Int64", "Float64")
-    assert found["beyond"].item() == float(170 << 64)
-    assert str(found["created_at"].dtype) == "datetime64[us, UTC]"
-    assert (found["pair"].item(), found["held"].item()) == ([1, 2], {"a": 1})
+    assert frame["price"].item() == 1.25
+    assert (str(frame["number"].dtype), str(frame["price"].dtype)) == ("Int64", "Float64")
+    assert frame["beyond"].item() == float(170 << 64)
+    assert str(frame["created_at"].dtype) == "datetime64[us, UTC]"
+    assert (frame["pair"].item(), frame["struct"].item()) == ([1, 2], {"a": 1})

@@ -1,20 +1,23 @@
-"""A bound filter in, SQL out: values are parameters, and each means what the local mask means.
+"""Translate a bound filter to SQL in which each comparison means the same as for a frame.
 
-SQL has three truth values and the filter language two. In a condition that is not negated a NULL
-drops the row as FALSE does; so every negation is moved inward, where ``IS NOT TRUE`` flips one
-comparison by the language's own rule.
+SQL has three truth values and the filter language two. A condition that is not negated drops a row
+for NULL as for FALSE, so all negations are moved to the comparisons, where ``IS NOT TRUE`` inverts
+one by the rules of the language.
 """
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, assert_never
 
 import pandas as pd
+import pyarrow as pa
 
 from casesearch_pd.mirror.metadata import quote_identifier
-from casesearch_pd.mirror.storage import irregular_letters
 from casesearch_pd.query.expressions import And, Compare, Expression, Not, Or, to_nnf
 
 if TYPE_CHECKING:
@@ -22,11 +25,14 @@ if TYPE_CHECKING:
 
     from casesearch_pd.mirror.metadata import StoredColumn
 
-__all__ = ["SqlCondition", "to_sql"]
+__all__ = ["SqlCondition", "casefold_array", "has_member", "irregular_letters", "to_sql"]
 
-_SIGNS = {"eq": "=", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
-_WIDEST = 2**63
-_NEVER, _PRESENT = "FALSE", "IS NOT NULL"
+_OPERATORS = {"eq": "=", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
+_INT64_END = 2**63
+_NEVER = "FALSE"
+_NO_VALUE = "IS NULL AND FALSE"  # after a column: no row
+_ANY_VALUE = "IS NOT NULL"  # after a column: every row that has a value
+_UNICODE_END = 0x10000  # no letter from here on casefolds to ASCII
 
 
 @dataclass
@@ -35,136 +41,122 @@ class SqlCondition:
 
     Parameters
     ----------
-    kept
-        What there is to compare, by column.
+    columns
+        The stored columns, by column name in frames.
     parameters
-        The parameters so far, in order.
+        The values of its placeholders, in order.
     sql
         The condition.
     """
 
-    kept: Mapping[str, StoredColumn]
+    columns: Mapping[str, StoredColumn]
     parameters: list[Any] = field(default_factory=list)
     sql: str = "TRUE"
 
-    def _with(self, value: object) -> str:
-        self.parameters.append(value)
-        return "?"
-
-    # --- the tree ---
-
-    def written(self, term: Expression) -> str:
-        """Write a tree whose negations stand at its comparisons."""
+    def write(self, term: Expression) -> str:
+        """Return the SQL of an expression in negation normal form, and add its parameters."""
         match term:
             case Compare():
-                return self._compared(term)
+                return self._comparison(term)
             case Not(Compare() as inner):
-                return f"({self._compared(inner)}) IS NOT TRUE"
+                return f"({self._comparison(inner)}) IS NOT TRUE"
             case And(terms):
-                return " AND ".join(self._in_brackets(one) for one in terms) or "TRUE"
+                return " AND ".join(f"({self.write(item)})" for item in terms) or "TRUE"
             case Or(terms):
-                return " OR ".join(self._any_of(terms)) or _NEVER
+                return " OR ".join(self._alternatives(terms)) or _NEVER
             case Not():
-                raise AssertionError(term)  # negations stand at the comparisons by now
+                raise AssertionError(term)
             case _:
                 assert_never(term)
 
-    def _in_brackets(self, term: Expression) -> str:
-        return f"({self.written(term)})"
-
-    def _any_of(self, terms: tuple[Expression, ...]) -> list[str]:
-        """Write the texts that one column may equal as one list, which is looked up."""
-        equal: dict[str, list[str]] = {}
+    def _alternatives(self, terms: tuple[Expression, ...]) -> list[str]:
+        """Return the terms of an OR, with all texts that one column may equal in one IN list."""
+        texts: dict[str, list[str]] = {}
         others = []
         for term in terms:
-            if isinstance(term, Compare) and term.op == "eq" and _is_text(term.value):
-                equal.setdefault(term.target.column, []).append(term.value)
+            if isinstance(term, Compare) and term.op == "eq" and _is_valid_text(term.value):
+                texts.setdefault(term.target.column, []).append(term.value)
             else:
                 others.append(term)
-        listed = [self._listed(column, texts) for column, texts in equal.items()]
-        return [*listed, *(self._in_brackets(term) for term in others)]
+        lists = [self._in_list(column, values) for column, values in texts.items()]
+        return [*lists, *(f"({self.write(term)})" for term in others)]
 
-    def _listed(self, column: str, texts: list[str]) -> str:
-        asked = ", ".join(self._with(text) for text in texts)
-        return f"{self._name(column)} IN ({asked})"
+    def _in_list(self, column: str, values: list[str]) -> str:
+        placeholders = ", ".join(self._placeholder(value) for value in values)
+        return f"{quote_identifier(self.columns[column].name)} IN ({placeholders})"
 
-    # --- one comparison ---
+    def _placeholder(self, value: object) -> str:
+        self.parameters.append(value)
+        return "?"
 
-    def _name(self, column: str) -> str:
-        return quote_identifier(self.kept[column].name)
-
-    def _compared(self, literal: Compare) -> str:
-        kept, op, value = self.kept[literal.target.column], literal.op, literal.value
-        name = quote_identifier(kept.name)
+    def _comparison(self, literal: Compare) -> str:
+        column, op, value = self.columns[literal.target.column], literal.op, literal.value
+        name = quote_identifier(column.name)
         if op == "isna":
             return f"{name} IS NULL"
         if op == "contains":
-            return self._contains(kept, value)
+            return self._contains(column, value)
         match value:
             case pd.Timestamp():
-                return f"{name} {_SIGNS[op]} {self._with(value.to_pydatetime())}::TIMESTAMPTZ"
+                moment = self._placeholder(value.to_pydatetime())
+                return f"{name} {_OPERATORS[op]} {moment}::TIMESTAMPTZ"
             case str():
-                return self._text(name, op, value)
+                return self._compare_text(name, op, value)
             case int() | float() if not isinstance(value, bool):
-                exact = _whole if kept.field.type == "integer" else _double
-                return self._number(name, *exact(op, value))
+                integer = column.field.type == "integer"
+                return self._compare_number(
+                    name, *(_int64_bound(op, value) if integer else _double_bound(op, value))
+                )
             case _:
-                return f"{name} {_SIGNS[op]} {self._with(value)}"
+                return f"{name} {_OPERATORS[op]} {self._placeholder(value)}"
 
-    def _number(self, name: str, op: str, value: float | None) -> str:
-        return f"{name} {op}" if value is None else f"{name} {_SIGNS[op]} {self._with(value)}"
+    def _compare_number(self, name: str, op: str, value: float | None) -> str:
+        if value is None:
+            return f"{name} {op}"
+        return f"{name} {_OPERATORS[op]} {self._placeholder(value)}"
 
-    def _text(self, name: str, op: str, value: str) -> str:
-        if _is_text(value):
-            return f"{name} {_SIGNS[op]} {self._with(value)}"
-        if op == "eq":  # half a character, which no case holds
+    def _compare_text(self, name: str, op: str, value: str) -> str:
+        if _is_valid_text(value):
+            return f"{name} {_OPERATORS[op]} {self._placeholder(value)}"
+        if op == "eq":  # no stored text has a lone surrogate
             return _NEVER
-        there = value.encode("utf-8", "surrogatepass")
-        return f"encode({name}) {_SIGNS[op]} {self._with(there)}::BLOB"
+        encoded = value.encode("utf-8", "surrogatepass")
+        return f"encode({name}) {_OPERATORS[op]} {self._placeholder(encoded)}::BLOB"
 
-    def _contains(self, kept: StoredColumn, value: str) -> str:
-        name = quote_identifier(kept.name)
-        if not _is_text(value):
+    def _contains(self, column: StoredColumn, value: str) -> str:
+        name = quote_identifier(column.name)
+        if not _is_valid_text(value):
             return _NEVER
-        match kept.form:
+        match column.form:
             case "lists":
-                return f"list_contains({name}, {self._with(value)})"
+                return f"list_contains({name}, {self._placeholder(value)})"
             case "json":
-                return f"has_member({name}, {self._with(value)})"
+                return f"has_member({name}, {self._placeholder(value)})"
             case _:
                 return self._substring(name, value.casefold())
 
     def _substring(self, name: str, folded: str) -> str:
-        """Look into the folded text; most need not be folded letter by letter.
-
-        Of ASCII, lower() is casefold(), and quicker by far. Of other texts it can tell whether a
-        part of ASCII is in them, unless there are letters in them that fold into ASCII.
-        """
-        quick = f"contains(lower({name}), {self._with(folded)})"
-        sql = f"CASE WHEN strlen({name}) = length({name}) THEN {quick}"
+        """Return a search in casefolded text that rarely calls the slow `casefold`."""
+        # For ASCII text lower() is casefold(), and much faster. For other text it finds an ASCII
+        # substring just as well, unless the text has letters that casefold to ASCII.
+        fast = f"contains(lower({name}), {self._placeholder(folded)})"
+        sql = f"CASE WHEN strlen({name}) = length({name}) THEN {fast}"
         if folded.isascii():
-            odd = f"regexp_matches({name}, {self._with(irregular_letters())})"
-            sql += f" WHEN NOT {odd} THEN contains(lower({name}), {self._with(folded)})"
-        return f"{sql} ELSE contains(casefold({name}), {self._with(folded)}) END"
+            irregular = f"regexp_matches({name}, {self._placeholder(irregular_letters())})"
+            fast = f"contains(lower({name}), {self._placeholder(folded)})"
+            sql += f" WHEN NOT {irregular} THEN {fast}"
+        return f"{sql} ELSE contains(casefold({name}), {self._placeholder(folded)}) END"
 
 
-def to_sql(where: Expression, kept: Mapping[str, StoredColumn]) -> SqlCondition:
-    """Write a bound filter as a condition.
-
-    Parameters
-    ----------
-    where
-        The filter.
-    kept
-        What there is to compare, by column.
-    """
-    made = SqlCondition(kept)
-    made.sql = made.written(to_nnf(where))
-    return made
+def to_sql(where: Expression, columns: Mapping[str, StoredColumn]) -> SqlCondition:
+    """Return a bound filter as a condition on stored columns."""
+    condition = SqlCondition(columns)
+    condition.sql = condition.write(to_nnf(where))
+    return condition
 
 
-def _is_text(value: object) -> bool:
-    """Tell text that a file can hold from text with half a character in it, and from no text."""
+def _is_valid_text(value: object) -> bool:
+    """Return whether a value is text that UTF-8 can store: without lone surrogates."""
     if not isinstance(value, str):
         return False
     try:
@@ -174,47 +166,74 @@ def _is_text(value: object) -> bool:
     return True
 
 
-# --- numbers ------------------------------------------------------------------------------
+# --- numbers: any number is compared exactly, without rounding it to the column's type ----------
 
 
-def _whole(op: str, value: float) -> tuple[str, int | None]:
-    """Compare whole numbers of 64 bits with any number, without rounding either."""
+def _int64_bound(op: str, value: float) -> tuple[str, int | None]:
+    """Return the operator and the 64-bit integer that compare as any number does."""
     low, high = math.floor(value), math.ceil(value)
     if op == "eq":
-        return ("eq", low) if low == high and -_WIDEST <= low < _WIDEST else (_NOTHING, None)
+        fits = low == high and -_INT64_END <= low < _INT64_END
+        return ("eq", low) if fits else (_NO_VALUE, None)
+    # A fraction lies between two integers: "below 2.5" is "at most 2".
     if op in ("lt", "lte"):
         bound, op = (low, "lte") if low != high else (low, op)
-        beyond, never = bound >= _WIDEST, bound < -_WIDEST
+        always, never = bound >= _INT64_END, bound < -_INT64_END
     else:
         bound, op = (high, "gte") if low != high else (high, op)
-        beyond, never = bound < -_WIDEST, bound >= _WIDEST
-    if beyond or never:
-        return (_PRESENT if beyond else _NOTHING), None
+        always, never = bound < -_INT64_END, bound >= _INT64_END
+    if always or never:
+        return (_ANY_VALUE if always else _NO_VALUE), None
     return op, bound
 
 
-_NOTHING = "IS NULL AND FALSE"
-
-
-def _double(op: str, value: float) -> tuple[str, float | None]:
-    """Compare doubles with any number: between two doubles, with the nearer one."""
-    below, above = _around(value)
+def _double_bound(op: str, value: float) -> tuple[str, float | None]:
+    """Return the operator and the double that compare as any number does."""
+    below, above = _adjacent_doubles(value)
     if below == above:
         return op, below
     if op == "eq":
-        return _NOTHING, None
+        return _NO_VALUE, None
     return ("lte", below) if op in ("lt", "lte") else ("gte", above)
 
 
-def _around(value: float) -> tuple[float, float]:
-    """Find the doubles on both sides of a number; twice the same if it is one itself."""
+def _adjacent_doubles(value: float) -> tuple[float, float]:
+    """Return the doubles below and above a number; the same twice if it is a double itself."""
     try:
-        near = float(value)
+        nearest = float(value)
     except OverflowError:
         largest = math.nextafter(math.inf, 0)
         return (largest, math.inf) if value > 0 else (-math.inf, -largest)
-    if near == value:
-        return near, near
-    if near > value:
-        return math.nextafter(near, -math.inf), near
-    return near, math.nextafter(near, math.inf)
+    if nearest == value:
+        return nearest, nearest
+    if nearest > value:
+        return math.nextafter(nearest, -math.inf), nearest
+    return nearest, math.nextafter(nearest, math.inf)
+
+
+# --- functions that SQL lacks ------------------------------------------------------------------
+
+
+def casefold_array(texts: pa.ChunkedArray) -> pa.Array:
+    """Return casefolded texts, as filters on frames compare them; lower() keeps ß and SS apart."""
+    folded = [None if text is None else text.casefold() for text in texts.to_pylist()]
+    return pa.array(folded, pa.large_string())
+
+
+def has_member(cells: pa.ChunkedArray, values: pa.ChunkedArray) -> pa.Array:
+    """Return whether lists stored as JSON contain a text."""
+    pairs = zip(cells.to_pylist(), values.to_pylist(), strict=True)
+    return pa.array([_contains_value(cell, value) for cell, value in pairs], pa.bool_())
+
+
+def _contains_value(cell: str | None, value: str | None) -> bool:
+    members = None if cell is None else json.loads(cell)
+    return isinstance(members, list) and value in members
+
+
+@cache
+def irregular_letters() -> str:
+    """Return a pattern of the non-ASCII letters that casefold to ASCII, such as ß and ﬁ."""
+    letters = (chr(code) for code in range(0x80, _UNICODE_END))
+    irregular = (char for char in letters if any(part.isascii() for part in char.casefold()))
+    return f"[{re.escape(''.join(irregular))}]"

@@ -1,14 +1,14 @@
-"""An old file and what came in, a new file out: all cases in order, each once, the newest version.
+"""Merge the old file of a mirror and the staged cases into the new file.
 
-The file is written whole at every sync. That costs seconds for a million cases, fewer than the
-requests of a sync do, and buys what makes reading quick and safe: rows in the usual order, no
-holes, and nobody ever sees a file that is half written.
+Every sync writes the whole file. That takes seconds for a million cases, less than the requests of
+the sync, and makes reading fast and safe: rows in the default order, no gaps, and never a file that
+is half written.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from casesearch_pd.mirror.filter_sql import to_sql
 from casesearch_pd.mirror.metadata import (
@@ -18,7 +18,7 @@ from casesearch_pd.mirror.metadata import (
     storage_form,
     stored_columns,
 )
-from casesearch_pd.mirror.staging import StagingTable, cast_column, join_staged
+from casesearch_pd.mirror.staging import cast_column, widen_column, with_type
 from casesearch_pd.query.expressions import FALSE
 
 if TYPE_CHECKING:
@@ -27,17 +27,25 @@ if TYPE_CHECKING:
     import duckdb
 
     from casesearch_pd.mirror.metadata import MirrorMetadata
+    from casesearch_pd.mirror.staging import StagingTable
     from casesearch_pd.query.expressions import Expression
     from casesearch_pd.query.schema import Field
 
-__all__ = ["MergeResult", "merge", "present"]
+__all__ = ["MergeResult", "create_present_table", "merge"]
+
+_SAMPLE_ROWS = 20_000  # rows by which a compression is chosen
+_LONG_TEXT = 30  # bytes, on average
+_DISTINCT_SHARE = 0.9  # of the texts of a column
+
+_Side = Literal["old", "staged"]
+_TABLES: dict[_Side, str] = {"old": "old.cases", "staged": "stage.cases"}
 
 
 @dataclass(frozen=True)
 class MergeResult:
-    """How many cases a merge leaves, and what it did to get there."""
+    """The columns of the new file, its number of rows, and the differences from the old file."""
 
-    kept: list[StoredColumn]
+    columns: list[StoredColumn]
     rows: int
     added: int
     changed: int
@@ -46,62 +54,78 @@ class MergeResult:
 
 @dataclass(frozen=True)
 class _Column:
-    """A column of the new file, and where its cells are now."""
+    """A column of the new file and the columns that its cells come from."""
 
     new: StoredColumn
     old: StoredColumn | None
-    came: StoredColumn | None
+    staged: StoredColumn | None
+
+    @property
+    def name(self) -> str:
+        """The name in the new file, as an SQL identifier."""
+        return quote_identifier(self.new.name)
+
+    def origin(self, side: _Side) -> StoredColumn | None:
+        """Return the column of one side."""
+        return self.old if side == "old" else self.staged
+
+    def cells(self, side: _Side) -> str:
+        """Return the SQL of the cells of one side, converted to the new type."""
+        origin = self.origin(side)
+        if origin is None:
+            return f"NULL::{sql_type(self.new)}"
+        return cast_column(quote_identifier(origin.name), origin, self.new)
 
 
 def merge(
     stage: StagingTable,
     old: MirrorMetadata | None,
     fields: Sequence[Field],
-    stays: Sequence[Expression],
+    retained: Sequence[Expression],
 ) -> MergeResult:
     """Write the cases of the new file.
 
     Parameters
     ----------
     stage
-        The cases that came, and the ids of those that are gone.
+        The cases that were read, and the ids of those to remove.
     old
-        What the old file knows of itself, if there is one.
+        The metadata of the old file, or None.
     fields
         The fields of the new file, in order.
-    stays
-        What old cases that did not come have to meet; FALSE if all that there are came.
+    retained
+        The conditions on which cases of the old file that were not read are retained; FALSE if
+        all cases were read.
     """
     connection = stage.connection
     columns = _columns(stage, old, fields)
-    shown = [column for column in columns if column.new.name]
-    _drop_doubles(stage)
-    old_rows, changed, kept_rows = 0, 0, "FALSE"
+    visible = [column for column in columns if column.new.name]
+    _drop_duplicates(stage)
+    old_rows, changed, condition = 0, 0, None
     parameters: list[Any] = []
+    staged_rows = "SELECT count(*) FROM stage.cases"
     if old is not None:
-        if FALSE not in stays:
-            _drop_older(stage, old)
-        old_rows = _number(connection, "SELECT count(*) FROM old.cases")
-        changed = _changed(connection, shown)
-        kept_rows, parameters = _staying(old, fields, stays)
-    _create(connection, shown, _wordy(connection, shown, "came" if old is None else "old"))
-    _fill(connection, shown, kept_rows if old is not None else None, parameters)
-    rows = _number(connection, "SELECT count(*) FROM new.cases")
-    again = "SELECT count(*) FROM stage.cases"
-    if old is not None:
-        again += f" ANTI JOIN (SELECT {_id(old)} AS case_id FROM old.cases) USING (case_id)"
-    added = _number(connection, again)
-    return MergeResult([one.new for one in columns], rows, added, changed, old_rows + added - rows)
+        if FALSE not in retained:
+            _drop_outdated(stage, old)
+        old_rows = _count(connection, "SELECT count(*) FROM old.cases")
+        changed = _count_changed(connection, visible)
+        condition, parameters = _retained(old, fields, retained)
+        staged_rows += f" ANTI JOIN (SELECT {_id(old)} AS case_id FROM old.cases) USING (case_id)"
+    _create(connection, visible, _long_texts(connection, visible, "old" if old else "staged"))
+    _insert(connection, visible, condition, parameters)
+    rows = _count(connection, "SELECT count(*) FROM new.cases")
+    added = _count(connection, staged_rows)
+    stored = [column.new for column in columns]
+    return MergeResult(stored, rows, added, changed, old_rows + added - rows)
 
 
-def _number(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
-    found = connection.execute(sql).fetchone()
-    assert found is not None, "a count has a row"
-    return int(found[0])
+def _count(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
+    ((count,),) = connection.execute(sql).fetchall()
+    return int(count)
 
 
-def _id(about: MirrorMetadata) -> str:
-    return quote_identifier(about.by_column["case_id"].name)
+def _id(metadata: MirrorMetadata) -> str:
+    return quote_identifier(metadata.by_column["case_id"].name)
 
 
 # --- columns ------------------------------------------------------------------------------
@@ -110,96 +134,89 @@ def _id(about: MirrorMetadata) -> str:
 def _columns(
     stage: StagingTable, old: MirrorMetadata | None, fields: Sequence[Field]
 ) -> list[_Column]:
-    there = {one.field.id: one for one in old.kept if one.name} if old is not None else {}
-    found = []
+    old_columns = {} if old is None else old.by_id
+    pairs = []
     for item in fields:
-        came, known = stage.columns.get(item.column), there.get(item.id)
-        if known is not None and _is_void(stage, known, came, item):
-            known = None
-        found.append((item, _held(item, known, came), known, came))
-    names = stored_columns(
-        (replace(one.field, **_told(item)), one.form) for item, one, _, _ in found
+        previous, staged = old_columns.get(item.id), stage.columns.get(item.column)
+        if previous is not None and _is_replaceable(stage, previous, staged, item):
+            previous = None
+        pairs.append((previous, staged))
+    new = stored_columns(
+        (with_type(item, column.field.type), column.form)
+        for item, (previous, staged) in zip(fields, pairs, strict=True)
+        for column in [_merged_column(item, previous, staged)]
     )
     return [
-        _Column(new, known, came) for new, (_, _, known, came) in zip(names, found, strict=True)
+        _Column(column, previous, staged)
+        for column, (previous, staged) in zip(new, pairs, strict=True)
     ]
 
 
-def _told(item: Field) -> dict[str, Any]:
-    """Name all that the service tells of a field, but for its type, which the cells settle."""
-    names = ("column", "id", "label", "namespace", "options", "aliases", "shown", "active")
-    return {name: getattr(item, name) for name in (*names, "remote_only")}
-
-
-def _held(item: Field, known: StoredColumn | None, came: StoredColumn | None) -> StoredColumn:
-    """Find the column that holds what is there and what came."""
+def _merged_column(
+    item: Field, old: StoredColumn | None, staged: StoredColumn | None
+) -> StoredColumn:
+    """Return a column that can hold the cells of both sides."""
+    if old is not None and staged is not None:
+        return widen_column(old, staged)
     kind = "text" if item.type == "any" else item.type
-    if known is not None and came is not None:
-        return join_staged(known, came)
-    return came or known or StoredColumn(replace(item, type=kind), "", storage_form(kind))
+    return staged or old or StoredColumn(with_type(item, kind), "", storage_form(kind))
 
 
-def _is_void(
-    stage: StagingTable, known: StoredColumn, came: StoredColumn | None, item: Field
+def _is_replaceable(
+    stage: StagingTable, old: StoredColumn, staged: StoredColumn | None, item: Field
 ) -> bool:
-    """Tell whether a column may change its type at will: it would, and has no values."""
-    kind = item.type if came is None else came.field.type
-    if kind in (known.field.type, "any"):
+    """Return whether a column of the old file has another type and no value that would need it."""
+    kind = item.type if staged is None else staged.field.type
+    if kind in (old.field.type, "any"):
         return False
-    name = quote_identifier(known.name)
-    return _number(stage.connection, f"SELECT count({name}) FROM old.cases") == 0
+    name = quote_identifier(old.name)
+    return _count(stage.connection, f"SELECT count({name}) FROM old.cases") == 0
 
 
 def _create(
-    connection: duckdb.DuckDBPyConnection, columns: Sequence[_Column], wordy: Collection[str]
+    connection: duckdb.DuckDBPyConnection, columns: Sequence[_Column], long_texts: Collection[str]
 ) -> None:
-    told = ", ".join(
-        f"{quote_identifier(one.new.name)} {sql_type(one.new)}"
-        + (" USING COMPRESSION zstd" if one.new.name in wordy else "")
-        for one in columns
+    definitions = ", ".join(
+        f"{column.name} {sql_type(column.new)}"
+        + (" USING COMPRESSION zstd" if column.name in long_texts else "")
+        for column in columns
     )
-    connection.execute(f"CREATE TABLE new.cases ({told})")
+    connection.execute(f"CREATE TABLE new.cases ({definitions})")
 
 
-def _wordy(
-    connection: duckdb.DuckDBPyConnection, columns: Sequence[_Column], side: str
+def _long_texts(
+    connection: duckdb.DuckDBPyConnection, columns: Sequence[_Column], side: _Side
 ) -> set[str]:
-    """Find the columns of texts that are long and each other, by some rows.
-
-    DuckDB compresses texts by dictionaries, which is best for ids and for what comes again; whole
-    sentences take half the room as blocks of zstd.
-    """
-    texts = [
-        (one.new.name, quote_identifier(there.name))
-        for one in columns
-        if (there := getattr(one, side)) is not None
-        and one.new.field.type == "text"
-        and (sql_type(there), there.form) == ("VARCHAR", "plain")
-        and one.new.field.column != "case_id"
-    ]
+    """Return the names of the columns whose texts are long and mostly distinct."""
+    # DuckDB compresses texts by dictionaries, which suits ids and repeated texts; sentences take
+    # half the space as blocks of zstd.
+    texts = {
+        column.name: quote_identifier(origin.name)
+        for column in columns
+        if (origin := column.origin(side)) is not None
+        and column.new.field.type == "text"
+        and (sql_type(origin), origin.form) == ("VARCHAR", "plain")
+        and column.new.field.column != "case_id"
+    }
     if not texts:
         return set()
-    looks = ", ".join(
-        f"avg(strlen({cells})) > {_LONG} AND count(DISTINCT {cells}) > count({cells}) * {_APART}"
-        for _, cells in texts
+    tests = ", ".join(
+        f"avg(strlen({cells})) > {_LONG_TEXT} "
+        f"AND count(DISTINCT {cells}) > count({cells}) * {_DISTINCT_SHARE}"
+        for cells in texts.values()
     )
-    table = "stage.cases" if side == "came" else "old.cases"
-    found = connection.execute(f"SELECT {looks} FROM (SELECT * FROM {table} LIMIT {_SOME})")
-    told = found.fetchone() or ()
-    return {name for (name, _), wordy in zip(texts, told, strict=True) if wordy}
-
-
-_SOME = 20_000  # rows that are looked at
-_LONG = 30  # bytes of a text on average
-_APART = 0.9  # share of the texts that are different
+    sample = f"SELECT * FROM {_TABLES[side]} LIMIT {_SAMPLE_ROWS}"
+    (results,) = connection.execute(f"SELECT {tests} FROM ({sample})").fetchall()
+    return {name for name, is_long in zip(texts, results, strict=True) if is_long}
 
 
 # --- rows ---------------------------------------------------------------------------------
 
 
-def _drop_doubles(stage: StagingTable) -> None:
-    """Keep each case that came once, in its newest version."""
-    newest = _newest(stage)
+def _drop_duplicates(stage: StagingTable) -> None:
+    """Keep each staged case once, in its newest version."""
+    updated = stage.columns.get("updated_at")
+    newest = "" if updated is None else f"{quote_identifier(updated.name)} DESC NULLS LAST,"
     stage.connection.execute(
         "DELETE FROM stage.cases WHERE rowid IN (SELECT row FROM (SELECT rowid AS row, "
         f"row_number() OVER (PARTITION BY case_id ORDER BY {newest} rowid DESC) AS version "
@@ -209,110 +226,93 @@ def _drop_doubles(stage: StagingTable) -> None:
     )
 
 
-def _newest(stage: StagingTable) -> str:
-    updated = stage.columns.get("updated_at")
-    return "" if updated is None else f"{quote_identifier(updated.name)} DESC NULLS LAST,"
-
-
-def _drop_older(stage: StagingTable, old: MirrorMetadata) -> None:
-    """Leave a case as it is if it came in an older version than it has."""
-    came, there = stage.columns.get("updated_at"), old.by_column.get("updated_at")
-    if came is None or there is None:
+def _drop_outdated(stage: StagingTable, old: MirrorMetadata) -> None:
+    """Drop staged cases that are older than in the mirror: a search index may lag behind."""
+    staged, previous = stage.columns.get("updated_at"), old.by_column.get("updated_at")
+    if staged is None or previous is None:
         return
     stage.connection.execute(
         f"DELETE FROM stage.cases USING old.cases AS o WHERE stage.cases.case_id = o.{_id(old)} "
-        f"AND o.{quote_identifier(there.name)} > stage.cases.{quote_identifier(came.name)}"
+        f"AND o.{quote_identifier(previous.name)} > stage.cases.{quote_identifier(staged.name)}"
     )
 
 
-def _changed(connection: duckdb.DuckDBPyConnection, columns: Sequence[_Column]) -> int:
-    """Count the cases that came in another version than they have."""
-    return _number(
+def _count_changed(connection: duckdb.DuckDBPyConnection, columns: Sequence[_Column]) -> int:
+    """Return the number of staged cases that differ from those of the old file."""
+    return _count(
         connection,
-        f"SELECT count(*) FROM (SELECT {_selected(columns, 'old')} FROM old.cases) AS o "
-        f"JOIN (SELECT {_selected(columns, 'came')} FROM stage.cases) AS c USING (case_id) "
-        "WHERE o IS DISTINCT FROM c",
+        f"SELECT count(*) FROM ({_select(columns, 'old')} FROM old.cases) AS o "
+        f"JOIN ({_select(columns, 'staged')} FROM stage.cases) AS s USING (case_id) "
+        "WHERE o IS DISTINCT FROM s",
     )
 
 
-def _selected(columns: Sequence[_Column], side: str) -> str:
-    return ", ".join(
-        f"{_cells(one.new, getattr(one, side))} AS {quote_identifier(one.new.name)}"
-        for one in columns
-    )
+def _select(columns: Sequence[_Column], side: _Side) -> str:
+    return "SELECT " + ", ".join(f"{column.cells(side)} AS {column.name}" for column in columns)
 
 
-def _cells(new: StoredColumn, there: StoredColumn | None) -> str:
-    return (
-        f"NULL::{sql_type(new)}"
-        if there is None
-        else cast_column(quote_identifier(there.name), there, new)
-    )
-
-
-def _staying(
-    old: MirrorMetadata, fields: Sequence[Field], stays: Sequence[Expression]
+def _retained(
+    old: MirrorMetadata, fields: Sequence[Field], retained: Sequence[Expression]
 ) -> tuple[str, list[Any]]:
-    """Write what the cases meet that are taken over from the old file."""
-    there = {one.field.id: one for one in old.kept if one.name}
-    known = {item.column: there[item.id] for item in fields if item.id in there}
-    asked = [to_sql(one, known) for one in stays]
-    sql = " AND ".join(f"({one.sql})" for one in asked)
-    return sql or "TRUE", [value for one in asked for value in one.parameters]
+    """Return the condition on which cases of the old file are retained, with its parameters."""
+    columns = {item.column: old.by_id[item.id] for item in fields if item.id in old.by_id}
+    conditions = [to_sql(where, columns) for where in retained]
+    sql = " AND ".join(f"({condition.sql})" for condition in conditions)
+    return sql or "TRUE", [value for condition in conditions for value in condition.parameters]
 
 
-def _fill(
+def _insert(
     connection: duckdb.DuckDBPyConnection,
     columns: Sequence[_Column],
-    staying: str | None,
+    condition: str | None,
     parameters: list[Any],
 ) -> None:
-    """Write all rows, in the usual order."""
-    rows = f"SELECT {_selected(columns, 'came')} FROM stage.cases"
-    if staying is not None:
-        rows += (
-            f" UNION ALL SELECT {_selected(columns, 'old')} FROM (SELECT * FROM old.cases "
-            f"WHERE {staying}) AS o WHERE {_old_id(columns)} NOT IN (SELECT case_id FROM "
-            "stage.cases UNION ALL SELECT case_id FROM stage.gone)"
-        )
-    by = ", ".join(
-        f"{quote_identifier(one.new.name)} NULLS LAST"
+    """Write the staged and the retained rows, in the default order."""
+    rows = f"{_select(columns, 'staged')} FROM stage.cases"
+    if condition is not None:
+        (case_id,) = (column for column in columns if column.new.field.column == "case_id")
+        assert case_id.old is not None, "every file has ids"
+        retained = _unread_old_rows(quote_identifier(case_id.old.name), condition)
+        rows += f" UNION ALL {_select(columns, 'old')} {retained}"
+    order = ", ".join(
+        f"{column.name} NULLS LAST"
         for name in ("created_at", "case_id")
-        for one in columns
-        if one.new.field.column == name
+        for column in columns
+        if column.new.field.column == name
     )
-    connection.execute(f"INSERT INTO new.cases SELECT * FROM ({rows}) ORDER BY {by}", parameters)
+    connection.execute(f"INSERT INTO new.cases SELECT * FROM ({rows}) ORDER BY {order}", parameters)
 
 
-def _old_id(columns: Sequence[_Column]) -> str:
-    (old,) = (one.old for one in columns if one.new.field.column == "case_id")
-    assert old is not None, "every file has ids"
-    return f"o.{quote_identifier(old.name)}"
+def _unread_old_rows(case_id: str, condition: str) -> str:
+    """Return the FROM clause of the old rows that meet a condition and were not read."""
+    # The condition has unqualified names, so it is applied before the table gets its alias.
+    return (
+        f"FROM (SELECT * FROM old.cases WHERE {condition}) AS o WHERE o.{case_id} NOT IN "
+        "(SELECT case_id FROM stage.cases UNION ALL SELECT case_id FROM stage.removed)"
+    )
 
 
-def present(
-    stage: StagingTable, old: MirrorMetadata, fields: Sequence[Field], stays: Sequence[Expression]
+def create_present_table(
+    stage: StagingTable,
+    old: MirrorMetadata,
+    fields: Sequence[Field],
+    retained: Sequence[Expression],
 ) -> StoredColumn:
-    """Make the table ``present``: the ids and creation times that the new file would have.
+    """Create the table ``present``: ids and creation times as the new file would have them.
 
     Returns
     -------
-    Kept
+    StoredColumn
         The creation time in it.
     """
     created = old.by_column["created_at"]
-    staying, parameters = _staying(old, fields, stays)
-    came = stage.columns.get("created_at")
-    new = (
-        ""
-        if came is None
-        else f"UNION ALL SELECT case_id, {quote_identifier(came.name)} FROM stage.cases"
-    )
-    stage.connection.execute(
-        "CREATE TEMP TABLE present AS "
+    condition, parameters = _retained(old, fields, retained)
+    sql = (
         f"SELECT o.{_id(old)} AS case_id, o.{quote_identifier(created.name)} AS created_at "
-        f"FROM (SELECT * FROM old.cases WHERE {staying}) AS o WHERE o.{_id(old)} NOT IN "
-        f"(SELECT case_id FROM stage.cases UNION ALL SELECT case_id FROM stage.gone) {new}",
-        parameters,
+        f"{_unread_old_rows(_id(old), condition)}"
     )
+    staged = stage.columns.get("created_at")
+    if staged is not None:
+        sql += f" UNION ALL SELECT case_id, {quote_identifier(staged.name)} FROM stage.cases"
+    stage.connection.execute(f"CREATE TEMP TABLE present AS {sql}", parameters)
     return StoredColumn(created.field, "created_at")

@@ -1,12 +1,12 @@
-"""What a mirror knows of itself: whose cases it holds, by which question, and under which names.
+"""The metadata of a mirror file: its source, its filter, its columns and its syncs.
 
-It is kept in the file as one JSON text, from which the schema is made again without the service.
+The file keeps it as one JSON document, from which the schema is rebuilt without the service.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,8 +14,9 @@ import msgspec
 import pandas as pd
 
 from casesearch_pd.query.schema import Field, FieldType, Schema
-from casesearch_pd.reading.frames.arrow_tables import LIST_TYPE
+from casesearch_pd.reading.frames.arrow_tables import LIST_TYPES
 from casesearch_pd.reading.frames.frame import build_frame
+from casesearch_pd.sources.traits import ServiceTraits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,6 +30,7 @@ __all__ = [
     "StorageForm",
     "StoredColumn",
     "Sync",
+    "SyncKind",
     "history",
     "quote_identifier",
     "record_sync",
@@ -37,31 +39,52 @@ __all__ = [
     "stored_columns",
 ]
 
-FORMAT = 1
-"""The format of the file; a reader refuses what is above its own."""
+FORMAT = 2
+"""The format of the files that are written, and the only one that is read."""
 
 StorageForm = Literal["plain", "lists", "json"]
+SyncKind = Literal["full", "increment", "verify"]
 
-_TYPES = {
+_SQL_TYPES = {
     "number": "DOUBLE",
     "integer": "BIGINT",
     "boolean": "BOOLEAN",
     "datetime": "TIMESTAMPTZ",
 }
+_SYNC_COLUMNS = (
+    "number BIGINT, kind VARCHAR, as_of TIMESTAMPTZ, rows BIGINT, added BIGINT, changed BIGINT, "
+    "removed BIGINT, requests BIGINT, seconds DOUBLE"
+)
+_FIELDS = """
+    SELECT unnest(range(len(columns))) AS position, unnest(columns) AS item FROM (
+        SELECT from_json(metadata -> '$.columns', '[{"name": "VARCHAR", "field": {
+            "id": "VARCHAR", "label": "VARCHAR", "type": "VARCHAR", "namespace": "VARCHAR",
+            "active": "BOOLEAN",
+            "options": [{"value": "VARCHAR", "label": "VARCHAR", "active": "BOOLEAN"}]
+        }}]') AS columns FROM about)
+"""
+_VIEWS = f"""
+    CREATE VIEW syncs AS SELECT unnest(syncs, recursive := true) FROM about;
+    CREATE VIEW fields AS SELECT position, item.name AS name, item.field.id AS id,
+        item.field.label AS label, item.field.type AS type, item.field.namespace AS namespace,
+        item.field.active AS active FROM ({_FIELDS}) WHERE item.name <> '';
+    CREATE VIEW options AS SELECT field, unnest(options, recursive := true) FROM (
+        SELECT item.name AS field, item.field.options AS options FROM ({_FIELDS})
+        WHERE item.name <> '')
+"""
 
 
 class StoredColumn(msgspec.Struct, frozen=True):
-    """One field, and the column of the table ``cases`` that keeps it.
+    """A field and the column of the table ``cases`` that stores it.
 
     Parameters
     ----------
     field
-        The field, of a type that was settled.
+        The field, with the type of its stored values.
     name
-        The column in SQL; empty where the service never shows the field.
+        The column in SQL; empty if the service never shows the field.
     form
-        How its cells are kept: as they are, as lists of text, or as JSON text, which holds lists
-        of anything.
+        How values are stored: plain, as lists of text, or as JSON text (lists of other values).
     """
 
     field: Field
@@ -70,35 +93,38 @@ class StoredColumn(msgspec.Struct, frozen=True):
 
 
 class MirrorMetadata(msgspec.Struct, frozen=True, dict=True):
-    """All that a mirror knows of itself.
+    """The metadata of a mirror.
 
     Parameters
     ----------
     source
-        What the mirrored source says of itself.
+        The description of the mirrored source.
+    traits
+        What its service means by a case.
     filter
-        The filter that its cases met, as provenance keeps it.
-    columns
-        The ids of the fields that were asked for; None for every active one.
+        The filter that the cases match, in the form that provenance stores.
+    selection
+        The ids of the selected fields; None for every active field.
     tz
         The zone of naive times in the filter.
-    kept
-        The fields.
+    columns
+        The fields and how they are stored.
     shared
-        Bare names that several of them bear.
+        The bare names that several fields share, with the columns they could mean.
     as_of
-        The service's clock when the last sync began, as ISO 8601 text.
+        The service's clock at the start of the last sync, as ISO 8601 text.
     now
-        What relative times counted from then.
+        The time from which relative times were counted, as ISO 8601 text.
     rows
-        How many cases there are.
+        The number of cases.
     """
 
     source: dict[str, Any]
+    traits: ServiceTraits
     filter: dict[str, Any]
-    columns: list[str] | None
+    selection: list[str] | None
     tz: str
-    kept: list[StoredColumn]
+    columns: list[StoredColumn]
     shared: dict[str, tuple[str, ...]]
     as_of: str
     now: str
@@ -106,114 +132,70 @@ class MirrorMetadata(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def schema(self) -> Schema:
-        """The fields, as a source tells them."""
-        return Schema(tuple(one.field for one in self.kept), self.shared)
+        """The fields of the mirror as a source's schema."""
+        return Schema(tuple(column.field for column in self.columns), self.shared)
 
     @cached_property
     def by_column(self) -> dict[str, StoredColumn]:
-        """What is kept of each field, by its column in frames."""
-        return {one.field.column: one for one in self.kept if one.name}
+        """The stored columns by the names of their columns in frames."""
+        return {column.field.column: column for column in self.columns if column.name}
 
     @cached_property
-    def moment(self) -> pd.Timestamp:
-        """The service's clock when the last sync began."""
+    def by_id(self) -> dict[str, StoredColumn]:
+        """The stored columns by the ids of their fields."""
+        return {column.field.id: column for column in self.columns if column.name}
+
+    @cached_property
+    def synced_at(self) -> pd.Timestamp:
+        """The service's clock at the start of the last sync."""
         return pd.Timestamp(self.as_of)
 
-    def written(self) -> str:
-        """Write it as JSON."""
+    def to_json(self) -> str:
+        """Return the JSON document of the file."""
         return msgspec.json.encode(self).decode()
 
     @classmethod
-    def read(cls, text: str) -> MirrorMetadata:
-        """Read what was written.
+    def from_json(cls, text: str) -> MirrorMetadata:
+        """Return the metadata of a JSON document.
 
         Raises
         ------
         msgspec.DecodeError
-            If it is something else.
+            If the text is not such a document.
         """
         return msgspec.json.decode(text, type=cls)
 
 
-def sql_type(kept: StoredColumn) -> str:
-    """Tell the type of a column in SQL.
-
-    >>> sql_type(Kept(Field("tags", "tags", "Tags", "list"), "tags", "lists"))
-    'VARCHAR[]'
-    """
-    if kept.form == "lists":
-        return "VARCHAR[]"
-    return _TYPES.get(kept.field.type, "VARCHAR") if kept.form == "plain" else "VARCHAR"
-
-
-def stored_columns(fields: Iterable[tuple[Field, StorageForm]]) -> list[StoredColumn]:
-    """Name the columns in SQL, where letter case tells no names apart.
-
-    >>> fields = [Field(name, name, name, "text") for name in ("note", "Note")]
-    >>> [one.name for one in named((item, "plain") for item in fields)]
-    ['note', 'Note_2']
-    """
-    taken: Counter[str] = Counter()
-    kept = []
-    for item, form in fields:
-        kept.append(StoredColumn(item, _free(item.column, taken) if item.visible else "", form))
-    return kept
-
-
-def _free(column: str, taken: Counter[str]) -> str:
-    name, number = column, 1
-    while name.casefold() in taken:
-        number += 1
-        name = f"{column}_{number}"
-    taken[name.casefold()] += 1
-    return name
-
-
-def storage_form(kind: FieldType) -> StorageForm:
-    """Tell how cells of a type are kept, unless some of them are odd."""
-    if kind in LIST_TYPE:
-        return "lists"
-    return "json" if kind == "json" else "plain"
-
-
-def quote_identifier(name: str) -> str:
-    """Write a name in SQL.
-
-    >>> quoted('the "best" one')
-    '"the ""best"" one"'
-    """
-    return '"' + name.replace('"', '""') + '"'
-
-
 @dataclass(frozen=True)
 class Sync:
-    """What a sync did.
+    """The result of a sync.
 
     Parameters
     ----------
     number
-        1 for the first.
+        1 for the first sync of a mirror.
     kind
-        ``"first"``, ``"changes"``, ``"anew"`` where the service cannot tell what changed, with
-        ``"+audit"`` where that was asked for.
+        ``"full"`` if all cases were read: in the first sync, and where the service cannot be
+        queried for changes; ``"increment"`` if only changes were read; ``"verify"`` if the
+        mirror was also compared with the service.
     as_of
-        The service's clock when it began; the next sync asks for what was updated since.
+        The service's clock at its start; the next sync reads what was updated since.
     rows
-        Cases in the mirror now.
+        The number of cases in the mirror afterwards.
     added
-        Cases that were not there.
+        The number of new cases.
     changed
-        Cases that were there in another version.
+        The number of cases of which a different version was read.
     removed
-        Cases that do not match any more, or were deleted.
+        The number of cases that no longer match, or were deleted.
     requests
-        Requests sent, discovery aside.
+        The number of requests sent, without discovery.
     seconds
-        How long it took.
+        How long it took, in seconds.
     """
 
     number: int
-    kind: str
+    kind: SyncKind
     as_of: pd.Timestamp
     rows: int
     added: int
@@ -223,65 +205,76 @@ class Sync:
     seconds: float
 
 
-_TYPES_history = {
-    "int": "BIGINT",
-    "str": "VARCHAR",
-    "float": "DOUBLE",
-    "pd.Timestamp": "TIMESTAMPTZ",
-}
-_COLUMNS = ", ".join(f"{one.name} {_TYPES_history[str(one.type)]}" for one in fields(Sync))
+def sql_type(column: StoredColumn) -> str:
+    """Return the SQL type of a column.
 
-
-def record_sync(connection: duckdb.DuckDBPyConnection, about: MirrorMetadata, done: Sync) -> None:
-    """Write what the new file knows of itself, and one sync more than the old one knew.
-
-    For this package it is JSON and a list, in one row; for SQL there are views of them. Tables of
-    a few rows would each take a block of the file.
-
-    Parameters
-    ----------
-    connection
-        A writer's.
-    about
-        What it knows.
-    done
-        The sync.
+    >>> sql_type(StoredColumn(Field("tags", "tags", "Tags", "list"), "tags", "lists"))
+    'VARCHAR[]'
     """
-    before = "[]" if done.number == 1 else "(SELECT syncs FROM old.about)"
-    values = [done.as_of.to_pydatetime() if one.name == "as_of" else getattr(done, one.name)
-              for one in fields(Sync)]  # fmt: skip
-    packed = ", ".join(f"{one.name} := ?" for one in fields(Sync))
+    if column.form == "lists":
+        return "VARCHAR[]"
+    return _SQL_TYPES.get(column.field.type, "VARCHAR") if column.form == "plain" else "VARCHAR"
+
+
+def storage_form(kind: FieldType) -> StorageForm:
+    """Return the form in which regular values of a type are stored."""
+    if kind in LIST_TYPES:
+        return "lists"
+    return "json" if kind == "json" else "plain"
+
+
+def stored_columns(fields: Iterable[tuple[Field, StorageForm]]) -> list[StoredColumn]:
+    """Return a column for each field; in SQL, names that differ only in case are the same name.
+
+    >>> fields = [(Field(name, name, name, "text"), "plain") for name in ("note", "Note")]
+    >>> [column.name for column in stored_columns(fields)]
+    ['note', 'Note_2']
+    """
+    used: Counter[str] = Counter()
+    return [
+        StoredColumn(field, _unused_name(field.column, used) if field.visible else "", form)
+        for field, form in fields
+    ]
+
+
+def _unused_name(column: str, used: Counter[str]) -> str:
+    name, number = column, 1
+    while name.casefold() in used:
+        number += 1
+        name = f"{column}_{number}"
+    used[name.casefold()] += 1
+    return name
+
+
+def quote_identifier(name: str) -> str:
+    """Return a name as an SQL identifier.
+
+    >>> quote_identifier('the "best" one')
+    '"the ""best"" one"'
+    """
+    return '"' + name.replace('"', '""') + '"'
+
+
+def record_sync(
+    connection: duckdb.DuckDBPyConnection, metadata: MirrorMetadata, sync: Sync
+) -> None:
+    """Write the metadata of the new file, with this sync after those of the old file."""
+    previous = "[]" if sync.number == 1 else "(SELECT syncs FROM old.about)"
+    values = vars(sync) | {"as_of": sync.as_of.to_pydatetime()}
+    struct = ", ".join(f"{name} := ?" for name in values)
+    # One row holds it all, with views for SQL: each table of a few rows takes a block of the file.
+    columns = f"format INTEGER, metadata VARCHAR, syncs STRUCT({_SYNC_COLUMNS})[]"
+    connection.execute(f"CREATE TABLE new.about ({columns})")
     connection.execute(
-        f"CREATE TABLE new.about (format INTEGER, told VARCHAR, syncs STRUCT({_COLUMNS})[])"
+        f"INSERT INTO new.about SELECT ?, ?, list_append({previous}, struct_pack({struct}))",
+        [FORMAT, metadata.to_json(), *values.values()],
     )
-    connection.execute(
-        f"INSERT INTO new.about SELECT ?, ?, list_append({before}, struct_pack({packed}))",
-        [FORMAT, about.written(), *values],
-    )
-    # What is opened under another name has to find its own tables, so they have no prefix.
+    # The file is attached under other names later, so its views use table names without a prefix.
     connection.execute(f"USE new; {_VIEWS}; USE memory")
 
 
-_KEPT = """
-    SELECT unnest(range(len(kept))) AS position, unnest(kept) AS one FROM (
-        SELECT from_json(told -> '$.kept', '[{"name": "VARCHAR", "field": {
-            "id": "VARCHAR", "label": "VARCHAR", "type": "VARCHAR", "namespace": "VARCHAR",
-            "active": "BOOLEAN",
-            "options": [{"value": "VARCHAR", "label": "VARCHAR", "active": "BOOLEAN"}]
-        }}]') AS kept FROM about)
-"""
-_VIEWS = f"""
-    CREATE VIEW syncs AS SELECT unnest(syncs, recursive := true) FROM about;
-    CREATE VIEW fields AS SELECT position, one.name AS name, one.field.id AS id,
-        one.field.label AS label, one.field.type AS type, one.field.namespace AS namespace,
-        one.field.active AS active FROM ({_KEPT}) WHERE one.name <> '';
-    CREATE VIEW options AS SELECT field, unnest(options, recursive := true) FROM (
-        SELECT one.name AS field, one.field.options AS options FROM ({_KEPT}) WHERE one.name <> '')
-"""
-
-
 def history(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
-    """Read the history, one row a sync."""
-    found: pa.Table = connection.sql("SELECT * FROM syncs ORDER BY number").to_arrow_table()
-    columns = dict(zip(found.column_names, found.columns, strict=True))
+    """Return one row per sync."""
+    table: pa.Table = connection.sql("SELECT * FROM syncs ORDER BY number").to_arrow_table()
+    columns = dict(zip(table.column_names, table.columns, strict=True))
     return build_frame(columns, tz="UTC", backend=None)

@@ -1,4 +1,4 @@
-"""`Mirror`: a file of cases that answers as their service does, in milliseconds and offline."""
+"""`Mirror`: a file of cases that is read like its service, in milliseconds and offline."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ import pyarrow as pa
 from casesearch_pd.errors import FilterError
 from casesearch_pd.mirror.metadata import history
 from casesearch_pd.mirror.select import build_select, count_rows, run_sql, select_rows
-from casesearch_pd.mirror.storage import open_mirror_file, peek, read_metadata
+from casesearch_pd.mirror.storage import (
+    open_mirror_file,
+    read_metadata,
+    read_metadata_if_exists,
+)
 from casesearch_pd.mirror.sync import SyncRequest, run_sync
-from casesearch_pd.query.expressions import all_of, literals
+from casesearch_pd.query.expressions import TRUE, all_of, literals
 from casesearch_pd.query.pushdown import Pushdown, PushdownSupport
+from casesearch_pd.reading.options import Query, ReadOptions
 from casesearch_pd.sources.base import Page, Request, Scan
 
 if TYPE_CHECKING:
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
     from casesearch_pd.query.schema import Field, Schema
     from casesearch_pd.reading.fetch.progress import Progress
     from casesearch_pd.sources.base import Source
+    from casesearch_pd.sources.traits import ServiceTraits
     from casesearch_pd.sources.transport.context import ReadContext
 
 __all__ = ["Mirror"]
@@ -39,12 +45,12 @@ __all__ = ["Mirror"]
 
 @dataclass(frozen=True, repr=False)
 class Mirror:
-    """A copy of a service's cases in a DuckDB file, to be read as the service itself.
+    """A copy of a service's cases in a DuckDB file, which is read like the service itself.
 
     Parameters
     ----------
     path
-        The file; the first `sync` makes it.
+        The file; the first `sync` creates it.
     """
 
     path: str | os.PathLike[str]
@@ -59,7 +65,7 @@ class Mirror:
     max_sorts: ClassVar[int] = 1_000
 
     def __post_init__(self) -> None:
-        """Mean the same file wherever this process may go."""
+        """Make the path absolute, so that it stays the same file if the process changes folders."""
         object.__setattr__(self, "path", Path(self.path).expanduser().absolute())
 
     def __repr__(self) -> str:
@@ -69,7 +75,7 @@ class Mirror:
     def _file(self) -> Path:
         return Path(self.path)
 
-    # --- a mirror ---
+    # --- the mirror ---
 
     def sync(
         self,
@@ -86,33 +92,34 @@ class Mirror:
         lookback: timedelta | str | float | None = None,
         **filters: object,
     ) -> Sync:
-        """Bring the mirror up to date: the first time all cases that match, later what changed.
+        """Update the mirror: read all matching cases the first time, and later what changed.
 
         Parameters
         ----------
         source
-            The service; None for the one of the last sync, with the environment's credentials.
+            The service; None for that of the last sync, with the credentials of the environment.
         where, tags, columns, tz, **filters
-            As in `read_cases`, at the first sync; later ones keep to them, and refuse others.
+            As in `read_cases`, in the first sync; later syncs keep them, and refuse different ones.
         verify
-            Whether to look for cases that were deleted or missed, which updates do not tell: by
-            the counts of windows of ``created_at`` where the service counts, else by all ids.
+            Whether to look for cases that were deleted or missed, which an increment cannot
+            detect: by the counts of windows of ``created_at`` if the service counts, else by all
+            ids.
         progress, max_workers, timeout, lookback
-            As in `read_cases`. A sync asks for what was updated since the last one began, by the
-            service's clock, less the lookback.
+            As in `read_cases`. A sync reads what was updated since the start of the last one, by
+            the service's clock, minus the lookback.
 
         Returns
         -------
         Sync
-            What it did.
+            Its number, its kind, and how many cases were added, changed and removed.
 
         Raises
         ------
         FilterError
-            If the mirror holds other cases than are asked for, or cannot be written there.
+            If the mirror has the cases of another source or query, or cannot be written.
         CaseSearchError
-            If another process is writing it, the disk is full, or the source ends the read; the
-            mirror is as it was. A first sync that broke off is gone on with by the next.
+            If another process is writing the mirror, the disk is full, or the read fails. The
+            mirror is unchanged then; a first sync is resumed by the next call.
 
         Examples
         --------
@@ -122,43 +129,38 @@ class Mirror:
         ...     first = mirror.sync(local.connect_cases(), status="open")
         ...     df = cs.read_cases(mirror, priority="high", columns=["case_id", "status"])
         >>> first.kind, first.rows == first.added, df["status"].unique().tolist()
-        ('first', True, ['open'])
+        ('full', True, ['open'])
         """
-        wish = SyncRequest(
-            where=where,
-            filters=filters,
-            tags=tags,
-            columns=columns,
-            tz=tz,
+        request = SyncRequest(
+            Query(where=where, filters=filters, tags=tags, columns=columns, tz=tz),
+            ReadOptions(
+                progress=progress, max_workers=max_workers, timeout=timeout, lookback=lookback
+            ),
             verify=verify,
-            progress=progress,
-            max_workers=max_workers,
-            timeout=timeout,
-            lookback=lookback,
         )
-        return run_sync(self._file, source, wish)
+        return run_sync(self._file, source, request)
 
     def history(self) -> pd.DataFrame:
-        """Tell what each sync did, one row a sync, in the columns of `Sync`."""
+        """Return one row per sync, with the attributes of `Sync` as columns."""
         with open_mirror_file(self._file) as mirror:
             return history(mirror.connection)
 
     def sql(self, query: str, parameters: Sequence[object] = ()) -> pd.DataFrame:
-        """Ask in SQL, as DuckDB speaks it.
+        """Return the result of a query in DuckDB's SQL.
 
         Parameters
         ----------
         query
-            One statement that reads. The tables are ``cases``, ``fields`` (the name of each
-            column with the service's id and label), ``options`` (the choices of selects: what
-            cases hold is their value) and ``syncs``; ``casefold(text)`` takes letter case off.
+            One statement that only reads. The tables are ``cases``, ``fields`` (the name of each
+            column with the service's id and label), ``options`` (the options of selects; cases
+            hold their values) and ``syncs``; ``casefold(text)`` removes letter case.
         parameters
-            What stands for the question marks.
+            The values of the question marks.
 
         Raises
         ------
         FilterError
-            If it is no statement, or not one that only reads.
+            If it is not one valid statement that only reads.
 
         Examples
         --------
@@ -173,7 +175,7 @@ class Mirror:
         with open_mirror_file(self._file) as mirror:
             return run_sql(mirror.connection, query, parameters)
 
-    # --- a source ---
+    # --- the source ---
 
     @property
     def schema(self) -> Schema:
@@ -181,63 +183,65 @@ class Mirror:
         return read_metadata(self._file).schema
 
     @property
+    def traits(self) -> ServiceTraits:
+        """The traits of the mirrored service."""
+        return read_metadata(self._file).traits
+
+    @property
     def as_of(self) -> pd.Timestamp:
-        """The service's clock when the last sync began."""
-        return read_metadata(self._file).moment
+        """The service's clock at the start of the last sync."""
+        return read_metadata(self._file).synced_at
 
     def describe(self) -> dict[str, Any]:
-        """Name the file, and the source that it mirrors, if it is there."""
-        about = peek(self._file)
-        of = None if about is None else about.source
-        return {"service": "mirror", "path": str(self.path), "of": of}
+        """Return the path, and the description of the mirrored source if the file exists."""
+        metadata = read_metadata_if_exists(self._file)
+        origin = None if metadata is None else metadata.source
+        return {"service": "mirror", "path": str(self.path), "of": origin}
 
     def pushdown_support(self, literal: Compare) -> PushdownSupport:
-        """Say whether a comparison can be made: not where only the service sees the value."""
+        """Return ``"remote_only"`` for values that only the service has, else ``"exact"``."""
         target, value = literal.target, literal.value
-        hidden = (
-            isinstance(value, str) and target.remote_only and value.startswith(target.remote_only)
-        )
+        prefix = target.remote_only
+        hidden = isinstance(value, str) and prefix and value.startswith(prefix)
         return "remote_only" if hidden or not target.visible else "exact"
 
     def push_down(self, where: Expression) -> Pushdown:
-        """Take the whole filter.
+        """Return the whole filter as pushed.
 
         Raises
         ------
         FilterError
-            If only the service could tell.
+            If only the service can evaluate it.
         """
-        unseen = next(
-            (one for one in literals(where) if self.pushdown_support(one) == "remote_only"), None
-        )
-        if unseen is not None:
-            column = unseen.target.column
-            raise FilterError(
-                f"{unseen!r} can be asked of the service but is never shown, so no mirror holds "
-                f"it; ask there, read_cases(source, {column}=…), or filter by what cells show"
-            )
-        return Pushdown((where,), all_of(()))
+        for literal in literals(where):
+            if self.pushdown_support(literal) == "remote_only":
+                raise FilterError(
+                    f"{literal!r} tests a value that the service never returns, so a mirror does "
+                    f"not have it; query the service, read_cases(source, "
+                    f"{literal.target.column}=…), or filter by a value that is in the cases"
+                )
+        return Pushdown((where,), TRUE)
 
     def with_bound(self, where: Expression, bound: Expression) -> Expression:
-        """Join a bound to a filter."""
+        """Return a filter combined with a bound."""
         return all_of([where, bound])
 
     def column_batches(self, fields: tuple[Field, ...]) -> list[tuple[Field, ...]]:
-        """Bring all fields home at once."""
+        """Return all fields as one batch."""
         return [fields]
 
     def can_sort_by(self, field: Field) -> bool:
-        """Sort by any field that has an order."""
+        """Return whether the mirror has values to sort by."""
         return field.visible
 
     def request(self, scan: Scan, cursor: str | None = None) -> Request:
-        """Write the SQL."""
-        asked = build_select(read_metadata(self._file), scan, offset=int(cursor or 0))
-        values = [_plain_value(value) for value in asked.parameters]
-        return Request("SQL", str(self.path), {"sql": asked.sql, "parameters": values})
+        """Return the SQL of one page."""
+        statement = build_select(read_metadata(self._file), scan, offset=int(cursor or 0))
+        parameters = [_json_value(value) for value in statement.parameters]
+        return Request("SQL", str(self.path), {"sql": statement.sql, "parameters": parameters})
 
     def command(self, request: Request) -> str:
-        """Write the question as a shell command."""
+        """Return a shell command that runs the SQL of a request."""
         body = request.body or {}
         code = (
             "import casesearch_pd as cs; "
@@ -245,43 +249,42 @@ class Mirror:
         )
         return f"python -c {shlex.quote(code)}"
 
-    def page(self, scan: Scan, cursor: str | None, run: ReadContext) -> Page:
-        """Answer one page of plain values, for who reads by pages; `read_batches` is far quicker."""
+    def read_page(self, scan: Scan, cursor: str | None, context: ReadContext) -> Page:
+        """Read one page of plain values, for readers that need pages; `read_batches` is faster."""
         start = int(cursor or 0)
         scan = Scan(scan.where, scan.fields, scan.sort, limit=self.page_size)
         with open_mirror_file(self._file) as mirror:
             (columns,) = select_rows(mirror, scan, None, offset=start)
-            as_of = mirror.about.moment
-        plain = {name: _plain(cells) for name, cells in columns.items()}
-        rows = len(next(iter(plain.values()), []))
-        total = self.count(scan, run) if start == 0 else None
-        more = str(start + rows) if rows == self.page_size else None
-        return Page(rows, plain, more, total, as_of)
+            as_of = mirror.metadata.synced_at
+        values = {name: _plain_values(cells) for name, cells in columns.items()}
+        rows = len(next(iter(values.values()), []))
+        total = self.count(scan, context) if start == 0 else None
+        next_cursor = str(start + rows) if rows == self.page_size else None
+        return Page(rows, values, next_cursor, total, as_of)
 
-    def count(self, scan: Scan, run: ReadContext) -> int:  # noqa: ARG002 - a count that sends nothing
-        """Count what a scan finds."""
+    def count(self, scan: Scan, context: ReadContext) -> int:  # noqa: ARG002 - it sends no request
+        """Return the number of cases that match a scan."""
         with open_mirror_file(self._file) as mirror:
-            asked = count_rows(mirror.about, scan)
-            found = mirror.connection.execute(asked.sql, asked.parameters).fetchone()
-        assert found is not None, "a count has a row"
-        return int(found[0])
+            return count_rows(mirror, scan)
 
     def read_batches(self, scan: Scan, size: int | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the columns of all rows of a scan, so many rows at a time."""
+        """Yield the columns of all rows of a scan, at most `size` rows at a time."""
         with open_mirror_file(self._file) as mirror:
             yield from select_rows(mirror, scan, size)
 
 
-def _plain(cells: pa.ChunkedArray | list[Any]) -> list[Any]:
+def _plain_values(cells: pa.ChunkedArray | list[Any]) -> list[Any]:
+    """Return cells as the plain values of a `Page`, with times as ISO 8601 text."""
     if isinstance(cells, list):
         return cells
-    timed = pa.types.is_timestamp(cells.type)
-    plain: list[Any] = (cells.cast(pa.string()) if timed else cells).to_pylist()
-    return plain
+    values: list[Any] = (
+        cells.cast(pa.string()) if pa.types.is_timestamp(cells.type) else cells
+    ).to_pylist()
+    return values
 
 
-def _plain_value(value: Any) -> Any:
-    """Write a parameter as JSON can hold it."""
+def _json_value(value: Any) -> Any:
+    """Return a parameter as JSON can hold it."""
     if isinstance(value, datetime):
         return value.isoformat()
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

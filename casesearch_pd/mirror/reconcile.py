@@ -1,10 +1,10 @@
-"""What a mirror holds and what the service has in, what was missed and what was deleted out.
+"""Compare a mirror with its service, to find the cases that were missed or deleted.
 
-An increment cannot see a case that was deleted, nor one that a lagging search kept back for
-longer than the lookback. A service that counts is asked for the counts of half-open windows of
-``created_at``, each a 64th of the cases; one that differs is halved until it is a few pages long,
-and then read. Any other service is asked for all ids. (A window in which as many cases were missed
-as were deleted looks sound by its count.)
+An increment sees neither a deleted case nor one that a lagging search index returned only after the
+lookback. If the service counts, the counts of windows of ``created_at`` are compared, each with a
+64th of the cases; a window whose counts differ is halved until it is a few pages long, and then
+read. If it does not count, all ids are read. (A window in which as many cases were missed as were
+deleted has equal counts, so nothing is found there.)
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import pandas as pd
 
 from casesearch_pd.mirror.filter_sql import to_sql
 from casesearch_pd.query.expressions import TRUE, Compare, Expression, all_of
-from casesearch_pd.reading.fetch.windows import between
-from casesearch_pd.reading.incremental.changes import read_part
+from casesearch_pd.reading.fetch.windows import TimeWindow
+from casesearch_pd.reading.incremental.changes import read_rows
 from casesearch_pd.reading.plan import make_plan
 from casesearch_pd.sources.base import Scan, Sort
 
@@ -32,146 +32,169 @@ if TYPE_CHECKING:
 
 __all__ = ["PresentRows", "Reconciliation", "reconcile"]
 
-_PAGES = 4  # of a window that is read rather than halved
-_WINDOWS = 64  # at first: a request each
-_FEW = 50  # moments that are read one by one
-_TICK = pd.Timedelta(1, "ms")  # what is finer, no wire can say
-_Edge = pd.Timestamp | None
+_READ_PAGES = 4  # pages of a window that is read instead of halved
+_WINDOWS = 64  # windows at the start, a request each
+_MAX_SINGLE_TIMES = 50  # creation times that are read one by one
+_TICK = pd.Timedelta(1, "ms")  # the resolution of times in requests
 
 
 @dataclass(frozen=True)
 class PresentRows:
-    """The ids and creation times that a mirror has, in the table ``present``."""
+    """The ids and creation times of a mirror, in the table ``present``."""
 
     connection: duckdb.DuckDBPyConnection
     created: StoredColumn
 
-    def ask(self, what: str, where: Expression = TRUE) -> list[tuple[Any, ...]]:
-        """Select something of the cases that meet a condition on their creation time."""
-        asked = to_sql(where, {self.created.field.column: self.created})
-        sql = f"SELECT {what} FROM present WHERE {asked.sql}"
-        return self.connection.execute(sql, asked.parameters).fetchall()
+    def select(self, columns: str, where: Expression = TRUE) -> list[tuple[Any, ...]]:
+        """Return rows of the cases that match a condition on their creation time."""
+        condition = to_sql(where, {self.created.field.column: self.created})
+        sql = f"SELECT {columns} FROM present WHERE {condition.sql}"
+        return self.connection.execute(sql, condition.parameters).fetchall()
 
-    def moments(self, what: str, where: Expression = TRUE) -> list[pd.Timestamp]:
-        """Select a list of creation times, in the milliseconds that a wire can say."""
-        ((micros,),) = self.ask(f"list_transform({what}, lambda one: epoch_us(one))", where)
-        times = pd.to_datetime(micros or [], unit="us", utc=True)
-        return [one.floor("ms").as_unit("us") for one in times if not pd.isna(one)]
+    def count(self, where: Expression = TRUE) -> int:
+        """Return the number of cases that match a condition on their creation time."""
+        ((count,),) = self.select("count(*)", where)
+        return int(count)
 
-    def middle(self, where: Expression) -> _Edge:
-        """Find the creation time that has as many cases before it as after it."""
-        return next(iter(self.moments("quantile_disc(created_at, [0.5])", where)), None)
+    def ids(self, where: Expression = TRUE) -> set[str]:
+        """Return the ids of the cases that match a condition on their creation time."""
+        return {case_id for (case_id,) in self.select("case_id", where)}
+
+    def quantiles(self, shares: Sequence[float], where: Expression = TRUE) -> list[pd.Timestamp]:
+        """Return quantiles of the creation times, in milliseconds as requests send them."""
+        if not shares:
+            return []
+        times = f"quantile_disc(created_at, [{', '.join(map(str, shares))}]::DOUBLE[])"
+        ((micros,),) = self.select(f"list_transform({times}, lambda at: epoch_us(at))", where)
+        timestamps = pd.to_datetime(micros or [], unit="us", utc=True)
+        return [_to_milliseconds(at) for at in timestamps if not pd.isna(at)]
 
 
 @dataclass
 class Reconciliation:
-    """What an audit finds.
+    """The differences between a mirror and its service.
 
     Parameters
     ----------
-    rows
-        The cases as they are in the parts that differ.
-    gone
-        The ids of those that are not there any more.
+    frames
+        The current cases of the parts that differ.
+    deleted
+        The ids of the cases that the service does not have.
     """
 
-    rows: list[pd.DataFrame] = field(default_factory=list)
-    gone: set[str] = field(default_factory=set)
+    frames: list[pd.DataFrame] = field(default_factory=list)
+    deleted: set[str] = field(default_factory=set)
 
 
-def reconcile(inquiry: IncrementalRead, present: PresentRows) -> Reconciliation:
-    """Hold what a mirror has against its source."""
-    route = make_plan(inquiry.source, inquiry.query, quiet=True)
-    if _counts(route):
-        return _by_counts(inquiry, present, route)
-    return _by_ids(inquiry, present)
+def reconcile(read: IncrementalRead, present: PresentRows) -> Reconciliation:
+    """Compare the rows of a mirror with its source."""
+    plan = make_plan(read.source, read.query, quiet=True)
+    if _can_count_windows(plan):
+        return _reconcile_counts(read, present, plan)
+    return _reconcile_ids(read, present)
 
 
-def _counts(route: ReadPlan) -> bool:
-    """Tell whether the service can count what matches in a window."""
-    exact = route.source.can_count and route.pushdown.residual == TRUE
-    probe = pd.Timestamp(0, tz="UTC")
-    return exact and all(_narrowed(route, scan, (probe, probe)) for scan in _scans(route))
-
-
-def _scans(route: ReadPlan) -> tuple[Scan, ...]:
-    return route.pass_scans((route.source.schema.resolve("case_id"),))
-
-
-def _narrowed(route: ReadPlan, scan: Scan, window: tuple[_Edge, _Edge]) -> Scan | None:
-    where = route.source.with_bound(scan.where, between(scan, *window))
-    return None if where is None else replace(scan, where=where)
+def _to_milliseconds(at: pd.Timestamp) -> pd.Timestamp:
+    return at.floor("ms").as_unit("us")
 
 
 # --- by counts ----------------------------------------------------------------------------
 
 
-def _by_counts(inquiry: IncrementalRead, present: PresentRows, route: ReadPlan) -> Reconciliation:
-    found = Reconciliation()
-    for where in _differing(inquiry, present, route):
-        rows = _rows(inquiry, where)
-        found.rows.append(rows)
-        found.gone |= {case for (case,) in present.ask("case_id", where)} - {*rows["case_id"]}
-    return found
+def _can_count_windows(plan: ReadPlan) -> bool:
+    if not plan.source.can_count or plan.pushdown.residual != TRUE:
+        return False
+    probe = pd.Timestamp(0, tz="UTC")
+    windows = (TimeWindow(None, probe), TimeWindow(probe, probe))
+    return all(scan is not None for window in windows for scan in _window_scans(plan, window))
 
 
-def _differing(
-    inquiry: IncrementalRead, present: PresentRows, route: ReadPlan
+def _window_scans(plan: ReadPlan, window: TimeWindow) -> list[Scan | None]:
+    """Return the scans that count a window; None for one that a request cannot express."""
+    scans = plan.pass_scans((plan.source.schema.resolve("case_id"),))
+    bounds = [plan.source.with_bound(scan.where, _where(plan, window)) for scan in scans]
+    return [
+        None if bound is None else replace(scan, where=bound)
+        for scan, bound in zip(scans, bounds, strict=True)
+    ]
+
+
+def _where(plan: ReadPlan, window: TimeWindow) -> Expression:
+    return window.where(plan.source.schema.resolve("created_at"))
+
+
+def _reconcile_counts(
+    read: IncrementalRead, present: PresentRows, plan: ReadPlan
+) -> Reconciliation:
+    result = Reconciliation()
+    for where in _differing_windows(read, present, plan):
+        frame = _read(read, where)
+        result.frames.append(frame)
+        result.deleted |= present.ids(where) - {*frame["case_id"]}
+    return result
+
+
+def _differing_windows(
+    read: IncrementalRead, present: PresentRows, plan: ReadPlan
 ) -> Iterator[Expression]:
-    """Find the windows in which the counts differ, each a few pages long."""
-    few = _PAGES * inquiry.source.page_size
-    windows = _windows(present, few)
+    """Yield the windows whose counts differ, each a few pages long."""
+    max_rows = _READ_PAGES * read.source.page_size
+    windows = _initial_windows(present, max_rows)
     while windows:
-        start, end = windows.pop()
-        where = between(_scans(route)[0], start, end)
-        ((ours,),) = present.ask("count(*)", where)
-        scans = [_narrowed(route, scan, (start, end)) for scan in _scans(route)]
-        theirs = sum(inquiry.source.count(scan, inquiry.run) for scan in scans if scan is not None)
-        middle = present.middle(where)
-        if ours == theirs:
+        window = windows.pop()
+        where = _where(plan, window)
+        local_count = present.count(where)
+        service_count = sum(
+            read.source.count(scan, read.context)
+            for scan in _window_scans(plan, window)
+            if scan is not None
+        )
+        if local_count == service_count:
             continue
-        if max(ours, theirs) <= few or middle is None or middle == start:
+        # Half of the window's cases in the mirror are before the median. There is none if it has no
+        # such case, and a window of one creation time cannot be halved.
+        median = next(iter(present.quantiles([0.5], where)), None)
+        small = max(local_count, service_count) <= max_rows
+        if small or median is None or median == window.start:
             yield where
         else:
-            windows += [(middle, end), (start, middle)]
+            windows += reversed(window.split(median))
 
 
-def _windows(present: PresentRows, few: int) -> list[tuple[_Edge, _Edge]]:
-    """Divide all time into windows of about as many cases, each more than a few pages long."""
-    ((rows,),) = present.ask("count(*)")
-    number = min(_WINDOWS, rows // few)
-    shares = ", ".join(str(at / number) for at in range(1, number))
-    edges = present.moments(f"quantile_disc(created_at, [{shares}]::DOUBLE[])") if shares else []
-    starts: list[_Edge] = [None, *sorted({*edges})]
-    return [*zip(starts, [*starts[1:], None], strict=True)]
+def _initial_windows(present: PresentRows, max_rows: int) -> list[TimeWindow]:
+    """Return windows that cover all time with about the same number of cases in each."""
+    number = min(_WINDOWS, present.count() // max_rows)
+    edges = sorted({*present.quantiles([at / number for at in range(1, number)])})
+    return [
+        TimeWindow(start, end) for start, end in zip([None, *edges], [*edges, None], strict=True)
+    ]
 
 
-def _rows(inquiry: IncrementalRead, where: Expression) -> pd.DataFrame:
-    query = inquiry.query
-    by_creation = (Sort(inquiry.source.schema.resolve("created_at")),)
-    return read_part(inquiry, replace(query, where=all_of([query.where, where]), sort=by_creation))
+def _read(read: IncrementalRead, where: Expression) -> pd.DataFrame:
+    query = read.query
+    by_creation = (Sort(read.source.schema.resolve("created_at")),)
+    return read_rows(read, replace(query, where=all_of([query.where, where]), sort=by_creation))
 
 
 # --- by ids -------------------------------------------------------------------------------
 
 
-def _by_ids(inquiry: IncrementalRead, present: PresentRows) -> Reconciliation:
-    schema = inquiry.source.schema
+def _reconcile_ids(read: IncrementalRead, present: PresentRows) -> Reconciliation:
+    schema = read.source.schema
     columns = (schema.resolve("case_id"), schema.resolve("created_at"))
-    told = read_part(inquiry, replace(inquiry.query, columns=columns, all_columns=False))
-    ours = {case for (case,) in present.ask("case_id")}
-    missed = told.loc[~told["case_id"].isin(ours), "created_at"]
-    gone = ours - {*told["case_id"]}
-    return Reconciliation([_rows(inquiry, where) for where in _around(inquiry, missed)], gone)
+    frame = read_rows(read, replace(read.query, columns=columns, all_columns=False))
+    ids = present.ids()
+    missing = frame.loc[~frame["case_id"].isin(ids), "created_at"]
+    frames = [_read(read, where) for where in _conditions(read, missing)]
+    return Reconciliation(frames, ids - {*frame["case_id"]})
 
 
-def _around(inquiry: IncrementalRead, moments: pd.Series[Any]) -> Sequence[Expression]:
-    """Write the windows that hold some creation times: one each, or one for all of many."""
-    created = inquiry.source.schema.resolve("created_at")
-    at = [moment.floor("ms").as_unit("us") for moment in moments.dropna().unique()]
-    spans = [(one, one) for one in at] if len(at) <= _FEW else [(min(at), max(at))]
-    windows = [
-        all_of([Compare(created, "gte", first), Compare(created, "lt", last + _TICK)])
-        for first, last in spans
-    ]
-    return [*windows, *([Compare(created, "isna", None)] if moments.isna().any() else [])]
+def _conditions(read: IncrementalRead, created: pd.Series[Any]) -> Sequence[Expression]:
+    """Return conditions that match some creation times: one for each, or one range for many."""
+    field = read.source.schema.resolve("created_at")
+    times = [_to_milliseconds(at) for at in created.dropna().unique()]
+    ranges = [(at, at) for at in times]
+    if len(times) > _MAX_SINGLE_TIMES:
+        ranges = [(min(times), max(times))]
+    windows = [TimeWindow(first, last + _TICK).where(field) for first, last in ranges]
+    return [*windows, *([Compare(field, "isna", None)] if created.isna().any() else [])]

@@ -1,4 +1,4 @@
-"""A scan in, its SQL and its columns out: the same typed columns that pages make."""
+"""Read scans and users' SQL from a mirror, as the typed columns that pages of a service become."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from casesearch_pd.reading.frames.frame import build_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import TypeAlias
 
     import pandas as pd
 
@@ -26,164 +27,164 @@ if TYPE_CHECKING:
     from casesearch_pd.mirror.storage import OpenFile
     from casesearch_pd.sources.base import Scan, Sort
 
+    Cells: TypeAlias = "pa.ChunkedArray | list[Any]"
+
 __all__ = ["Statement", "build_select", "count_rows", "run_sql", "select_rows"]
+
+_READING_STATEMENTS = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement and its parameters."""
+    """An SQL statement and its parameters."""
 
     sql: str
     parameters: list[Any]
 
 
-def build_select(about: MirrorMetadata, scan: Scan, *, offset: int = 0) -> Statement:
-    """Write the statement that answers a scan."""
-    kept = [about.by_column[item.column] for item in scan.fields]
-    names = ", ".join(quote_identifier(one.name) for one in kept)
-    sql, values = f"SELECT {names} FROM cases", []
+def build_select(metadata: MirrorMetadata, scan: Scan, *, offset: int = 0) -> Statement:
+    """Return the statement that reads a scan."""
+    columns = [metadata.by_column[field.column] for field in scan.fields]
+    names = ", ".join(quote_identifier(column.name) for column in columns)
+    sql, parameters = f"SELECT {names} FROM cases", []
     if scan.where != TRUE:
-        asked = to_sql(scan.where, about.by_column)
-        sql, values = f"{sql} WHERE {asked.sql}", asked.parameters
-    order = _order(about, scan)
+        condition = to_sql(scan.where, metadata.by_column)
+        sql, parameters = f"{sql} WHERE {condition.sql}", condition.parameters
+    order = _order_by(metadata, scan)
     sql += f" ORDER BY {order}" if order else ""
     sql += "" if scan.limit is None else f" LIMIT {scan.limit:d}"
-    return Statement(f"{sql} OFFSET {offset:d}" if offset else sql, values)
+    return Statement(f"{sql} OFFSET {offset:d}" if offset else sql, parameters)
 
 
-def count_rows(about: MirrorMetadata, scan: Scan) -> Statement:
-    """Write the statement that counts what a scan finds."""
-    asked = to_sql(scan.where, about.by_column)
-    return Statement(f"SELECT count(*) FROM cases WHERE {asked.sql}", asked.parameters)
-
-
-def _order(about: MirrorMetadata, scan: Scan) -> str:
-    # The file is in this order already, and so is what comes of it; but for what is looked up.
-    by = [(item.field.column, item.descending) for item in scan.sort]
-    if by == [("created_at", False), ("case_id", False)] and scan.where == TRUE:
+def _order_by(metadata: MirrorMetadata, scan: Scan) -> str:
+    # The file is in the default order, which DuckDB keeps when it reads whole tables.
+    order = [(sort.field.column, sort.descending) for sort in scan.sort]
+    if order == [("created_at", False), ("case_id", False)] and scan.where == TRUE:
         return ""
-    return ", ".join(_key(about, item) for item in scan.sort)
+    return ", ".join(_sort_key(metadata, sort) for sort in scan.sort)
 
 
-def _key(about: MirrorMetadata, sort: Sort) -> str:
-    way = "DESC" if sort.descending else "ASC"
-    return f"{quote_identifier(about.by_column[sort.field.column].name)} {way} NULLS LAST"
+def _sort_key(metadata: MirrorMetadata, sort: Sort) -> str:
+    direction = "DESC" if sort.descending else "ASC"
+    name = quote_identifier(metadata.by_column[sort.field.column].name)
+    return f"{name} {direction} NULLS LAST"
+
+
+def count_rows(mirror: OpenFile, scan: Scan) -> int:
+    """Return the number of cases that match a scan."""
+    condition = to_sql(scan.where, mirror.metadata.by_column)
+    sql = f"SELECT count(*) FROM cases WHERE {condition.sql}"
+    ((count,),) = mirror.connection.execute(sql, condition.parameters).fetchall()
+    return int(count)
 
 
 def select_rows(
     mirror: OpenFile, scan: Scan, size: int | None, *, offset: int = 0
-) -> Iterator[dict[str, pa.ChunkedArray | list[Any]]]:
-    """Yield the columns of an answer, so many rows at a time; all at once if None."""
-    statement = build_select(mirror.about, scan, offset=offset)
-    found = mirror.connection.sql(statement.sql, params=statement.parameters)
-    kept = [mirror.about.by_column[item.column] for item in scan.fields]
+) -> Iterator[dict[str, Cells]]:
+    """Yield the columns of a scan, at most `size` rows at a time; all at once if None."""
+    statement = build_select(mirror.metadata, scan, offset=offset)
+    relation = mirror.connection.sql(statement.sql, params=statement.parameters)
+    stored = [mirror.metadata.by_column[field.column] for field in scan.fields]
     if size is None:
-        yield _columns(found.to_arrow_table(), kept)
+        yield _columns(relation.to_arrow_table(), stored)
         return
-    reader = _reader(found, size)
-    none = True
+    reader = _arrow_reader(relation, size)
+    empty = True
     for batch in reader:
-        none = False
-        yield _columns(pa.Table.from_batches([batch]), kept)
-    if none:
-        yield _columns(reader.schema.empty_table(), kept)
+        empty = False
+        yield _columns(pa.Table.from_batches([batch]), stored)
+    if empty:
+        yield _columns(reader.schema.empty_table(), stored)
 
 
-def _reader(found: duckdb.DuckDBPyRelation, size: int) -> pa.RecordBatchReader:
-    # DuckDB 2 has renamed it, and warns of the old name.
-    make = getattr(found, "to_arrow_reader", None) or found.fetch_arrow_reader
-    return make(size)
+def _arrow_reader(relation: duckdb.DuckDBPyRelation, size: int) -> pa.RecordBatchReader:
+    # DuckDB 2 has renamed the method, and warns about its old name.
+    method = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
+    return method(size)
 
 
-def _columns(
-    table: pa.Table, kept: Sequence[StoredColumn]
-) -> dict[str, pa.ChunkedArray | list[Any]]:
+def _columns(table: pa.Table, stored: Sequence[StoredColumn]) -> dict[str, Cells]:
     with pause_gc():
-        return {one.field.column: _column(table.column(at), one) for at, one in enumerate(kept)}
+        return {
+            column.field.column: _read_cells(table.column(at), column)
+            for at, column in enumerate(stored)
+        }
 
 
-def _column(cells: pa.ChunkedArray, kept: StoredColumn) -> pa.ChunkedArray | list[Any]:
-    match kept.form:
+def _read_cells(cells: pa.ChunkedArray, column: StoredColumn) -> Cells:
+    match column.form:
         case "lists":
-            return [cell for chunk in cells.chunks for cell in _lists(chunk)]
+            return [cell for chunk in cells.chunks for cell in _read_lists(chunk)]
         case "json":
             return [None if cell is None else json.loads(cell) for cell in cells.to_pylist()]
         case _:
-            return cells.cast(arrow_type(kept.field.type))
+            return cells.cast(arrow_type(column.field.type))
 
 
-def _lists(cells: pa.Array) -> list[Any]:
-    """Make lists of text, each text that comes again the same object: few are different."""
+def _read_lists(cells: pa.Array) -> list[Any]:
+    """Return lists of text."""
+    # Few texts of tags differ, so equal ones share one object, built once by the dictionary.
     members = cells.flatten().dictionary_encode()
     texts = np.array([*members.dictionary.to_pylist(), None], dtype=object)
-    held = texts[members.indices.to_numpy(zero_copy_only=False)].tolist()
+    values = texts[members.indices.to_numpy(zero_copy_only=False)].tolist()
     ends = np.cumsum(cells.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)).tolist()
-    made: list[Any] = [held[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    lists: list[Any] = [values[start:end] for start, end in zip([0, *ends], ends, strict=False)]
     for at in np.flatnonzero(cells.is_null().to_numpy(zero_copy_only=False)).tolist():
-        made[at] = None
-    return made
+        lists[at] = None
+    return lists
 
 
-_READS = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
+# --- SQL of users -------------------------------------------------------------------------
 
 
 def run_sql(
     connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[object]
 ) -> pd.DataFrame:
-    """Run one statement that reads.
+    """Return the result of one statement that only reads.
 
     Raises
     ------
     FilterError
-        If it is another one.
+        If it is not such a statement.
     """
     try:
-        _check(duckdb.extract_statements(query))
-        found = connection.sql(query, params=[*parameters])
-        table = pa.table({}) if found is None else found.to_arrow_table()
+        _require_reading(duckdb.extract_statements(query))
+        relation = connection.sql(query, params=[*parameters])
+        table = pa.table({}) if relation is None else relation.to_arrow_table()
     except duckdb.Error as error:
-        raise FilterError(f"DuckDB cannot answer this: {error}") from error
-    return _framed(table)
-
-
-def _check(statements: Sequence[Any]) -> None:
-    if len(statements) != 1:
-        raise FilterError(f"sql() takes one statement, and this is {len(statements)}")
-    if statements[0].type not in _READS:
-        raise FilterError(
-            f"SQL only reads a mirror, and {statements[0].type.name} does something else; what "
-            "changes it is mirror.sync(source)"
-        )
-
-
-def _framed(table: pa.Table) -> pd.DataFrame:
-    """Make the frame, with the dtypes that reads have; sums of whole numbers are whole numbers."""
-    table = table.rename_columns(_apart(table.column_names))
-    cells = map(_plain, table.columns)
-    columns = dict(zip(table.column_names, cells, strict=True))
+        raise FilterError(f"DuckDB cannot run this statement: {error}") from error
+    table = table.rename_columns(_unique_names(table.column_names))
+    columns = dict(zip(table.column_names, map(_frame_cells, table.columns), strict=True))
     return build_frame(columns, tz="UTC", backend=None)
 
 
-def _apart(names: Sequence[str]) -> list[str]:
-    """Give columns of one name a number: a frame with two of them is of little use."""
+def _require_reading(statements: Sequence[Any]) -> None:
+    if len(statements) != 1:
+        raise FilterError(f"sql() takes exactly one statement, got {len(statements)}")
+    if statements[0].type not in _READING_STATEMENTS:
+        raise FilterError(
+            f"sql() only reads, got a statement of type {statements[0].type.name}; to update the "
+            "mirror, call mirror.sync(source)"
+        )
+
+
+def _unique_names(names: Sequence[str]) -> list[str]:
+    """Return the names with a number after each repeated one."""
     return [
         name if name not in names[:at] else f"{name}_{names[:at].count(name) + 1}"
         for at, name in enumerate(names)
     ]
 
 
-def _plain(cells: pa.ChunkedArray) -> pa.ChunkedArray | list[Any]:
+def _frame_cells(cells: pa.ChunkedArray) -> Cells:
+    """Return cells of a type that frames use; DuckDB sums integers as decimals of 38 digits."""
     kind = cells.type
     if pa.types.is_nested(kind):
-        plain: list[Any] = cells.to_pylist()
-        return plain
-    if pa.types.is_decimal(kind) and kind.scale == 0:
-        return _whole(cells)
-    return cells.cast(pa.float64()) if pa.types.is_decimal(kind) else cells
-
-
-def _whole(cells: pa.ChunkedArray) -> pa.ChunkedArray:
+        values: list[Any] = cells.to_pylist()
+        return values
+    if not pa.types.is_decimal(kind):
+        return cells
     try:
-        return cells.cast(pa.int64())
+        return cells.cast(pa.int64() if kind.scale == 0 else pa.float64())
     except pa.ArrowInvalid:  # beyond 64 bits
         return cells.cast(pa.float64())

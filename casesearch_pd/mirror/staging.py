@@ -1,8 +1,8 @@
-"""Frames in, a table of a new file out: typed columns that grow and widen as cells show them.
+"""Collect the cases of a sync in a table whose typed columns grow and widen with their values.
 
-What no schema told is told by the cells; a column is made when its first value comes, and
-where two types clash, text wins. Lists are kept as lists of text until one of them holds
-anything else; then the column holds JSON.
+A field without a known type gets the type of its values, and its column when the first value
+arrives; where two types conflict, text wins. Lists are stored as lists of text until one of them
+holds anything else; then the column stores JSON.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import pyarrow as pa
 from casesearch_pd.mirror.metadata import StoredColumn, quote_identifier, sql_type, storage_form
 from casesearch_pd.query.schema import Field
 from casesearch_pd.reading.frames.arrow_tables import (
-    LIST_TYPE,
-    arrow_kind,
+    LIST_TYPES,
     as_json,
+    common_type,
+    infer_field_type,
     to_cells,
-    widen_schema,
 )
 from casesearch_pd.reading.frames.columns import arrow_type
 
@@ -33,34 +33,31 @@ if TYPE_CHECKING:
     from casesearch_pd.mirror.metadata import StorageForm
     from casesearch_pd.query.schema import FieldType
 
-__all__ = ["StagingTable", "cast_column", "join_staged"]
+__all__ = ["StagingTable", "cast_column", "widen_column", "with_type"]
 
 _LISTS = pa.list_(pa.large_string())
 
 
 @dataclass
 class StagingTable:
-    """The cases that came, and the ids of those that are gone.
+    """The cases that a sync has read, and the ids of the cases to remove.
 
     Parameters
     ----------
     connection
-        A writer's.
+        The connection of a `writer`.
     columns
-        What there is of columns so far: the field, under the type that its cells have.
+        The columns so far, by column name in frames; their fields have the type of the values.
     """
 
     connection: duckdb.DuckDBPyConnection
     columns: dict[str, StoredColumn] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Make the tables."""
-        self._run('CREATE TABLE stage.cases ("case_id" VARCHAR)')
-        self._run('CREATE TABLE stage.gone ("case_id" VARCHAR)')
+        """Create the tables."""
+        self.connection.execute('CREATE TABLE stage.cases ("case_id" VARCHAR)')
+        self.connection.execute('CREATE TABLE stage.removed ("case_id" VARCHAR)')
         self.columns["case_id"] = StoredColumn(Field("case_id", "", "", "text"), "case_id")
-
-    def _run(self, sql: str) -> None:
-        self.connection.execute(sql)
 
     def add(self, frame: pd.DataFrame, fields: Mapping[str, Field]) -> None:
         """Add cases.
@@ -68,104 +65,106 @@ class StagingTable:
         Parameters
         ----------
         frame
-            The cases, with the column `case_id`.
+            The cases, with a column ``case_id``.
         fields
             The field of each column.
         """
-        came = {}
+        arrays = {}
         for column in map(str, frame.columns):
-            kind = _settled(fields[column], frame[column])
+            kind = _value_type(fields[column], frame[column])
             if kind is not None and len(frame):
-                came[column] = self._cells(fields[column], kind, frame[column])
-        if came:
-            self._insert(came)
+                arrays[column] = self._array(fields[column], kind, frame[column])
+        if arrays:
+            names = ", ".join(quote_identifier(self.columns[column].name) for column in arrays)
+            table = pa.table({f"c{at}": array for at, array in enumerate(arrays.values())})
+            self._insert(f"stage.cases ({names})", table)
 
     def remove(self, ids: Iterable[str]) -> None:
-        """Note the ids of cases that are gone."""
-        told = pa.table({"case_id": pa.array(list(ids), pa.large_string())})
-        self.connection.register("came", told)
-        self._run("INSERT INTO stage.gone SELECT case_id FROM came")
-        self.connection.unregister("came")
+        """Note the ids of cases to remove."""
+        table = pa.table({"case_id": pa.array(list(ids), pa.large_string())})
+        self._insert("stage.removed", table)
 
-    def _insert(self, came: Mapping[str, pa.Array]) -> None:
-        table = pa.table({f"c{at}": cells for at, cells in enumerate(came.values())})
-        into = ", ".join(quote_identifier(self.columns[column].name) for column in came)
-        self.connection.register("came", table)
-        self._run(f"INSERT INTO stage.cases ({into}) SELECT * FROM came")
-        self.connection.unregister("came")
+    def _insert(self, target: str, table: pa.Table) -> None:
+        self.connection.register("batch", table)
+        self.connection.execute(f"INSERT INTO {target} SELECT * FROM batch")
+        self.connection.unregister("batch")
 
-    def _cells(self, item: Field, kind: FieldType, cells: pd.Series[Any]) -> pa.Array:
-        """Make an array of the column's type, which may have to grow for it."""
-        told = self.columns.get(item.column)
-        wide = kind if told is None else widen_schema(told.field.type, kind)
-        array, form = _array(cells, wide)
-        kept = StoredColumn(
-            _of_type(item, wide), told.name if told else f"f{len(self.columns)}", form
-        )
-        self.columns[item.column] = self._new(kept) if told is None else self._grown(told, kept)
-        if self.columns[item.column].form == form:
+    def _array(self, item: Field, kind: FieldType, cells: pd.Series[Any]) -> pa.Array:
+        """Return the cells with the type of their column, which is created or widened for them."""
+        current = self.columns.get(item.column)
+        wide = kind if current is None else common_type(current.field.type, kind)
+        array, form = _to_array(cells, wide)
+        name = current.name if current else f"f{len(self.columns)}"
+        column = StoredColumn(with_type(item, wide), name, form)
+        if current is None:
+            self._add_column(column)
+        else:
+            column = self._widen(current, column)
+        self.columns[item.column] = column
+        if column.form == form:
             return array
-        return pa.array(_json(cells), pa.large_string())  # odd lists came before
+        return pa.array(_to_json(cells), pa.large_string())  # an earlier list was irregular
 
-    def _new(self, kept: StoredColumn) -> StoredColumn:
-        self._run(
-            f"ALTER TABLE stage.cases ADD COLUMN {quote_identifier(kept.name)} {sql_type(kept)}"
-        )
-        return kept
+    def _add_column(self, column: StoredColumn) -> None:
+        name = quote_identifier(column.name)
+        self.connection.execute(f"ALTER TABLE stage.cases ADD COLUMN {name} {sql_type(column)}")
 
-    def _grown(self, told: StoredColumn, came: StoredColumn) -> StoredColumn:
-        kept = join_staged(told, came)
-        if sql_type(kept) != sql_type(told) or kept.form != told.form:
-            self._run(
-                f"ALTER TABLE stage.cases ALTER {quote_identifier(told.name)} TYPE {sql_type(kept)} "
-                f"USING {cast_column(quote_identifier(told.name), told, kept)}"
+    def _widen(self, current: StoredColumn, new: StoredColumn) -> StoredColumn:
+        column = widen_column(current, new)
+        if sql_type(column) != sql_type(current) or column.form != current.form:
+            name = quote_identifier(current.name)
+            self.connection.execute(
+                f"ALTER TABLE stage.cases ALTER {name} TYPE {sql_type(column)} "
+                f"USING {cast_column(name, current, column)}"
             )
-        return kept
+        return column
 
 
-def _settled(item: Field, cells: pd.Series[Any]) -> FieldType | None:
-    """Tell the type of a column; None if nobody knows it yet."""
-    return arrow_kind(cells.dropna()) if item.type == "any" else item.type
+def _value_type(item: Field, cells: pd.Series[Any]) -> FieldType | None:
+    """Return the type of a column; None if neither the field nor a value determines it."""
+    return infer_field_type(cells.dropna()) if item.type == "any" else item.type
 
 
-def _of_type(item: Field, kind: FieldType) -> Field:
+def with_type(item: Field, kind: FieldType) -> Field:
+    """Return a field with another type."""
     return item if item.type == kind else replace(item, type=kind)
 
 
 # --- cells --------------------------------------------------------------------------------
 
 
-def _array(cells: pd.Series[Any], kind: FieldType) -> tuple[pa.Array, StorageForm]:
-    """Make an array of cells, and tell how they are kept."""
+def _to_array(cells: pd.Series[Any], kind: FieldType) -> tuple[pa.Array, StorageForm]:
+    """Return an array of the cells and the form in which it stores them."""
     form = storage_form(kind)
     if form == "lists":
         try:
-            return pa.array(_lists(cells), _LISTS), form
+            return pa.array(_lists_of_text(cells), _LISTS), form
         except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError):
-            form = "json"  # one of them holds something else than whole texts
+            form = "json"
     if form == "json":
-        return pa.array(_json(cells), pa.large_string()), form
+        return pa.array(_to_json(cells), pa.large_string()), form
     return pa.Array.from_pandas(to_cells(cells, kind), type=arrow_type(kind)), form
 
 
-def _lists(cells: pd.Series[Any]) -> list[Any]:
-    held = cells.tolist()
-    if any(cell is not None and not isinstance(cell, list) for cell in held):
-        raise pa.ArrowTypeError("a cell is no list")  # Arrow would take a text for a list
-    if any(None in cell for cell in held if cell):
-        raise pa.ArrowTypeError("a list has a gap")
-    return held
+def _lists_of_text(cells: pd.Series[Any]) -> list[Any]:
+    # Arrow itself would take a text for a list of letters, and a missing member for a text.
+    values = cells.tolist()
+    if any(cell is not None and not isinstance(cell, list) for cell in values):
+        raise pa.ArrowTypeError("a cell is not a list")
+    if any(None in cell for cell in values if cell):
+        raise pa.ArrowTypeError("a list has a missing member")
+    return values
 
 
-def _json(cells: pd.Series[Any]) -> list[str | None]:
-    return [None if cell is None else _whole(cell) for cell in cells]
+def _to_json(cells: pd.Series[Any]) -> list[str | None]:
+    return [None if cell is None else _json_text(cell) for cell in cells]
 
 
-def _whole(cell: Any) -> str:
+def _json_text(cell: Any) -> str:
     text = as_json(cell)
     try:
         text.encode()
-    except UnicodeEncodeError:  # half a character, which JSON can hold by its number
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can only hold as an escape
         return json.dumps(cell, default=str)
     return text
 
@@ -173,27 +172,26 @@ def _whole(cell: Any) -> str:
 # --- types --------------------------------------------------------------------------------
 
 
-def join_staged(one: StoredColumn, other: StoredColumn) -> StoredColumn:
-    """Find the column that holds the cells of both; the field is told by the second."""
-    kinds = (one.field.type, other.field.type)
-    form: StorageForm = one.form if one.form == other.form else "json"
-    if len({sql_type(one), sql_type(other)}) == 1 and one.form == other.form:
-        return StoredColumn(other.field, one.name, form)
+def widen_column(column: StoredColumn, other: StoredColumn) -> StoredColumn:
+    """Return the column that can hold the cells of both, with the other's field."""
+    form: StorageForm = column.form if column.form == other.form else "json"
+    if sql_type(column) == sql_type(other) and column.form == other.form:
+        return StoredColumn(other.field, column.name, form)
+    kinds = (column.field.type, other.field.type)
     nested = [kind for kind in kinds if storage_form(kind) != "plain"]
-    kind: FieldType = widen_schema(*kinds) if not nested else nested[0] if _alike(kinds) else "json"
-    return StoredColumn(_of_type(other.field, kind), one.name, form)
+    if not nested:
+        kind = common_type(*kinds)
+    else:
+        kind = nested[0] if all(kind in LIST_TYPES for kind in kinds) else "json"
+    return StoredColumn(with_type(other.field, kind), column.name, form)
 
 
-def _alike(kinds: tuple[FieldType, FieldType]) -> bool:
-    return all(kind in LIST_TYPE for kind in kinds)
-
-
-def cast_column(sql: str, told: StoredColumn, wanted: StoredColumn) -> str:
-    """Write a column's cells as another column keeps them."""
-    if (sql_type(told), told.form) == (sql_type(wanted), wanted.form):
+def cast_column(sql: str, column: StoredColumn, target: StoredColumn) -> str:
+    """Return the SQL that converts cells of a column to those of another."""
+    if (sql_type(column), column.form) == (sql_type(target), target.form):
         return sql
-    if wanted.form == "json":
+    if target.form == "json":
         return f"to_json({sql})::VARCHAR"
-    if told.field.type == "datetime" and sql_type(wanted) == "VARCHAR":
+    if column.field.type == "datetime" and sql_type(target) == "VARCHAR":
         return f"strftime({sql}, '%Y-%m-%dT%H:%M:%S.%fZ')"
-    return f"CAST({sql} AS {sql_type(wanted)})"
+    return f"CAST({sql} AS {sql_type(target)})"

@@ -1,28 +1,30 @@
-"""What SQL has no words for: letter case as Unicode folds it, and members of nested lists."""
+"""The files of a mirror: DuckDB connections, the write lock, the checkpoint and the replacement.
+
+Readers never wait for a writer: a sync writes a new file, which replaces the old one in one step.
+"""
 
 from __future__ import annotations
 
 import atexit
 import glob
 import hashlib
-import json
 import os
-import re
 import shutil
 import sys
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import duckdb
 import msgspec
-import pyarrow as pa
+from duckdb.func import ARROW
 
 from casesearch_pd.errors import CaseSearchError, FilterError
+from casesearch_pd.mirror.filter_sql import casefold_array, has_member
 from casesearch_pd.mirror.metadata import FORMAT, MirrorMetadata
 from casesearch_pd.reading.fetch.checkpoint import query_fingerprint
 
@@ -33,13 +35,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OpenFile",
-    "casefold_array",
     "checkpoint_folder",
-    "has_member",
-    "irregular_letters",
     "open_mirror_file",
-    "peek",
     "read_metadata",
+    "read_metadata_if_exists",
     "release",
     "remove_checkpoint",
     "remove_leftovers",
@@ -48,66 +47,33 @@ __all__ = [
     "writer",
 ]
 
-_PLANE = 0x10000  # beyond it no letter folds into ASCII
-
-
-def casefold_array(texts: pa.ChunkedArray) -> pa.Array:
-    """Take letter case off, as the local mask does: lower() would leave ß and SS apart."""
-    folded = [None if text is None else text.casefold() for text in texts.to_pylist()]
-    return pa.array(folded, pa.large_string())
-
-
-@cache
-def irregular_letters() -> str:
-    """Write the pattern of the letters that are no ASCII and fold into some, such as ß and ﬁ."""
-    letters = (chr(code) for code in range(0x80, _PLANE))
-    odd = (one for one in letters if any(part.isascii() for part in one.casefold()))
-    return f"[{re.escape(''.join(odd))}]"
-
-
-def has_member(cells: pa.ChunkedArray, values: pa.ChunkedArray) -> pa.Array:
-    """Tell of lists in JSON whether they have a text for a member."""
-    pairs = zip(cells.to_pylist(), values.to_pylist(), strict=True)
-    return pa.array([_has(cell, value) for cell, value in pairs], pa.bool_())
-
-
-def _has(cell: str | None, value: str | None) -> bool:
-    held = None if cell is None else json.loads(cell)
-    return isinstance(held, list) and value in held
-
-
-try:
-    import duckdb
-    from duckdb.func import ARROW
-except ImportError as error:
-    raise ImportError("a mirror needs DuckDB: pip install 'casesearch_pd[mirror]'") from error
-
 _SETTINGS: dict[str, Any] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
-    "python_enable_replacements": False,  # a name in SQL is a table, never a variable of Python
-    "arrow_large_buffer_size": True,  # texts as frames hold them
+    "python_enable_replacements": False,  # a name in SQL is a table, never a Python variable
+    "arrow_large_buffer_size": True,  # large strings, as in frames
 }
-_MEMORY = "1GB"  # of a writer; what is beyond goes to files beside the new one
-_OPEN_AT_MOST = 8
+_WRITER_MEMORY = "1GB"  # what does not fit is spilled to files beside the new one
+_MAX_OPEN_FILES = 8
+_CHECKPOINT = ".{}.saved-{}"
 
 Signature = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class OpenFile:
-    """A mirror's file that is open for reading.
+    """A mirror's file, open for reading.
 
     Parameters
     ----------
     connection
         A cursor of its own; the tables of the mirror need no prefix.
-    about
-        What the file knows of itself.
+    metadata
+        The metadata of the file.
     """
 
     connection: duckdb.DuckDBPyConnection
-    about: MirrorMetadata
+    metadata: MirrorMetadata
 
 
 @contextmanager
@@ -117,100 +83,101 @@ def open_mirror_file(path: Path) -> Iterator[OpenFile]:
     Raises
     ------
     CaseSearchError
-        If there is no such file, or if it is no mirror that can be read.
+        If the file does not exist or is not a mirror that can be read.
     """
-    held = _FILES.get(path)
-    cursor = held.connection.cursor()
+    file = _OPEN_FILES.get(path)
+    cursor = file.connection.cursor()
     try:
         cursor.execute("USE mirror")
-        yield OpenFile(cursor, held.about)
+        yield OpenFile(cursor, file.metadata)
     finally:
         cursor.close()
 
 
 def read_metadata(path: Path) -> MirrorMetadata:
-    """Tell what a mirror knows of itself.
+    """Return the metadata of a mirror.
 
     Raises
     ------
     CaseSearchError
-        As `open_mirror_file` does.
+        If the file does not exist or is not a mirror that can be read.
     """
-    return _FILES.get(path).about
+    return _OPEN_FILES.get(path).metadata
+
+
+def read_metadata_if_exists(path: Path) -> MirrorMetadata | None:
+    """Return the metadata of a mirror, or None if there is no file.
+
+    Raises
+    ------
+    CaseSearchError
+        If the file is not a mirror that can be read.
+    """
+    return read_metadata(path) if path.exists() else None
 
 
 def release(path: Path) -> None:
-    """Close a file that is about to be replaced, which not every system does to an open one."""
-    _FILES.close(path)
-
-
-def peek(path: Path) -> MirrorMetadata | None:
-    """Tell what a mirror knows of itself; None if there is no file.
-
-    Raises
-    ------
-    CaseSearchError
-        If it is no mirror that can be read.
-    """
-    return read_metadata(path) if path.exists() else None
+    """Close a file before it is replaced, because not every system replaces an open file."""
+    _OPEN_FILES.close(path)
 
 
 # --- reading ------------------------------------------------------------------------------
 
 
-class _Files:
-    """The files that are open in this process: a connection costs more than a selective read."""
+class _OpenFiles:
+    """The open files of this process: opening one takes longer than a selective read."""
 
     def __init__(self) -> None:
-        self._open: dict[tuple[int, Path], tuple[Signature, OpenFile]] = {}
+        self._files: dict[tuple[int, Path], tuple[Signature, OpenFile]] = {}
         self._lock = Lock()
 
+    def __len__(self) -> int:
+        return len(self._files)
+
     def get(self, path: Path) -> OpenFile:
-        """Find the connection to a file, as it is now."""
+        """Return the open file of a path; opened again if it was replaced."""
         signature = _signature(path)
-        key = (os.getpid(), path)  # a child of this process must not use its connections
+        key = (os.getpid(), path)  # a forked process must not use the connections of its parent
         with self._lock:
-            known = self._open.pop(key, None)
-            if known is not None and known[0] != signature:
-                known[1].connection.close()
-                known = None
-            self._open[key] = known or (signature, _read_only(path))
-            while len(self._open) > _OPEN_AT_MOST:
-                self._open.pop(next(iter(self._open)))[1].connection.close()
-            return self._open[key][1]
+            entry = self._files.pop(key, None)
+            if entry is not None and entry[0] != signature:
+                entry[1].connection.close()
+                entry = None
+            self._files[key] = entry or (signature, _open_for_reading(path))
+            while len(self._files) > _MAX_OPEN_FILES:
+                self._files.pop(next(iter(self._files)))[1].connection.close()
+            return self._files[key][1]
 
     def close(self, path: Path | None = None) -> None:
         """Close one file, or all."""
         with self._lock:
-            mine = [key for key in self._open if key == (os.getpid(), path or key[1])]
-            for key in mine:
-                self._open.pop(key)[1].connection.close()
+            for key in [key for key in self._files if key == (os.getpid(), path or key[1])]:
+                self._files.pop(key)[1].connection.close()
 
 
-_FILES = _Files()
-atexit.register(_FILES.close)
+_OPEN_FILES = _OpenFiles()
+atexit.register(_OPEN_FILES.close)
 
 
 def _signature(path: Path) -> Signature:
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError as error:
         raise CaseSearchError(
-            f"there is no mirror at {str(path)!r} yet; fill it first: mirror.sync(source)"
+            f"there is no mirror at {str(path)!r} yet; create it with mirror.sync(source)"
         ) from error
     except OSError as error:
-        raise CaseSearchError(f"the mirror {str(path)!r} cannot be read: {error}") from error
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        raise CaseSearchError(f"cannot read the mirror {str(path)!r}: {error}") from error
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-def _read_only(path: Path) -> OpenFile:
-    # What does not fit into memory goes to a folder of its own, which is all that may be opened.
-    spilled = Path(tempfile.gettempdir()) / f"casesearch-{uuid4().hex}"
-    connection = _connected({"temp_directory": str(spilled)})
+def _open_for_reading(path: Path) -> OpenFile:
+    spill_folder = Path(tempfile.gettempdir()) / f"casesearch-{uuid4().hex}"
+    connection = _connect({"temp_directory": str(spill_folder)})
     try:
         _attach(connection, path)
-        about = _about(connection, path)
-        # From here on nobody can open anything else, or allow it again.
+        metadata = _load_metadata(connection, path)
+        # SQL of users can open no other file from here on, and cannot allow it again.
         connection.execute(
             "SET GLOBAL TimeZone = 'UTC'; SET enable_external_access = false; "
             "SET lock_configuration = true"
@@ -218,53 +185,59 @@ def _read_only(path: Path) -> OpenFile:
     except BaseException:
         connection.close()
         raise
-    return OpenFile(connection, about)
+    return OpenFile(connection, metadata)
 
 
-def _connected(more: dict[str, str]) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(":memory:", config=_SETTINGS | more)
-    text = duckdb.sqltype("VARCHAR")
-    truth = duckdb.sqltype("BOOLEAN")
+def _connect(settings: dict[str, str]) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(":memory:", config=_SETTINGS | settings)
+    text, boolean = duckdb.sqltype("VARCHAR"), duckdb.sqltype("BOOLEAN")
     connection.create_function("casefold", casefold_array, [text], text, type=ARROW)
-    connection.create_function("has_member", has_member, [text, text], truth, type=ARROW)
+    connection.create_function("has_member", has_member, [text, text], boolean, type=ARROW)
     return connection
 
 
 def _attach(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     try:
-        connection.execute(f"ATTACH {_text(path)} AS mirror (READ_ONLY)")
+        connection.execute(f"ATTACH {_quote_text(path)} AS mirror (READ_ONLY)")
     except duckdb.Error as error:
         raise CaseSearchError(
-            f"{str(path)!r} cannot be opened as a mirror ({_short(error)}); if it is not one, name "
-            "another file"
+            f"cannot open {str(path)!r} as a mirror ({_first_line(error)}); if it is another kind "
+            "of file, choose another path"
         ) from error
 
 
-def _about(connection: duckdb.DuckDBPyConnection, path: Path) -> MirrorMetadata:
+def _load_metadata(connection: duckdb.DuckDBPyConnection, path: Path) -> MirrorMetadata:
     try:
-        (found,) = connection.execute("SELECT format, told FROM mirror.about").fetchall()
+        ((file_format,),) = connection.execute("SELECT format FROM mirror.about").fetchall()
     except (duckdb.Error, ValueError) as error:
         raise CaseSearchError(
-            f"{str(path)!r} is a DuckDB file, but no mirror; name another file"
+            f"{str(path)!r} is a DuckDB file but not a mirror; choose another path"
         ) from error
-    if found[0] > FORMAT:
+    if file_format != FORMAT:
+        advice = (
+            "upgrade casesearch_pd, or create a new mirror at another path"
+            if file_format > FORMAT
+            else "delete the file and call mirror.sync(source) again, or sync to another path"
+        )
         raise CaseSearchError(
-            f"the mirror {str(path)!r} has format {found[0]}, and this version knows {FORMAT}; "
-            "upgrade casesearch_pd, or make a new mirror in another file"
+            f"the mirror {str(path)!r} has format {file_format}, and this version reads format "
+            f"{FORMAT} only; {advice}"
         )
     try:
-        return MirrorMetadata.read(found[1])
-    except msgspec.DecodeError as error:
+        ((text,),) = connection.execute("SELECT metadata FROM mirror.about").fetchall()
+        return MirrorMetadata.from_json(text)
+    except (duckdb.Error, msgspec.DecodeError) as error:
         raise CaseSearchError(
-            f"the mirror {str(path)!r} does not say what it holds; make a new one in another file"
+            f"the metadata of the mirror {str(path)!r} is damaged; create a new mirror at another "
+            "path"
         ) from error
 
 
-def _text(value: object) -> str:
+def _quote_text(value: object) -> str:
     return "'" + str(value).replace("'", "''") + "'"
 
 
-def _short(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
@@ -272,132 +245,130 @@ def _short(error: Exception) -> str:
 
 
 @contextmanager
-def writer(work: Path, old: Path | None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a new file, ``new``, with room for what comes, ``stage``, and what was there, ``old``.
+def writer(folder: Path, old: Path | None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open databases for a sync: ``new`` to write, ``stage`` for read cases, ``old`` to read.
 
     Parameters
     ----------
-    work
-        A folder of its own; the new file is ``new.duckdb`` in it.
+    folder
+        A folder for this sync alone; the new file is ``new.duckdb`` in it.
     old
-        The file that is there, if one is.
+        The current file of the mirror, or None.
 
     Raises
     ------
     CaseSearchError
-        If the disk is full, or anything else of the file system is in the way.
+        If the disk is full, or another error of the file system occurs.
     """
-    # Storage that DuckDB 1.4 reads too; and of few large groups, which compress better.
+    # A storage version that DuckDB 1.4 reads too, and few large row groups, which compress better.
     options = "STORAGE_VERSION 'v1.4.0', ROW_GROUP_SIZE 1228800"
-    limits = {"temp_directory": str(work / "spilled"), "memory_limit": _MEMORY}
-    connection = _connected(limits)
+    limits = {"temp_directory": str(folder / "spilled"), "memory_limit": _WRITER_MEMORY}
+    connection = _connect(limits)
     try:
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
-        connection.execute(f"ATTACH {_text(work / 'new.duckdb')} AS new ({options})")
-        connection.execute(f"ATTACH {_text(work / 'stage.duckdb')} AS stage ({options})")
+        connection.execute(f"ATTACH {_quote_text(folder / 'new.duckdb')} AS new ({options})")
+        connection.execute(f"ATTACH {_quote_text(folder / 'stage.duckdb')} AS stage ({options})")
         if old is not None:
-            connection.execute(f"ATTACH {_text(old)} AS old (READ_ONLY)")
+            connection.execute(f"ATTACH {_quote_text(old)} AS old (READ_ONLY)")
         yield connection
     except (duckdb.OperationalError, duckdb.FatalException) as error:
         raise CaseSearchError(
-            f"the mirror cannot be written ({_short(error)}); make room and sync again: what was "
-            "there is intact"
+            f"cannot write the mirror ({_first_line(error)}); free disk space and sync again, the "
+            "previous state is intact"
         ) from error
     finally:
-        with suppress(duckdb.Error):  # a broken file is thrown away
+        with suppress(duckdb.Error):  # a broken file is deleted with its folder
             connection.close()
 
 
 @contextmanager
 def write_lock(path: Path) -> Iterator[None]:
-    """Be the only writer of a file.
+    """Hold the lock of the only writer of a mirror.
 
     Raises
     ------
     CaseSearchError
-        If there is another one; it is named.
+        If another process is writing; the message names it.
     FilterError
-        If the folder cannot be written.
+        If the folder cannot be written to.
     """
-    lock = path.with_name(f".{path.name}.lock")
     try:
-        held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise FilterError(
-            f"the mirror {str(path)!r} cannot be written ({error}); name a file in a folder of "
-            "your own"
+            f"cannot write the mirror {str(path)!r} ({error}); choose a path in a folder that you "
+            "can write to"
         ) from error
     try:
-        _take(held, path)
-        os.ftruncate(held, 0)
-        os.write(held, str(os.getpid()).encode())
+        _acquire_lock(descriptor, path)
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
         yield
     finally:
-        os.close(held)  # and the lock is free
+        os.close(descriptor)  # which also releases the lock
 
 
-def _take(held: int, path: Path) -> None:
+def _acquire_lock(descriptor: int, path: Path) -> None:
     try:
-        _lock(held)
+        _lock_file(descriptor)
     except OSError as error:
-        writer = os.read(held, 20).decode("ascii", "replace") or "another one"
+        owner = os.read(descriptor, 20).decode("ascii", "replace") or "(unknown)"
         raise CaseSearchError(
-            f"process {writer} is just writing the mirror {str(path)!r}; wait for its sync to end, "
-            "or end it. Reading goes on meanwhile"
+            f"process {owner} is writing the mirror {str(path)!r}; wait for its sync to finish, or "
+            "end it. The mirror can be read in the meantime"
         ) from error
 
 
 if sys.platform == "win32":
     import msvcrt
 
-    _FAR = 1 << 20  # where nothing is written: what is locked there nobody else can read
+    # Windows keeps others from reading a locked byte, so one far behind the process id is locked.
+    _LOCK_OFFSET = 1 << 20
 
-    def _lock(held: int) -> None:
-        os.lseek(held, _FAR, os.SEEK_SET)
+    def _lock_file(descriptor: int) -> None:
+        os.lseek(descriptor, _LOCK_OFFSET, os.SEEK_SET)
         try:
-            msvcrt.locking(held, msvcrt.LK_NBLCK, 1)
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         finally:
-            os.lseek(held, 0, os.SEEK_SET)
+            os.lseek(descriptor, 0, os.SEEK_SET)
 
 else:
     import fcntl
 
-    def _lock(held: int) -> None:
-        # Of an open file, not of a process: two mirrors of one process exclude each other too.
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def _lock_file(descriptor: int) -> None:
+        # flock belongs to an open file, not a process: two mirrors in one process exclude each
+        # other too.
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-_SAVED = ".{}.saved-{}"
+def checkpoint_folder(path: Path, plan: ReadPlan) -> Path:
+    """Return the folder of the checkpoint of a full read; another query has another folder."""
+    digest = hashlib.sha256(query_fingerprint(plan, streamed=True).encode()).hexdigest()[:16]
+    return path.with_name(_CHECKPOINT.format(path.name, digest))
 
 
-def checkpoint_folder(path: Path, route: ReadPlan) -> Path:
-    """Name a folder for what is read; another question has another one."""
-    mark = hashlib.sha256(query_fingerprint(route, streamed=True).encode()).hexdigest()[:16]
-    return path.with_name(_SAVED.format(path.name, mark))
+def remove_checkpoint(path: Path) -> None:
+    """Remove the checkpoints of a mirror."""
+    _remove_folders(path, _CHECKPOINT.format(glob.escape(path.name), "*"))
 
 
 def remove_leftovers(path: Path) -> None:
     """Remove the folders of writers that were killed."""
-    _remove(path, f".{glob.escape(path.name)}-{'[a-z0-9_]' * 8}")  # as tempfile names them
+    _remove_folders(path, f".{glob.escape(path.name)}-{'[a-z0-9_]' * 8}")  # names of mkdtemp
 
 
-def remove_checkpoint(path: Path) -> None:
-    """Remove what was saved: it is in the mirror now."""
-    _remove(path, _SAVED.format(glob.escape(path.name), "*"))
-
-
-def _remove(path: Path, folders: str) -> None:
-    for folder in path.parent.glob(folders):
+def _remove_folders(path: Path, pattern: str) -> None:
+    for folder in path.parent.glob(pattern):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def replace_file(new: Path, path: Path) -> None:
-    """Put the new file in the place of the old one, at once and for good."""
+    """Replace the mirror's file by the new one, atomically and durably."""
     try:
         with new.open("rb+") as file:
             os.fsync(file.fileno())
         new.replace(path)
     except OSError as error:
         raise CaseSearchError(
-            f"the mirror {str(path)!r} cannot be replaced ({error}); what was there is intact"
+            f"cannot replace the mirror {str(path)!r} ({error}); the previous state is intact"
         ) from error

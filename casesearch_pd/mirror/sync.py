@@ -1,7 +1,7 @@
-"""What a user asks of a sync and what the mirror holds in, the question for the source out.
+"""Update a mirror: bind the query, read all cases or what changed, and write the new file.
 
-A mirror holds the cases of one source, by one filter, in one choice of columns. A later sync
-keeps to them; another question is an error, since its answer would be another mirror.
+A mirror holds the cases of one source that match one filter, in one selection of columns. Later
+syncs keep to them; another query is an error, because its result would be another mirror.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from casesearch_pd.errors import CaseSearchError, FilterError, warn
-from casesearch_pd.mirror.merge import merge, present
+from casesearch_pd.mirror.merge import create_present_table, merge
 from casesearch_pd.mirror.metadata import MirrorMetadata, Sync, record_sync
 from casesearch_pd.mirror.reconcile import PresentRows, reconcile
 from casesearch_pd.mirror.staging import StagingTable
 from casesearch_pd.mirror.storage import (
     checkpoint_folder,
-    peek,
+    read_metadata_if_exists,
     release,
     remove_checkpoint,
     remove_leftovers,
@@ -30,17 +30,17 @@ from casesearch_pd.query.expressions import FALSE, TRUE, Compare, all_of, any_of
 from casesearch_pd.query.schema import Field
 from casesearch_pd.query.serialization import filter_from_json, filter_to_json
 from casesearch_pd.reading.fetch.stream import Chunks, Options
-from casesearch_pd.reading.frames.frame import FrameFormat
 from casesearch_pd.reading.incremental.changes import (
     IncrementalRead,
     PreviousRead,
     full_read_reason,
     read_changes,
-    read_part,
+    read_rows,
 )
+from casesearch_pd.reading.options import Query, bind_query, parse_filter
 from casesearch_pd.reading.output.atomic import OutputPath, temporary_sibling
-from casesearch_pd.reading.plan import build_query, make_plan, parse_filter, parse_lookback
-from casesearch_pd.reading.provenance import read_provenance
+from casesearch_pd.reading.plan import make_plan
+from casesearch_pd.reading.provenance import Provenance
 from casesearch_pd.sources.registry import (
     first_difference,
     remember_source,
@@ -51,371 +51,346 @@ from casesearch_pd.sources.transport.context import ReadContext
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import timedelta
     from pathlib import Path
 
     import duckdb
 
     from casesearch_pd.mirror.merge import MergeResult
+    from casesearch_pd.mirror.metadata import SyncKind
     from casesearch_pd.query.expressions import Expression
     from casesearch_pd.query.schema import Schema
-    from casesearch_pd.reading.fetch.progress import Progress
-    from casesearch_pd.reading.plan import Query, ReadPlan
+    from casesearch_pd.reading.options import ReadOptions
+    from casesearch_pd.reading.plan import ReadPlan
     from casesearch_pd.sources.base import Source
 
-__all__ = ["SyncQuery", "SyncRequest", "run_sync", "source_of", "sync_query"]
+__all__ = ["SyncRequest", "run_sync"]
 
-_KEYS = ("case_id", "created_at", "updated_at")  # without which cases cannot be kept apart
+# The columns that tell cases and their versions apart, and order them.
+_KEY_COLUMNS = ("case_id", "created_at", "updated_at")
+_CHUNK_ROWS = 5_000
 
 
 @dataclass(frozen=True)
 class SyncRequest:
-    """What a user asks of a sync: the arguments of `Mirror.sync`."""
-
-    where: Expression | Mapping[str, object] | None
-    filters: Mapping[str, object]
-    tags: Mapping[str, str] | Iterable[str] | str | None
-    columns: Sequence[str] | None
-    tz: str
-    verify: bool
-    progress: Progress
-    max_workers: int | None
-    timeout: float | None
-    lookback: timedelta | str | float | None
-
-    @property
-    def filtered(self) -> bool:
-        """Whether it says which cases are wanted."""
-        return self.where is not None or bool(self.filters) or self.tags is not None
-
-
-@dataclass(frozen=True)
-class SyncQuery:
-    """What a sync asks.
+    """The arguments of `Mirror.sync`.
 
     Parameters
     ----------
-    inquiry
-        Who is asked what; with the fields that tell cases and versions apart.
-    chosen
-        The fields that were asked for; None for every active one.
-    tz
-        The zone of naive times in the filter.
+    query
+        The cases and columns; a later sync may leave them out.
+    options
+        How they are read.
+    verify
+        Whether to compare the mirror with its service.
     """
 
-    inquiry: IncrementalRead
-    chosen: tuple[Field, ...] | None
-    tz: str
-
-
-def source_of(path: Path, old: MirrorMetadata | None, source: Source | None) -> Source:
-    """Take the source that was given, or that of the last sync; refuse another one."""
-    if source is None and old is None:
-        raise FilterError(f"nothing tells whose cases {str(path)!r} is to hold; sync(source)")
-    if source is None:
-        assert old is not None, "one of them is there"
-        return resolve_source(old.source)
-    require_source(source)
-    name = None if old is None else first_difference(source.describe(), old.source)
-    if old is not None and name is not None:
-        raise FilterError(
-            f"the mirror {str(path)!r} holds the cases of another source: its {name} is "
-            f"{old.source.get(name)!r}, this one's {source.describe().get(name)!r}; give its own "
-            "source, or make another mirror in another file"
-        )
-    remember_source(source)  # for the next sync, which need not name it
-    return source
-
-
-def sync_query(
-    path: Path, old: MirrorMetadata | None, source: Source, wish: SyncRequest
-) -> SyncQuery:
-    """Bind the question: at first the user's, later what the mirror holds.
-
-    Raises
-    ------
-    FilterError
-        If it cannot be asked, or is another one than the mirror's.
-    """
-    tz = wish.tz if old is None else old.tz
-    query = _first(source, wish) if old is None else _same(path, source, old, wish)
-    if query.where == FALSE:
-        raise FilterError("no case can meet this filter, so there is nothing to mirror")
-    keys = [item for item in map(source.schema.find, _KEYS) if item is not None]
-    whole = replace(query, columns=tuple(dict.fromkeys([*query.columns, *keys])))
-    inquiry = IncrementalRead(
-        source,
-        whole,
-        FrameFormat(),
-        parse_lookback(source, wish.lookback),
-        run=ReadContext.with_timeout(wish.timeout),
-        progress=wish.progress,
-        workers=wish.max_workers,
-    )
-    return SyncQuery(inquiry, None if query.all_columns else query.columns, tz)
-
-
-def _first(source: Source, wish: SyncRequest) -> Query:
-    return build_query(
-        source, wish.where, wish.filters, tags=wish.tags, columns=wish.columns, tz=wish.tz
-    )
-
-
-def _same(path: Path, source: Source, old: MirrorMetadata, wish: SyncRequest) -> Query:
-    """Ask what was asked at first."""
-    schema = source.schema
-    if (
-        wish.filtered
-        and filter_to_json(parse_filter(wish.where, wish.filters, wish.tags, schema)) != old.filter
-    ):
-        raise FilterError(
-            f"the mirror {str(path)!r} holds the cases of another filter, "
-            f"{filter_from_json(old.filter)!r}; sync without a filter to keep to it, or make another "
-            "mirror in another file"
-        )
-    if wish.columns is not None and _ids(wish.columns, schema) != old.columns:
-        raise FilterError(
-            f"the mirror {str(path)!r} holds other columns; sync without columns= to keep to "
-            "them, or make another mirror in another file"
-        )
-    known = {item.id for item in schema.fields}
-    ids = None if old.columns is None else [one for one in old.columns if one in known]
-    return build_query(source, filter_from_json(old.filter), {}, columns=ids, tz=old.tz)
-
-
-def _ids(names: Sequence[str], schema: Schema) -> list[str]:
-    listed = [names] if isinstance(names, str) else names
-    return list(dict.fromkeys(schema.resolve(name).id for name in listed))
-
-
-_PIECE = 5_000  # rows that are a frame at once
+    query: Query
+    options: ReadOptions
+    verify: bool = False
 
 
 @dataclass
-class _Syncing:
-    """One sync under way."""
+class _SyncRun:
+    """A sync in progress.
+
+    Parameters
+    ----------
+    path
+        The file of the mirror.
+    old
+        Its metadata before the sync; None in the first.
+    read
+        The source and the query, with the columns that every mirror needs.
+    selection
+        The selected fields; None for every active one.
+    tz
+        The zone of naive times in the filter.
+    new_fields
+        Fields that are in the cases but not in the schema, by column.
+    retained
+        The conditions on which cases that were not read are retained.
+    """
 
     path: Path
     old: MirrorMetadata | None
-    question: SyncQuery
-    stage: StagingTable
-    late: dict[str, Field] = field(default_factory=dict)
-    kind: str = "full"
-    stays: tuple[Expression, ...] = ()
+    read: IncrementalRead
+    selection: tuple[Field, ...] | None
+    tz: str
+    new_fields: dict[str, Field] = field(default_factory=dict)
+    kind: SyncKind = "full"
+    retained: tuple[Expression, ...] = (FALSE,)
 
     @property
-    def inquiry(self) -> IncrementalRead:
-        """Who is asked what."""
-        return self.question.inquiry
-
-    @property
-    def asked(self) -> dict[str, Field]:
+    def fields(self) -> dict[str, Field]:
         """The fields that are read, by column."""
-        fields = self.inquiry.query.columns
-        return self.late | {item.column: item for item in fields}
+        return self.new_fields | {item.column: item for item in self.read.query.columns}
 
 
-def run_sync(path: Path, source: Source | None, wish: SyncRequest) -> Sync:
-    """Bring a mirror up to date, or make it.
+def run_sync(path: Path, source: Source | None, request: SyncRequest) -> Sync:
+    """Create or update a mirror.
 
     Raises
     ------
     FilterError
-        If the mirror holds other cases than are asked for, or its folder cannot be written.
+        If the mirror has the cases of another query, or its folder cannot be written to.
     CaseSearchError
-        If somebody else is writing it, or the disk is full.
+        If another process is writing it, the disk is full, or the read fails.
     """
     with write_lock(path):
         remove_leftovers(path)
-        old = peek(path)
-        question = sync_query(path, old, source_of(path, old, source), wish)
+        old = read_metadata_if_exists(path)
+        run = _bind(path, old, _require_same_source(path, old, source), request)
         try:
-            return _synced(path, old, question, verify=wish.verify)
+            return _sync(run, verify=request.verify)
         except CaseSearchError as error:
-            error.add_note(_left(path, old))
+            error.add_note(
+                f"the mirror {str(path)!r} was not created; sync again to resume the read"
+                if old is None
+                else f"the mirror {str(path)!r} is unchanged; sync again after fixing the cause"
+            )
             raise
 
 
-def _left(path: Path, old: MirrorMetadata | None) -> str:
-    if old is not None:
-        return f"the mirror {str(path)!r} is as it was; sync again when that is mended"
-    return f"the mirror {str(path)!r} is not made yet; sync again to go on where this broke off"
-
-
-def _synced(path: Path, old: MirrorMetadata | None, question: SyncQuery, *, verify: bool) -> Sync:
-    with temporary_sibling(OutputPath(path, folder=False)) as work:
-        with writer(work, None if old is None else path) as connection:
-            syncing = _Syncing(path, old, question, StagingTable(connection))
-            _read(syncing)
-            if verify and old is not None and syncing.kind == "increment":
-                _audit(syncing, old)
-            done = _written(syncing, connection)
+def _sync(run: _SyncRun, *, verify: bool) -> Sync:
+    path = run.path
+    with temporary_sibling(OutputPath(path, is_folder=False)) as folder:
+        with writer(folder, None if run.old is None else path) as connection:
+            stage = StagingTable(connection)
+            _read(run, stage)
+            if verify and run.old is not None and run.kind == "increment":
+                _verify(run, stage, run.old)
+            sync = _write(run, stage)
         release(path)
-        replace_file(work / "new.duckdb", path)
+        replace_file(folder / "new.duckdb", path)
     remove_checkpoint(path)
-    return done
+    return sync
+
+
+# --- the query ----------------------------------------------------------------------------
+
+
+def _require_same_source(path: Path, old: MirrorMetadata | None, source: Source | None) -> Source:
+    """Return the source to read, by default that of the last sync; refuse a different one."""
+    if source is None:
+        if old is None:
+            raise FilterError(f"the mirror {str(path)!r} has no source yet; call sync(source)")
+        return resolve_source(old.source)
+    require_source(source)
+    if old is not None:
+        name = first_difference(source.describe(), old.source)
+        if name is not None:
+            raise FilterError(
+                f"the mirror {str(path)!r} has the cases of another source: its {name} is "
+                f"{old.source.get(name)!r}, got {source.describe().get(name)!r}; pass its own "
+                "source, or create a mirror at another path"
+            )
+    remember_source(source)  # for the next sync, which need not pass it
+    return source
+
+
+def _bind(path: Path, old: MirrorMetadata | None, source: Source, request: SyncRequest) -> _SyncRun:
+    """Bind the query of the user in the first sync, and that of the mirror in later ones."""
+    query = request.query
+    if old is not None:
+        query = _mirror_query(path, source.schema, old, query)
+    bound = bind_query(source, query)
+    if bound.where == FALSE:
+        raise FilterError("no case can match this filter, so there is nothing to mirror")
+    keys = [item for item in map(source.schema.find, _KEY_COLUMNS) if item is not None]
+    read = IncrementalRead(
+        source,
+        replace(bound, columns=tuple(dict.fromkeys([*bound.columns, *keys]))),
+        request.options,
+        ReadContext.with_timeout(request.options.timeout),
+    )
+    return _SyncRun(path, old, read, None if bound.all_columns else bound.columns, query.tz)
+
+
+def _mirror_query(path: Path, schema: Schema, old: MirrorMetadata, query: Query) -> Query:
+    """Return the query of the mirror; refuse a different one."""
+    if query.where is not None or query.filters or query.tags is not None:
+        expression = parse_filter(query.where, query.filters, query.tags, schema)
+        if filter_to_json(expression) != old.filter:
+            raise FilterError(
+                f"the mirror {str(path)!r} has the cases of another filter, "
+                f"{filter_from_json(old.filter)!r}; sync without a filter to keep it, or create a "
+                "mirror at another path"
+            )
+    if query.columns is not None:
+        names = [query.columns] if isinstance(query.columns, str) else query.columns
+        if list(dict.fromkeys(schema.resolve(name).id for name in names)) != old.selection:
+            raise FilterError(
+                f"the mirror {str(path)!r} has other columns; sync without columns= to keep them, "
+                "or create a mirror at another path"
+            )
+    known = {item.id for item in schema.fields}
+    ids = None if old.selection is None else [id_ for id_ in old.selection if id_ in known]
+    return Query(where=filter_from_json(old.filter), columns=ids, tz=old.tz)
 
 
 # --- reading ------------------------------------------------------------------------------
 
 
-def _read(syncing: _Syncing) -> None:
-    """Read what the mirror lacks."""
-    then = _then(syncing)
-    if then is None or full_read_reason(syncing.inquiry, then):
-        syncing.kind = "full"
-        syncing.stays = (FALSE,)
-        _read_all(syncing)
-    else:
-        syncing.kind = "increment"
-        _read_changes(syncing, then)
-
-
-def _then(syncing: _Syncing) -> PreviousRead | None:
-    old, lag = syncing.old, syncing.inquiry.lag
-    return None if old is None else PreviousRead(old.moment - lag, pd.Timestamp(old.now), old.tz)
-
-
-def _read_all(syncing: _Syncing) -> None:
-    inquiry = syncing.inquiry
-    route = make_plan(inquiry.source, inquiry.query, streamed=True)
-    with _chunks(syncing, route) as chunks:
-        for chunk in chunks:
-            syncing.late |= chunks.late
-            syncing.stage.add(chunk, syncing.asked)
-        inquiry.new.as_of = chunks.told.as_of
-
-
-def _chunks(syncing: _Syncing, route: ReadPlan) -> Chunks:
-    inquiry = syncing.inquiry
-    options = Options(_PIECE, inquiry.progress, lookback=inquiry.lag, open=True)
-    kept = replace(options, checkpoint=checkpoint_folder(syncing.path, route), keep=True)
-    try:
-        return Chunks(route, inquiry.run, inquiry.look, kept)
-    except FilterError:  # not every filter leaves room for the windows of a checkpoint
-        return Chunks(route, inquiry.run, inquiry.look, options)
-
-
-def _read_changes(syncing: _Syncing, then: PreviousRead) -> None:
-    assert syncing.old is not None, "there are changes of something"
-    found = read_changes(syncing.inquiry, then, [*syncing.old.by_column])
-    _add(syncing, found.rows)
-    _add(syncing, _of_new_fields(syncing, syncing.old))
-    syncing.stage.remove(found.gone)
-    syncing.stays = found.stays
-
-
-def _of_new_fields(syncing: _Syncing, old: MirrorMetadata) -> Iterator[pd.DataFrame]:
-    """Read the cases that have a value in a field that is new here: it need not be new to them.
-
-    A service with open fields shows all that a case has, told before or not, so nothing lacks.
-    """
-    inquiry, known = syncing.inquiry, {one.field.id for one in old.kept}
-    new = [item for item in inquiry.query.columns if item.id not in known]
-    if not new or (inquiry.query.all_columns and inquiry.source.schema.open):
+def _read(run: _SyncRun, stage: StagingTable) -> None:
+    """Read all cases, or what changed since the last sync."""
+    if run.old is None:
+        _read_all(run, stage)
         return
-    valued = any_of(negate(Compare(item, "isna", None)) for item in new)
-    query = replace(inquiry.query, where=all_of([inquiry.query.where, valued]))
-    if make_plan(inquiry.source, query, quiet=True).pushdown.parts == (TRUE,):
-        named = ", ".join(item.column for item in new)
+    since = run.old.synced_at - run.read.lookback
+    previous = PreviousRead(since, pd.Timestamp(run.old.now), run.old.tz)
+    if full_read_reason(run.read, previous):
+        _read_all(run, stage)
+    else:
+        _read_changes(run, stage, run.old, previous)
+
+
+def _read_all(run: _SyncRun, stage: StagingTable) -> None:
+    plan = make_plan(run.read.source, run.read.query, streamed=True)
+    with _chunks(run, plan) as chunks:
+        for chunk in chunks:
+            run.new_fields |= chunks.late
+            stage.add(chunk, run.fields)
+        run.read.metadata.as_of = chunks.told.as_of
+
+
+def _chunks(run: _SyncRun, plan: ReadPlan) -> Chunks:
+    read = run.read
+    options = Options(_CHUNK_ROWS, read.options.progress, lookback=read.lookback, open=True)
+    resumable = replace(options, checkpoint=checkpoint_folder(run.path, plan), keep=True)
+    try:
+        return Chunks(plan, read.context, read.frame_format, resumable)
+    except FilterError:  # a filter that cannot be combined with the windows of a checkpoint
+        return Chunks(plan, read.context, read.frame_format, options)
+
+
+def _read_changes(
+    run: _SyncRun, stage: StagingTable, old: MirrorMetadata, previous: PreviousRead
+) -> None:
+    changes = read_changes(run.read, previous, [*old.by_column])
+    _add(run, stage, changes.rows)
+    _add(run, stage, _read_new_fields(run, old))
+    stage.remove(changes.removed_ids)
+    run.kind, run.retained = "increment", changes.conditions
+
+
+def _read_new_fields(run: _SyncRun, old: MirrorMetadata) -> Iterator[pd.DataFrame]:
+    """Read the cases that have a value in a field that is new to the mirror."""
+    # A field may be new only to us (to a key with more rights), so that cases that nobody updated
+    # have values in it. An open service returned all values of a case from the beginning.
+    read, known = run.read, {column.field.id for column in old.columns}
+    new = [item for item in read.query.columns if item.id not in known]
+    if not new or (read.query.all_columns and read.source.schema.open):
+        return
+    has_value = any_of(negate(Compare(item, "isna", None)) for item in new)
+    query = replace(read.query, where=all_of([read.query.where, has_value]))
+    if make_plan(read.source, query, quiet=True).pushdown.parts == (TRUE,):
+        names = ", ".join(item.column for item in new)
         warn(
-            f"{inquiry.source.name} cannot be asked which cases have a value in {named}, new since "
-            "the last sync; cases get theirs when they are updated. A new mirror in another file "
-            "has them all"
+            f"{read.source.name} cannot be queried for the cases that have a value in {names}, new "
+            "since the last sync; each case gets its value when it is next updated. To have all "
+            "values now, create a mirror at another path"
         )
         return
-    yield read_part(inquiry, query)
+    yield read_rows(read, query)
 
 
-def _audit(syncing: _Syncing, old: MirrorMetadata) -> None:
-    """Find what increments cannot see."""
-    created = present(syncing.stage, old, _fields(syncing), syncing.stays)
-    found = reconcile(syncing.inquiry, PresentRows(syncing.stage.connection, created))
-    _add(syncing, found.rows)
-    syncing.stage.remove(found.gone)
-    syncing.kind = "verify"
+def _verify(run: _SyncRun, stage: StagingTable, old: MirrorMetadata) -> None:
+    """Add and remove the cases that an increment cannot detect."""
+    created = create_present_table(stage, old, _file_fields(run), run.retained)
+    result = reconcile(run.read, PresentRows(stage.connection, created))
+    _add(run, stage, result.frames)
+    stage.remove(result.deleted)
+    run.kind = "verify"
 
 
-def _add(syncing: _Syncing, found: Iterable[pd.DataFrame]) -> None:
-    for rows in found:
-        syncing.late |= _late(rows, syncing.asked)
-        syncing.stage.add(rows, syncing.asked)
+def _add(run: _SyncRun, stage: StagingTable, frames: Iterable[pd.DataFrame]) -> None:
+    for frame in frames:
+        run.new_fields |= _new_fields(frame, run.fields)
+        stage.add(frame, run.fields)
 
 
-def _late(rows: pd.DataFrame, known: Mapping[str, Field]) -> dict[str, Field]:
-    """Name the fields that no schema told; their cells tell the types."""
-    ids = read_provenance(rows)["columns"]
-    new = {column: ids[column] for column in map(str, rows) if column not in known}
+def _new_fields(frame: pd.DataFrame, known: Mapping[str, Field]) -> dict[str, Field]:
+    """Return the fields of a frame that are not in the schema; their values determine the types."""
+    ids = Provenance.from_attrs(frame).columns
     return {
-        column: Field(column, told, told.removeprefix("fields."), "any", "custom")
-        for column, told in new.items()
+        column: Field(column, ids[column], ids[column].removeprefix("fields."), "any", "custom")
+        for column in map(str, frame)
+        if column not in known
     }
 
 
 # --- writing ------------------------------------------------------------------------------
 
 
-def _written(syncing: _Syncing, connection: duckdb.DuckDBPyConnection) -> Sync:
-    """Write the new file to its end."""
-    inquiry, old = syncing.inquiry, syncing.old
-    merged = merge(syncing.stage, old, _fields(syncing), syncing.stays)
-    as_of = inquiry.new.as_of or (None if old is None else old.moment)
-    assert as_of is not None, "something was asked"
-    number = 1 if old is None else _number(connection) + 1
-    counts = (merged.rows, merged.added, merged.changed, merged.removed)
-    run = inquiry.run
-    done = Sync(number, syncing.kind, as_of, *counts, run.requests, round(run.elapsed(), 3))
-    record_sync(connection, _about(syncing, merged, as_of), done)
+def _write(run: _SyncRun, stage: StagingTable) -> Sync:
+    """Write the new file and close it."""
+    old, context, connection = run.old, run.read.context, stage.connection
+    merged = merge(stage, old, _file_fields(run), run.retained)
+    as_of = run.read.metadata.as_of or (None if old is None else old.synced_at)
+    assert as_of is not None, "a read has a time"
+    sync = Sync(
+        number=1 if old is None else _number_of_syncs(connection) + 1,
+        kind=run.kind,
+        as_of=as_of,
+        rows=merged.rows,
+        added=merged.added,
+        changed=merged.changed,
+        removed=merged.removed,
+        requests=context.requests,
+        seconds=round(context.elapsed(), 3),
+    )
+    record_sync(connection, _metadata(run, merged, as_of), sync)
     connection.execute("CHECKPOINT new")
     connection.execute("DETACH new")
-    return done
+    return sync
 
 
-def _number(connection: duckdb.DuckDBPyConnection) -> int:
-    found = connection.execute("SELECT len(syncs) FROM old.about").fetchone()
-    return int(found[0]) if found else 0
+def _number_of_syncs(connection: duckdb.DuckDBPyConnection) -> int:
+    ((number,),) = connection.execute("SELECT len(syncs) FROM old.about").fetchall()
+    return int(number)
 
 
-def _about(syncing: _Syncing, merged: MergeResult, as_of: pd.Timestamp) -> MirrorMetadata:
-    source, query, chosen = syncing.inquiry.source, syncing.inquiry.query, syncing.question.chosen
+def _metadata(run: _SyncRun, merged: MergeResult, as_of: pd.Timestamp) -> MirrorMetadata:
+    source, query = run.read.source, run.read.query
     return MirrorMetadata(
         source=source.describe(),
+        traits=source.traits,
         filter=filter_to_json(query.filter),
-        columns=None if chosen is None else [item.id for item in chosen],
-        tz=syncing.question.tz,
-        kept=merged.kept,
-        shared={name: tuple(held) for name, held in source.schema.shared.items()},
+        selection=None if run.selection is None else [item.id for item in run.selection],
+        tz=run.tz,
+        columns=merged.columns,
+        shared={name: tuple(columns) for name, columns in source.schema.shared.items()},
         as_of=as_of.isoformat(),
         now=query.now.isoformat(),
         rows=merged.rows,
     )
 
 
-def _fields(syncing: _Syncing) -> list[Field]:
-    """List the fields of the new file: those that are read, the unseen ones, those of before."""
-    schema, chosen = syncing.inquiry.source.schema, syncing.question.chosen
-    shown = {*(schema.active if chosen is None else chosen)}
-    read = [replace(one, active=one in shown) for one in syncing.inquiry.query.columns]
-    late = [one for one in syncing.late.values() if one not in read]
-    hidden = [one for one in schema.fields if not one.visible]
-    now = [*read, *late, *hidden]
-    return [*now, *_retired(syncing, now)]
+def _file_fields(run: _SyncRun) -> list[Field]:
+    """Return the fields of the new file: those read, those never shown, and retired ones."""
+    schema = run.read.source.schema
+    active = {*(schema.active if run.selection is None else run.selection)}
+    selected = [replace(item, active=item in active) for item in run.read.query.columns]
+    new = [item for item in run.new_fields.values() if item not in selected]
+    hidden = [item for item in schema.fields if not item.visible]
+    current = [*selected, *new, *hidden]
+    return [*current, *_retired_fields(run, current)]
 
 
-def _retired(syncing: _Syncing, now: Sequence[Field]) -> list[Field]:
-    """Keep what the service tells no more: its values are asked for by name only.
-
-    A service with open fields does not tell all of them every time.
-    """
-    ids, taken = {one.id for one in now}, {one.column for one in now}
-    before = () if syncing.old is None else (one.field for one in syncing.old.kept if one.name)
-    open_ = syncing.inquiry.source.schema.open
+def _retired_fields(run: _SyncRun, current: Sequence[Field]) -> list[Field]:
+    """Return the fields of the old file that the source no longer has; they keep their values."""
+    if run.old is None:
+        return []
+    ids, names = {item.id for item in current}, {item.column for item in current}
+    # An open service does not list all of its fields every time, so theirs stay active. Others are
+    # read only if they are named.
+    is_open = run.read.source.schema.open
     return [
         replace(
-            one,
-            column=f"{one.column}_{one.id[:8]}" if one.column in taken else one.column,
-            active=one.active and open_,
+            item,
+            column=f"{item.column}_{item.id[:8]}" if item.column in names else item.column,
+            active=item.active and is_open,
         )
-        for one in before
-        if one.id not in ids
+        for item in (column.field for column in run.old.by_id.values())
+        if item.id not in ids
     ]
