@@ -1,1 +1,1 @@
-"""The only rooms that run a query."""
+"""Read cases: plan a query, fetch its pages, and return the rows in one of several forms."""

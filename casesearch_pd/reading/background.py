@@ -1,21 +1,23 @@
-"""What `read_cases` takes in, the same read in a thread of its own out: watched, and cancelled.
+"""A read in a thread of its own, which can be watched and cancelled.
 
-All that a read does goes on in its thread, discovery and planning too, so nobody waits for a
-request. A read ends in one of three ways: whole, with a frame and no error; broken, with an
-error, and with the rows that came if any did; or cancelled, which is a `ReadInterrupted`. It is
-whole or cancelled, never both: a cancel that comes after the last look at it changes nothing.
+The thread does everything that a read does, discovery and planning too, so that no caller waits
+for a request. A read ends complete, with a frame and no error; failed, with an error, and with
+the rows that were read, if any; or cancelled, with a `ReadInterrupted`. It is never both complete
+and cancelled: a cancel that comes after its last check changes nothing.
 """
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from traceback import clear_frames
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from casesearch_pd.errors import CaseSearchError, ReadInterrupted, capture_warnings
-from casesearch_pd.reading.api import bind_arguments, read_routed, routed
 from casesearch_pd.reading.explain import Plan
+from casesearch_pd.reading.fetch.pipeline import read_frame
+from casesearch_pd.reading.options import ReadOptions
+from casesearch_pd.reading.plan import plan_read
 from casesearch_pd.sources.transport.context import (
     Cancelled,
     ReadContext,
@@ -24,10 +26,9 @@ from casesearch_pd.sources.transport.context import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import pandas as pd
 
+    from casesearch_pd.reading.options import Query
     from casesearch_pd.sources.base import Source
 
 __all__ = ["BackgroundRead", "Snapshot"]
@@ -35,33 +36,33 @@ __all__ = ["BackgroundRead", "Snapshot"]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """How far a read is at one moment.
+    """The progress of a read at one moment.
 
     Parameters
     ----------
     rows
-        Rows of this pass that came.
+        Rows of the current pass so far.
     total
-        Rows that one pass will have; None as long as nobody knows.
+        Rows that one pass will have; None as long as it is not known.
     pages
-        Pages that came, of all passes, and of what was looked at again.
-    this_pass
-        The number of the pass, from 1; 0 before the first.
+        Pages so far, of all passes and of what was read again.
+    current_pass
+        The number of the current pass, from 1; 0 before the first.
     passes
-        How many there are; 0 before they are planned.
+        The number of passes; 0 before they are planned.
     requests
-        Requests that were sent, discovery aside.
+        Requests sent, without discovery.
     waiting
-        Seconds until the rate limit, or a pause after a fault, lets the next request go; 0 while
-        one is under way.
+        Seconds until the rate limit, or the pause before a retry, permits the next request; 0
+        while one is being answered.
     seconds
-        Since the read was started, until it ended.
+        Seconds from the start of the read to its end or to now.
     """
 
     rows: int = 0
     total: int | None = None
     pages: int = 0
-    this_pass: int = 0
+    current_pass: int = 0
     passes: int = 0
     requests: int = 0
     waiting: float = 0.0
@@ -69,54 +70,59 @@ class Snapshot:
 
 
 class BackgroundRead:
-    """A read in a thread of its own, which can be watched and cancelled.
+    """A read in a thread of its own.
 
     Parameters
     ----------
     source
-        Where to read.
-    filters
-        What `read_cases` takes by name: ``where``, its options, and filters. ``progress`` and
-        ``on_error`` have no say: the read is watched here, and what broke off is here too.
+        The source to read.
+    query
+        What to read.
+    options
+        How to read it. ``progress`` and ``on_error`` have no effect: the progress is here, and
+        so is what was read before an error.
 
     Attributes
     ----------
     frame
-        The whole result; or, after a cancel or a break, what there is of it. None before the
-        end, and if the read ended before it knew the columns.
+        The whole result; or, after a cancel or an error, the part that was read. None before
+        the end, and if the read ended before the columns were known.
     error
-        What ended the read, if it is not whole: `ReadInterrupted` after a cancel, or what
-        `read_cases` raises. No error escapes the thread.
+        What ended the read, unless it is complete: `ReadInterrupted` after a cancel, or what
+        `read_cases` raises. No error escapes from the thread.
     plan
         The plan, as soon as there is one.
-    said
-        What it warned of.
+    warnings
+        The warnings of the read, in the end.
 
     Examples
     --------
     >>> import casesearch_pd as cs
     >>> from casesearch_pd.reading.background import BackgroundRead
+    >>> from casesearch_pd.reading.options import Query
     >>> with cs.LocalCases(cases=250) as local:
-    ...     read = BackgroundRead(local.connect_cases(), {"columns": ["case_id"]}).start()
+    ...     read = BackgroundRead(local.connect_cases(), Query(columns=["case_id"])).start()
     ...     read.wait(timeout=60)
     True
     >>> len(read.frame), read.progress.rows, read.progress.total, read.error
     (250, 250, 250, None)
     """
 
-    def __init__(self, source: Source, filters: Mapping[str, Any]) -> None:
+    def __init__(self, source: Source, query: Query, options: ReadOptions | None = None) -> None:
         self.frame: pd.DataFrame | None = None
         self.error: BaseException | None = None
         self.plan: Plan | None = None
-        self.said: tuple[str, ...] = ()
-        self._source, self._filters = source, dict(filters)
-        self._run, self._watch, self._ended = ReadContext(), _Watch(), threading.Event()
-        self._began = self._took = 0.0
-        # A daemon: nobody waits for it at the end of the process.
-        self._thread = threading.Thread(target=self._live, name="cases-read", daemon=True)
+        self.warnings: tuple[str, ...] = ()
+        self._counter = _ProgressCounter()
+        self._source, self._query = source, query
+        self._options = replace(options or ReadOptions(), progress=self._counter, on_error="raise")
+        self._context, self._end = ReadContext(), threading.Event()
+        self._start_time = self._duration = 0.0
+        # A daemon thread, so that the process can exit while it waits for a response.
+        self._thread = threading.Thread(target=self._run, name="cases-read", daemon=True)
 
     def start(self) -> Self:
-        """Begin to read, and return at once.
+        """Start the read, and return at once.
 
         Raises
         ------
@@ -127,95 +133,106 @@ class BackgroundRead:
         return self
 
     def cancel(self) -> None:
-        """End the read, as soon as the requests that are under way are answered.
+        """End the read as soon as the requests in flight are answered.
 
-        Whoever waits for the rate limit, or after a fault, is woken. One that was not started
-        yet will end as it begins; to one that has ended this does nothing.
+        Waiting for the rate limit or for a retry ends at once. A read that is not started yet
+        will end as it begins; one that has ended is not affected.
         """
         if not self.done:
-            self._run.cancel()
+            self._context.cancel()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the end, so many seconds at most; tell whether it has come.
+        """Wait at most `timeout` seconds for the end, and return whether the read has ended.
 
-        One that nobody starts does not end.
+        A read that is never started does not end.
         """
-        return self._ended.wait(timeout)
+        return self._end.wait(timeout)
 
     @property
     def done(self) -> bool:
         """Whether the read has ended, in whatever way."""
-        return self._ended.is_set()
+        return self._end.is_set()
 
     @property
     def cancelled(self) -> bool:
         """Whether the read has ended because it was cancelled."""
-        return self.done and self._run.cancelled and isinstance(self.error, ReadInterrupted)
+        return self.done and self._context.cancelled and isinstance(self.error, ReadInterrupted)
 
     @property
     def progress(self) -> Snapshot:
-        """How far the read is; cheap enough to be asked many times a second."""
-        seen, run = self._watch.seen(), self._run
-        return Snapshot(*seen, run.requests, run.seconds_until_next_request, self._seconds())
+        """The progress so far; cheap enough to be read many times a second."""
+        context = self._context
+        rows, total, pages, current_pass, passes = self._counter.counts()
+        return Snapshot(
+            rows=rows,
+            total=total,
+            pages=pages,
+            current_pass=current_pass,
+            passes=passes,
+            requests=context.requests,
+            waiting=context.seconds_until_next_request,
+            seconds=self._seconds(),
+        )
 
     def __repr__(self) -> str:
-        state = "cancelled" if self.cancelled else "done" if self.done else "under way"
-        return f"{type(self).__name__}({self._source.name}: {state}, {self._watch.rows} rows)"
+        state = "cancelled" if self.cancelled else "done" if self.done else "running"
+        return f"{type(self).__name__}({self._source.name}: {state}, {self._counter.rows} rows)"
 
     def _seconds(self) -> float:
-        if self.done or not self._began:
-            return self._took
-        return monotonic_time() - self._began
+        if self.done or not self._start_time:
+            return self._duration
+        return monotonic_time() - self._start_time
 
     # --- in its thread --------------------------------------------------------------------
 
-    def _live(self) -> None:
-        self._began = monotonic_time()
+    def _run(self) -> None:
+        self._start_time = monotonic_time()
         try:
-            with capture_warnings() as heard, use_context(self._run):
+            with capture_warnings() as messages, use_context(self._context):
                 try:
                     self.frame = self._read()
                 finally:
-                    self.said = tuple(heard)
-        except BaseException as error:  # noqa: BLE001 - it is told where the user is
+                    self.warnings = tuple(messages)
+        except BaseException as error:  # noqa: BLE001 - the caller finds it in `error`
             self.error, self.frame = error, getattr(error, "partial", None)
-            _let_go(error)
+            _release_memory(error)
         finally:
-            self._took = monotonic_time() - self._began
-            self._ended.set()
+            self._duration = monotonic_time() - self._start_time
+            self._end.set()
 
     def _read(self) -> pd.DataFrame:
         try:
-            given = bind_arguments(self._source, self._filters) | {"on_error": "raise"}
-            self._run.deadline = ReadContext.with_timeout(given["timeout"]).deadline
-            route = routed(given)
-            self.plan = Plan(route)
-            return read_routed(route, given, self._run, self._watch)
+            self._context.deadline = ReadContext.with_timeout(self._options.timeout).deadline
+            plan = plan_read(self._source, self._query)
+            self.plan = Plan(plan)
+            frame = read_frame(plan, self._context, self._options)
         except (Cancelled, CaseSearchError) as error:
-            if not self._run.cancelled:
+            if not self._context.cancelled:
                 raise
-            raise ReadInterrupted("stopped before anything was read") from error
+            # What a cancel breaks off raises all kinds of errors, and none of them matters.
+            raise ReadInterrupted("cancelled before anything was read") from error
+        return frame
 
 
-def _let_go(error: BaseException | None) -> None:
-    """Free what the frames of a traceback hold: all that was read, beside the frame of it."""
+def _release_memory(error: BaseException | None) -> None:
+    """Clear the variables that tracebacks keep alive: all that was read, besides the frame."""
     while error is not None:
         clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
 
 
-class _Watch:
-    """A bar that nobody sees: it keeps what it is told, for who asks."""
+class _ProgressCounter:
+    """A progress bar that nobody sees; it counts, and `BackgroundRead.progress` reads it."""
 
     def __init__(self) -> None:
         self.total: int | None = None
-        self.rows = self._pages = self._number = self._passes = 0
+        self.rows = self._pages = self._current_pass = self._passes = 0
         self._lock = threading.Lock()
 
     def begin(self, number: int, passes: int) -> None:
-        """Count the rows of a pass from nothing."""
+        """Count the rows of a pass from 0."""
         with self._lock:
-            self._number, self._passes, self.rows = number, passes, 0
+            self._current_pass, self._passes, self.rows = number, passes, 0
 
     def update(self, rows: int) -> None:
         """Count a page."""
@@ -223,9 +240,9 @@ class _Watch:
             self.rows += rows
             self._pages += 1
 
-    def seen(self) -> tuple[int, int | None, int, int, int]:
-        """Tell rows, total, pages, pass and passes."""
+    def counts(self) -> tuple[int, int | None, int, int, int]:
+        """Return rows, total, pages, the current pass and the number of passes."""
         with self._lock:
-            whole, passes = self.total, self._passes
-            total = None if whole is None or not passes else whole // passes
-            return self.rows, total, self._pages, self._number, passes
+            total, passes = self.total, self._passes
+            total_per_pass = None if total is None or not passes else total // passes
+            return self.rows, total_per_pass, self._pages, self._current_pass, passes

@@ -1,6 +1,6 @@
-"""A route in, its explanation out: what will be sent, what is checked here, what it costs.
+"""`Plan`, the explanation of a read: what is sent, what is filtered locally, and what it costs.
 
-Nothing is sent but discovery, until somebody asks `Plan.count`.
+Only discovery requests are sent before `Plan.count` is called.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from casesearch_pd.query.expressions import TRUE, literals
 from casesearch_pd.reading.fetch.pipeline import full_scan, read_frame
-from casesearch_pd.reading.frames.frame import FrameFormat
+from casesearch_pd.reading.options import NO_LOOKBACK, ReadOptions
 from casesearch_pd.reading.plan import ids_only
 from casesearch_pd.sources.base import InProcessSource
 from casesearch_pd.sources.transport.context import ReadContext
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from casesearch_pd.reading.plan import ReadPlan
     from casesearch_pd.sources.base import Request
 
-__all__ = ["WHY", "Cost", "Plan"]
+__all__ = ["RESIDUAL_REASONS", "Cost", "Plan"]
 
 _short = Repr()
 _short.maxother = 160  # characters of a filter in one line
 
-WHY: dict[PushdownSupport, str] = {
-    "exact": "fits the service, but not into its requests together with the rest",
-    "inexact": "the service's answer may be too wide",
+RESIDUAL_REASONS: dict[PushdownSupport, str] = {
+    "exact": "the service supports this, but not in one request with the rest",
+    "inexact": "the service may return more cases than match",
     "unsupported": "the service cannot compare this",
     "remote_only": "only the service can see this",
 }
-"""Why a condition is checked again here, by what the service makes of it."""
+"""Why a condition is evaluated locally, by the support of the service for it."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,12 @@ class Cost:
     Parameters
     ----------
     cases
-        Cases that come home; with conditions that are checked here, more than the frame has.
+        Cases that are fetched; with conditions that are evaluated locally, more than the
+        result has.
     pages
         Pages of each pass.
     requests
-        Requests in all, discovery aside.
+        All requests except discovery.
     seconds
         How long these take at the rate of the source, after its first burst.
     """
@@ -63,125 +64,127 @@ class Cost:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a question is going to be read.
+    """How a query is going to be read.
 
     Parameters
     ----------
-    route
-        The way that `read_cases` would go.
+    read_plan
+        The plan that `read_cases` would carry out.
     """
 
-    route: ReadPlan
+    read_plan: ReadPlan
 
     @property
     def requests(self) -> tuple[Request, ...]:
-        """The first request of every walk, exactly as it is sent; a mirror is asked once."""
-        if isinstance(self.route.source, InProcessSource):
-            return (self.route.source.request(full_scan(self.route)),)
-        return tuple(self.route.source.request(scan) for scan in self.route.scans)
+        """The first request of every scan, exactly as it is sent; a mirror gets only one."""
+        source = self.read_plan.source
+        if isinstance(source, InProcessSource):
+            return (source.request(full_scan(self.read_plan)),)
+        return tuple(source.request(scan) for scan in self.read_plan.scans)
 
     @property
     def commands(self) -> tuple[str, ...]:
         """The same for a shell: aws CLI or curl, with credentials from the environment."""
-        return tuple(self.route.source.command(request) for request in self.requests)
+        return tuple(self.read_plan.source.command(request) for request in self.requests)
 
     @property
     def pushed(self) -> Expression:
-        """What the service is asked."""
-        return self.route.pushdown.pushed
+        """The part of the filter that the service evaluates."""
+        return self.read_plan.pushdown.pushed
 
     @property
     def residual(self) -> Expression:
-        """What is checked again here."""
-        return self.route.pushdown.residual
+        """The part of the filter that is evaluated locally."""
+        return self.read_plan.pushdown.residual
 
     @property
     def rechecked(self) -> dict[str, str]:
-        """Each condition that is checked here, and why."""
-        judge = self.route.source.pushdown_support
-        return {repr(item): WHY[judge(item)] for item in literals(self.residual)}
+        """Each condition that is evaluated locally, and why."""
+        support = self.read_plan.source.pushdown_support
+        return {repr(item): RESIDUAL_REASONS[support(item)] for item in literals(self.residual)}
 
     @property
     def passes(self) -> int:
-        """How often the result is walked, because a request holds so many fields only."""
-        return len(self.route.passes)
+        """How many passes over the result are needed, because a request has room for few fields."""
+        return len(self.read_plan.passes)
 
     @property
     def partitions(self) -> int:
-        """Into how many requests with disjoint results the filter is split."""
-        return len(self.route.pushdown.parts)
+        """The number of requests with disjoint results into which the filter is split."""
+        return len(self.read_plan.pushdown.parts)
 
     def count(self) -> Cost:
-        """Count the cases that would come home, and reckon the requests and seconds.
+        """Count the cases that would be fetched, and estimate the requests and seconds.
 
-        Amazon Connect counts in one request for each partition; on Persona the ids are read.
+        Amazon Connect counts in one request per partition; on Persona the ids are read.
         """
-        source, run = self.route.source, ReadContext()
-        found = [_counted(self.route, at, run) for at in range(self.partitions)]
-        limit = self.route.query.limit if self.route.stops_at_limit else None
-        home = [count if limit is None else min(count, limit) for count in found]
-        pages = sum(max(1, math.ceil(count / source.page_size)) for count in home)
-        # Where the first pass finds nothing there is no other; a limit that cuts needs no sweep.
-        requests = pages * self.passes if any(home) else pages
-        if self.route.needs_reread and home == found and (any(home) or self.partitions > 1):
-            requests += 1 if self.route.checkable_locally else self.partitions
-        seconds = max(0.0, requests - source.burst) / source.rate
-        return Cost(sum(home), pages, requests, seconds)
+        plan, context = self.read_plan, ReadContext()
+        counts = [_count_partition(plan, part, context) for part in range(self.partitions)]
+        limit = plan.query.limit if plan.stops_at_limit else None
+        fetched = [count if limit is None else min(count, limit) for count in counts]
+        pages = sum(max(1, math.ceil(count / plan.source.page_size)) for count in fetched)
+        # If the first pass finds nothing, there is no other.
+        requests = pages * self.passes if any(fetched) else pages
+        # What changed during the read is read again, unless the limit ends the read before.
+        if plan.needs_reread and fetched == counts and (any(fetched) or self.partitions > 1):
+            requests += 1 if plan.checkable_locally else self.partitions
+        seconds = max(0.0, requests - plan.source.burst) / plan.source.rate
+        return Cost(sum(fetched), pages, requests, seconds)
 
     def __repr__(self) -> str:
-        asked = "every case" if self.pushed == TRUE else _short.repr(self.pushed)
-        checked = "" if self.residual == TRUE else f"; checked here: {_short.repr(self.residual)}"
-        walks = f"{_many(self.partitions, 'partition')}, {_many(self.passes, 'pass', 'passes')}"
-        return f"Plan({self.route.source.name}: {walks}; asked: {asked}{checked})"
+        pushed = "every case" if self.pushed == TRUE else _short.repr(self.pushed)
+        local = "" if self.residual == TRUE else f"; filtered locally: {_short.repr(self.residual)}"
+        return f"Plan({self.read_plan.source.name}: {self._scans()}; pushed: {pushed}{local})"
 
     def _repr_html_(self) -> str:
         rows = [
-            ("Source", escape(repr(self.route.source))),
-            ("Asked of the service", _code(self.pushed)),
-            ("Checked here", _rechecked(self.rechecked)),
-            ("Requests", escape(self._in_words())),
+            ("Source", escape(repr(self.read_plan.source))),
+            ("Pushed to the service", _code(self.pushed)),
+            ("Filtered locally", _conditions(self.rechecked)),
+            ("Requests", escape(self._summary())),
         ]
-        left = "style='text-align:left;vertical-align:top'"
+        style = "style='text-align:left;vertical-align:top'"
         body = "".join(
-            f"<tr><th scope='row' {left}>{name}</th><td {left}>{cell}</td></tr>"
+            f"<tr><th scope='row' {style}>{name}</th><td {style}>{cell}</td></tr>"
             for name, cell in rows
         )
-        sent = "".join(_request(*pair) for pair in zip(self.requests, self.commands, strict=True))
-        return f"<table class='cs-plan'><caption>Plan</caption>{body}</table>{sent}"
+        requests = "".join(map(_request, self.requests, self.commands))
+        return f"<table class='cs-plan'><caption>Plan</caption>{body}</table>{requests}"
 
-    def _in_words(self) -> str:
+    def _scans(self) -> str:
+        return f"{_plural(self.partitions, 'partition')}, {_plural(self.passes, 'pass', 'passes')}"
+
+    def _summary(self) -> str:
         if not self.partitions:
             return "none: no case can match"
-        how = self.route.pushdown.strategy
-        shaped = "" if how == "as it is" else f"; {how}, because one request cannot hold the filter"
-        size = f"{self.route.source.page_size} cases a page"
-        walks = f"{_many(self.partitions, 'partition')}, {_many(self.passes, 'pass', 'passes')}"
-        return f"{walks}, {size}{shaped}"
+        strategy = self.read_plan.pushdown.strategy
+        reason = f"; {strategy}, because one request cannot hold the filter"
+        page = f"{self.read_plan.source.page_size} cases per page"
+        return f"{self._scans()}, {page}{'' if strategy == 'as it is' else reason}"
 
 
-def _counted(route: ReadPlan, at: int, run: ReadContext) -> int:
-    """Count the cases of one partition."""
-    if route.source.can_count:
-        return route.source.count(route.pass_scans(route.passes[0])[at], run)
-    alone = replace(route.pushdown, parts=(route.pushdown.parts[at],))
-    return len(
-        read_frame(ids_only(replace(route, pushdown=alone)), run, FrameFormat(), progress=False)
-    )
+def _count_partition(plan: ReadPlan, part: int, context: ReadContext) -> int:
+    if plan.source.can_count:
+        return plan.source.count(plan.pass_scans(plan.passes[0])[part], context)
+    pushdown = replace(plan.pushdown, parts=(plan.pushdown.parts[part],))
+    options = ReadOptions(progress=False, lookback=NO_LOOKBACK)
+    return len(read_frame(ids_only(replace(plan, pushdown=pushdown)), context, options))
 
 
-def _many(number: int, one: str, more: str = "") -> str:
-    return f"{number} {one if number == 1 else more or f'{one}s'}"
+def _plural(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
 
 
-def _code(term: Expression) -> str:
-    return "every case" if term == TRUE else f"<code>{escape(repr(term))}</code>"
+def _code(expression: Expression) -> str:
+    return "every case" if expression == TRUE else f"<code>{escape(repr(expression))}</code>"
 
 
-def _rechecked(conditions: dict[str, str]) -> str:
-    if not conditions:
+def _conditions(reasons: dict[str, str]) -> str:
+    if not reasons:
         return "nothing"
     return "<br>".join(
-        f"<code>{escape(condition)}</code>: {escape(why)}" for condition, why in conditions.items()
+        f"<code>{escape(condition)}</code>: {escape(reason)}"
+        for condition, reason in reasons.items()
     )
 
 

@@ -1,29 +1,32 @@
-"""What was read, when and how completely: one JSON text that travels with the frame.
+"""What was read, when and how completely: one JSON text that travels with a DataFrame.
 
 It is text because pandas copies ``attrs`` deeply at every step, and because text survives
-Parquet and pickle. Nothing in it is secret.
+Parquet and pickle. It never contains a secret.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+import pandas as pd
 from pandas.util import hash_array
 
 from casesearch_pd.query.serialization import filter_to_json
+from casesearch_pd.sources.traits import ServiceTraits, traits_of
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from collections.abc import Mapping
 
     from casesearch_pd.query.schema import Schema
-    from casesearch_pd.reading.plan import Query
+    from casesearch_pd.reading.options import BoundQuery
     from casesearch_pd.sources.base import Source
     from casesearch_pd.sources.transport.context import ReadContext
 
 __all__ = [
     "KEY",
+    "Provenance",
     "ReadMetadata",
     "combine_digests",
     "digest_ids",
@@ -33,11 +36,131 @@ __all__ = [
 
 KEY = "casesearch"
 _FORMAT = 1
+# Fields whose JSON key is another one.
+_NAMES = {
+    "is_chunk": "part",
+    "listing": "around",
+    "not_found": "gone",
+}
+_ONLY_RELATED = ("listing", "cases", "not_found")
+_RELATED = ("source", "traits", "tz", "rows", "requests", "complete", "as_of", "notes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """How the rows of a DataFrame were read; all defaults if nothing is known.
+
+    Parameters
+    ----------
+    exists
+        Whether the DataFrame has provenance at all.
+    source
+        What `Source.describe` returned.
+    traits
+        What its service means by a case.
+    filter
+        The filter as JSON, see `query.serialization`; None for rows that are not cases.
+    search, sort, limit
+        The rest of the query.
+    tz
+        The time zone of the read.
+    columns
+        Column name to field id.
+    remote_only
+        Column name to the prefix of the values that only the service can compare; an empty
+        prefix stands for all values.
+    now
+        The time that relative times counted from.
+    is_chunk
+        Whether these rows are one chunk of a longer read.
+    rows, total, requests, passes
+        Counts; total is None where the service does not count.
+    complete
+        Whether all matching cases were read; None if not known.
+    as_of
+        The clock of the service when the read began.
+    notes
+        What else the user should know.
+    ids
+        The digest of the case ids, see `digest_ids`.
+    listing, cases, not_found
+        Of rows read per case: what they are, how many cases were read, and the ids that the
+        service does not have.
+    """
+
+    exists: bool = True
+    source: Mapping[str, Any] = field(default_factory=dict)
+    traits: ServiceTraits = field(default_factory=ServiceTraits)
+    filter: dict[str, Any] | None = None
+    search: str | None = None
+    tz: str = "UTC"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    remote_only: Mapping[str, str] = field(default_factory=dict)
+    sort: tuple[str, ...] = ()
+    limit: int | None = None
+    now: pd.Timestamp | None = None
+    is_chunk: bool = False
+    rows: int | None = None
+    total: int | None = None
+    requests: int | None = None
+    passes: int | None = None
+    complete: bool | None = None
+    as_of: pd.Timestamp | None = None
+    notes: tuple[str, ...] = ()
+    ids: str | None = None
+    listing: str | None = None
+    cases: int | None = None
+    not_found: tuple[str, ...] = ()
+
+    @classmethod
+    def from_attrs(cls, frame: pd.DataFrame) -> Self:
+        """Return the provenance of a DataFrame, whatever version of the package wrote it.
+
+        Raises
+        ------
+        ValueError
+            If ``frame.attrs`` holds something else under the key.
+        """
+        record = read_provenance(frame)
+        if not record:
+            return cls(exists=False)
+        names = {name: _NAMES.get(name, name) for name in cls.__dataclass_fields__}
+        # A missing or null value leaves the default, and an unknown key is ignored.
+        values = {name: record[key] for name, key in names.items() if record.get(key) is not None}
+        for name in ("now", "as_of"):
+            if name in values:
+                values[name] = pd.Timestamp(values[name])
+        for name in ("sort", "notes", "not_found"):
+            if name in values:
+                values[name] = tuple(values[name])
+        return cls(**values | {"exists": True, "traits": traits_of(record)})
+
+    @property
+    def service(self) -> str | None:
+        """The name of the service; None if not known."""
+        return self.source.get("service")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the values for JSON, under the keys that users see."""
+        values = {
+            name: value.isoformat() if isinstance(value, pd.Timestamp) else value
+            for name, value in vars(self).items()
+            if name != "exists"
+        } | {"traits": self.traits.to_json()}
+        if self.listing is None:
+            kept = [name for name in values if name not in _ONLY_RELATED]
+        else:
+            kept = [*_ONLY_RELATED, *_RELATED]
+        return {"format": _FORMAT} | {_NAMES.get(name, name): values[name] for name in kept}
+
+    def to_attrs(self) -> dict[str, str]:
+        """Return what ``DataFrame.attrs`` holds: one JSON text."""
+        return {KEY: json.dumps(self.to_json(), ensure_ascii=False)}
 
 
 @dataclass
 class ReadMetadata:
-    """What a read has to tell of itself.
+    """What is learned during a read and goes into its provenance.
 
     Parameters
     ----------
@@ -46,17 +169,17 @@ class ReadMetadata:
     total
         How many cases matched, where the service counts.
     as_of
-        The service's clock when the read began.
+        The clock of the service when the read began.
     passes
-        How many walks over the result it took.
+        How many passes over the result were made.
     complete
-        Whether every case is there.
+        Whether all matching cases were read.
     notes
-        What a reader should know besides.
+        What else the user should know.
     new_fields
-        Column to id of the fields that no schema told.
+        Column to id of the fields that are not in the schema.
     is_chunk
-        Whether these are some of the rows only: a chunk of a stream.
+        Whether these are only some of the rows: a chunk of a stream.
     """
 
     rows: int = 0
@@ -69,44 +192,64 @@ class ReadMetadata:
     is_chunk: bool = False
 
 
+def read_provenance(frame: pd.DataFrame) -> dict[str, Any]:
+    """Return the provenance of a frame as a dict for users; empty if it has none.
+
+    Raises
+    ------
+    ValueError
+        If ``frame.attrs`` holds something else under the key.
+    """
+    text = frame.attrs.get(KEY)
+    if text is None:
+        return {}
+    try:
+        record = json.loads(text)
+    except (TypeError, ValueError):
+        record = None
+    if not isinstance(record, dict):
+        raise ValueError(f"attrs[{KEY!r}] is not provenance: {text!r}")  # noqa: TRY004 - so documented
+    return record
+
+
 def write_provenance(
     frame: pd.DataFrame,
     source: Source,
-    query: Query,
-    told: ReadMetadata,
-    run: ReadContext,
+    query: BoundQuery,
+    metadata: ReadMetadata,
+    context: ReadContext,
     *,
     ids: str,
     tz: str,
 ) -> pd.DataFrame:
-    """Write provenance into ``frame.attrs``."""
-    said = {
-        "format": _FORMAT,
-        "source": source.describe(),
-        "filter": filter_to_json(query.filter),
-        "search": query.search,
-        "tz": tz,
-        "columns": {item.column: item.id for item in query.columns} | told.new_fields,
-        "remote_only": _unseen(source.schema),
-        "sort": [("-" if item.descending else "") + item.field.column for item in query.sort],
-        "limit": query.limit,
-        "now": query.now.isoformat(),
-        "part": told.is_chunk,
-        "rows": told.rows,
-        "total": told.total,
-        "requests": run.requests,
-        "passes": told.passes,
-        "complete": told.complete,
-        "as_of": None if told.as_of is None else told.as_of.isoformat(),
-        "notes": told.notes,
-        "ids": ids,
-    }
-    frame.attrs[KEY] = json.dumps(said, ensure_ascii=False)
+    """Write the provenance of a read into ``frame.attrs``, and return the frame."""
+    provenance = Provenance(
+        source=source.describe(),
+        traits=source.traits,
+        filter=filter_to_json(query.filter),
+        search=query.search,
+        tz=tz,
+        columns={item.column: item.id for item in query.columns} | metadata.new_fields,
+        remote_only=_remote_only(source.schema),
+        sort=tuple(("-" if item.descending else "") + item.field.column for item in query.sort),
+        limit=query.limit,
+        now=query.now,
+        is_chunk=metadata.is_chunk,
+        rows=metadata.rows,
+        total=metadata.total,
+        requests=context.requests,
+        passes=metadata.passes,
+        complete=metadata.complete,
+        as_of=metadata.as_of,
+        notes=tuple(metadata.notes),
+        ids=ids,
+    )
+    frame.attrs |= provenance.to_attrs()
     return frame
 
 
-def _unseen(schema: Schema) -> dict[str, str]:
-    """Name what only the service can compare: whole fields, or values that begin in some way."""
+def _remote_only(schema: Schema) -> dict[str, str]:
+    """Return the fields that only the service can compare, or the prefix of such values."""
     return {
         item.column: item.remote_only
         for item in schema.fields
@@ -114,49 +257,32 @@ def _unseen(schema: Schema) -> dict[str, str]:
     }
 
 
-def digest_ids(ids: pd.Series[Any]) -> str:
-    """Fingerprint a set of case ids, whatever their order.
+# --- digests ------------------------------------------------------------------------------
 
-    It is two sums of keyed 64-bit hashes (SipHash, which pandas promises to be the same
-    everywhere), so that the fingerprints of parts `combine_digests` are the fingerprint of the whole.
+_SLICE = 10_000  # rows
+_KEYS = ("casesearch_pd 01", "casesearch_pd 02")  # of 16 bytes, as SipHash requires
+
+
+def digest_ids(ids: pd.Series[Any]) -> str:
+    """Return a digest of a set of case ids, whatever their order.
+
+    It consists of two sums of keyed 64-bit hashes (SipHash, which pandas promises to be the
+    same everywhere), so that `combine_digests` of parts equals the digest of the whole.
     """
-    total = [0, 0]
-    for at in range(0, len(ids), _SLICE):  # texts of Python are much larger than those of a frame
-        held = ids.iloc[at : at + _SLICE].to_numpy(dtype=object)
+    sums = [0, 0]
+    # Python strings take far more memory than a column of them, so only a slice exists at once.
+    for start in range(0, len(ids), _SLICE):
+        texts = ids.iloc[start : start + _SLICE].to_numpy(dtype=object)
         for half, key in enumerate(_KEYS):
-            total[half] += int(hash_array(held, hash_key=key, categorize=False).sum())
-    return "".join(f"{one % 2**64:016x}" for one in total)
+            sums[half] += int(hash_array(texts, hash_key=key, categorize=False).sum())
+    return "".join(f"{value % 2**64:016x}" for value in sums)
 
 
 def combine_digests(one: str, other: str) -> str:
-    """Add the fingerprints of two sets of ids that have none in common."""
+    """Return the digest of the union of two disjoint sets of ids."""
     halves = zip(_halves(one), _halves(other), strict=True)
     return "".join(f"{(a + b) % 2**64:016x}" for a, b in halves)
 
 
-def _halves(told: str) -> tuple[int, int]:
-    return int(told[:16], 16), int(told[16:], 16)
-
-
-_SLICE = 10_000
-_KEYS = ("casesearch_pd 01", "casesearch_pd 02")  # of 16 bytes, as SipHash takes them
-
-
-def read_provenance(frame: pd.DataFrame) -> dict[str, Any]:
-    """Read the provenance of a frame; empty if it has none.
-
-    Raises
-    ------
-    ValueError
-        If it is not what this package writes.
-    """
-    text = frame.attrs.get(KEY)
-    if text is None:
-        return {}
-    try:
-        told = json.loads(text)
-    except (TypeError, ValueError):
-        told = None
-    if not isinstance(told, dict):
-        raise ValueError(f"attrs[{KEY!r}] is not provenance: {text!r}")  # noqa: TRY004 - so documented
-    return told
+def _halves(digest: str) -> tuple[int, int]:
+    return int(digest[:16], 16), int(digest[16:], 16)

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Read cases as a dask DataFrame, on one machine or several."""

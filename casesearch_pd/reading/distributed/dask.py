@@ -1,8 +1,8 @@
-"""A question in, a dask DataFrame out: the partitions of one plan, each read where it runs.
+"""Read cases as a dask DataFrame: the partitions of one plan, each read where its task runs.
 
-The graph holds what a source is, never what opens it: a task finds the source of its own
-session, or makes it with the credentials of the environment that it runs in. Within a process
-all tasks share one request budget; processes share the rate by dividing it.
+The graph contains the description of a source, never its client or credentials: a task uses the
+source of its own process, or creates it with the credentials of its environment. Within a process
+all tasks share one rate limiter; processes share the rate by dividing it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from uuid import uuid4
 
 from casesearch_pd.errors import FilterError, warn
 from casesearch_pd.query.expressions import all_of
-from casesearch_pd.reading.distributed.partitions import Partition, partitions
+from casesearch_pd.reading.distributed.partitions import plan_partitions
+from casesearch_pd.reading.fetch.batches import with_fixed_type
 from casesearch_pd.reading.fetch.pipeline import read_frame
-from casesearch_pd.reading.fetch.stream import with_settled_type
-from casesearch_pd.reading.frames.columns import Columns
-from casesearch_pd.reading.frames.frame import FrameFormat, build_frame
-from casesearch_pd.reading.plan import build_query, make_plan, parse_lookback
+from casesearch_pd.reading.frames.arrow_tables import empty_frame
+from casesearch_pd.reading.frames.frame import FrameFormat
+from casesearch_pd.reading.options import Query, ReadOptions, bind_query, check_positive
+from casesearch_pd.reading.plan import make_plan
 from casesearch_pd.sources.registry import remember_source, require_recreatable, resolve_source
 from casesearch_pd.sources.transport.context import ReadContext
 
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 
     from casesearch_pd.query.expressions import Expression
     from casesearch_pd.query.schema import Schema
+    from casesearch_pd.reading.fetch.windows import TimeWindow
     from casesearch_pd.reading.frames.frame import DtypeBackend
-    from casesearch_pd.reading.plan import Query
+    from casesearch_pd.reading.options import BoundQuery
     from casesearch_pd.sources.base import Source
 
 __all__ = ["to_dask"]
@@ -55,7 +57,7 @@ def to_dask(
     n_workers: int | None = None,
     **filters: object,
 ) -> DataFrame:
-    """Plan a read of all cases that match as a dask DataFrame.
+    """Read all matching cases as a dask DataFrame, in partitions.
 
     Parameters
     ----------
@@ -64,54 +66,54 @@ def to_dask(
     where, search, tags, columns, dtype_backend, tz, lookback, **filters
         As in `read_cases`. Times relative to now count from the call.
     timeout
-        Seconds that the planning may take, and each partition.
+        The maximum number of seconds for the planning, and for each partition.
     npartitions
-        How many partitions; None for partitions of about 50,000 cases, fewer where several
-        workers would have none.
+        The number of partitions; None for partitions of about 50,000 cases, smaller ones where
+        several workers would have none.
     n_workers
-        How many processes read at a time, each of which keeps to its share of the rate. None
-        counts the workers of the current `distributed.Client`, or takes this process for the
-        only one; name it for ``scheduler="processes"``, and for a cluster that grows.
+        How many processes read at a time, each of which uses its share of the rate. None counts
+        the workers of the current `distributed.Client`, or assumes that this process is the
+        only one; pass it for ``scheduler="processes"``, and for a cluster that grows.
 
     Returns
     -------
     dask.dataframe.DataFrame
-        One row a case, with the columns and dtypes of `read_cases` in every partition, in no
-        order and with unknown divisions. Nothing but the planning has been read.
+        One row per case, with the columns and dtypes of `read_cases` in every partition, in no
+        particular order and with unknown divisions. Only the planning has sent requests.
 
     Raises
     ------
     FilterError
-        If the question cannot be asked, or if a worker could not make the source by itself: one
-        of your own making, or at an address that credentials do not go to unasked.
+        If an argument is not allowed, or if a worker could not recreate the source: one of your
+        own class, or at an address to which credentials are not sent without being told so.
     ServiceError
-        If the service does not answer.
+        If the service does not respond.
     ImportError
         If dask is not installed.
 
     Notes
     -----
-    A partition is a half-open window of ``created_at``. All end before the service's clock at
-    the planning, so what is created later is in none of them, whenever they are read.
+    A partition is a half-open window of ``created_at``. All end before the clock of the service at
+    the time of planning, so what is created later is in none of them, whenever they are read.
 
     Planning costs requests. Amazon Connect counts: two requests, and about one for each
-    partition. Persona does not: 10 to 50 requests look at the ends and at places between for how
-    densely cases were created (at fewer places, part by part, if the filter has to be split), and
-    the windows are cut by that; name `npartitions` if some come out too large. A filter that
-    leaves no room for a window (ids of cases, ``fresh=True``) is one partition.
+    partition. On Persona, 10 to 50 requests sample how densely cases were created at several
+    times (fewer times, part by part, if the filter has to be split), and the windows are cut
+    accordingly; pass `npartitions` if some are too large. A filter that cannot be combined with
+    a window (ids of cases, ``fresh=True``) is one partition.
 
-    Each partition is read as `read_cases` reads, with everything that it proves. Columns that
-    are not needed are not asked for: ``ddf["status"].value_counts()`` reads one field. Filters
-    written on the dask DataFrame are not sent; give them here. ``head()`` reads one whole
-    partition: for a look, take ``read_cases(limit=…)``, and for a number, `count_cases`.
+    Each partition is read as `read_cases` reads, with the same guarantees. Only the columns that
+    are needed are requested: ``ddf["status"].value_counts()`` reads one field. Filters written on
+    the dask DataFrame are not pushed; pass them here. ``head()`` reads one whole partition: for a
+    first look use ``read_cases(limit=…)``, and for a number `count_cases`.
 
     Workers need this package, and credentials in their own environment: none are in the graph,
-    its dashboard or its logs. Partitions of a worker that is lost are read again by another; an
-    error ends the computation, unless it has ``retries=``. Fields that only a later page of
-    Persona shows are named in a warning and left out.
+    its dashboard or its logs. Partitions of a lost worker are read again by another; an error
+    ends the computation, unless it has ``retries=``. Fields that first appear on a later page
+    of Persona are named in a warning and left out.
 
     For files, `to_parquet` into a folder is the shorter way, which Dask, Spark and others read.
-    Dask's own ``to_parquet`` cannot guess the type of lists: give it a ``schema=``, or leave them
+    Dask's own ``to_parquet`` cannot infer the type of lists: pass a ``schema=``, or leave them
     out.
 
     Examples
@@ -122,32 +124,41 @@ def to_dask(
     ...     ddf.npartitions, len(ddf.compute(scheduler="synchronous"))
     (4, 500)
     """
-    dask, dd = _dask()
-    processes = _processes(_positive(n_workers, "n_workers"))
-    number = _positive(npartitions, "npartitions")
-    question = build_query(source, where, filters, search=search, tags=tags, columns=columns, tz=tz)
-    reader = _Reader(
-        told=_told(source),
-        schema=source.schema,
-        question=question,
-        look=FrameFormat(tz, dtype_backend),
+    dask, dd = _import_dask()
+    check_positive("n_workers", n_workers)
+    check_positive("npartitions", npartitions)
+    processes = n_workers or _count_processes()
+    query = bind_query(
+        source,
+        Query(where=where, filters=filters, search=search, tags=tags, columns=columns, tz=tz),
+    )
+    options = ReadOptions(
+        frame_format=FrameFormat(tz, dtype_backend),
+        progress=False,
         timeout=timeout,
-        lookback=parse_lookback(source, lookback),
+        lookback=lookback,
+    )
+    reader = _PartitionReader(
+        description=_describe(source),
+        schema=source.schema,
+        query=query,
+        options=options,
         rate=source.rate / processes,
         source=source,
     )
     remember_source(source)
-    run = ReadContext.with_timeout(timeout)
-    windows = partitions(make_plan(source, question), run, number=number, readers=processes)
+    context = ReadContext.with_timeout(options.timeout)
+    plan = make_plan(source, query)
+    windows = plan_partitions(plan, context, npartitions=npartitions, n_workers=processes)
     # Dask's own conversion would turn the lists of a column into text.
     with dask.config.set({"dataframe.convert-string": False}):
-        made: DataFrame = dd.from_map(
-            reader, windows, meta=reader.empty(question), label="read-cases"
+        frame: DataFrame = dd.from_map(
+            reader, windows, meta=reader.empty_frame(query), label="read-cases"
         )
-    return made
+    return frame
 
 
-def _dask() -> tuple[Any, Any]:
+def _import_dask() -> tuple[Any, Any]:
     try:
         import dask  # noqa: PLC0415 - an extra, and needed by nothing else
         import dask.dataframe as dd  # noqa: PLC0415
@@ -159,38 +170,31 @@ def _dask() -> tuple[Any, Any]:
     return dask, dd
 
 
-def _positive(number: int | None, option: str) -> int | None:
-    whole = isinstance(number, int) and not isinstance(number, bool)
-    if number is not None and not (whole and number >= 1):
-        raise FilterError(f"{option}={number!r} reads nothing; write 1 or more, or None")
-    return number
-
-
-def _told(source: Source) -> dict[str, Any]:
-    """Tell what a worker makes the source from; refuse one that it could not make."""
-    told = source.describe()
+def _describe(source: Source) -> dict[str, Any]:
+    """Return the description from which a worker recreates the source, if it can."""
+    description = source.describe()
     try:
-        require_recreatable(told)
+        require_recreatable(description)
     except FilterError as error:
         raise FilterError(
-            f"a worker could not make {source!r} by itself, because credentials only go to the "
-            "services' own addresses and to its own machine; use read_cases, or to_parquet and "
-            "dask.dataframe.read_parquet"
+            f"a worker cannot recreate {source!r}, because credentials are only sent to the "
+            "services' own addresses and to the worker's own machine; use read_cases, or "
+            "to_parquet and dask.dataframe.read_parquet"
         ) from error
-    return told
+    return description
 
 
-def _processes(given: int | None) -> int:
-    """Tell how many processes will read: threads of one share its request budget."""
-    client = None if given is not None else _client()
+def _count_processes() -> int:
+    """Return how many processes of the current cluster read; threads of one share its rate."""
+    client = _current_client()
     if client is None:
-        return given or 1
+        return 1
     return max(1, sum(not name.startswith("inproc:") for name in client.nthreads()))
 
 
-def _client() -> Any:
-    """Find the cluster that dask would compute on."""
-    if "distributed" not in sys.modules:  # nobody has a client who did not import it
+def _current_client() -> Any:
+    # A program that has a client has imported distributed already.
+    if "distributed" not in sys.modules:
         return None
     from distributed import default_client  # noqa: PLC0415 - an extra
 
@@ -201,108 +205,103 @@ def _client() -> Any:
 
 
 @dataclass(frozen=True, repr=False)
-class _Reader:
-    """Reads one partition, wherever it is called; without a client or a secret when pickled.
+class _PartitionReader:
+    """The function that reads one partition; without a client or a secret when pickled.
 
     Parameters
     ----------
-    told
-        What the source says of itself.
+    description
+        What the source is.
     schema
-        Its fields, so that nobody discovers them again, and all partitions have the same.
-    question
-        What is asked, bound to them once.
-    look, timeout, lookback
-        How it is read.
+        Its fields, so that no worker discovers them again, and all partitions have the same.
+    query, options
+        What is read, bound once, and how.
     rate
-        Requests a second that one process may send.
+        Requests per second that one process may send.
     source
-        The source itself; stays in this process.
+        The source itself; it stays in this process.
     key
-        Tells two reads apart: of one question, each has a bound and a source of its own.
+        Distinguishes two reads of one query, each of which has a bound and a source of its own.
     """
 
-    told: dict[str, Any]
+    description: dict[str, Any]
     schema: Schema
-    question: Query
-    look: FrameFormat
-    timeout: float | None
-    lookback: pd.Timedelta
+    query: BoundQuery
+    options: ReadOptions
     rate: float
     source: Source | None
     key: str = field(default_factory=lambda: uuid4().hex)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the source behind."""
+        """Return the state without the source."""
         return {**self.__dict__, "source": None}
 
     def __dask_tokenize__(self) -> str:
-        """Name the read in the keys of its tasks."""
+        """Return the name of the read in the keys of its tasks."""
         return self.key
 
     def __repr__(self) -> str:
-        return f"read_cases({self.told['service']})"
+        return f"read_cases({self.description['service']})"
 
-    def __call__(self, window: Partition, columns: Sequence[str]) -> pd.DataFrame:
-        """Read the columns of one window; dask names those that are needed."""
-        source = self.source or _at_hand(self)
-        question = self._narrowed(window, columns)
+    def __call__(self, window: TimeWindow, columns: Sequence[str]) -> pd.DataFrame:
+        """Read the columns of one window; dask passes those that are needed."""
+        source = self.source or _worker_source(self)
+        query = self._partition_query(window, columns)
         frame = read_frame(
-            make_plan(source, question, quiet=True),
-            ReadContext.with_timeout(self.timeout),
-            self.look,
-            progress=False,
-            lookback=self.lookback,
+            make_plan(source, query, quiet=True),
+            ReadContext.with_timeout(self.options.timeout),
+            self.options,
         )
-        whole = self.empty(question)
-        _tell_late({*frame} - {*whole})
-        # Without a schema, the cells of a partition decide a type: all must have the same.
-        odd = {name: kind for name, kind in whole.dtypes.items() if frame[name].dtype != kind}
-        return frame.astype(odd)[list(columns)]
+        empty = self.empty_frame(query)
+        _warn_of_new_fields({*frame} - {*empty})
+        # Without a schema the cells of a partition decide a type, but all must have the same.
+        differing = {name: to for name, to in empty.dtypes.items() if frame[name].dtype != to}
+        return frame.astype(differing)[list(columns)]
 
-    def _narrowed(self, window: Partition, columns: Sequence[str]) -> Query:
-        """Ask for some columns of one window."""
-        query, known = self.question, {item.column: item for item in self.question.columns}
-        wanted = [known[name] for name in columns] or [self.schema.resolve("case_id")]
-        created = self.schema.resolve("created_at")
+    def _partition_query(self, window: TimeWindow, columns: Sequence[str]) -> BoundQuery:
+        query, by_name = self.query, {item.column: item for item in self.query.columns}
+        fields = [by_name[name] for name in columns] or [self.schema.resolve("case_id")]
+        created_at = self.schema.resolve("created_at")
         return replace(
             query,
             filter=all_of([query.filter, window.where("created_at")]),
-            where=all_of([query.where, window.where(created)]),
-            columns=tuple(with_settled_type(item) for item in wanted),
-            all_columns=query.all_columns and len(columns) == len(known),
+            where=all_of([query.where, window.where(created_at)]),
+            columns=tuple(with_fixed_type(item) for item in fields),
+            all_columns=query.all_columns and len(columns) == len(by_name),
         )
 
-    def empty(self, question: Query) -> pd.DataFrame:
-        """Build the frame of a question without its rows."""
-        columns, _ = Columns([with_settled_type(item) for item in question.columns]).finish()
-        return build_frame(columns, tz=self.look.tz, backend=self.look.dtype_backend)
+    def empty_frame(self, query: BoundQuery) -> pd.DataFrame:
+        """Return the frame of a query without rows."""
+        fields = [with_fixed_type(item) for item in query.columns]
+        return empty_frame(fields, self.options.frame_format)
 
 
-_MADE: dict[str, Source] = {}  # what this process made, by read; the last few
-_MADE_LOCK = Lock()
-_KEPT = 8
+_sources: dict[str, Source] = {}  # created in this process, by the key of the read
+_sources_lock = Lock()
+_MAX_SOURCES = 8
 
 
-def _at_hand(reader: _Reader) -> Source:
-    """Find the source in this process, or make it from what the environment has."""
-    with _MADE_LOCK:
-        if reader.key not in _MADE:
-            _MADE[reader.key] = resolve_source(reader.told, schema=reader.schema, rate=reader.rate)
-        if len(_MADE) > _KEPT:
-            _MADE.pop(next(iter(_MADE)))
-        return _MADE[reader.key]
+def _worker_source(reader: _PartitionReader) -> Source:
+    """Return the source in this process; create it with the credentials of the environment."""
+    with _sources_lock:
+        if reader.key not in _sources:
+            _sources[reader.key] = resolve_source(
+                reader.description, schema=reader.schema, rate=reader.rate
+            )
+        if len(_sources) > _MAX_SOURCES:
+            _sources.pop(next(iter(_sources)))
+        return _sources[reader.key]
 
 
-def _tell_late(columns: set[Hashable]) -> None:
-    """Warn of fields that have no column, where the user sees it and not only a worker's log."""
+def _warn_of_new_fields(columns: set[Hashable]) -> None:
+    """Warn of fields without a column, where the user sees it and not only in a worker's log."""
     if not columns:
         return
-    late = ", ".join(sorted(map(str, columns)))
-    said = f"fields that no template told are left out: {late}; name them in columns="
+    names = ", ".join(sorted(map(str, columns)))
+    message = f"fields that no template lists are left out: {names}; name them in columns="
     if "distributed" not in sys.modules:
-        warn(said)
+        warn(message)
         return
     from distributed import warn as warn_everywhere  # noqa: PLC0415 - an extra
 
-    warn_everywhere(said)
+    warn_everywhere(message)

@@ -1,1 +1,1 @@
-"""TODO."""
+"""DataFrames of cases: typed columns from pages, frames from columns, Arrow tables from frames."""

@@ -1,7 +1,8 @@
-"""A frame and its fields in, an Arrow table of just these fields out: how cases are kept in files.
+"""Convert frames of cases to Arrow tables, the form in which they are stored in files.
 
-Lists become lists of text, nested values JSON text: Arrow would give each all keys of all others.
-Of a field that no schema told, the cells tell the type; where two types clash, text wins.
+Lists become lists of text, and nested values JSON text: Arrow would give each of them all keys of
+all others. The type of a field that is not in the schema is inferred from its values; text wins
+over other types.
 """
 
 from __future__ import annotations
@@ -24,116 +25,117 @@ if TYPE_CHECKING:
     from casesearch_pd.reading.frames.frame import FrameFormat
 
 __all__ = [
-    "LIST_TYPE",
-    "arrow_kind",
+    "LIST_TYPES",
+    "arrow_schema",
     "as_json",
-    "empty_table",
-    "storable",
+    "common_type",
+    "empty_frame",
+    "infer_field_type",
     "to_cells",
     "to_table",
     "unify_types",
-    "widen_schema",
 ]
 
-LIST_TYPE: frozenset[FieldType] = frozenset({"list", "tags"})
+LIST_TYPES: frozenset[FieldType] = frozenset({"list", "tags"})
 """Types whose cells are lists."""
 
-_LISTS = pa.list_(pa.large_string())
+_LIST_OF_TEXT = pa.list_(pa.large_string())
 
 
-def storable(fields: Sequence[Field], look: FrameFormat) -> pa.Schema:
-    """Tell the schema that a file of these fields has."""
-    return pa.schema([(item.column, _stored(item.type, look)) for item in fields])
+def arrow_schema(fields: Sequence[Field], frame_format: FrameFormat) -> pa.Schema:
+    """Return the Arrow schema of these fields."""
+    return pa.schema([(item.column, _stored_type(item.type, frame_format)) for item in fields])
 
 
-def _stored(kind: FieldType, look: FrameFormat) -> pa.DataType:
-    if kind in LIST_TYPE:
-        return _LISTS
-    return pa.timestamp("us", look.tz) if kind == "datetime" else arrow_type(kind)
+def _stored_type(type_: FieldType, frame_format: FrameFormat) -> pa.DataType:
+    if type_ in LIST_TYPES:
+        return _LIST_OF_TEXT
+    return pa.timestamp("us", frame_format.tz) if type_ == "datetime" else arrow_type(type_)
 
 
-def empty_table(fields: Sequence[Field], look: FrameFormat) -> pd.DataFrame:
-    """Build the frame of these fields that has no rows."""
+def empty_frame(fields: Sequence[Field], frame_format: FrameFormat) -> pd.DataFrame:
+    """Return the DataFrame of these fields without rows."""
     columns, _ = Columns(fields).finish()
-    return build_frame(columns, tz=look.tz, backend=look.dtype_backend)
+    return build_frame(columns, tz=frame_format.tz, backend=frame_format.dtype_backend)
 
 
-def to_table(frame: pd.DataFrame, fields: Sequence[Field], look: FrameFormat) -> pa.Table:
-    """Make a table of just these fields; pandas' description of its dtypes comes with it."""
-    like = empty_table([_texted(item) for item in fields], look)
-    columns = {item.column: to_cells(frame.get(item.column), item.type) for item in fields}
-    shown = pd.DataFrame(
-        {
-            name: pd.Series(cells, index=frame.index, dtype=like[name].dtype)
-            for name, cells in columns.items()
-        },
-        index=frame.index,
+def to_table(frame: pd.DataFrame, fields: Sequence[Field], frame_format: FrameFormat) -> pa.Table:
+    """Return a table of these fields, with pandas' own description of the dtypes."""
+    dtypes = empty_frame([_json_as_text(item) for item in fields], frame_format).dtypes
+    cells = {item.column: to_cells(frame.get(item.column), item.type) for item in fields}
+    columns = {
+        name: pd.Series(column, index=frame.index, dtype=dtypes[name])
+        for name, column in cells.items()
+    }
+    return pa.Table.from_pandas(
+        pd.DataFrame(columns, index=frame.index),
+        schema=arrow_schema(fields, frame_format),
+        preserve_index=False,
     )
-    return pa.Table.from_pandas(shown, schema=storable(fields, look), preserve_index=False)
 
 
-def _texted(item: Field) -> Field:
-    """Take nested values as JSON text."""
+def _json_as_text(item: Field) -> Field:
     return replace(item, type="text") if item.type == "json" else item
 
 
-def to_cells(column: pd.Series[Any] | None, kind: FieldType) -> Any:
-    """Bring the cells of a column into the form in which they are kept; None if it is not there."""
+def to_cells(column: pd.Series[Any] | None, type_: FieldType) -> Any:
+    """Return the cells of a column as they are stored; None if there is no such column."""
     if column is None:
         return None
-    if kind in LIST_TYPE:
-        return column.map(_listed, na_action="ignore")
-    if kind == "json":
+    if type_ in LIST_TYPES:
+        return column.map(_to_list, na_action="ignore")
+    if type_ == "json":
         return column.map(as_json, na_action="ignore")
-    if kind == "text" and not pd.api.types.is_string_dtype(column.dtype):
+    if type_ == "text" and not pd.api.types.is_string_dtype(column.dtype):
         return column.map(as_json, na_action="ignore")
     return column
 
 
-def _listed(cell: Any) -> list[str]:
-    cells = cell if isinstance(cell, list) else [cell]
-    return [one if isinstance(one, str) else as_json(one) for one in cells if one is not None]
+def _to_list(cell: Any) -> list[str]:
+    items = cell if isinstance(cell, list) else [cell]
+    return [item if isinstance(item, str) else as_json(item) for item in items if item is not None]
 
 
 def as_json(cell: Any) -> str:
-    """Write a cell as JSON text."""
+    """Return a cell as JSON text."""
     return json.dumps(cell, ensure_ascii=False, default=str)
 
 
-# --- fields that no schema told -----------------------------------------------------------
+# --- fields that are not in the schema ----------------------------------------------------
 
 
 def unify_types(
-    late: Mapping[str, Field], chunk: pd.DataFrame, known: Sequence[Field]
+    new_fields: Mapping[str, Field], chunk: pd.DataFrame, fields: Sequence[Field]
 ) -> dict[str, Field]:
-    """Add the fields that a chunk shows first; where two types clash, text wins."""
-    told = {item.column for item in known}
-    new = {name: arrow_kind(chunk[name].dropna()) for name in chunk.columns if name not in told}
-    kinds = {name: kind for name, kind in new.items() if kind is not None}
-    return {**late} | {
-        name: Field(name, name, name, widen_schema(late[name].type if name in late else kind, kind))
-        for name, kind in kinds.items()
-    }
+    """Return the new fields with those of a chunk, each with a type that holds all its values."""
+    known = {item.column for item in fields}
+    unified = {**new_fields}
+    for name in chunk.columns:
+        type_ = None if name in known else infer_field_type(chunk[name].dropna())
+        if type_ is not None:
+            previous = new_fields[name].type if name in new_fields else type_
+            unified[name] = Field(name, name, name, common_type(previous, type_))
+    return unified
 
 
-def arrow_kind(held: pd.Series[Any]) -> FieldType | None:
-    """Tell the type of a column by its values; None if it has none."""
+def infer_field_type(values: pd.Series[Any]) -> FieldType | None:
+    """Return the type of a column by its values; None if it has none."""
     types = pd.api.types
-    if held.empty:
+    if values.empty:
         return None
-    if types.is_bool_dtype(held.dtype):
+    if types.is_bool_dtype(values.dtype):
         return "boolean"
-    if types.is_integer_dtype(held.dtype):
+    if types.is_integer_dtype(values.dtype):
         return "integer"
-    if types.is_numeric_dtype(held.dtype):
+    if types.is_numeric_dtype(values.dtype):
         return "number"
-    if types.is_datetime64_any_dtype(held.dtype):
+    if types.is_datetime64_any_dtype(values.dtype):
         return "datetime"
-    return "json" if held.dtype == object else "text"
+    return "json" if values.dtype == object else "text"
 
 
-def widen_schema(one: FieldType, other: FieldType) -> FieldType:
-    """Find the type that holds the values of both."""
+def common_type(one: FieldType, other: FieldType) -> FieldType:
+    """Return the type that holds the values of both types."""
     if one == other:
         return one
     if {one, other} == {"integer", "number"}:

@@ -1,21 +1,23 @@
-"""Pages in, typed Arrow columns out; a cell that does not fit costs itself, never the page.
+"""Collect the values of pages in typed Arrow columns; an invalid cell never fails its page.
 
-Values are collected as plain lists and turned into Arrow arrays every thousand rows, all
-of a column at once. A column whose values are all of its type takes the short way; any other
-is looked at cell by cell: what does not fit becomes NA and is counted under its name.
+Values are collected in lists and converted to Arrow arrays every thousand rows, a column at a
+time. A column whose values all have its type is converted at once; any other is converted cell by
+cell: a value that does not fit becomes NA and is counted under the name of the column.
 """
 
 from __future__ import annotations
 
 import gc
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from casesearch_pd.sources.transport.context import default_tuning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,12 +36,12 @@ __all__ = [
 ]
 
 OBJECT_TYPES: frozenset[FieldType] = frozenset({"list", "tags", "json"})
-"""Types whose cells stay Python objects: Arrow would give lists back as arrays."""
+"""Types whose cells stay Python objects: Arrow would return lists as arrays."""
 
 MEMORY_POOL = pa.system_memory_pool()
-"""Where columns live: Arrow's own pool keeps a third more than the many small arrays need."""
+"""The memory pool of all columns: Arrow's own keeps a third more than many small arrays need."""
 
-_FLUSH = 1_000  # rows: few enough that their texts are still near the processor
+_UNPACK_ROWS = 1_000  # rows that exist as tuples and as lists at once
 _TIME = pa.timestamp("us", "UTC")
 _ARROW: dict[str, pa.DataType] = {
     "number": pa.float64(),
@@ -49,172 +51,178 @@ _ARROW: dict[str, pa.DataType] = {
 }
 
 
-def arrow_type(kind: FieldType) -> pa.DataType:
-    """Tell the Arrow type of a field type's column."""
-    return _ARROW.get(kind, pa.large_string())
+def arrow_type(type_: FieldType) -> pa.DataType:
+    """Return the Arrow type of the columns of a field type."""
+    return _ARROW.get(type_, pa.large_string())
 
 
 @dataclass
 class Columns:
-    """The columns of one walk, growing page by page.
+    """The columns of one window or pass, growing page by page.
 
     Parameters
     ----------
     fields
-        The columns to keep, in order.
+        The columns to collect, in order.
     open
-        Whether fields that only a page shows are kept too.
+        Whether fields that are not in the schema are collected too.
     """
 
     fields: Sequence[Field]
     open: bool = False
     rows: int = 0
     invalid: Counter[str] = field(default_factory=Counter)
-    _known: dict[str, Field] = field(init=False)
-    _plain: dict[str, list[Any]] = field(default_factory=dict)
+    _by_column: dict[str, Field] = field(init=False)
+    _values: dict[str, list[Any]] = field(default_factory=dict)  # not converted yet
     _chunks: dict[str, list[pa.Array]] = field(default_factory=dict)
-    _flushed: int = 0
+    _flushed: int = 0  # rows that are converted
 
     def __post_init__(self) -> None:
-        """Open one list a column."""
-        self._known = {item.column: item for item in self.fields}
-        for column in self._known:
-            self._plain[column], self._chunks[column] = [], []
+        """Create one list per column."""
+        self._by_column = {item.column: item for item in self.fields}
+        for column in self._by_column:
+            self._values[column], self._chunks[column] = [], []
 
     def add(self, page: Page) -> None:
-        """Take a page in."""
+        """Append the rows of a page."""
         if self.open:
-            for late in page.new_fields.values():
-                self._meet(late)
-        for column, plain in self._plain.items():
-            held = page.columns.get(column)
-            cells = held if held is not None else [None] * page.rows
-            plain.extend(_packed(cells) if _keeps(self._known[column].type) else cells)
+            for new_field in page.new_fields.values():
+                self._add_field(new_field)
+        for column, values in self._values.items():
+            cells = page.columns.get(column)
+            if cells is None:
+                cells = [None] * page.rows
+            values.extend(_pack(cells) if _stays_python(self._by_column[column].type) else cells)
         self.invalid.update(page.invalid)
         self.rows += page.rows
-        if self.rows - self._flushed >= _FLUSH:
+        # Few enough rows that their texts are still in the cache of the processor.
+        if self.rows - self._flushed >= default_tuning().flush_rows:
             self._flush()
 
     def absorb(self, other: Columns) -> None:
-        """Take the rows of another walk in, after those that are here."""
+        """Append the rows of other columns."""
         self._flush()
         other._flush()
-        for late in list(other._known.values()):
-            self._meet(late)
-            other._meet(self._known[late.column])
-        for column, item in self._known.items():
-            if column not in other._known:
-                self._skip(column, item, other.rows)
+        for new_field in list(other._by_column.values()):
+            self._add_field(new_field)
+            other._add_field(self._by_column[new_field.column])
+        for column, item in self._by_column.items():
+            if column not in other._by_column:
+                self._append_missing(item, other.rows)
             else:
-                self._plain[column].extend(other._plain[column])
+                self._values[column].extend(other._values[column])
                 self._chunks[column].extend(other._chunks[column])
         self.invalid.update(other.invalid)
         self.rows += other.rows
         self._flushed = self.rows
 
-    def _skip(self, column: str, item: Field, rows: int) -> None:
-        if _keeps(item.type):
-            self._plain[column].extend([None] * rows)
+    def _append_missing(self, item: Field, rows: int) -> None:
+        if _stays_python(item.type):
+            self._values[item.column].extend([None] * rows)
         elif rows:
-            self._chunks[column].append(
-                pa.nulls(rows, arrow_type(item.type), memory_pool=MEMORY_POOL)
-            )
+            self._chunks[item.column].append(_nulls(rows, item.type))
 
-    def _meet(self, late: Field) -> None:
-        """Open a column for a field that no schema told; two types of one field undo each other."""
-        known = self._known.get(late.column)
+    def _add_field(self, new_field: Field) -> None:
+        """Add a column for a field that is not in the schema; conflicting types make it untyped."""
+        known = self._by_column.get(new_field.column)
         if known is None:
-            self._open_late(late)
-        elif known.type != late.type and known not in self.fields:
-            self._loosen(known)
+            self._add_column(new_field)
+        elif known.type != new_field.type and known not in self.fields:
+            self._make_untyped(known)
 
-    def _loosen(self, known: Field) -> None:
-        """Let the cells of a column decide its type, at the end."""
-        told = [cell for chunk in self._chunks[known.column] for cell in _plain_cells(chunk)]
-        self._known[known.column] = replace(known, type="any")
-        self._plain[known.column][:0] = told
+    def _make_untyped(self, known: Field) -> None:
+        """Let the values of a column determine its type, at the end."""
+        values = [value for chunk in self._chunks[known.column] for value in _to_values(chunk)]
+        self._by_column[known.column] = replace(known, type="any")
+        self._values[known.column][:0] = values
         self._chunks[known.column] = []
 
-    def _open_late(self, late: Field) -> None:
-        self._known[late.column] = late
-        self._plain[late.column] = [None] * (
-            self.rows - (0 if _keeps(late.type) else self._flushed)
-        )
-        self._chunks[late.column] = []
-        if not _keeps(late.type) and self._flushed:
-            self._chunks[late.column].append(
-                pa.nulls(self._flushed, arrow_type(late.type), memory_pool=MEMORY_POOL)
-            )
+    def _add_column(self, new_field: Field) -> None:
+        column, type_ = new_field.column, new_field.type
+        self._by_column[column], self._chunks[column] = new_field, []
+        # Earlier rows have no value: as Arrow where they are converted, else as a list.
+        converted = 0 if _stays_python(type_) else self._flushed
+        self._values[column] = [None] * (self.rows - converted)
+        if converted:
+            self._chunks[column].append(_nulls(converted, type_))
 
     def _flush(self) -> None:
-        for column, plain in self._plain.items():
-            kind = self._known[column].type
-            if not _keeps(kind) and plain:
-                array, odd = to_arrow(plain, kind)
+        """Convert the values that are not converted yet."""
+        for column, values in self._values.items():
+            type_ = self._by_column[column].type
+            if not _stays_python(type_) and values:
+                array, invalid = to_arrow(values, type_)
                 self._chunks[column].append(array)
-                self._count(column, odd)
-                plain.clear()
+                self._count_invalid(column, invalid)
+                values.clear()
         self._flushed = self.rows
 
-    def _count(self, column: str, odd: int) -> None:
-        if odd:
-            self.invalid[column] += odd
+    def _count_invalid(self, column: str, invalid: int) -> None:
+        if invalid:
+            self.invalid[column] += invalid
 
     def finish(self) -> tuple[dict[str, pa.ChunkedArray | list[Any]], dict[str, Field]]:
-        """Close all columns; those of objects come as lists, all others as Arrow."""
+        """Return all columns, as lists if they hold objects and else as Arrow; and their fields."""
         self._flush()
         with pause_gc():
-            closed = {column: self._closed(item) for column, item in self._known.items()}
-        return closed, dict(self._known)
+            columns = {
+                column: self._finish_column(item) for column, item in self._by_column.items()
+            }
+        return columns, dict(self._by_column)
 
-    def _closed(self, item: Field) -> pa.ChunkedArray | list[Any]:
+    def _finish_column(self, item: Field) -> pa.ChunkedArray | list[Any]:
         if item.type in OBJECT_TYPES:
-            return _unpacked(self._plain[item.column])
+            return _unpack(self._values[item.column])
         if item.type == "any":
-            return self._guessed(item.column, self._plain[item.column])
+            return self._infer_column(item.column, self._values[item.column])
         return pa.chunked_array(self._chunks[item.column], arrow_type(item.type))
 
-    def _guessed(self, column: str, values: list[Any]) -> pa.ChunkedArray | list[Any]:
-        """Decide the type of a column that nobody told: text wins over numbers."""
-        kinds = set(map(type, values)) - {type(None)}
-        if kinds & {tuple, dict}:
-            return _unpacked(values)
-        kind = _kind_of(kinds)
-        plain = values if kind != "text" else [None if v is None else _as_text(v) for v in values]
-        array, odd = to_arrow(plain, kind)
-        self._count(column, odd)
+    def _infer_column(self, column: str, values: list[Any]) -> pa.ChunkedArray | list[Any]:
+        """Convert a column without a type by its values: text wins over numbers."""
+        types = set(map(type, values)) - {type(None)}
+        if types & {tuple, dict}:
+            return _unpack(values)
+        type_ = _infer_type(types)
+        if type_ == "text":
+            values = [None if value is None else _to_text(value) for value in values]
+        array, invalid = to_arrow(values, type_)
+        self._count_invalid(column, invalid)
         return pa.chunked_array([array])
 
 
-def _keeps(kind: FieldType) -> bool:
-    """Tell whether values stay as they are until the end."""
-    return kind in OBJECT_TYPES or kind == "any"
+def _nulls(rows: int, type_: FieldType) -> pa.Array:
+    return pa.nulls(rows, arrow_type(type_), memory_pool=MEMORY_POOL)
 
 
-def _plain_cells(chunk: pa.Array) -> list[Any]:
-    told: list[Any] = (chunk.cast(pa.string()) if chunk.type == _TIME else chunk).to_pylist()
-    return told
+def _stays_python(type_: FieldType) -> bool:
+    """Return whether values stay Python objects until the end."""
+    return type_ in OBJECT_TYPES or type_ == "any"
 
 
-def _packed(cells: Iterable[Any]) -> list[Any]:
-    """Hold lists as tuples: the garbage collector need not walk through tuples of text.
+def _to_values(chunk: pa.Array) -> list[Any]:
+    values: list[Any] = (chunk.cast(pa.string()) if chunk.type == _TIME else chunk).to_pylist()
+    return values
 
-    Hundreds of thousands of lists would have it do so again and again during a read.
-    """
+
+# Hundreds of thousands of lists would be traversed by the garbage collector again and again during
+# a read. Tuples of text are not, so lists are kept as tuples until the end.
+def _pack(cells: Iterable[Any]) -> list[Any]:
     return [tuple(cell) if type(cell) is list else cell for cell in cells]
 
 
-def _unpacked(cells: list[Any]) -> list[Any]:
-    """Make lists of tuples in place, few at a time: both at once would be twice the memory."""
-    for at in range(0, len(cells), _FLUSH):
-        some = cells[at : at + _FLUSH]
-        cells[at : at + _FLUSH] = [list(cell) if type(cell) is tuple else cell for cell in some]
+def _unpack(cells: list[Any]) -> list[Any]:
+    """Turn tuples into lists in place, few at a time: all at once would double the memory."""
+    for start in range(0, len(cells), _UNPACK_ROWS):
+        part = cells[start : start + _UNPACK_ROWS]
+        cells[start : start + _UNPACK_ROWS] = [
+            list(cell) if type(cell) is tuple else cell for cell in part
+        ]
     return cells
 
 
 @contextmanager
 def pause_gc() -> Iterator[None]:
-    """Keep the collector from walking through what is made here, none of which is garbage."""
+    """Pause the garbage collector while many objects are created, none of which is garbage."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -224,60 +232,61 @@ def pause_gc() -> Iterator[None]:
             gc.enable()
 
 
-def _kind_of(kinds: set[type]) -> FieldType:
-    if kinds == {bool}:
+def _infer_type(types: set[type]) -> FieldType:
+    if types == {bool}:
         return "boolean"
-    if kinds == {int}:
+    if types == {int}:
         return "integer"
-    if kinds and kinds <= {int, float}:
+    if types and types <= {int, float}:
         return "number"
     return "text"
 
 
-def _as_text(value: Any) -> str:
+def _to_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return value if isinstance(value, str) else f"{value!r}"
 
 
-def describe_invalid_values(odd: Counter[str]) -> str:
-    """Say in which columns how many values do not fit."""
-    named = ", ".join(f"{column} ({count})" for column, count in sorted(odd.items()))
-    return f"values that do not fit their column's type, or not exactly: {named}"
+def describe_invalid_values(invalid: Counter[str]) -> str:
+    """Return a sentence with the number of invalid values in each column."""
+    counts = ", ".join(f"{column} ({count})" for column, count in sorted(invalid.items()))
+    return f"values that do not fit their column's type, or not exactly: {counts}"
 
 
-def to_arrow(values: list[Any], kind: FieldType) -> tuple[pa.Array, int]:
-    """Turn plain values into an Arrow array.
+# --- conversion ---------------------------------------------------------------------------
+
+
+def to_arrow(values: list[Any], type_: FieldType) -> tuple[pa.Array, int]:
+    """Convert Python values to an Arrow array.
 
     Parameters
     ----------
     values
-        One value a row; None is missing.
-    kind
-        The type that the schema tells.
+        One value per row; None is missing.
+    type_
+        The type in the schema.
 
     Returns
     -------
     tuple
         The array, and how many values did not fit or lost digits.
     """
-    maker, convert = _MAKERS.get(kind, (_texts, _text))
-    fitting = _FITTING.get(kind)
-    if fitting is None or set(map(type, values)) <= fitting:
-        try:
-            return maker(values), 0
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError):
-            pass  # one of them is no such value or out of range; see which
-    return _cell_by_cell(values, convert, arrow_type(kind))
+    convert_all, convert_one = _CONVERTERS.get(type_, (_texts, _text))
+    python_types = _PYTHON_TYPES.get(type_)
+    if python_types is None or set(map(type, values)) <= python_types:
+        # If one of the values is invalid or out of range, the slow way finds out which.
+        with suppress(pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError):
+            return convert_all(values), 0
+    return _convert_cells(values, convert_one, arrow_type(type_))
 
 
-def _cell_by_cell(
+def _convert_cells(
     values: Iterable[Any], convert: Callable[[Any], tuple[Any, bool]], to: pa.DataType
 ) -> tuple[pa.Array, int]:
     cells = [(None, False) if value is None else convert(value) for value in values]
-    return pa.array([cell for cell, _ in cells], to, memory_pool=MEMORY_POOL), sum(
-        odd for _, odd in cells
-    )
+    array = pa.array([cell for cell, _ in cells], to, memory_pool=MEMORY_POOL)
+    return array, sum(invalid for _, invalid in cells)
 
 
 def _texts(values: list[Any]) -> pa.Array:
@@ -331,23 +340,25 @@ def _boolean(value: Any) -> tuple[bool | None, bool]:
 
 
 def _time(value: Any) -> tuple[pd.Timestamp | None, bool]:
-    # To pandas the word "today" is this very moment.
+    # pandas would parse the word "today" as the current time.
     if not isinstance(value, str) or not value[:1].isdigit():
         return None, True
     try:
-        moment = pd.to_datetime(value, format="ISO8601", utc=True)
+        timestamp = pd.to_datetime(value, format="ISO8601", utc=True)
     except (ValueError, OverflowError):
         return None, True
-    return (None, True) if pd.isna(moment) else (moment.floor("us").as_unit("us"), False)
+    return (None, True) if pd.isna(timestamp) else (timestamp.floor("us").as_unit("us"), False)
 
 
-# Arrow refuses what is no text by itself; it takes True for 1, and 1.0 for 1.
-_FITTING: dict[str, set[type]] = {
+# Arrow refuses what is not text by itself, but accepts True as 1, and 1.0 as 1.
+_PYTHON_TYPES: dict[str, set[type]] = {
     "number": {int, float, type(None)},
     "integer": {int, type(None)},
     "boolean": {bool, type(None)},
 }
-_MAKERS: dict[str, tuple[Callable[[list[Any]], pa.Array], Callable[[Any], tuple[Any, bool]]]] = {
+_CONVERTERS: dict[
+    str, tuple[Callable[[list[Any]], pa.Array], Callable[[Any], tuple[Any, bool]]]
+] = {
     "number": (_numbers, _number),
     "integer": (_integers, _integer),
     "boolean": (_booleans, _boolean),

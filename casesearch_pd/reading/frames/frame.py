@@ -1,7 +1,7 @@
-"""Typed columns in, one DataFrame out; and the mask that checks a filter on a frame.
+"""Build DataFrames from typed columns; sort, deduplicate, join and filter their rows.
 
-The mask is the one place where a filter meets rows on this machine: the part of a filter that
-a service could not answer goes through it.
+`mask` is the only place where a filter is evaluated locally: the residual of a read and
+``df.cases.where`` both use it.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class FrameFormat:
-    """How a frame is to look.
+    """How a DataFrame represents its values.
 
     Parameters
     ----------
     tz
-        The zone of its times.
+        The time zone of its times.
     dtype_backend
         The kind of its dtypes.
 
@@ -63,8 +63,8 @@ class FrameFormat:
     dtype_backend: DtypeBackend = None
 
     def __post_init__(self) -> None:
-        """Refuse a kind of dtypes that is none before anything is read."""
-        _mapper(self.dtype_backend)
+        """Check the kind of dtypes before anything is read."""
+        _types_mapper(self.dtype_backend)
 
 
 _NULLABLE = {
@@ -78,41 +78,44 @@ _DEFAULT = {**_NULLABLE, pa.large_string(): pd.StringDtype(na_value=np.nan)}
 def build_frame(
     columns: Mapping[str, pa.ChunkedArray | list[Any]], *, tz: str, backend: DtypeBackend
 ) -> pd.DataFrame:
-    """Make the frame: one column each, in the order given.
+    """Build a DataFrame.
 
     Parameters
     ----------
     columns
-        Arrow arrays for typed columns, lists for columns of objects.
+        Arrow arrays for typed columns, lists for columns of objects, in the order of the frame.
     tz
-        The zone that times are shown in.
+        The time zone of its times.
     backend
-        The kind of dtypes, as everywhere in pandas.
+        The kind of its dtypes, as everywhere in pandas.
     """
-    typed = {
-        name: _in_zone(held, tz) for name, held in columns.items() if not isinstance(held, list)
+    arrays = {
+        name: _to_zone(column, tz)
+        for name, column in columns.items()
+        if not isinstance(column, list)
     }
-    table = pa.table(typed)
+    table = pa.table(arrays)
+    # Each Arrow column is freed as soon as it is converted, so both never exist as a whole.
     frame: pd.DataFrame = table.to_pandas(
-        types_mapper=_mapper(backend),
+        types_mapper=_types_mapper(backend),
         self_destruct=True,
         split_blocks=True,
         memory_pool=MEMORY_POOL,
     )
-    del table, typed
-    for at, (name, held) in enumerate(columns.items()):
-        if isinstance(held, list):
-            frame.insert(at, name, pd.Series(held, index=frame.index, dtype=object))
+    del table, arrays
+    for position, (name, column) in enumerate(columns.items()):
+        if isinstance(column, list):
+            frame.insert(position, name, pd.Series(column, index=frame.index, dtype=object))
     return frame
 
 
-def _in_zone(array: pa.ChunkedArray, tz: str) -> pa.ChunkedArray:
+def _to_zone(array: pa.ChunkedArray, tz: str) -> pa.ChunkedArray:
     if not pa.types.is_timestamp(array.type):
         return array
     return pc.cast(array, pa.timestamp("us", tz), memory_pool=MEMORY_POOL)
 
 
-def _mapper(backend: DtypeBackend) -> Any:
+def _types_mapper(backend: DtypeBackend) -> Any:
     match backend:
         case None:
             return _DEFAULT.get
@@ -122,124 +125,124 @@ def _mapper(backend: DtypeBackend) -> Any:
             return pd.ArrowDtype
         case _:
             raise FilterError(
-                f"dtype_backend={backend!r} is none of None, 'numpy_nullable', 'pyarrow'"
+                f"dtype_backend must be None, 'numpy_nullable' or 'pyarrow', got {backend!r}"
             )
 
 
 def require_distinct_columns(frame: pd.DataFrame, names: Collection[object] | None = None) -> None:
-    """Refuse several columns of one name, of which nobody knows the one that is meant.
+    """Raise FilterError if several columns have one name.
 
     Parameters
     ----------
     frame
-        Any frame.
+        Any DataFrame.
     names
         The columns that matter; all if None.
-
-    Raises
-    ------
-    FilterError
-        If there are some.
     """
-    twice = frame.columns[frame.columns.duplicated()]
-    several = next((name for name in twice if names is None or name in names), None)
-    if several is not None:
-        count = int((frame.columns == several).sum())
-        raise FilterError(f"the frame has {count} columns {several!r}; keep one of them")
+    duplicates = frame.columns[frame.columns.duplicated()]
+    name = next((name for name in duplicates if names is None or name in names), None)
+    if name is not None:
+        count = int((frame.columns == name).sum())
+        raise FilterError(f"the DataFrame has {count} columns {name!r}; keep one of them")
+
+
+# --- order --------------------------------------------------------------------------------
 
 
 def sort_rows(frame: pd.DataFrame, sort: Sequence[Sort]) -> pd.DataFrame:
-    """Sort by the given fields, missing values last; a frame in order already is left alone.
+    """Sort by the given fields, missing values last; a sorted DataFrame is returned as it is.
 
     Raises
     ------
     FilterError
-        If a column turned out to hold lists, which have no order.
+        If a column turned out to hold lists.
     """
     by = [item.field.column for item in sort]
-    _check_order(frame, by)
+    _check_sortable(frame, by)
     ascending = [not item.descending for item in sort]
-    if _in_order(frame, by, ascending):
+    if _is_sorted(frame, by, ascending):
         return frame
     frame = frame.sort_values(
         by[0], ascending=ascending[0], kind="stable", na_position="last", ignore_index=True
     )
-    return _ties_ordered(frame, by, ascending) if len(by) > 1 else frame
+    return _sort_ties(frame, by, ascending) if len(by) > 1 else frame
 
 
-def _ties_ordered(
-    frame: pd.DataFrame, by: Sequence[str], ascending: Sequence[bool]
-) -> pd.DataFrame:
-    """Sort the rows that share the first value: few, where that is a time."""
+_TIE_GROUP = "rows with the same first value"
+
+
+def _sort_ties(frame: pd.DataFrame, by: Sequence[str], ascending: Sequence[bool]) -> pd.DataFrame:
+    """Sort the rows with the same first value: few, where that is a time."""
+    # Sorting by several columns at once would hash the ids of all rows.
     first = frame[by[0]]
-    before = first.shift()
-    alike = first.eq(before) | (first.isna() & before.isna())
-    same = alike.to_numpy(dtype=bool, na_value=False, copy=True)
-    same[:1] = False  # nothing is before the first row
-    tied = np.flatnonzero(same | np.roll(same, -1))
-    if not len(tied):
+    previous = first.shift()
+    equal = first.eq(previous) | (first.isna() & previous.isna())
+    as_before = equal.to_numpy(dtype=bool, na_value=False, copy=True)
+    as_before[:1] = False  # there is no row before the first
+    ties = np.flatnonzero(as_before | np.roll(as_before, -1))
+    if not len(ties):
         return frame
-    keys = frame.loc[tied, list(by[1:])].assign(**{_GROUP: np.cumsum(~same)[tied]})
-    in_order = keys.sort_values(
-        [_GROUP, *by[1:]], ascending=[True, *ascending[1:]], kind="stable", na_position="last"
+    keys = frame.loc[ties, list(by[1:])].assign(**{_TIE_GROUP: np.cumsum(~as_before)[ties]})
+    keys = keys.sort_values(
+        [_TIE_GROUP, *by[1:]], ascending=[True, *ascending[1:]], kind="stable", na_position="last"
     )
-    places = np.arange(len(frame))
-    places[tied] = in_order.index.to_numpy()
-    return frame.iloc[places].reset_index(drop=True)
+    positions = np.arange(len(frame))
+    positions[ties] = keys.index.to_numpy()
+    return frame.iloc[positions].reset_index(drop=True)
 
 
-_GROUP = "rows that share the first value"
-
-
-def _check_order(frame: pd.DataFrame, by: Sequence[str]) -> None:
+def _check_sortable(frame: pd.DataFrame, by: Sequence[str]) -> None:
     lists = [column for column in by if frame[column].dtype == object]
     if lists:
-        raise FilterError(f"{lists[0]!r} holds lists, which have no order; sort by another column")
+        raise FilterError(f"cannot sort by {lists[0]!r}, which holds lists; use another column")
 
 
-def _in_order(frame: pd.DataFrame, by: Sequence[str], ascending: Sequence[bool]) -> bool:
-    """Tell whether the rows need no sorting; cheap for the usual order, time and then id."""
+def _is_sorted(frame: pd.DataFrame, by: Sequence[str], ascending: Sequence[bool]) -> bool:
+    """Return whether the rows are sorted; exact only for the usual order, time and then id."""
     first = frame[by[0]]
-    rising = first.is_monotonic_increasing if ascending[0] else first.is_monotonic_decreasing
-    if not rising or first.hasnans:
+    monotonic = first.is_monotonic_increasing if ascending[0] else first.is_monotonic_decreasing
+    if not monotonic or first.hasnans:
         return False
-    tied = first.eq(first.shift()).to_numpy(dtype=bool, na_value=False)
-    if not tied.any():
+    ties = first.eq(first.shift()).to_numpy(dtype=bool, na_value=False)
+    if not ties.any():
         return True
-    return len(by) == 2 and _ties_rise(frame[by[1]], tied, ascending=ascending[1])  # noqa: PLR2004
+    return len(by) == 2 and _ties_are_sorted(frame[by[1]], ties, ascending=ascending[1])  # noqa: PLR2004
 
 
-def _ties_rise(second: pd.Series[Any], tied: Mask, *, ascending: bool) -> bool:
-    before, after = second.shift()[tied], second[tied]
-    rising = before.le(after) if ascending else before.ge(after)
-    return bool(rising.to_numpy(dtype=bool, na_value=False).all())
+def _ties_are_sorted(second: pd.Series[Any], ties: Mask, *, ascending: bool) -> bool:
+    previous, current = second.shift()[ties], second[ties]
+    in_order = previous.le(current) if ascending else previous.ge(current)
+    return bool(in_order.to_numpy(dtype=bool, na_value=False).all())
+
+
+# --- versions and passes ------------------------------------------------------------------
 
 
 def keep_newest(frame: pd.DataFrame) -> pd.DataFrame:
-    """Keep each case once, in its newest version: it can move to a later page while it is read."""
-    if not _any_twice(frame["case_id"]):
+    """Keep each case once, in its newest version: it can move to a later page during a read."""
+    if not _may_have_duplicates(frame["case_id"]):
         return frame
-    twice = frame["case_id"].duplicated(keep=False)
-    found = frame.loc[twice]  # few, so that the whole frame is neither sorted nor copied for them
-    if "updated_at" in found:
-        found = found.sort_values("updated_at", kind="stable", na_position="first")
-    older = found.index[found["case_id"].duplicated(keep="last")]
+    # Duplicates are few, so that only they are sorted and copied, not the whole frame.
+    duplicates = frame.loc[frame["case_id"].duplicated(keep=False)]
+    if "updated_at" in duplicates:
+        duplicates = duplicates.sort_values("updated_at", kind="stable", na_position="first")
+    older = duplicates.index[duplicates["case_id"].duplicated(keep="last")]
     return frame.drop(index=older).reset_index(drop=True)
 
 
-def _any_twice(ids: pd.Series[Any]) -> bool:
-    """Tell whether an id may be there twice, by its hash: all ids as Python texts are a lot."""
-    slices = (ids.iloc[at : at + _SLICE] for at in range(0, len(ids), _SLICE))
-    hashes = [hash_array(one.to_numpy(dtype=object), categorize=False) for one in slices]
-    found = np.sort(np.concatenate(hashes)) if hashes else np.empty(0)
-    return bool((found[1:] == found[:-1]).any())
+_SLICE = 10_000  # rows
 
 
-_SLICE = 10_000
+def _may_have_duplicates(ids: pd.Series[Any]) -> bool:
+    """Compare the hashes of the ids: all ids as Python strings would take much memory."""
+    slices = (ids.iloc[start : start + _SLICE] for start in range(0, len(ids), _SLICE))
+    hashes = [hash_array(part.to_numpy(dtype=object), categorize=False) for part in slices]
+    hashes_in_order = np.sort(np.concatenate(hashes)) if hashes else np.empty(0)
+    return bool((hashes_in_order[1:] == hashes_in_order[:-1]).any())
 
 
 def join_passes_on_id(first: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """Join two passes over the same cases: the cases that both have, in the order of the first."""
+    """Join two passes over the same cases: those in both, in the order of the first."""
     if first["case_id"].equals(other["case_id"]):
         right = other.drop(columns="case_id")
     else:
@@ -249,28 +252,24 @@ def join_passes_on_id(first: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     return first.join(right)
 
 
+# --- filters ------------------------------------------------------------------------------
+
+
 def filter_rows(frame: pd.DataFrame, expression: Expression) -> pd.DataFrame:
-    """Keep the rows that an expression keeps."""
-    found = mask(frame, expression)
-    return frame if found.all() else frame[found].reset_index(drop=True)
+    """Return the rows that match an expression."""
+    matches = mask(frame, expression)
+    return frame if matches.all() else frame[matches].reset_index(drop=True)
 
 
 def mask(frame: pd.DataFrame, expression: Expression) -> Mask:
-    """Tell for each row whether a bound expression keeps it: two-valued, never NA."""
+    """Return for each row whether it matches a bound expression: two-valued, never NA."""
     match expression:
         case Compare():
-            return _compared(frame[expression.target.column], expression)
+            return _compare(frame[expression.target.column], expression)
         case Not(term):
             return np.logical_not(mask(frame, term), dtype=bool)
         case And(terms):
-            every = np.ones(len(frame), dtype=bool)
-            for term in sorted(terms, key=_is_dear):
-                if _is_dear(term):  # letter case is folded text by text: only where it decides
-                    left = np.flatnonzero(every)
-                    every[left] = mask(frame[[term.target.column]].iloc[left], term)
-                else:
-                    every &= mask(frame, term)
-            return every
+            return _mask_all(frame, terms)
         case Or(terms):
             some = np.zeros(len(frame), dtype=bool)
             for term in terms:
@@ -280,11 +279,22 @@ def mask(frame: pd.DataFrame, expression: Expression) -> Mask:
             assert_never(expression)
 
 
-def _is_dear(term: Expression) -> TypeGuard[Compare]:
-    return isinstance(term, Compare) and term.op == "contains"
+def _mask_all(frame: pd.DataFrame, terms: Sequence[Expression]) -> Mask:
+    every = np.ones(len(frame), dtype=bool)
+    for term in sorted(terms, key=_is_expensive):
+        if _is_expensive(term):  # only on the rows that the other terms leave
+            remaining = np.flatnonzero(every)
+            every[remaining] = mask(frame[[term.target.column]].iloc[remaining], term)
+        else:
+            every &= mask(frame, term)
+    return every
 
 
-_EXACT = 2**53  # up to here a double holds every whole number
+def _is_expensive(term: Expression) -> TypeGuard[Compare]:
+    return isinstance(term, Compare) and term.op == "contains"  # folds the case of every text
+
+
+_MAX_EXACT = 2**53  # up to here a double represents every integer
 _OPERATORS = {
     "eq": operator.eq,
     "lt": operator.lt,
@@ -294,26 +304,25 @@ _OPERATORS = {
 }
 
 
-def _compared(column: pd.Series[Any], literal: Compare) -> Mask:
+def _compare(column: pd.Series[Any], literal: Compare) -> Mask:
     op, value = literal.op, literal.value
     if op == "isna":
         return column.isna().to_numpy(dtype=bool)
     if op == "contains":
         return _contains(column, value)
     compare = _OPERATORS[op]
-    if column.dtype == object or not _comparable(column, value):
-        return np.fromiter(
-            (_holds(compare, held, value) for held in column), dtype=bool, count=len(column)
-        )
+    if column.dtype == object or not _is_comparable(column, value):
+        matches = (_matches(compare, cell, value) for cell in column)
+        return np.fromiter(matches, dtype=bool, count=len(column))
     return _two_valued(compare(column, value))
 
 
-def _two_valued(found: pd.Series[Any]) -> Mask:
-    return found.to_numpy(dtype=bool, na_value=False)
+def _two_valued(matches: pd.Series[Any]) -> Mask:
+    return matches.to_numpy(dtype=bool, na_value=False)
 
 
-def _comparable(column: pd.Series[Any], value: Any) -> bool:
-    """Tell whether pandas can compare the whole column at once."""
+def _is_comparable(column: pd.Series[Any], value: Any) -> bool:
+    """Return whether pandas can compare the whole column at once."""
     if isinstance(value, str):
         return pd.api.types.is_string_dtype(column.dtype)
     if isinstance(value, bool):
@@ -322,41 +331,41 @@ def _comparable(column: pd.Series[Any], value: Any) -> bool:
         return isinstance(column.dtype, pd.DatetimeTZDtype) or str(column.dtype).startswith(
             "timestamp"
         )
-    return _exact(column, value)
+    return _is_exact(column, value)
 
 
-def _exact(column: pd.Series[Any], value: float) -> bool:
-    """Tell whether a number can be compared with a column without rounding either."""
+def _is_exact(column: pd.Series[Any], value: float) -> bool:
+    """Return whether a number can be compared with a column without rounding either."""
     if pd.api.types.is_bool_dtype(column.dtype):
         return False
     if pd.api.types.is_integer_dtype(column.dtype) and isinstance(value, int):
         return -(2**63) <= value < 2**63
-    return pd.api.types.is_numeric_dtype(column.dtype) and abs(value) < _EXACT
+    return pd.api.types.is_numeric_dtype(column.dtype) and abs(value) < _MAX_EXACT
 
 
-def _holds(compare: Any, held: Any, value: Any) -> bool:
-    if held is None or held is pd.NA or isinstance(held, (list, dict)):
+def _matches(compare: Any, cell: Any, value: Any) -> bool:
+    if cell is None or cell is pd.NA or isinstance(cell, (list, dict)):
         return False
-    if isinstance(held, np.generic):  # which rounds the value to its own width, or fails
-        held = held.item()
-    if isinstance(held, bool) != isinstance(value, bool):
+    if isinstance(cell, np.generic):  # which would round the value to its own width, or fail
+        cell = cell.item()
+    if isinstance(cell, bool) != isinstance(value, bool):
         return False
     try:
-        return bool(compare(held, value))
-    except TypeError:  # text and a number: equal to nothing, before and after nothing
+        return bool(compare(cell, value))
+    except TypeError:  # text and a number are neither equal nor in order
         return False
 
 
 def _contains(column: pd.Series[Any], value: str) -> Mask:
     if column.dtype == object:
-        members = (isinstance(held, list) and value in held for held in column)
+        members = (isinstance(cell, list) and value in cell for cell in column)
         return np.fromiter(members, dtype=bool, count=len(column))
     if not pd.api.types.is_string_dtype(column.dtype):
         return np.zeros(len(column), dtype=bool)
-    return _two_valued(_folded(column).str.contains(value.casefold(), regex=False))
+    return _two_valued(_casefold(column).str.contains(value.casefold(), regex=False))
 
 
-def _folded(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Take letter case off, as Unicode folds it: lower() would leave ß and SS apart."""
+def _casefold(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Fold the letter case as Unicode does: lower() would keep ß and SS apart."""
     ascii_only = bool(column.dropna().str.isascii().all())
-    return column.str.lower() if ascii_only else column.str.casefold()  # the first is far quicker
+    return column.str.lower() if ascii_only else column.str.casefold()  # the first is far faster

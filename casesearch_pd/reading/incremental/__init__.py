@@ -1,1 +1,1 @@
-"""TODO."""
+"""Read what changed since an earlier read, and update its DataFrame."""

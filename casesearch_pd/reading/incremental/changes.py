@@ -1,7 +1,7 @@
-"""A frame's provenance and the time that has passed in, out what may differ from it by now.
+"""What may differ by now from an earlier read, and reading only that.
 
-A case may have come to match, or not to match any more, because it was updated, or because its
-time has passed a bound that is relative to now. Each of these ways is a `ChangeSet`.
+A case may have begun or ceased to match because it was updated, or because its time has passed a
+bound that is relative to now. Each of these causes is a `ChangeSet`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from casesearch_pd.query.expressions import (
 )
 from casesearch_pd.reading.fetch.pipeline import read_frame
 from casesearch_pd.reading.plan import make_plan
-from casesearch_pd.reading.provenance import ReadMetadata, read_provenance
+from casesearch_pd.reading.provenance import Provenance, ReadMetadata
 from casesearch_pd.sources.base import InProcessSource, Sort
 from casesearch_pd.sources.transport.context import ReadContext
 
@@ -32,9 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from casesearch_pd.query.schema import Field, Schema
-    from casesearch_pd.reading.fetch.progress import Progress
     from casesearch_pd.reading.frames.frame import FrameFormat
-    from casesearch_pd.reading.plan import Query
+    from casesearch_pd.reading.options import BoundQuery, ReadOptions
     from casesearch_pd.sources.base import Source
 
 __all__ = [
@@ -45,25 +44,25 @@ __all__ = [
     "change_sets",
     "full_read_reason",
     "read_changes",
-    "read_part",
+    "read_rows",
     "updated_since",
 ]
 
-_TICK = pd.Timedelta(1, "ms")
+_TICK = pd.Timedelta(1, "ms")  # the resolution of times in requests
 
 
 @dataclass(frozen=True)
 class PreviousRead:
-    """When a frame was read, and how it tells times.
+    """When the previous read took place.
 
     Parameters
     ----------
     since
-        The service's clock then, less what its search may lag behind; UTC.
+        The clock of the service then, less the lookback; UTC.
     now
-        What relative times counted from; UTC.
+        The time that relative times counted from; UTC.
     tz
-        The zone of naive times.
+        The time zone of naive times.
     """
 
     since: pd.Timestamp
@@ -71,231 +70,232 @@ class PreviousRead:
     tz: str
 
 
-@dataclass(frozen=True)
-class ChangeSet:
-    """One way in which a case may have come to match, or not to match any more.
-
-    Parameters
-    ----------
-    where
-        The cases that it concerns.
-    leaves
-        Whether the service has to be asked who of them does not match any more.
-    enters
-        Whether it has to be asked who of them matches.
-    stays
-        What tells here which cases still match; TRUE if the service has to tell.
-    """
-
-    where: Expression
-    leaves: bool = True
-    enters: bool = True
-    stays: Expression = TRUE
-
-
-def change_sets(
-    query: Query, schema: Schema, then: PreviousRead, columns: Collection[str]
-) -> tuple[ChangeSet, ...]:
-    """List the ways, each once.
-
-    Parameters
-    ----------
-    query
-        What the frame was read by, bound anew.
-    schema
-        The fields of the source.
-    then
-        When it was read.
-    columns
-        The columns of the frame.
-    """
-    updated = ChangeSet(
-        updated_since(schema.resolve("updated_at"), then), leaves=query.where != TRUE
-    )
-    passed = [
-        _passed(query, BindingContext(schema, then.tz, query.now), then.now, literal, length)
-        for literal in literals(query.filter)
-        for length in _relative(literal.value)
-    ]
-    told = (touch if _sees(touch, columns) else ChangeSet(touch.where) for touch in passed)
-    return tuple(dict.fromkeys([updated, *told]))
-
-
-def updated_since(updated: Field, then: PreviousRead) -> Compare:
-    """Ask for what was updated since a frame was read."""
-    return Compare(updated, "gte", _tick(then.since))
-
-
-def _tick(moment: pd.Timestamp) -> pd.Timestamp:
-    return moment.floor("ms").as_unit("us")  # what is finer, no wire can say
-
-
-def _relative(value: Any) -> Iterator[timedelta]:
-    """List the lengths of time that a comparison counts from now."""
-    for item in value if isinstance(value, tuple) else (value,):
-        if isinstance(item, timedelta):
-            yield item
-
-
-def _passed(
-    query: Query, binding: BindingContext, then: pd.Timestamp, literal: Compare, length: timedelta
-) -> ChangeSet:
-    """Tell what a bound that is relative to now has passed since the frame was read."""
-    target = binding.schema.resolve(str(literal.field))
-    start, end = sorted((then + length, query.now + length))
-    first, last = _tick(start), _tick(end) + _TICK
-    where = all_of([Compare(target, "gte", first), Compare(target, "lte", last)])
-    terms = query.filter.terms if isinstance(query.filter, And) else (query.filter,)
-    if literal not in terms:
-        return ChangeSet(where)
-    # Every row has to meet it, so the frame tells who still does. As time goes by, nobody comes
-    # to be later than a bound.
-    enters = literal.op not in {"gt", "gte"} or query.now < then
-    return ChangeSet(where, leaves=False, enters=enters, stays=bind(literal, binding))
-
-
-def _sees(touch: ChangeSet, columns: Collection[str]) -> bool:
-    return all(item.column in columns for item in fields_of(touch.stays))
-
-
 @dataclass
 class IncrementalRead:
-    """Several reads of one source that make one answer, and what they have to tell together.
+    """Several reads of one source that make up one result, and what they have in common.
 
     Parameters
     ----------
     source
-        Who is asked.
+        The source to read.
     query
-        What is wanted.
-    look
-        How the frames look.
-    lag
-        By how much the search may lag behind the writes.
+        What to read.
+    options
+        How to read it.
+    context
+        The context of all requests.
+    metadata
+        What is learned from all reads.
     """
 
     source: Source
-    query: Query
-    look: FrameFormat
-    lag: pd.Timedelta
-    run: ReadContext = field(default_factory=ReadContext)
-    new: ReadMetadata = field(default_factory=ReadMetadata)
-    progress: Progress = "auto"
-    workers: int | None = None
+    query: BoundQuery
+    options: ReadOptions
+    context: ReadContext = field(default_factory=ReadContext)
+    metadata: ReadMetadata = field(default_factory=ReadMetadata)
+
+    @property
+    def frame_format(self) -> FrameFormat:
+        """The format of all frames."""
+        return self.options.frame_format
+
+    @property
+    def lookback(self) -> pd.Timedelta:
+        """By how much the search may lag behind the writes."""
+        return self.options.lookback_for(self.source)
 
     @property
     def order(self) -> tuple[Sort, ...]:
-        """The whole order of the rows."""
+        """The complete order of the rows."""
         case_id = self.source.schema.resolve("case_id")
         sort = self.query.sort
         return sort if any(item.field == case_id for item in sort) else (*sort, Sort(case_id))
 
 
-@dataclass(frozen=True)
-class Changes:
-    """What has changed.
-
-    Parameters
-    ----------
-    touched
-        The ids of all cases that may not match any more.
-    rows
-        The cases that match, as they are now.
-    stays
-        What tells of any other case whether it still matches.
-    """
-
-    touched: frozenset[str]
-    rows: tuple[pd.DataFrame, ...]
-    stays: tuple[Expression, ...]
-
-    @property
-    def gone(self) -> frozenset[str]:
-        """The ids of those that do not match any more."""
-        return self.touched - {case for rows in self.rows for case in rows["case_id"]}
+def read_rows(incremental: IncrementalRead, query: BoundQuery) -> pd.DataFrame:
+    """Read one of the queries; ``as_of`` is when the first of them began."""
+    plan = make_plan(incremental.source, query, quiet=True)
+    frame = read_frame(plan, incremental.context, incremental.options)
+    provenance, metadata = Provenance.from_attrs(frame), incremental.metadata
+    metadata.as_of = metadata.as_of or provenance.as_of
+    metadata.passes = max(metadata.passes, provenance.passes or 0)
+    metadata.notes += provenance.notes
+    return frame
 
 
-def read_part(inquiry: IncrementalRead, query: Query) -> pd.DataFrame:
-    """Read one of the answers; the first tells as of when they all are."""
-    route = make_plan(inquiry.source, query, quiet=True)
-    found = read_frame(
-        route,
-        inquiry.run,
-        inquiry.look,
-        progress=inquiry.progress,
-        workers=inquiry.workers,
-        lookback=inquiry.lag,
-    )
-    told, new = read_provenance(found), inquiry.new
-    if new.as_of is None and told["as_of"] is not None:
-        new.as_of = pd.Timestamp(told["as_of"])
-    new.passes = max(new.passes, told["passes"])
-    new.notes += told["notes"]
-    return found
-
-
-def full_read_reason(inquiry: IncrementalRead, then: PreviousRead | None) -> str:
-    """Say why only a whole new read can tell what changed; empty if a look at changes can.
-
-    Parameters
-    ----------
-    inquiry
-        Who is asked what.
-    then
-        When it was asked before; None if nobody knows.
-    """
-    query, updated = inquiry.query, inquiry.source.schema.find("updated_at")
-    if isinstance(inquiry.source, InProcessSource):
-        return "the source has its cases at hand"
+def full_read_reason(incremental: IncrementalRead, previous: PreviousRead | None) -> str:
+    """Return why all must be read again; empty if reading the changes is enough."""
+    query, updated = incremental.query, incremental.source.schema.find("updated_at")
+    if isinstance(incremental.source, InProcessSource):
+        return "the source is local"
     if query.limit is not None:
-        return f"limit={query.limit} is the head of an order that any change may change"
+        return f"limit={query.limit} takes the first rows, and any change may change which"
     if query.search is not None:
-        return "what search= finds is the service's alone to say"
-    if then is None:
-        return "nothing was asked of the service before"
-    if (
-        updated is None
-        or inquiry.source.pushdown_support(updated_since(updated, then)) == "unsupported"
-    ):
-        return "the service cannot be asked for what was updated"
+        return "only the service knows what matches search="
+    if previous is None:
+        return "the previous read sent no request"
+    if updated is None:
+        return "the service has no updated_at"
+    if incremental.source.pushdown_support(updated_since(updated, previous)) == "unsupported":
+        return "the service cannot filter by updated_at"
     return ""
 
 
-def read_changes(inquiry: IncrementalRead, then: PreviousRead, columns: Collection[str]) -> Changes:
-    """Read what was touched since then.
+# --- change sets --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ChangeSet:
+    """Cases that may have begun or ceased to match, from one cause.
 
     Parameters
     ----------
-    inquiry
-        Who is asked what.
-    then
-        When it was asked before.
-    columns
-        The columns that are there of the old answer.
+    where
+        The cases.
+    needs_ids
+        Whether their ids must be read, because some may no longer match.
+    needs_rows
+        Whether those that match must be read, because they may not have matched before.
+    condition
+        The condition that rows of the previous result must still meet; TRUE if only the service
+        knows.
     """
-    ways = change_sets(inquiry.query, inquiry.source.schema, then, columns)
-    asked = {touch: _ids(inquiry, touch) for touch in ways if touch.leaves}
-    entering = [touch for touch in ways if touch.enters and asked.get(touch) != set()]
-    fresh = tuple(_rows(inquiry, touch) for touch in entering)
-    touched = frozenset().union(*asked.values())
-    return Changes(touched, fresh, tuple(touch.stays for touch in ways))
+
+    where: Expression
+    needs_ids: bool = True
+    needs_rows: bool = True
+    condition: Expression = TRUE
 
 
-def _ids(inquiry: IncrementalRead, touch: ChangeSet) -> set[str]:
-    """Ask for all that a touch concerns, whatever the filter."""
-    columns = (inquiry.source.schema.resolve("case_id"),)
-    query = replace(_touched(inquiry, touch.where, columns), all_columns=False)
-    return set(read_part(inquiry, query)["case_id"])
+def change_sets(
+    query: BoundQuery, schema: Schema, previous: PreviousRead, columns: Collection[str]
+) -> tuple[ChangeSet, ...]:
+    """Return the change sets since a previous read, each once.
+
+    Parameters
+    ----------
+    query
+        The query of the previous read, bound again.
+    schema
+        The fields of the source.
+    previous
+        When it took place.
+    columns
+        The columns of its result.
+    """
+    updated = ChangeSet(
+        updated_since(schema.resolve("updated_at"), previous), needs_ids=query.where != TRUE
+    )
+    context = BindingContext(schema, previous.tz, query.now)
+    by_time = [
+        _change_by_time(query, context, previous.now, literal, offset)
+        for literal in literals(query.filter)
+        for offset in _relative_offsets(literal.value)
+    ]
+    # Without the column of its condition, a previous result cannot be filtered locally.
+    evaluable = (
+        item if _has_columns(item.condition, columns) else ChangeSet(item.where) for item in by_time
+    )
+    return tuple(dict.fromkeys([updated, *evaluable]))
 
 
-def _rows(inquiry: IncrementalRead, touch: ChangeSet) -> pd.DataFrame:
-    """Ask for the rows that a touch concerns and that match."""
-    schema, query = inquiry.source.schema, inquiry.query
-    keys = (item.field for item in inquiry.order)
-    columns = tuple(dict.fromkeys([*query.columns, schema.resolve("updated_at"), *keys]))
-    return read_part(inquiry, _touched(inquiry, all_of([query.where, touch.where]), columns))
+def updated_since(updated: Field, previous: PreviousRead) -> Compare:
+    """Return the condition that a case was updated since a previous read."""
+    return Compare(updated, "gte", _to_milliseconds(previous.since))
 
 
-def _touched(inquiry: IncrementalRead, where: Expression, columns: Sequence[Field]) -> Query:
-    by_creation = (Sort(inquiry.source.schema.resolve("created_at")),)
-    return replace(inquiry.query, where=where, columns=tuple(columns), sort=by_creation)
+def _to_milliseconds(at: pd.Timestamp) -> pd.Timestamp:
+    return at.floor("ms").as_unit("us")
+
+
+def _relative_offsets(value: Any) -> Iterator[timedelta]:
+    """Yield the offsets from now that a comparison contains."""
+    for item in value if isinstance(value, tuple) else (value,):
+        if isinstance(item, timedelta):
+            yield item
+
+
+def _change_by_time(
+    query: BoundQuery,
+    context: BindingContext,
+    previous_now: pd.Timestamp,
+    literal: Compare,
+    offset: timedelta,
+) -> ChangeSet:
+    """Return the cases whose time a bound has passed that is relative to now."""
+    target = context.schema.resolve(str(literal.field))
+    start, end = sorted((previous_now + offset, query.now + offset))
+    first, last = _to_milliseconds(start), _to_milliseconds(end) + _TICK
+    where = all_of([Compare(target, "gte", first), Compare(target, "lte", last)])
+    terms = query.filter.terms if isinstance(query.filter, And) else (query.filter,)
+    if literal not in terms:
+        return ChangeSet(where)
+    # Every row must meet a term of the top-level AND, so the rows themselves show which still do.
+    # As time goes by, no case begins to be later than a bound.
+    needs_rows = literal.op not in {"gt", "gte"} or query.now < previous_now
+    condition = bind(literal, context)
+    return ChangeSet(where, needs_ids=False, needs_rows=needs_rows, condition=condition)
+
+
+def _has_columns(condition: Expression, columns: Collection[str]) -> bool:
+    return all(item.column in columns for item in fields_of(condition))
+
+
+# --- reading them -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What changed since a previous read.
+
+    Parameters
+    ----------
+    ids
+        The ids of all cases that may no longer match.
+    rows
+        The cases that match, in their current version.
+    conditions
+        Conditions that all other rows of the previous result must still meet.
+    """
+
+    ids: frozenset[str]
+    rows: tuple[pd.DataFrame, ...]
+    conditions: tuple[Expression, ...]
+
+    @property
+    def removed_ids(self) -> frozenset[str]:
+        """The ids of the cases that no longer match."""
+        return self.ids - {case_id for frame in self.rows for case_id in frame["case_id"]}
+
+
+def read_changes(
+    incremental: IncrementalRead, previous: PreviousRead, columns: Collection[str]
+) -> Changes:
+    """Read what changed since a previous read with these columns."""
+    sets = change_sets(incremental.query, incremental.source.schema, previous, columns)
+    ids = {item: _read_ids(incremental, item) for item in sets if item.needs_ids}
+    # A set without any case has no rows either; its second request is saved.
+    with_rows = [item for item in sets if item.needs_rows and ids.get(item) != set()]
+    rows = tuple(_read_matching(incremental, item) for item in with_rows)
+    return Changes(frozenset().union(*ids.values()), rows, tuple(item.condition for item in sets))
+
+
+def _read_ids(incremental: IncrementalRead, change_set: ChangeSet) -> set[str]:
+    """Read the ids of all cases of a set, whether they match the query or not."""
+    columns = (incremental.source.schema.resolve("case_id"),)
+    query = replace(_query(incremental, change_set.where, columns), all_columns=False)
+    return set(read_rows(incremental, query)["case_id"])
+
+
+def _read_matching(incremental: IncrementalRead, change_set: ChangeSet) -> pd.DataFrame:
+    """Read the cases of a set that match the query."""
+    schema, query = incremental.source.schema, incremental.query
+    sort_fields = (item.field for item in incremental.order)
+    columns = dict.fromkeys([*query.columns, schema.resolve("updated_at"), *sort_fields])
+    where = all_of([query.where, change_set.where])
+    return read_rows(incremental, _query(incremental, where, tuple(columns)))
+
+
+def _query(incremental: IncrementalRead, where: Expression, columns: Sequence[Field]) -> BoundQuery:
+    by_creation = (Sort(incremental.source.schema.resolve("created_at")),)
+    return replace(incremental.query, where=where, columns=tuple(columns), sort=by_creation)

@@ -1,7 +1,7 @@
-"""Rows that are new laid over a frame that is old: the frame's columns, dtypes and order.
+"""Update a DataFrame with the changes since it was read, keeping its columns, dtypes and order.
 
-A frame that comes back from a file may hold its values in another form than a read gives them;
-what is new takes on the form of what is there.
+A DataFrame that was loaded from a file may hold its values in another form than a read returns
+them; new values take on the form of the old ones.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from casesearch_pd.reading.incremental.changes import (
     PreviousRead,
     full_read_reason,
     read_changes,
-    read_part,
+    read_rows,
 )
 from casesearch_pd.reading.local_filter import normalize_cells
-from casesearch_pd.reading.plan import build_query, parse_lookback
-from casesearch_pd.reading.provenance import digest_ids, read_provenance, write_provenance
+from casesearch_pd.reading.options import Query, ReadOptions, bind_query
+from casesearch_pd.reading.provenance import Provenance, digest_ids, write_provenance
 from casesearch_pd.sources.registry import require_same_source, require_source, resolve_source
 
 if TYPE_CHECKING:
@@ -41,80 +41,258 @@ if TYPE_CHECKING:
     from casesearch_pd.query.expressions import Expression
     from casesearch_pd.query.schema import Field, Schema
     from casesearch_pd.reading.frames.frame import DtypeBackend
-    from casesearch_pd.reading.plan import Query
+    from casesearch_pd.reading.options import BoundQuery
     from casesearch_pd.sources.base import Sort, Source
 
-__all__ = [
-    "arrays_to_lists",
-    "cast_like",
-    "overlay_rows",
-    "refresh_frame",
-    "sort_if_possible",
-    "source_of",
-]
+__all__ = ["cast_like", "refresh_frame", "source_of"]
 
 
-def overlay_rows(
-    old: pd.DataFrame, fresh: pd.DataFrame, order: Sequence[Sort]
-) -> tuple[pd.DataFrame, int]:
-    """Lay new rows over old ones by `case_id`: the newer of two versions stays.
+def refresh_frame(
+    frame: pd.DataFrame, source: Source | None, lookback: timedelta | str | float | None
+) -> pd.DataFrame:
+    """Return a DataFrame updated with the changes since it was read.
 
     Parameters
     ----------
-    old
-        The frame; its columns and dtypes are kept.
-    fresh
-        The new rows, with all columns of the order.
-    order
-        The whole order of the rows.
+    frame
+        What `read_cases` returned; it is not modified.
+    source
+        Where it was read; recreated from the provenance if None.
+    lookback
+        By how much the search may lag behind the writes, as in `read_cases`.
 
-    Returns
-    -------
-    tuple
-        The frame; and how many new rows are last, because `old` lacks a column that tells their
-        places. The others keep theirs.
+    Raises
+    ------
+    FilterError
+        If the rows are no longer those that were read, or the source is another one.
     """
-    fresh = sort_rows(fresh, order)
-    old = _with_categories(old, fresh)
-    whole = keep_newest(pd.concat([old, cast_like(fresh, old)], ignore_index=True))
-    if _tells(old, order):
-        return sort_rows(whole, order), 0
-    coming = fresh.loc[~fresh["case_id"].isin(old["case_id"]), "case_id"]
-    places = [*old["case_id"], *coming]
-    at = pd.Series(range(len(whole)), index=whole["case_id"])
-    return whole.iloc[at[places]].reset_index(drop=True), len(coming)
+    provenance = _refreshable_provenance(frame)
+    source = source_of(provenance, source)
+    fields = _fields(frame, provenance, source.schema)
+    # Labels may have changed: the read uses today's column names, and the result the old ones.
+    old_names = {item.column: column for column, item in fields.items()}
+    rows = frame.set_axis([*old_names], axis="columns")
+    incremental = IncrementalRead(
+        source,
+        replace(_bind(source, provenance), columns=tuple(fields.values()), all_columns=False),
+        ReadOptions(FrameFormat(provenance.tz, _dtype_backend(frame)), lookback=lookback),
+    )
+    previous = _previous_read(incremental, provenance)
+    reason = full_read_reason(incremental, previous)
+    if previous is None or reason:
+        result = _read_again(incremental, rows, reason)
+    else:
+        result = _read_changes(incremental, previous, rows)
+    return _with_provenance(incremental, result.rename(columns=old_names), old_names)
 
 
-def sort_if_possible(frame: pd.DataFrame, order: Sequence[Sort]) -> pd.DataFrame:
-    """Bring a frame into an order, if it has the columns for it."""
-    return sort_rows(frame, order) if _tells(frame, order) else frame
+def source_of(provenance: Provenance, source: Source | None) -> Source:
+    """Return the source of a DataFrame.
+
+    Parameters
+    ----------
+    provenance
+        The provenance of the DataFrame.
+    source
+        Where it was read, according to the user; None to find the source or to recreate it.
+
+    Raises
+    ------
+    FilterError
+        If it was read somewhere else, or at an address to which credentials are not sent
+        without being told so.
+    """
+    if source is None:
+        source = resolve_source(provenance.source)
+    require_source(source)
+    require_same_source(source, provenance.source)
+    return source
 
 
-def _tells(frame: pd.DataFrame, order: Sequence[Sort]) -> bool:
+# --- what was read ------------------------------------------------------------------------
+
+
+def _refreshable_provenance(frame: pd.DataFrame) -> Provenance:
+    provenance = Provenance.from_attrs(frame)
+    required = (provenance.filter, provenance.now, provenance.rows, provenance.ids)
+    if None in required or provenance.complete is None or not provenance.source:
+        raise FilterError(
+            "this DataFrame has no casesearch provenance; only what read_cases returns can be "
+            "refreshed, also when it is loaded from Parquet or pickle: read it again"
+        )
+    if provenance.is_chunk:
+        raise FilterError(
+            "one chunk of a read cannot be refreshed; use read_cases, or to_parquet and "
+            "pandas.read_parquet"
+        )
+    require_distinct_columns(frame)
+    if not provenance.complete:
+        raise FilterError("an incomplete result cannot be refreshed; read again: read_cases")
+    if len(frame) != provenance.rows or digest_ids(frame["case_id"]) != provenance.ids:
+        raise FilterError(
+            f"this DataFrame of {len(frame)} rows no longer has the {provenance.rows} cases that "
+            "were read; refresh first, filter after: df.cases.refresh().cases.where(…)"
+        )
+    return provenance
+
+
+def _fields(frame: pd.DataFrame, provenance: Provenance, schema: Schema) -> dict[str, Field]:
+    """Return the field of every column, found by its id: a label may have changed since."""
+    ids = provenance.columns
+    unknown = next((column for column in frame.columns if column not in ids), None)
+    if unknown is not None:
+        raise FilterError(
+            f"the field of the column {unknown!r} is not known; refresh first and add columns of "
+            f"your own after, or leave it out: df.drop(columns={unknown!r})"
+        )
+    by_id = {item.id: item for item in schema.fields}
+    return {
+        column: by_id.get(ids[column]) or _undiscovered_field(column, ids[column], schema)
+        for column in map(str, frame)
+    }
+
+
+def _undiscovered_field(column: str, field_id: str, schema: Schema) -> Field:
+    # A service with open fields has no list of them; any can be read by its id.
+    if schema.open and field_id.startswith("fields."):
+        return schema.resolve(field_id)
+    raise FilterError(
+        f"the service no longer has a field for the column {column!r}; leave it out, "
+        f"df.drop(columns={column!r}), or read again: read_cases"
+    )
+
+
+def _dtype_backend(frame: pd.DataFrame) -> DtypeBackend:
+    dtype = frame["case_id"].dtype
+    if isinstance(dtype, pd.ArrowDtype):
+        return "pyarrow"
+    nullable = isinstance(dtype, pd.StringDtype) and dtype.na_value is pd.NA
+    return "numpy_nullable" if nullable else None
+
+
+def _bind(source: Source, provenance: Provenance) -> BoundQuery:
+    assert provenance.filter is not None, "a refreshable frame has a filter"
+    query = Query(
+        where=filter_from_json(provenance.filter),
+        search=provenance.search,
+        sort=provenance.sort,
+        limit=provenance.limit,
+        tz=provenance.tz,
+    )
+    return bind_query(source, query)
+
+
+def _previous_read(incremental: IncrementalRead, provenance: Provenance) -> PreviousRead | None:
+    """Return when the frame was read; None if no request was sent for it."""
+    if provenance.as_of is None or provenance.now is None:
+        return None
+    return PreviousRead(provenance.as_of - incremental.lookback, provenance.now, provenance.tz)
+
+
+def _with_provenance(
+    incremental: IncrementalRead, frame: pd.DataFrame, old_names: Mapping[str, str]
+) -> pd.DataFrame:
+    columns = tuple(
+        replace(item, column=old_names[item.column]) for item in incremental.query.columns
+    )
+    incremental.metadata.rows = len(frame)
+    return write_provenance(
+        frame,
+        incremental.source,
+        replace(incremental.query, columns=columns),
+        incremental.metadata,
+        incremental.context,
+        ids=digest_ids(frame["case_id"]),
+        tz=incremental.frame_format.tz,
+    )
+
+
+# --- reading ------------------------------------------------------------------------------
+
+
+def _read_again(incremental: IncrementalRead, old: pd.DataFrame, reason: str) -> pd.DataFrame:
+    rows = read_rows(incremental, incremental.query)
+    incremental.metadata.total = Provenance.from_attrs(rows).total
+    incremental.metadata.notes.append(f"all was read again: {reason}")
+    return cast_like(rows, old)
+
+
+def _read_changes(
+    incremental: IncrementalRead, previous: PreviousRead, old: pd.DataFrame
+) -> pd.DataFrame:
+    """Read what changed, merge it into the frame, and drop what no longer matches."""
+    tz = incremental.frame_format.tz
+    changes = read_changes(incremental, previous, [*old.columns])
+    rows = old[~old["case_id"].isin(changes.removed_ids)]
+    for condition in changes.conditions:
+        rows = rows[_condition_mask(rows, condition, tz)]
+    return _merge(incremental, rows.reset_index(drop=True), changes.rows)
+
+
+def _condition_mask(frame: pd.DataFrame, condition: Expression, tz: str) -> Any:
+    names = {literal.target.column for literal in literals(condition)}
+    cells = {name: normalize_cells(frame[name], tz) for name in names}
+    return mask(pd.DataFrame(cells, index=frame.index), condition)
+
+
+# --- merging ------------------------------------------------------------------------------
+
+
+def _merge(
+    incremental: IncrementalRead, old: pd.DataFrame, changed: Sequence[pd.DataFrame]
+) -> pd.DataFrame:
+    """Replace and add rows by `case_id`; the newer of two versions stays."""
+    order = incremental.order
+    old = _arrays_to_lists(old, incremental.frame_format.tz)
+    if not any(map(len, changed)):
+        return sort_rows(old, order) if _has_sort_columns(old, order) else old
+    new = sort_rows(keep_newest(pd.concat(changed, ignore_index=True)), order)
+    old = _with_categories(old, new)
+    rows = keep_newest(pd.concat([old, cast_like(new, old)], ignore_index=True))
+    if _has_sort_columns(old, order):
+        return sort_rows(rows, order)
+
+    # Without the sort columns every old row keeps its position, and added ones come last.
+    added = new.loc[~new["case_id"].isin(old["case_id"]), "case_id"]
+    if len(added):
+        names = ", ".join(item.field.column for item in order)
+        incremental.metadata.notes.append(
+            f"without the columns {names} the position of {len(added)} new rows is not known; "
+            "they are last"
+        )
+    positions = pd.Series(range(len(rows)), index=rows["case_id"])
+    return rows.iloc[positions[[*old["case_id"], *added]]].reset_index(drop=True)
+
+
+def _has_sort_columns(frame: pd.DataFrame, order: Sequence[Sort]) -> bool:
     return all(item.field.column in frame for item in order)
 
 
-def arrays_to_lists(old: pd.DataFrame, tz: str) -> pd.DataFrame:
-    """Make lists of the arrays that a file gave back for them."""
-    held = {
-        name: normalize_cells(old[name], tz) for name in _names(old) if old[name].dtype == object
+def _arrays_to_lists(frame: pd.DataFrame, tz: str) -> pd.DataFrame:
+    """Turn the arrays that a file returns for lists back into lists."""
+    cells = {
+        name: normalize_cells(frame[name], tz)
+        for name in _column_names(frame)
+        if frame[name].dtype == object
     }
-    return old.assign(**{name: cells for name, cells in held.items() if cells.dtype == object})
+    return frame.assign(
+        **{name: column for name, column in cells.items() if column.dtype == object}
+    )
 
 
-def cast_like(found: pd.DataFrame, old: pd.DataFrame) -> pd.DataFrame:
-    """Bring what was read into the columns and dtypes of a frame.
+def cast_like(new: pd.DataFrame, old: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with the columns and dtypes of another frame.
 
     Raises
     ------
     FilterError
         If a value does not fit.
     """
-    cast = {name: _cast(found[name], old[name].dtype) for name in _names(old)}
-    return found[_names(old)].assign(**cast)
+    names = _column_names(old)
+    return new[names].assign(**{name: _cast(new[name], old[name].dtype) for name in names})
 
 
-def _names(frame: pd.DataFrame) -> list[str]:
+def _column_names(frame: pd.DataFrame) -> list[str]:
     return [str(name) for name in frame.columns]
 
 
@@ -124,219 +302,27 @@ def _cast(column: pd.Series[Any], dtype: Any) -> pd.Series[Any]:
     if column.isna().all():
         column = pd.Series([None] * len(column), index=column.index, dtype=object)
     elif column.dtype == object and pd.api.types.is_string_dtype(dtype):
-        column = column.map(_as_json, na_action="ignore")  # as to_parquet writes nested values
+        column = column.map(_to_json, na_action="ignore")  # as to_parquet writes nested values
     try:
         return column.astype(dtype)
     except (ValueError, TypeError) as error:
         raise FilterError(
-            f"the column {column.name!r} now holds values that are not {dtype}; read_cases anew"
+            f"the column {column.name!r} now holds values that are not {dtype}; read again: "
+            "read_cases"
         ) from error
 
 
-def _as_json(cell: Any) -> str:
+def _to_json(cell: Any) -> str:
     return json.dumps(cell, ensure_ascii=False, default=str)
 
 
-def _with_categories(old: pd.DataFrame, fresh: pd.DataFrame) -> pd.DataFrame:
-    """Make room for values that a categorical column has not held so far."""
-    kinds = (name for name in _names(old) if isinstance(old[name].dtype, pd.CategoricalDtype))
-    return old.assign(**{name: _wider(old[name], fresh[name]) for name in kinds})
+def _with_categories(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """Add the new values of categorical columns to their categories."""
+    names = [
+        name for name in _column_names(old) if isinstance(old[name].dtype, pd.CategoricalDtype)
+    ]
+    return old.assign(**{name: _add_categories(old[name], new[name]) for name in names})
 
 
-def _wider(column: pd.Series[Any], fresh: pd.Series[Any]) -> pd.Series[Any]:
-    return column.cat.add_categories(sorted({*fresh.dropna()} - {*column.cat.categories}))
-
-
-def refresh_frame(
-    frame: pd.DataFrame, source: Source | None, lookback: timedelta | str | float | None
-) -> pd.DataFrame:
-    """Bring a frame up to date.
-
-    Parameters
-    ----------
-    frame
-        What `read_cases` read; it stays as it is.
-    source
-        Where it was read; made anew from the provenance if None.
-    lookback
-        By how much the search may lag behind the writes, as in `read_cases`.
-
-    Raises
-    ------
-    FilterError
-        If the frame is not what was read, or the source not where it was read.
-    """
-    told = _told(frame)
-    source = source_of(told, source)
-    fields = _fields(frame, told, source.schema)
-    query = replace(_asked(source, told), columns=tuple(fields.values()), all_columns=False)
-    look = FrameFormat(told["tz"], _backend(frame))
-    refresh = IncrementalRead(source, query, look, parse_lookback(source, lookback))
-    ours = {item.column: column for column, item in fields.items()}
-    old = frame.set_axis([*ours], axis="columns")
-    then = _then(refresh, told)
-    why = full_read_reason(refresh, then)
-    whole = _anew(refresh, old, why) if then is None or why else _upserted(refresh, then, old)
-    return _signed(refresh, whole.rename(columns=ours), ours)
-
-
-def source_of(told: Mapping[str, Any], source: Source | None) -> Source:
-    """Find where a frame was read.
-
-    Parameters
-    ----------
-    told
-        The frame's provenance.
-    source
-        Where its user says that it was read; None to find the source, or make it anew.
-
-    Raises
-    ------
-    FilterError
-        If it was read somewhere else, or at an address that credentials are not sent to unasked.
-    """
-    if source is None:
-        source = resolve_source(told["source"])
-    require_source(source)
-    require_same_source(source, told["source"])
-    return source
-
-
-# --- what the frame is --------------------------------------------------------------------
-
-_NEEDED = {
-    "source", "filter", "search", "tz", "columns", "sort", "limit", "now", "rows", "complete",
-    "as_of", "ids",
-}  # fmt: skip
-
-
-def _told(frame: pd.DataFrame) -> dict[str, Any]:
-    """Read the provenance of a frame that can be refreshed."""
-    told = read_provenance(frame)
-    if not told.keys() >= _NEEDED:
-        raise FilterError(
-            "this frame does not tell what was read; what read_cases returns can be refreshed, "
-            "also when it comes back from Parquet or pickle: read it again"
-        )
-    if told.get("part"):
-        raise FilterError(
-            "this is one chunk of what was read, and a refresh is of the whole; use read_cases, or "
-            "to_parquet and pandas.read_parquet"
-        )
-    require_distinct_columns(frame)
-    if not told["complete"]:
-        raise FilterError("this frame is not whole, so it can only be read again: read_cases")
-    if len(frame) != told["rows"] or digest_ids(frame["case_id"]) != told["ids"]:
-        raise FilterError(
-            f"this frame of {len(frame)} rows is no longer what was read, which were "
-            f"{told['rows']} cases; refresh first, filter after: df.cases.refresh().cases.where(…)"
-        )
-    return told
-
-
-def _fields(frame: pd.DataFrame, told: Mapping[str, Any], schema: Schema) -> dict[str, Field]:
-    """Find the field of every column, by its id: a label may have changed since."""
-    ids = told["columns"]
-    own = next((column for column in frame.columns if column not in ids), None)
-    if own is not None:
-        raise FilterError(
-            f"nothing tells the field of the column {own!r}; refresh first and add columns of your "
-            f"own after, or leave it out: df.drop(columns={own!r})"
-        )
-    known = {item.id: item for item in schema.fields}
-    return {
-        column: known.get(ids[column]) or _guessed(column, ids, schema)
-        for column in map(str, frame)
-    }
-
-
-def _guessed(column: str, ids: Mapping[str, str], schema: Schema) -> Field:
-    if schema.open and ids[column].startswith("fields."):
-        return schema.resolve(ids[column])
-    raise FilterError(
-        f"the service has no field for the column {column!r} any more; leave it out, "
-        f"df.drop(columns={column!r}), or read_cases anew"
-    )
-
-
-def _backend(frame: pd.DataFrame) -> DtypeBackend:
-    dtype = frame["case_id"].dtype
-    if isinstance(dtype, pd.ArrowDtype):
-        return "pyarrow"
-    nullable = isinstance(dtype, pd.StringDtype) and dtype.na_value is pd.NA
-    return "numpy_nullable" if nullable else None
-
-
-def _asked(source: Source, told: Mapping[str, Any]) -> Query:
-    names = ("search", "sort", "limit", "tz")
-    return build_query(
-        source, filter_from_json(told["filter"]), {}, **{name: told[name] for name in names}
-    )
-
-
-def _then(refresh: IncrementalRead, told: Mapping[str, Any]) -> PreviousRead | None:
-    """Tell when the frame was read; None if nothing was asked for it."""
-    if told["as_of"] is None:
-        return None
-    as_of, now = pd.Timestamp(told["as_of"]), pd.Timestamp(told["now"])
-    return PreviousRead(as_of - refresh.lag, now, refresh.look.tz)
-
-
-def _signed(refresh: IncrementalRead, frame: pd.DataFrame, ours: Mapping[str, str]) -> pd.DataFrame:
-    """Write down how the frame is now, under its own columns."""
-    columns = tuple(replace(item, column=ours[item.column]) for item in refresh.query.columns)
-    refresh.new.rows = len(frame)
-    return write_provenance(
-        frame,
-        refresh.source,
-        replace(refresh.query, columns=columns),
-        refresh.new,
-        refresh.run,
-        ids=digest_ids(frame["case_id"]),
-        tz=refresh.look.tz,
-    )
-
-
-# --- laying over --------------------------------------------------------------------------
-
-
-def _anew(refresh: IncrementalRead, old: pd.DataFrame, why: str) -> pd.DataFrame:
-    found = read_part(refresh, refresh.query)
-    refresh.new.total = read_provenance(found)["total"]
-    refresh.new.notes.append(f"read anew: {why}")
-    return cast_like(found, old)
-
-
-def _upserted(refresh: IncrementalRead, then: PreviousRead, old: pd.DataFrame) -> pd.DataFrame:
-    """Read what was touched, lay it over the frame, and take off what does not match any more."""
-    found = read_changes(refresh, then, [*old.columns])
-    kept = old[~old["case_id"].isin(found.gone)]
-    kept = _staying(kept, found.stays, refresh.look.tz)
-    return _placed(refresh, kept.reset_index(drop=True), found.rows)
-
-
-def _staying(old: pd.DataFrame, bounds: Sequence[Expression], tz: str) -> pd.DataFrame:
-    for bound in bounds:
-        names = {literal.target.column for literal in literals(bound)}
-        held = pd.DataFrame(
-            {name: normalize_cells(old[name], tz) for name in names}, index=old.index
-        )
-        old = old[mask(held, bound)]
-    return old
-
-
-def _placed(
-    refresh: IncrementalRead, kept: pd.DataFrame, fresh: Sequence[pd.DataFrame]
-) -> pd.DataFrame:
-    kept = arrays_to_lists(kept, refresh.look.tz)
-    if not any(map(len, fresh)):
-        return sort_if_possible(kept, refresh.order)
-    rows = keep_newest(pd.concat(fresh, ignore_index=True))
-    whole, last = overlay_rows(kept, rows, refresh.order)
-    if last:
-        names = ", ".join(item.field.column for item in refresh.order)
-        refresh.new.notes.append(
-            f"without the columns {names} nothing tells the places of {last} new rows; they are "
-            "last"
-        )
-    return whole
+def _add_categories(column: pd.Series[Any], new: pd.Series[Any]) -> pd.Series[Any]:
+    return column.cat.add_categories(sorted({*new.dropna()} - {*column.cat.categories}))

@@ -1,4 +1,4 @@
-"""A path in, a place for Parquet out: a file or a folder, replaced at the end or not at all."""
+"""Output paths, and writing that replaces a file or folder at the end or not at all."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from casesearch_pd.errors import FilterError
+from casesearch_pd.errors import CaseSearchError, FilterError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["PART", "OutputPath", "replace_parts", "temporary_sibling"]
+__all__ = ["PART", "OutputPath", "atomic_write", "replace_parts", "temporary_sibling"]
 
 PART = "cases-{:05d}.parquet"
 """The name of a part file, by its number."""
@@ -25,66 +25,96 @@ _PARTS = "cases-*.parquet"
 
 @dataclass(frozen=True)
 class OutputPath:
-    """Where Parquet goes.
+    """A file or folder to write.
 
     Parameters
     ----------
     path
         The file or folder.
-    folder
-        Which of them.
+    is_folder
+        Whether it is a folder of part files.
     """
 
     path: Path
-    folder: bool
+    is_folder: bool
 
     @classmethod
-    def of(cls, given: str | os.PathLike[str]) -> OutputPath:
-        """See what a path means, and that it can be written.
+    def of(cls, path: str | os.PathLike[str]) -> OutputPath:
+        """Return the output path that a user means; a folder exists or ends with a slash.
 
         Raises
         ------
         FilterError
-            If it cannot, or if there is a folder of other files.
+            If it cannot be written, or is a folder with other Parquet files.
         """
-        text = os.fspath(given)
-        path = Path(text)
-        ends = text.endswith(tuple(filter(None, (os.sep, os.altsep))))
-        place = cls(path, folder=ends or path.is_dir())
-        place.check()
-        return place
+        text = os.fspath(path)
+        separators = tuple(filter(None, (os.sep, os.altsep)))
+        is_folder = text.endswith(separators) or Path(text).is_dir()
+        output = cls(Path(text), is_folder)
+        output.check()
+        return output
 
     def check(self) -> None:
-        """Refuse what cannot be written."""
+        """Raise FilterError if the path cannot be written."""
         path = str(self.path)
         if not self.path.parent.is_dir():
-            raise FilterError(f"{path!r} is in no folder that there is; make {self.path.parent}")
-        if self.folder and self.path.exists() and not self.path.is_dir():
-            raise FilterError(f"{path!r} is a file, and no folder; leave the slash out")
-        home = self.path if self.path.is_dir() else self.path.parent
-        if not os.access(home, os.W_OK | os.X_OK):
-            raise FilterError(f"{path!r} cannot be written; name a folder of your own")
-        known = set(self.path.glob(_PARTS)) if self.folder else set()
-        other = sorted(set(self.path.glob("*.parquet")) - known) if self.folder else []
-        if other:
+            raise FilterError(f"the folder of {path!r} does not exist; create {self.path.parent}")
+        if self.is_folder and self.path.exists() and not self.path.is_dir():
+            raise FilterError(f"{path!r} is a file, not a folder; omit the slash at the end")
+        if not os.access(self._existing_folder, os.W_OK | os.X_OK):
+            raise FilterError(f"no permission to write {path!r}; choose another folder")
+        # Readers take all Parquet files of a folder for parts of one table.
+        parts = set(self.path.glob(_PARTS)) if self.is_folder else set()
+        others = sorted(set(self.path.glob("*.parquet")) - parts) if self.is_folder else []
+        if others:
             raise FilterError(
-                f"{path!r} holds Parquet files of others, such as {other[0].name!r}, that would be "
-                "read as cases; name a folder of its own"
+                f"{path!r} contains other Parquet files, such as {others[0].name!r}, which would "
+                "be read as cases; use a separate folder"
             )
+
+    @property
+    def _existing_folder(self) -> Path:
+        return self.path if self.path.is_dir() else self.path.parent
 
 
 @contextmanager
-def temporary_sibling(place: OutputPath) -> Iterator[Path]:
-    """Open a folder on the same disk that is gone afterwards, whatever happens."""
-    home = place.path.parent if not place.path.is_dir() else place.path
+def temporary_sibling(output: OutputPath) -> Iterator[Path]:
+    """Create a temporary folder on the same disk, and remove it at the end."""
+    folder = output._existing_folder  # noqa: SLF001 - of the same module
     try:
-        work = Path(tempfile.mkdtemp(prefix=f".{place.path.name}-", dir=home))
+        work = Path(tempfile.mkdtemp(prefix=f".{output.path.name}-", dir=folder))
     except OSError as error:
-        raise FilterError(f"{str(place.path)!r} cannot be written ({error})") from error
+        raise FilterError(f"cannot write {str(output.path)!r} ({error})") from error
     try:
         yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
+    """Yield the path of a file and a temporary one, which replaces it when all is written.
+
+    Raises
+    ------
+    FilterError
+        If no file can be written there.
+    CaseSearchError
+        If the disk fails or is full; the old file is intact.
+    """
+    output = OutputPath.of(os.path.expanduser(os.fspath(path)))  # noqa: PTH111 - a Path drops the slash
+    if output.is_folder:
+        raise FilterError(f"{str(output.path)!r} is a folder; name a file in it")
+    with temporary_sibling(output) as work:
+        temporary = work / output.path.name
+        try:
+            yield output.path, temporary
+            temporary.replace(output.path)
+        except OSError as error:
+            raise CaseSearchError(
+                f"cannot write {str(output.path)!r} ({error}); free some space or choose another "
+                "location; the old file is intact"
+            ) from error
 
 
 def replace_parts(work: Path, folder: Path) -> None:

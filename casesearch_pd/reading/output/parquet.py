@@ -1,7 +1,7 @@
-"""A stream of frames in, Parquet out: one file, or a folder with one schema a file.
+"""The Parquet sink: a read written to one file, or to a folder with one schema per file.
 
-The rows are written beside their place and moved there at the end, so that a read that breaks
-off leaves what was there. What is known only at the end, the provenance, goes into the footer:
+The rows are written next to their destination and moved there at the end, so that a read that
+fails leaves what was there. What is known only at the end, the provenance, goes into the footer:
 pandas finds its ``attrs`` and dtypes in the Arrow schema that is kept there.
 """
 
@@ -10,14 +10,20 @@ from __future__ import annotations
 import base64
 import json
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from casesearch_pd.errors import CaseSearchError, IncompleteReadError
-from casesearch_pd.reading.frames.arrow_tables import empty_table, storable, to_table, unify_types
+from casesearch_pd.reading.fetch.chunks import Chunks
+from casesearch_pd.reading.frames.arrow_tables import (
+    arrow_schema,
+    empty_frame,
+    to_table,
+    unify_types,
+)
 from casesearch_pd.reading.output.atomic import PART, replace_parts, temporary_sibling
 
 if TYPE_CHECKING:
@@ -27,134 +33,149 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from casesearch_pd.query.schema import Field
-    from casesearch_pd.reading.fetch.stream import Chunks
     from casesearch_pd.reading.frames.frame import FrameFormat
+    from casesearch_pd.reading.options import ReadOptions
     from casesearch_pd.reading.output.atomic import OutputPath
+    from casesearch_pd.reading.plan import ReadPlan
+    from casesearch_pd.sources.transport.context import ReadContext
 
-__all__ = ["MAX_PIECE_ROWS", "write_parquet"]
+__all__ = ["write_parquet"]
 
-MAX_PIECE_ROWS = 5_000
-"""Rows that are best in memory as a frame at once: Arrow tables, of which many make a row
-group, take a fraction of the room that lists and texts of Python take."""
+# Rows that exist as a frame at once. A row group consists of many such pieces as Arrow tables,
+# which take a fraction of the memory of Python's lists and strings.
+_MAX_PIECE_ROWS = 5_000
+_MAX_FILE_ROWS = 1_000_000  # of a part file
 
-_ROWS = 1_000_000  # of a part file, at most
 
-
-def write_parquet(chunks: Chunks, place: OutputPath, *, group: int) -> Path:
-    """Write a stream to its end, so many rows a row group.
+def write_parquet(
+    plan: ReadPlan, context: ReadContext, options: ReadOptions, output: OutputPath
+) -> Path:
+    """Read a plan to its end and write the rows, ``options.chunksize`` to a row group.
 
     Raises
     ------
     CaseSearchError
-        If the disk fills; what was there is intact, as after any error of the read.
+        If the disk is full; what was there is intact, as after any error of the read.
     """
-    with chunks, temporary_sibling(place) as work:
+    pieces = replace(options, chunksize=min(options.chunksize, _MAX_PIECE_ROWS))
+    group_rows = options.chunksize
+    path = output.path
+    with (
+        Chunks(plan, context, pieces, open_columns=output.is_folder) as chunks,
+        temporary_sibling(output) as work,
+    ):
         try:
-            if place.folder:
-                _write_parts(chunks, work, group)
-                replace_parts(work, place.path)
+            if output.is_folder:
+                _write_parts(chunks, work, group_rows)
+                replace_parts(work, path)
             else:
-                _write_one(chunks, work / place.path.name, group)
-                (work / place.path.name).replace(place.path)
+                _write_file(chunks, work / path.name, group_rows)
+                (work / path.name).replace(path)
         except IncompleteReadError as error:
-            error.add_note(f"{place.path} was not written: what was there is intact")
+            error.add_note(f"{path} was not written: what was there is intact")
             raise
         except OSError as error:
             raise CaseSearchError(
-                f"{place.path} cannot be written ({error}); make room and read again: what was "
-                "there is intact"
+                f"cannot write {path} ({error}); free disk space and read again: what was there "
+                "is intact"
             ) from error
-    return place.path
+    return path
 
 
 # --- files --------------------------------------------------------------------------------
 
 
 @dataclass
-class _File:
-    """One Parquet file under way."""
+class _ParquetFile:
+    """One Parquet file that is being written."""
 
     path: Path
     fields: tuple[Field, ...]
-    look: FrameFormat
-    group: int
-    writer: pq.ParquetWriter = field(init=False)
+    frame_format: FrameFormat
+    group_rows: int
     rows: int = 0
-    held: list[pa.Table] = field(default_factory=list)  # rows that are no row group yet
+    writer: pq.ParquetWriter = field(init=False)
+    pending: list[pa.Table] = field(default_factory=list)  # rows of the next row group
 
     def __post_init__(self) -> None:
-        """Open it."""
-        schema = storable(self.fields, self.look)
+        """Open the file."""
+        schema = arrow_schema(self.fields, self.frame_format)
         self.writer = pq.ParquetWriter(self.path, schema, store_schema=False)
 
     def add(self, frame: pd.DataFrame) -> None:
-        """Add rows to the row group, or begin another."""
-        if sum(table.num_rows for table in self.held) + len(frame) > self.group:
+        """Add rows to the row group, or begin another one."""
+        if sum(table.num_rows for table in self.pending) + len(frame) > self.group_rows:
             self._flush()
         if len(frame):
-            self.held.append(to_table(frame, self.fields, self.look))
+            self.pending.append(to_table(frame, self.fields, self.frame_format))
         self.rows += len(frame)
 
     def _flush(self) -> None:
-        if self.held:
-            self.writer.write_table(pa.concat_tables(self.held))
-        self.held.clear()
+        if self.pending:
+            self.writer.write_table(pa.concat_tables(self.pending))
+        self.pending.clear()
 
     def close(self, attrs: dict[str, str] | None = None) -> None:
-        """Write the last rows, and say what pandas is to make of all of them."""
+        """Write the last rows, and the metadata from which pandas restores dtypes and attrs."""
         self._flush()
-        last = to_table(empty_table(self.fields, self.look), self.fields, self.look)
-        told = dict(last.schema.metadata)
+        empty = empty_frame(self.fields, self.frame_format)
+        template = to_table(empty, self.fields, self.frame_format)
+        metadata = dict(template.schema.metadata)
         if attrs is not None:
-            told[b"PANDAS_ATTRS"] = json.dumps(attrs).encode()
-        schema = last.schema.with_metadata(told)
-        # Arrow and pandas look into the schema first, and other readers into what is beside it.
-        told[b"ARROW:schema"] = base64.b64encode(schema.serialize())
-        self.writer.add_key_value_metadata(told)
+            metadata[b"PANDAS_ATTRS"] = json.dumps(attrs).encode()
+        schema = template.schema.with_metadata(metadata)
+        # Arrow and pandas read this schema first; other readers read the keys next to it.
+        metadata[b"ARROW:schema"] = base64.b64encode(schema.serialize())
+        self.writer.add_key_value_metadata(metadata)
         self.writer.close()
 
 
 @contextmanager
-def _opened(path: Path, fields: Sequence[Field], look: FrameFormat, group: int) -> Iterator[_File]:
-    """Open a file; what breaks off is closed without a word, since it is not kept."""
-    file = _File(path, tuple(fields), look, group)
+def _open_file(
+    path: Path, fields: Sequence[Field], frame_format: FrameFormat, group_rows: int
+) -> Iterator[_ParquetFile]:
+    file = _ParquetFile(path, tuple(fields), frame_format, group_rows)
     try:
         yield file
     finally:
-        with suppress(OSError):  # what has to be whole is closed already
+        # A complete file is closed already. After an error the file is not kept, so that its
+        # own error would only hide the first one.
+        with suppress(OSError):
             file.writer.close()
 
 
-def _write_one(chunks: Chunks, path: Path, group: int) -> None:
-    with _opened(path, chunks.fields, chunks.look, group) as file:
+def _write_file(chunks: Chunks, path: Path, group_rows: int) -> None:
+    with _open_file(path, chunks.fields, chunks.frame_format, group_rows) as file:
         for chunk in chunks:
             file.add(chunk)
         file.close(chunks.attrs)
 
 
-def _write_parts(chunks: Chunks, folder: Path, group: int) -> None:
-    """Write part files, and before them one without rows that tells what all of them are.
+def _write_parts(chunks: Chunks, folder: Path, group_rows: int) -> None:
+    """Write part files, and one without rows that sorts first and describes all of them.
 
-    Who reads a folder as one table takes columns and provenance from its first file.
+    Readers of a folder as one table take columns and provenance from its first file.
     """
-    late: dict[str, Field] = {}
-    with ExitStack() as part:
-        file: _File | None = None
+    new_fields: dict[str, Field] = {}
+    with ExitStack() as stack:
+        file: _ParquetFile | None = None
         for number, chunk in enumerate(chunks, 1):
-            late = unify_types(late, chunk, chunks.fields)
-            fields = (*chunks.fields, *late.values())
-            if file is None or file.fields != fields or file.rows >= _ROWS:
+            new_fields = unify_types(new_fields, chunk, chunks.fields)
+            fields = (*chunks.fields, *new_fields.values())
+            if file is None or file.fields != fields or file.rows >= _MAX_FILE_ROWS:
                 _close(file)
-                part.close()
+                stack.close()
                 path = folder / PART.format(number)
-                file = part.enter_context(_opened(path, fields, chunks.look, group))
+                file = stack.enter_context(
+                    _open_file(path, fields, chunks.frame_format, group_rows)
+                )
             file.add(chunk)
         _close(file)
-    fields = (*chunks.fields, *late.values())
-    with _opened(folder / PART.format(0), fields, chunks.look, group) as head:
+    fields = (*chunks.fields, *new_fields.values())
+    with _open_file(folder / PART.format(0), fields, chunks.frame_format, group_rows) as head:
         head.close(chunks.attrs)
 
 
-def _close(file: _File | None) -> None:
+def _close(file: _ParquetFile | None) -> None:
     if file is not None:
         file.close()

@@ -1,8 +1,7 @@
-"""A frame or ids in, the cases that are meant out; what cannot be meant is refused at once."""
+"""Read a listing that a service returns for one case at a time, such as its audit history."""
 
 from __future__ import annotations
 
-import json
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -13,60 +12,60 @@ import numpy as np
 import pandas as pd
 
 from casesearch_pd.errors import (
-    AccessDeniedError,
     FilterError,
-    IncompleteReadError,
     InvalidRequestError,
     InvalidResponseError,
-    NotFoundError,
-    ReadInterrupted,
     ServiceError,
     warn,
 )
+from casesearch_pd.reading.fetch.outcome import PartialResult, end_early
 from casesearch_pd.reading.fetch.progress import progress_bar
 from casesearch_pd.reading.fetch.workers import useful_workers
 from casesearch_pd.reading.frames.columns import Columns, describe_invalid_values
 from casesearch_pd.reading.frames.frame import build_frame, require_distinct_columns
-from casesearch_pd.reading.provenance import KEY, read_provenance
+from casesearch_pd.reading.provenance import Provenance
+from casesearch_pd.sources.base import RelatedSource
 from casesearch_pd.sources.registry import require_source
-from casesearch_pd.sources.transport.context import Cancelled
+from casesearch_pd.sources.traits import mixes_services
+from casesearch_pd.sources.transport.context import Cancelled, ReadContext
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from casesearch_pd.reading.fetch.pipeline import OnError
-    from casesearch_pd.reading.fetch.progress import Progress
+    from casesearch_pd.reading.options import ReadOptions
     from casesearch_pd.sources.base import Page, PerCaseListing, Source
-    from casesearch_pd.sources.transport.context import ReadContext
 
 __all__ = [
     "CaseSelection",
-    "PerCaseReader",
-    "read_each",
+    "read_listing",
+    "require_related_source",
     "select_cases",
     "warn_of_cost",
     "warn_of_missing_cases",
-    "write_related_provenance",
 ]
 
-# What may differ between two readings of the same cases: the way there, and how it is asked.
-_NOT_WHERE = {"endpoint_url", "version", "fresh"}
-_PERSONA = "case_"  # begins Persona's ids (Persona's OpenAPI description); Connect's are UUIDs
-_LONGEST = 500  # characters of a case's id (botocore's service model)
+# What may differ between two sources of the same cases: how they are reached and read.
+_WAYS = {"endpoint_url", "version", "fresh"}
+_MAX_ID_LENGTH = 500  # characters of a case id (botocore's service model)
+_MAX_SILENT_SECONDS = 60.0  # that a read may take without a warning
+_MAX_NAMED = 5  # cases that a message names
+
+
+# --- the cases ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class CaseSelection:
-    """The cases that are meant.
+    """The cases that a user passed.
 
     Parameters
     ----------
     ids
-        Their ids, each once, in the order given.
+        Their ids, each once, in the given order.
     tz
-        The zone of the times in the answer.
+        The time zone of the times in the result.
     frame
-        The frame that they came from, if it was one.
+        The DataFrame with the cases, if it was one.
     """
 
     ids: tuple[str, ...]
@@ -74,357 +73,313 @@ class CaseSelection:
     frame: pd.DataFrame | None = None
 
 
+def require_related_source(source: Source) -> RelatedSource:
+    """Return the source if it also returns what belongs to its cases."""
+    require_source(source)
+    if not isinstance(source, RelatedSource):
+        raise FilterError(f"{source!r} returns only cases; use the source of the service itself")
+    return source
+
+
 def select_cases(source: Source, cases: pd.DataFrame | Iterable[str] | str) -> CaseSelection:
-    """Find out which cases are meant.
+    """Return the cases that a user passed.
 
     Raises
     ------
     FilterError
-        If the frame has no ``case_id`` or is of another source, or an id is no text.
+        If the DataFrame has no ``case_id`` or is of another source, or an id is not text.
     """
     require_source(source)
     if not isinstance(cases, pd.DataFrame):
-        return CaseSelection(_ids([cases] if isinstance(cases, str) else cases))
+        return CaseSelection(_parse_ids(source, [cases] if isinstance(cases, str) else cases))
     if "case_id" not in cases.columns:
         raise FilterError(
-            "the frame has no column 'case_id'; read it too: columns=['case_id', …], or give ids"
+            "the DataFrame has no column 'case_id'; read it too, columns=['case_id', …], or pass "
+            "ids"
         )
     require_distinct_columns(cases, {"case_id"})
-    told = read_provenance(cases)
-    _check_source(source, told.get("source", {}))
-    return CaseSelection(_ids(cases["case_id"]), told.get("tz", "UTC"), cases)
+    provenance = Provenance.from_attrs(cases)
+    _check_same_source(source, provenance)
+    return CaseSelection(_parse_ids(source, cases["case_id"]), provenance.tz, cases)
 
 
-def _check_source(source: Source, told: dict[str, Any]) -> None:
-    ours = source.describe()
-    differ = [key for key in told if key in ours and told[key] != ours[key]]
-    where = next((key for key in differ if key not in _NOT_WHERE), None)
-    if where is not None:
+def _check_same_source(source: Source, provenance: Provenance) -> None:
+    expected, actual = provenance.source, source.describe()
+    for key in expected.keys() & actual.keys() - _WAYS:
+        if expected[key] != actual[key]:
+            raise FilterError(
+                f"the DataFrame was read from another source: its {key} is {expected[key]!r}, that "
+                f"of the source {actual[key]!r}; pass the source that it was read from"
+            )
+
+
+def _parse_ids(source: Source, ids: Iterable[object]) -> tuple[str, ...]:
+    if not pd.api.types.is_list_like(ids) or isinstance(ids, pd.DataFrame):
+        raise FilterError(f"cases must be a DataFrame with 'case_id', or ids, got {ids!r}")
+    distinct = tuple(dict.fromkeys(map(_parse_id, ids)))
+    if mixes_services(distinct, known=[source.traits]):
         raise FilterError(
-            f"the frame was read from another source: its {where} is {told[where]!r}, this one's "
-            f"{ours[where]!r}; give the source that it was read from"
+            "these are cases of several services; read the ones of each source separately, and "
+            "concatenate the results"
+        )
+    return distinct
+
+
+def _parse_id(value: object) -> str:
+    # In an address, "." or ".." instead of an id would lead somewhere else.
+    if not isinstance(value, str) or not value.strip(".") or len(value) > _MAX_ID_LENGTH:
+        raise FilterError(f"case_id must be the text of an id, got {value!r}; leave it out")
+    return value
+
+
+def warn_of_missing_cases(ids: Iterable[str]) -> None:
+    """Warn of cases that the service does not have."""
+    missing = sorted(ids)
+    if missing:
+        warn(
+            f"{len(missing)} cases no longer exist and have no rows: {_first_ids(missing)}; "
+            "df.cases.refresh() does not detect deletions, so drop them from the DataFrame"
         )
 
 
-def _ids(given: Iterable[object]) -> tuple[str, ...]:
-    if not pd.api.types.is_list_like(given) or isinstance(given, pd.DataFrame):
-        raise FilterError(f"{given!r} names no cases; give a frame with 'case_id', or ids")
-    ids = dict.fromkeys(_id(held) for held in given)
-    persona = sum(item.startswith(_PERSONA) for item in ids)
-    if 0 < persona < len(ids):
-        raise FilterError(
-            "these are cases of several services; ask each source for its own, and join the answers"
+def warn_of_cost(content: str, cases: int, rate: float, burst: float) -> None:
+    """Warn before a read that takes more than a minute."""
+    seconds = max(0.0, cases - burst) / rate
+    if seconds > _MAX_SILENT_SECONDS:
+        warn(
+            f"reading the {content} of {cases} cases needs at least as many requests, and so "
+            f"{pd.Timedelta(round(seconds), 's')} at {rate:g} per second; pass fewer cases, a "
+            "timeout=, or the rate= of a raised quota to the source"
         )
-    return tuple(ids)
 
 
-def _id(held: object) -> str:
-    # An address with "." or ".." for an id would be another one than a case's.
-    if not isinstance(held, str) or not held.strip(".") or len(held) > _LONGEST:
-        raise FilterError(f"case_id {held!r} is no id of a case, which is text; leave it out")
-    return held
+def _first_ids(ids: list[str]) -> str:
+    return ", ".join([*ids[:_MAX_NAMED], *(["…"] if len(ids) > _MAX_NAMED else [])])
 
 
-_ALONE = 8  # cases that one reader asks for before others are asked to join
-_EMPTY = 20  # empty pages of one case that are followed
+# --- reading ------------------------------------------------------------------------------
 
 
-@dataclass
-class PerCaseReader:
-    """The cases to ask for, and what has come.
-
-    Parameters
-    ----------
-    listing
-        Who is asked.
-    ids
-        The cases.
-    run
-        The read that this belongs to.
-    bar
-        Told of each case.
-    workers
-        Readers at most; None for as many as pay.
-    told
-        The pages of each case that was asked to its end.
-    gone
-        Cases that the service does not have.
-    failure
-        What ended it.
-    """
-
-    listing: PerCaseListing
-    ids: tuple[str, ...]
-    run: ReadContext
-    bar: Any
-    workers: int | None
-    told: dict[str, list[Page]] = field(default_factory=dict)
-    gone: set[str] = field(default_factory=set)
-    failure: ServiceError | None = None
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def __post_init__(self) -> None:
-        """Stand at the first case."""
-        self._waiting = iter(self.ids)
-
-    @property
-    def missing(self) -> list[str]:
-        """The cases that were not asked to their end."""
-        return [one for one in self.ids if one not in self.told and one not in self.gone]
-
-    def read(self) -> None:
-        """Ask for all cases, or until the service fails.
-
-        Raises
-        ------
-        Halted
-            If the user stopped the read.
-        """
-        self._work(_ALONE)
-        hands = useful_workers(self.run, self.listing.rate, self.workers)
-        if hands == 1:
-            self._work()
-        elif self.missing:
-            self._share(hands)
-        self.run.raise_if_cancelled()
-
-    def _share(self, hands: int) -> None:
-        with ThreadPoolExecutor(hands, thread_name_prefix="cases") as pool:
-            try:
-                for done in as_completed([pool.submit(self._work) for _ in range(hands)]):
-                    done.result()
-            except BaseException:
-                self.run.cancel_event.set()  # whoever waits for leave to send is woken
-                raise
-
-    def _work(self, most: int | None = None) -> None:
-        for case_id in islice(self._taken(), most):
-            try:
-                pages = _walk(self.listing, case_id, self.run)
-            except ServiceError as error:
-                with self._lock:
-                    self.failure = self.failure or error
-                return
-            self._note(case_id, pages)
-
-    def _taken(self) -> Iterator[str]:
-        while True:
-            with self._lock:
-                case_id = next(self._waiting, None)
-            if case_id is None or self.failure is not None or self.run.cancel_event.is_set():
-                return
-            yield case_id
-
-    def _note(self, case_id: str, pages: list[Page] | None) -> None:
-        with self._lock:
-            if pages is None:
-                self.gone.add(case_id)
-            else:
-                self.told[case_id] = pages
-            self.bar.update(1)
-
-
-# --- one case ---------------------------------------------------------------------------------
-
-
-def _walk(listing: PerCaseListing, case_id: str, run: ReadContext) -> list[Page] | None:
-    """Ask for all that there is of one case; None if there is no such case.
+def read_listing(
+    source: Source, listing: PerCaseListing, selection: CaseSelection, options: ReadOptions
+) -> pd.DataFrame:
+    """Read a listing of every case into one DataFrame, sorted by case and time.
 
     Raises
     ------
     ServiceError
-        If the service does not answer, or its cursors lead nowhere twice.
+        Before the first response, and always for what credentials or names cause.
+    IncompleteReadError
+        After it; ``.partial`` holds the rows of the cases that were read, ``.missing`` the ids of
+        the others.
+    ReadInterrupted
+        If the user stops it.
     """
-    try:
-        return _follow(listing, case_id, run)
-    except _Lost:
-        pass  # a cursor may expire; a list of one case is soon read anew
-    try:
-        return _follow(listing, case_id, run)
-    except _Lost as lost:
-        raise lost.error from lost
+    warn_of_cost(listing.name, len(selection.ids), listing.rate, source.burst)
+    context = ReadContext.with_timeout(options.timeout)
+    with progress_bar(options.progress, source) as bar:
+        bar.total = len(selection.ids)
+        reader = _PerCaseReader(source, listing, selection, context, bar)
+        try:
+            reader.read(options.max_workers)
+        except (KeyboardInterrupt, Cancelled, ServiceError) as error:
+            return end_early(error, reader, options.on_error)
+    warn_of_missing_cases(reader.not_found)
+    return reader.frame()
 
 
-class _Lost(Exception):  # noqa: N818 - begins a case anew, and reaches nobody
-    """A cursor leads nowhere."""
+@dataclass
+class _PerCaseReader:
+    """The cases to read, and what has been read."""
+
+    source: Source
+    listing: PerCaseListing
+    selection: CaseSelection
+    context: ReadContext
+    bar: Any
+    pages: dict[str, list[Page]] = field(default_factory=dict)  # of each case that is complete
+    not_found: set[str] = field(default_factory=set)  # cases that the service does not have
+    failure: ServiceError | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        """Start before the first case."""
+        self._queue = iter(self.selection.ids)
+
+    @property
+    def started(self) -> bool:
+        """Whether any case has been read."""
+        return bool(self.pages or self.not_found)
+
+    def missing(self) -> list[str]:
+        """Return the cases that were not read."""
+        return [
+            case_id
+            for case_id in self.selection.ids
+            if case_id not in self.pages and case_id not in self.not_found
+        ]
+
+    def partial(self, note: str) -> PartialResult:
+        """Return the rows that were read, marked as incomplete with a note."""
+        amount = f"{len(self.pages)} of {len(self.selection.ids)} cases"
+        return PartialResult(self.frame(note), amount)
+
+    def read(self, max_workers: int | None) -> None:
+        """Read all cases.
+
+        Raises
+        ------
+        Cancelled
+            If the user stopped the read.
+        ServiceError
+            If the service failed; the cases that other workers had begun are complete.
+        """
+        # The first cases show how long a response takes, and so how many workers are useful.
+        self._work(self.context.tuning.cases_before_workers)
+        workers = useful_workers(self.context, self.listing.rate, max_workers)
+        if workers == 1:
+            self._work()
+        elif self.missing():
+            self._work_together(workers)
+        self.context.raise_if_cancelled()
+        if self.failure is not None:
+            raise self.failure
+
+    def _work_together(self, workers: int) -> None:
+        with ThreadPoolExecutor(workers, thread_name_prefix="cases") as pool:
+            try:
+                for worker in as_completed([pool.submit(self._work) for _ in range(workers)]):
+                    worker.result()
+            except BaseException:
+                # Wakes the workers that wait for a permit, so that the pool can end.
+                self.context.cancel_event.set()
+                raise
+
+    def _work(self, limit: int | None = None) -> None:
+        for case_id in islice(self._next_cases(), limit):
+            try:
+                pages = _read_case(self.listing, case_id, self.context)
+            except ServiceError as error:
+                with self._lock:
+                    self.failure = self.failure or error
+                return
+            with self._lock:
+                if pages is None:
+                    self.not_found.add(case_id)
+                else:
+                    self.pages[case_id] = pages
+                self.bar.update(1)
+
+    def _next_cases(self) -> Iterator[str]:
+        while True:
+            with self._lock:
+                case_id = next(self._queue, None)
+            stopped = self.failure is not None or self.context.cancel_event.is_set()
+            if case_id is None or stopped:
+                return
+            yield case_id
+
+    def frame(self, note: str | None = None) -> pd.DataFrame:
+        """Return the rows that were read, with their provenance; a note if incomplete."""
+        listing, selection = self.listing, self.selection
+        columns = Columns(listing.fields)
+        for case_id in selection.ids:
+            for page in self.pages.get(case_id, ()):
+                columns.add(page)
+        arrays, _ = columns.finish()
+        frame = build_frame(arrays, tz=selection.tz, backend=None)
+        frame = _sort(frame.drop_duplicates([*listing.key], keep="last"))
+        frame = frame.drop(columns=[*listing.hidden])
+        notes = [] if note is None else [note]
+        if columns.invalid:
+            notes.append(describe_invalid_values(columns.invalid))
+            warn(notes[-1])
+        pages = [page for pages in self.pages.values() for page in pages]
+        frame.attrs |= Provenance(
+            source=self.source.describe(),
+            traits=self.source.traits,
+            listing=listing.name,
+            tz=selection.tz,
+            rows=len(frame),
+            cases=len(self.pages),
+            not_found=tuple(sorted(self.not_found)),
+            requests=self.context.requests,
+            complete=note is None,
+            as_of=min((page.served_at for page in pages), default=None),
+            notes=tuple(notes),
+        ).to_attrs()
+        return frame
+
+
+def _sort(frame: pd.DataFrame) -> pd.DataFrame:
+    """Sort by case and time, and keep the order of the service at equal times."""
+    # No document says whether the service sorts by time or against it; its first and last row do.
+    times = frame["at"].groupby(frame["case_id"])
+    descending = times.transform("first") > times.transform("last")
+    position = pd.Series(np.arange(len(frame)), index=frame.index)
+    keys = frame[["case_id", "at"]].assign(position=position.where(~descending, -position))
+    order = keys.sort_values(["case_id", "at", "position"]).index
+    return frame.loc[order].reset_index(drop=True)
+
+
+# --- one case -----------------------------------------------------------------------------
+
+
+class _CursorError(Exception):
+    """A cursor that does not advance or is rejected; the case is read again from its start."""
 
     def __init__(self, error: ServiceError) -> None:
         super().__init__(str(error))
         self.error = error
 
 
-def _follow(listing: PerCaseListing, case_id: str, run: ReadContext) -> list[Page] | None:
-    pages: list[Page] = []
-    seen: set[str | None] = set()
-    cursor: str | None = None
-    while cursor is not None or not pages:
-        page = _page(listing, case_id, cursor, run)
-        if page is None:  # also if it goes while it is read
-            return None
-        pages.append(page)
-        cursor = page.cursor
-        if cursor in seen or sum(not one.rows for one in pages) > _EMPTY:
-            raise _Lost(
-                InvalidResponseError(
-                    f"the {listing.name} of case {case_id!r} comes with page cursors that lead "
-                    "nowhere; report it to the service, and leave the case out meanwhile"
-                )
-            )
-        seen.add(cursor)
-        if run.cancel_event.is_set():
-            raise Cancelled
-    return pages
-
-
-def _page(
-    listing: PerCaseListing, case_id: str, cursor: str | None, run: ReadContext
-) -> Page | None:
-    try:
-        return listing.page(case_id, cursor, run)
-    except InvalidRequestError as error:
-        if cursor is None:
-            raise
-        raise _Lost(error) from error
-
-
-_LONG = 60.0  # seconds that a read may take without a warning
-_NAMED = 5  # cases that a message names
-
-
-def read_each(
-    source: Source,
-    listing: PerCaseListing,
-    chosen: CaseSelection,
-    run: ReadContext,
-    *,
-    progress: Progress = "auto",
-    on_error: OnError = "raise",
-    workers: int | None = None,
-) -> pd.DataFrame:
-    """Ask for every case, and put the answers together, by case and time.
+def _read_case(listing: PerCaseListing, case_id: str, context: ReadContext) -> list[Page] | None:
+    """Read all pages of one case; None if there is no such case.
 
     Raises
     ------
     ServiceError
-        Before the first answer, and always for what credentials or names cause.
-    IncompleteReadError
-        After it; ``.partial`` holds the rows of the cases that came, ``.missing`` the ids of
-        the others.
-    ReadInterrupted
-        If the user stops it.
+        If the service does not respond, or its cursors fail twice.
     """
-    warn_of_cost(listing.name, len(chosen.ids), listing.rate, source.burst)
-    with progress_bar(progress, source) as bar:
-        bar.total = len(chosen.ids)
-        asked = PerCaseReader(listing, chosen.ids, run, bar, workers)
-        try:
-            asked.read()
-        except (KeyboardInterrupt, Cancelled) as stop:
-            partial = _frame(source, asked, chosen.tz)
-            raise ReadInterrupted(
-                f"stopped after {len(asked.told)} of {len(chosen.ids)} cases; they are in "
-                "sys.last_value.partial",
-                partial=partial,
-            ) from stop
-    if asked.failure is not None:
-        return _broken(source, asked, chosen.tz, on_error)
-    warn_of_missing_cases(asked.gone)
-    return _frame(source, asked, chosen.tz)
+    try:
+        return _read_pages(listing, case_id, context)
+    except _CursorError:
+        pass  # a cursor may have expired; the listing of one case is soon read again
+    try:
+        return _read_pages(listing, case_id, context)
+    except _CursorError as second:
+        raise second.error from second
 
 
-def _broken(source: Source, asked: PerCaseReader, tz: str, on_error: OnError) -> pd.DataFrame:
-    error = asked.failure
-    assert error is not None, "only a failure breaks a read"
-    if isinstance(error, (AccessDeniedError, NotFoundError)) or not (asked.told or asked.gone):
-        raise error
-    missing = asked.missing
-    broken = IncompleteReadError(
-        f"the read broke off: .partial has the {asked.listing.name} of {len(asked.told)} cases, "
-        f"and {len(missing)} are not read ({_some(missing)}): {error}; ask for .missing later",
-        partial=_frame(source, asked, tz),
-        missing=missing,
-    )
-    if on_error == "raise":
-        raise broken from error
-    warn(f"this frame is not whole: {broken}")
-    assert broken.partial is not None, "it was just given"
-    return broken.partial
+def _read_pages(listing: PerCaseListing, case_id: str, context: ReadContext) -> list[Page] | None:
+    pages: list[Page] = []
+    cursors: set[str | None] = set()
+    cursor: str | None = None
+    while cursor is not None or not pages:
+        page = _read_page(listing, case_id, cursor, context)
+        if page is None:  # also if the case is deleted during the read
+            return None
+        pages.append(page)
+        cursor = page.cursor
+        empty_pages = sum(not page.rows for page in pages)
+        if cursor in cursors or empty_pages > context.tuning.max_empty_pages:
+            raise _CursorError(
+                InvalidResponseError(
+                    f"the {listing.name} of case {case_id!r} returned a pagination cursor that "
+                    "does not advance; report it to the service, and leave the case out for now"
+                )
+            )
+        cursors.add(cursor)
+        context.raise_if_cancelled()
+    return pages
 
 
-def warn_of_missing_cases(ids: Iterable[str]) -> None:
-    """Warn of cases that the service does not have."""
-    gone = sorted(ids)
-    if gone:
-        warn(
-            f"{len(gone)} cases are not there any more, and have no rows: {_some(gone)}; "
-            "df.cases.refresh() does not see deletions, so drop them from the frame"
-        )
-
-
-def warn_of_cost(what: str, cases: int, rate: float, burst: float) -> None:
-    """Warn, before a read of more than a minute, what it costs."""
-    seconds = max(0.0, cases - burst) / rate
-    if seconds > _LONG:
-        warn(
-            f"the {what} of {cases} cases takes at least as many requests, and so "
-            f"{pd.Timedelta(round(seconds), 's')} at {rate:g} a second; give fewer cases, a "
-            "timeout=, or the rate= of a raised quota to the source"
-        )
-
-
-def _some(ids: list[str]) -> str:
-    more = ["…"] if len(ids) > _NAMED else []
-    return ", ".join([*ids[:_NAMED], *more])
-
-
-# --- the frame ----------------------------------------------------------------------------
-
-
-def _frame(source: Source, asked: PerCaseReader, tz: str) -> pd.DataFrame:
-    columns = Columns(asked.listing.fields)
-    for case_id in asked.ids:
-        for page in asked.told.get(case_id, ()):
-            columns.add(page)
-    held, _ = columns.finish()
-    frame = build_frame(held, tz=tz, backend=None)
-    frame = _sorted(frame.drop_duplicates([*asked.listing.key], keep="last"))
-    frame = frame.drop(columns=[*asked.listing.hidden])
-    notes = [describe_invalid_values(columns.invalid)] if columns.invalid else []
-    if notes:
-        warn(notes[0])
-    return write_related_provenance(frame, source, asked.listing.name, tz=tz, **_said(asked, notes))
-
-
-def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
-    """Sort by case and time; what happened at one time stays in the service's order.
-
-    That is the order of time or against it, which no document tells.
-    """
-    times = frame["at"].groupby(frame["case_id"])
-    falls = times.transform("first") > times.transform("last")
-    place = pd.Series(np.arange(len(frame)), index=frame.index)
-    keys = frame[["case_id", "at"]].assign(place=place.where(~falls, -place))
-    return frame.loc[keys.sort_values(["case_id", "at", "place"]).index].reset_index(drop=True)
-
-
-def _said(asked: PerCaseReader, notes: list[str]) -> dict[str, Any]:
-    pages = [page for case in asked.told.values() for page in case]
-    as_of = min((page.served_at for page in pages), default=None)
-    missing = asked.missing
-    return {
-        "cases": len(asked.told),
-        "gone": sorted(asked.gone),
-        "requests": asked.run.requests,
-        "complete": not missing,
-        "as_of": None if as_of is None else as_of.isoformat(),
-        "notes": [*notes, *([f"{len(missing)} cases were not read"] if missing else [])],
-    }
-
-
-def write_related_provenance(
-    frame: pd.DataFrame, source: Source, name: str, **said: object
-) -> pd.DataFrame:
-    """Write down what was read; without a filter, because the rows are no cases."""
-    told = {"format": 1, "source": source.describe(), "around": name, "rows": len(frame), **said}
-    frame.attrs[KEY] = json.dumps(told, ensure_ascii=False)
-    return frame
+def _read_page(
+    listing: PerCaseListing, case_id: str, cursor: str | None, context: ReadContext
+) -> Page | None:
+    try:
+        return listing.read_page(case_id, cursor, context)
+    except InvalidRequestError as error:
+        if cursor is None:
+            raise
+        raise _CursorError(error) from error
