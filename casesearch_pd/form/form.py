@@ -1,11 +1,11 @@
-"""`CaseForm`: filters without typing, from the rows of the filter to the frame that they read.
+"""`CaseForm`: a filter form, from the rows of the filter to the DataFrame that they read.
 
-The form is a thin shell. What it asks is a `SyncQuery`, which its editors hold; what that costs
-is told by a `CostEstimator`; `SearchRunner` run it, and `Results` shows what came. Callbacks of widgets come
-on any thread, several at once even, so whatever they change is behind one lock.
+The form connects its parts: editors hold a `FormQuery`, a `CostEstimator` previews its cost, a
+`SearchRunner` runs it, and `Results` shows the cases. Callbacks of widgets come from any thread,
+several at a time, so one lock guards whatever they change.
 
 Classes of its controls, for style sheets and tests: ``cs-form``, ``cs-more``, ``cs-sentence``,
-and those that its parts name.
+and those that its parts document.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ import ipywidgets as widgets
 
 from casesearch_pd.errors import CaseSearchError, FilterError
 from casesearch_pd.form.groups import FilterEditor
-from casesearch_pd.form.model import question as saved
-from casesearch_pd.form.model.code import as_code
-from casesearch_pd.form.model.question import FormQuery
-from casesearch_pd.form.model.sentence import prefix_for
+from casesearch_pd.form.model.code import read_cases_code
+from casesearch_pd.form.model.query import FormQuery, require_query
+from casesearch_pd.form.model.saved_form import load_form, save_form
+from casesearch_pd.form.model.sentence import preview_sentences
 from casesearch_pd.form.options import OptionsEditor
 from casesearch_pd.form.preview import CostEstimator, CostPreview
 from casesearch_pd.form.results.results import Results
 from casesearch_pd.form.runner import RunBar, SearchRunner, SearchView
-from casesearch_pd.form.widgets import Messages, style
+from casesearch_pd.form.widgets import Messages, error_text, style_sheet
 from casesearch_pd.reading.incremental.refresh import source_of
-from casesearch_pd.reading.provenance import read_provenance
+from casesearch_pd.reading.options import Query
+from casesearch_pd.reading.provenance import Provenance
 
 if TYPE_CHECKING:
     import os
@@ -44,27 +45,29 @@ __all__ = ["CaseForm"]
 
 
 class CaseForm(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
-    """A filter form that runs: rows of conditions in, a frame of cases and its code out.
+    """An interactive filter form: rows of conditions, and the cases that match them.
 
     Parameters
     ----------
     source
-        Where to search: `ConnectCases`, `PersonaCases`, …; its fields are discovered at once.
+        The source to search, such as `ConnectCases` or `PersonaCases`; its fields are discovered
+        at once.
     where, search, tags, columns, sort, limit, tz, **filters
         What the form begins with, as in `read_cases`.
 
     Raises
     ------
     FilterError
-        If the filter cannot be asked, or has no rows in a form, such as an empty list.
+        If the query does not fit the source, or the form has no rows for its filter, such as for
+        an empty list.
     ServiceError
-        If the service does not tell its fields.
+        If the service does not return its fields.
 
     Notes
     -----
-    Nothing is sent while somebody types but, on Amazon Connect, one request that counts, 0.4
-    seconds after the last change. The read itself runs in a thread of its own: cells can be run
-    meanwhile, and `wait` waits for it.
+    While the form is edited nothing is sent but one request that counts the cases, where the
+    service can do that, 0.4 seconds after the last change. The search runs in a background
+    thread: other cells can be run at the same time, and `wait` waits for it.
 
     Examples
     --------
@@ -79,6 +82,10 @@ class CaseForm(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     ['open', 'pending']
     """
 
+    # Of a form whose constructor failed, which `close` is called on nevertheless.
+    _runner: SearchRunner | None = None
+    _frame: pd.DataFrame | None
+
     def __init__(
         self,
         source: Source,
@@ -92,255 +99,271 @@ class CaseForm(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         tz: str = "UTC",
         **filters: object,
     ) -> None:
-        options = {"search": search, "limit": limit, "tz": tz}
-        asked = FormQuery.of(
-            source, where, filters, tags=tags, columns=columns, sort=sort, **options
+        query = FormQuery.from_query(
+            source,
+            Query(
+                where=where,
+                filters=filters,
+                search=search,
+                tags=tags,
+                columns=columns,
+                sort=sort,
+                limit=limit,
+                tz=tz,
+            ),
         )
         self._source, self._frame, self._lock = source, None, threading.RLock()
-        self._runs = SearchRunner(
-            source,
-            SearchView(begins=self._began, goes_on=self._goes_on, ends=self._ended),
-            self._lock,
+        view = SearchView(
+            start=self._show_start,
+            progress=self._show_progress,
+            end=self._show_outcome,
+            error=self._show_error,
         )
-        self._forecast = CostEstimator(source, self._foretold)
-        self._rows = FilterEditor(source, tz=tz, tree=asked.tree, on_change=self._edited)
-        self._options = OptionsEditor(source, asked, on_change=self._edited)
-        self._make_controls()
-        super().__init__(children=self._laid_out(), layout=widgets.Layout(width="100%"))
+        self._runner = SearchRunner(source, view, self._lock)
+        self._estimator = CostEstimator(source, self._show_cost, self._lock)
+        self._rows = FilterEditor(source, tz=query.tz, tree=query.tree, on_change=self._update)
+        self._options = OptionsEditor(source, query, on_change=self._update)
+        self._bar = RunBar(self._on_search, self.cancel)
+        self._sentence = Messages("cs-sentence")
+        self._results = Results()
+        super().__init__(children=self._parts(), layout=widgets.Layout(width="100%"))
         self.add_class("cs-form")
-        self._edited()
+        self._update()
 
-    # What a form that could not be made is closed with.
-    _runs: SearchRunner | None = None
-    _frame: pd.DataFrame | None
+    def _parts(self) -> list[widgets.Widget]:
+        more = widgets.Accordion([self._options.widget], selected_index=None)
+        more.set_title(0, "Search term, tags, columns, order, limit")
+        more.add_class("cs-more")
+        return [style_sheet(), self._rows.widget, more, self._sentence, self._bar, self._results]
 
-    # --- what it asks -------------------------------------------------------------------------
+    # --- the query ------------------------------------------------------------------------
 
     @property
     def filters(self) -> dict[str, Any]:
-        """What `read_cases` and `CaseForm` are given besides the source, to ask the same.
+        """The keyword arguments of `read_cases`, or of another `CaseForm`, for the same query.
 
         Raises
         ------
         FilterError
-            If a row is not finished or wrong; it says which.
+            If a row is incomplete or wrong; the message names it.
         """
-        return self._question().arguments(self._source.schema)
+        return self._valid_query().to_arguments(self._source.schema)
 
     @property
     def code(self) -> str:
-        """The call of `read_cases` that asks the same.
+        """The call of `read_cases` for the same query.
 
         Raises
         ------
         FilterError
-            If a row is not finished or wrong; it says which.
+            If a row is incomplete or wrong; the message names it.
         """
-        return as_code(self.filters)
+        return read_cases_code(self.filters)
 
-    @property
-    def _running(self) -> SearchRunner:
-        assert self._runs is not None, "the form was made"
-        return self._runs
-
-    def _question(self) -> FormQuery:
+    def _valid_query(self) -> FormQuery:
         problems = self._problems()
         if problems:
             raise FilterError(" ".join(problems))
-        return self._held()
+        return self._query()
 
-    def _held(self) -> FormQuery:
-        """Tell what the form holds, finished or not."""
-        return self._options.question(self._rows.tree)
+    def _query(self) -> FormQuery:
+        """Return the contents of the form, whether they are valid or not."""
+        return self._options.query(self._rows.tree)
 
     def _problems(self) -> list[str]:
         return [*self._rows.problems, *self._options.problems]
 
-    # --- the run ------------------------------------------------------------------------------
+    def __repr__(self) -> str:
+        try:
+            contents = self.code.removeprefix("df = ")
+        except FilterError as error:
+            contents = str(error)
+        return f"CaseForm({self._source!r}: {contents})"
+
+    # --- the search -----------------------------------------------------------------------
 
     @property
     def frame(self) -> pd.DataFrame | None:
-        """What the last search brought; after a cancel or a break what there is of it."""
+        """The cases of the last search; partial results if it was cancelled or failed."""
         return self._frame
 
     def run(self) -> None:
-        """Search; a search under way is cancelled, and says nothing any more.
+        """Start a search in the background; a running search is cancelled and its cases dropped.
 
         Raises
         ------
         FilterError
-            If a row is not finished or wrong; nothing has been sent.
+            If a row is incomplete or wrong; nothing has been sent.
         """
-        self._running.start(self.filters)
+        self._search_runner.start(self._valid_query())
 
     def cancel(self) -> None:
-        """Stop the search under way; its page is finished, and what came is shown."""
+        """Cancel the running search after its current page, and show its partial results."""
         with self._lock:
-            if self._running.cancel():
-                self._bar.cancelling()
+            if self._search_runner.cancel():
+                self._bar.show_cancelling()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the search is done and shown.
+        """Wait until the search is done and its results are shown.
 
         Parameters
         ----------
         timeout
-            Seconds; None waits as long as it takes.
+            Seconds; None waits without a limit.
 
         Returns
         -------
         bool
             Whether it is done.
         """
-        return self._running.wait(timeout)
+        return self._search_runner.wait(timeout)
 
     def close(self) -> None:
-        """Take the form off the screen; a search under way is cancelled."""
-        if self._runs is not None:
-            self._runs.forget()
-            self._forecast.forget()
+        """Remove the form from the screen, and cancel a running search."""
+        if self._runner is not None:
+            self._runner.close()
+            self._estimator.cancel()
         super().close()
 
-    def _began(self) -> None:
-        self._bar.begin()
+    @property
+    def _search_runner(self) -> SearchRunner:
+        assert self._runner is not None, "the constructor has finished"
+        return self._runner
 
-    def _goes_on(self, now: Snapshot) -> None:
-        self._bar.go_on(now)
+    def _on_search(self) -> None:
+        try:
+            self.run()
+        except CaseSearchError as error:
+            self._bar.show_error(str(error))
 
-    def _ended(self, read: BackgroundRead, arguments: Mapping[str, Any]) -> None:
-        before = "" if self._frame is None else "Below is still what the search before brought."
-        self._bar.end(read, before)
+    def _show_start(self) -> None:
+        self._bar.show_start()
+
+    def _show_progress(self, snapshot: Snapshot) -> None:
+        self._bar.show_progress(snapshot)
+
+    def _show_outcome(self, read: BackgroundRead, query: FormQuery) -> None:
+        status = "" if self._frame is None else "The results of the previous search are below."
+        self._bar.show_outcome(read, status)
         if read.frame is not None:
             self._frame = read.frame
-            notes = dict.fromkeys([*read.said, *read_provenance(read.frame).get("notes", ())])
-            self._results.show(
-                read.frame, code=as_code(arguments), plan=read.plan, notes=list(notes)
-            )
+            notes = dict.fromkeys([*read.warnings, *Provenance.from_attrs(read.frame).notes])
+            code = read_cases_code(query.to_arguments(self._source.schema))
+            self._results.show(read.frame, code=code, plan=read.plan, notes=list(notes))
 
-    # --- before the run -----------------------------------------------------------------------
+    def _show_error(self, error: Exception) -> None:
+        self._bar.show_error(error_text(error))
 
-    def _edited(self) -> None:
-        """Say what the form asks now, and have it counted."""
+    # --- the preview ----------------------------------------------------------------------
+
+    def _update(self) -> None:
+        """Show what the form searches for now, and estimate its cost."""
         with self._lock:
-            question = self._held()
-            self._rows.tz = question.tz
+            query = self._query()
+            self._rows.tz = query.tz
             problems = self._problems()
             if problems:
-                self._forecast.forget()
-                self._sentence.tell(problems, "error")
+                self._estimator.cancel()
+                self._sentence.show(problems, "error")
                 return
-            self._sentence.tell(prefix_for(CostPreview(question), self._source), "plain")
-            self._forecast.ask(question)
+            self._sentence.show(preview_sentences(CostPreview(query), self._source), "plain")
+            self._estimator.submit(query)
 
-    def _foretold(self, outlook: CostPreview) -> None:
-        with self._lock:
-            if not self._problems() and outlook.question == self._held():
-                self._sentence.tell(
-                    prefix_for(outlook, self._source),
-                    "plain",
-                    notes=[*outlook.said, outlook.problem],
-                )
+    def _show_cost(self, preview: CostPreview) -> None:
+        # The controls may have changed already, though their callback has not come yet.
+        if not self._problems() and preview.query == self._query():
+            sentences = preview_sentences(preview, self._source)
+            self._sentence.show(sentences, "plain", notes=[*preview.warnings, preview.problem])
 
-    # --- keeping it ---------------------------------------------------------------------------
+    # --- saved forms ----------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write what the form holds into a file of JSON, unfinished rows included.
+        """Save the contents of the form as a JSON file, incomplete rows included.
 
-        No secret is in it, and none of the cases.
+        The file contains no secrets and no cases.
 
         Parameters
         ----------
         path
-            The file; it is replaced when all is written.
+            The file, which is replaced once everything is written.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
 
         Raises
         ------
         FilterError
             If no file can be written there.
         """
-        return saved.save(path, self._held(), self._source)
+        return save_form(path, self._query(), self._source)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], source: Source) -> Self:
-        """Make a form of a file that `save` wrote.
+        """Return the form of a file that `save` wrote.
 
         Parameters
         ----------
         path
             The file.
         source
-            Where to search; it may be another one than that of the saved form. What it has no
-            fields for is told beside the row.
+            The source to search, which may differ from that of the saved form. Rows whose fields
+            it does not have show an error.
+
+        Returns
+        -------
+        CaseForm
+            The form.
 
         Raises
         ------
         FilterError
-            If the file is none that `save` writes.
+            If the file is not a saved form.
         """
         form = cls(source)
-        form._take(saved.load(path))
+        form._show_query(load_form(path))
         return form
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, source: Source | None = None) -> Self:
-        """Make a form that asks what a frame was read by, and shows the frame.
+        """Return a form with the query that a DataFrame was read by, which shows its cases.
 
         Parameters
         ----------
         frame
-            What `read_cases` read.
+            The result of `read_cases`.
         source
-            Where it was read; found again by its provenance if None, as in
+            The source that it was read from; by default it is recreated from the provenance, as in
             ``df.cases.refresh``.
+
+        Returns
+        -------
+        CaseForm
+            The form.
 
         Raises
         ------
         FilterError
-            If the frame does not tell how it was read, or the form has no rows for it.
+            If the DataFrame has no provenance, or the form has no rows for its filter.
         """
-        told = read_provenance(frame)
-        saved.require_source_match(told)
-        source = source_of(told, source)
+        provenance = Provenance.from_attrs(frame)
+        require_query(provenance)
+        source = source_of(provenance, source)
         form = cls(source)
-        form._take(saved.form_query(told, source))
-        form._take_frame(frame)
+        form._show_query(FormQuery.from_provenance(provenance, source))
+        form._show_frame(frame)
         return form
 
-    def _take(self, question: FormQuery) -> None:
+    def _show_query(self, query: FormQuery) -> None:
         with self._lock:
-            self._options.show(question)
-            self._rows.tz = question.tz
-            self._rows.show(question.tree)
-            self._edited()
+            self._options.show(query)
+            self._rows.tz = query.tz
+            self._rows.show(query.tree)
+            self._update()
 
-    def _take_frame(self, frame: pd.DataFrame) -> None:
+    def _show_frame(self, frame: pd.DataFrame) -> None:
         with self._lock:
             self._frame = frame
-            notes = read_provenance(frame).get("notes", ())
+            notes = Provenance.from_attrs(frame).notes
             self._results.show(frame, code=self.code, plan=None, notes=notes)
-
-    # --- how it looks -------------------------------------------------------------------------
-
-    def _make_controls(self) -> None:
-        self._bar = RunBar(self._on_search, self.cancel)
-        self._sentence = Messages("cs-sentence")
-        self._results = Results()
-
-    def _laid_out(self) -> list[widgets.Widget]:
-        more = widgets.Accordion([self._options.widget], selected_index=None)
-        more.set_title(0, "Search term, tags, columns, order, limit")
-        more.add_class("cs-more")
-        return [style(), self._rows.widget, more, self._sentence, self._bar, self._results]
-
-    def _on_search(self) -> None:
-        try:
-            self.run()
-        except CaseSearchError as error:
-            self._bar.complain(str(error))
-
-    def __repr__(self) -> str:
-        try:
-            asked = self.code.removeprefix("df = ")
-        except FilterError as error:
-            asked = str(error)
-        return f"CaseForm({self._source!r}: {asked})"

@@ -1,96 +1,28 @@
-"""What all parts of one editor work with: the source, its labels, the zone, the lock, the looks."""
+"""The editors of a filter: `FilterEditor` for a tree, `GroupEditor` for each of its groups."""
 
 from __future__ import annotations
 
-import logging
-from contextlib import contextmanager, suppress
-from threading import RLock
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
 from casesearch_pd.errors import FilterError
-from casesearch_pd.form.model.checks import Problem, check, check_all, offered_operators
-from casesearch_pd.form.model.question import EVERYTHING
-from casesearch_pd.form.model.tree import Combinator, FieldLabels, Group, Rule, distinct_labels
-from casesearch_pd.form.rows import RuleEditor, usable
-from casesearch_pd.form.value_inputs import Kit, close, say
-from casesearch_pd.reading.plan import binding_context
+from casesearch_pd.form.editor import EditorContext, close_widget, set_message
+from casesearch_pd.form.model.checks import check_all
+from casesearch_pd.form.model.tree import EMPTY_TREE, Combinator, Group, Rule
+from casesearch_pd.form.rows import RuleEditor, focusable_button
 from casesearch_pd.render.html import element
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from casesearch_pd.query.binding import BindingContext
-    from casesearch_pd.query.schema import Field
     from casesearch_pd.sources.base import Source
 
-__all__ = ["Desk", "Edits", "FilterEditor", "GroupEditor"]
+__all__ = ["FilterEditor", "GroupEditor"]
 
-
-class Desk:
-    """What the parts of an editor share.
-
-    Parameters
-    ----------
-    source
-        Whose fields are offered; they are discovered by now or here, once.
-    tz
-        The zone of naive times.
-    on_change
-        Called after each edit.
-    """
-
-    def __init__(self, source: Source, tz: str, on_change: Callable[[], None] | None) -> None:
-        self.source = source
-        self.edits = Edits(on_change)
-        self.kit = Kit()
-        self.labels = FieldLabels(source.schema)
-        self._tz = binding_context(source.schema, tz).tz
-        self._offered: dict[str, dict[str, str]] = {}
-        self._options: dict[str, tuple[str, ...]] = {}
-
-    @property
-    def tz(self) -> str:
-        """The zone of naive times."""
-        return self._tz
-
-    @tz.setter
-    def tz(self, tz: str) -> None:
-        self._tz = binding_context(self.source.schema, tz).tz
-
-    def binding(self) -> BindingContext:
-        """Take the bearings: what names and times mean at this moment."""
-        return binding_context(self.source.schema, self._tz)
-
-    def check(self, rule: Rule) -> Problem:
-        """Say what there is to say of a rule."""
-        return check(rule, self.source, self.binding())
-
-    def offered(self, name: str, field: Field) -> dict[str, str]:
-        """List the operators for a field, with what they are called."""
-        if name not in self._offered:
-            self._offered[name] = offered_operators(name, field, self.source, self.binding())
-        return self._offered[name]
-
-    def options(self, field: Field) -> tuple[str, ...]:
-        """Tell what the options of a select are called, in their order."""
-        if field.column not in self._options:
-            told = [item.label + ("" if item.active else _RETIRED) for item in field.options]
-            values = [item.value for item in field.options]
-            self._options[field.column] = tuple(distinct_labels(told, values))
-        return self._options[field.column]
-
-    def accepts(self, rule: Rule) -> bool:
-        """Tell whether a rule can be asked, unfinished as it may be, and warns of nothing."""
-        found = self.check(rule)
-        return not found.wrong and not found.warned
-
-
-_RETIRED = " (inactive)"
-
-_JOINED: tuple[Combinator, ...] = ("and", "or")
-_WORDS = ("all of", "any of")
+_COMBINATORS: tuple[Combinator, ...] = ("and", "or")
+_COMBINATOR_LABELS = ("all of", "any of")
 _BUTTONS = {
     "up": "Move this group up",
     "down": "Move this group down",
@@ -105,212 +37,162 @@ class GroupEditor:
     Parameters
     ----------
     group
-        What it begins with.
-    desk
-        What the editor shares.
-    restructured
-        Called after members came, went or moved.
-    press
+        The initial group.
+    context
+        What the parts of the editor share.
+    on_restructure
+        Called after members were added, removed or moved.
+    on_button
         Called with ``"up"``, ``"down"``, ``"duplicate"`` or ``"remove"``, and this group; None
-        for the outermost, which stays where it is.
+        for the outermost group, which cannot be moved.
     """
 
     def __init__(
         self,
         group: Group,
-        desk: Desk,
-        restructured: Callable[[], None],
-        press: Callable[[str, GroupEditor], None] | None = None,
+        context: EditorContext,
+        on_restructure: Callable[[], None],
+        on_button: Callable[[str, GroupEditor], None] | None = None,
     ) -> None:
-        self._desk = desk
-        self._restructured = restructured
-        self._members: list[RuleEditor | GroupEditor] = [self._made(m) for m in group.members]
-        make = desk.kit.make
+        self._context = context
+        self._on_restructure = on_restructure
+        self._members: list[RuleEditor | GroupEditor] = [self._editor(m) for m in group.members]
+        make = context.controls.make
         self._not = make(
             widgets.Checkbox, "cs-not", value=group.negated, description="not", indent=False
         )
-        at = _JOINED.index(group.combinator)
         self._combinator = make(
             widgets.Dropdown,
             "cs-combinator",
-            options=_WORDS,
-            index=at,
-            description="How these are joined",
+            options=_COMBINATOR_LABELS,
+            index=_COMBINATORS.index(group.combinator),
+            description="How these are combined",
         )
-        self._buttons = _buttons(desk, inner=press is not None)
-        head = desk.kit.box("cs-group-head", self._not, self._combinator, *self._shown())
-        self._body = desk.kit.stack("cs-members")
-        self.widget = desk.kit.stack("cs-group", head, self._body)
-        self._hear(press)
-        self._place()
+        self._buttons = _buttons(context, is_inner=on_button is not None)
+        head = context.controls.row(
+            "cs-group-head", self._not, self._combinator, *self._button_boxes()
+        )
+        self._body = context.controls.column("cs-members")
+        self.widget = context.controls.column("cs-group", head, self._body)
+        self._observe(on_button)
+        self._arrange()
 
-    def _shown(self) -> tuple[Any, ...]:
-        adding = [self._buttons["row"], self._buttons["group"]]
-        moving = [self._buttons[key] for key in _BUTTONS if key in self._buttons]
-        boxes = [self._desk.kit.box("cs-adding", *adding)]
-        return (*boxes, self._desk.kit.box("cs-buttons", *moving)) if moving else (*boxes,)
+    def _button_boxes(self) -> tuple[Any, ...]:
+        add_buttons = [self._buttons["row"], self._buttons["group"]]
+        move_buttons = [self._buttons[key] for key in _BUTTONS if key in self._buttons]
+        make_row = self._context.controls.row
+        boxes = (make_row("cs-adding", *add_buttons),)
+        return (*boxes, make_row("cs-buttons", *move_buttons)) if move_buttons else boxes
 
-    def _hear(self, press: Callable[[str, GroupEditor], None] | None) -> None:
-        edits = self._desk.edits
-        # Both are read when somebody asks; that they changed is all there is to hear.
-        edits.on(self._not, "value", self._restructured)
-        edits.on(self._combinator, "index", self._restructured)
-        edits.on_click(self._buttons["row"], lambda: self._add(Rule()))
-        edits.on_click(self._buttons["group"], lambda: self._add(self._opposite()))
+    def _observe(self, on_button: Callable[[str, GroupEditor], None] | None) -> None:
+        events = self._context.events
+        # Both controls are read when the tree is asked for; here only the change is reported.
+        events.on(self._not, "value", self._on_restructure)
+        events.on(self._combinator, "index", self._on_restructure)
+        events.on_click(self._buttons["row"], lambda: self._add(Rule()))
+        events.on_click(self._buttons["group"], lambda: self._add(self._opposite_group()))
         for key in self._buttons.keys() & _BUTTONS.keys():
-            edits.on_click(self._buttons[key], _bound(press, key, self))
+            events.on_click(self._buttons[key], _bind_button(on_button, key, self))
 
-    # --- what it holds ----------------------------------------------------------------------
+    # --- contents ---------------------------------------------------------------------------
 
     @property
     def member(self) -> Group:
-        """The group, as it stands there."""
-        combinator = _JOINED[self._combinator.index]
+        """The group as it is on the screen."""
+        combinator = _COMBINATORS[self._combinator.index]
         return Group(combinator, self._not.value, tuple(item.member for item in self._members))
 
     def rows(self) -> tuple[RuleEditor, ...]:
-        """List the rows, from top to bottom."""
+        """Return the rows, from top to bottom."""
         return tuple(row for item in self._members for row in item.rows())
 
     def number(self, row: int) -> int:
-        """Give the rows their numbers, from `row` on; tell the next one."""
+        """Assign numbers to the rows, beginning with `row`, and return the next number."""
         for item in self._members:
             row = item.number(row)
         return row
 
-    def stand(self, *, first: bool, last: bool) -> None:
-        """Learn whether there is a place further up or down."""
-        self._buttons["up"].disabled = first
-        self._buttons["down"].disabled = last
+    def set_position(self, *, is_first: bool, is_last: bool) -> None:
+        """Enable the buttons that can move the group."""
+        self._buttons["up"].disabled = is_first
+        self._buttons["down"].disabled = is_last
 
     def focus(self, key: str) -> None:
-        """Put the focus on a button, or with ``"field"`` on the first field within."""
+        """Put the focus on a button, or with ``"field"`` on the first field of the group."""
         if key == "field" and self._members:
             self._members[0].focus(key)
         else:
-            usable(self._buttons, key if key in self._buttons else "row").focus()
+            focusable_button(self._buttons, key if key in self._buttons else "row").focus()
 
     def close(self) -> None:
-        """Take the group away."""
+        """Remove the group."""
         for item in self._members:
             item.close()
-        close(self.widget)
+        close_widget(self.widget)
 
-    def _opposite(self) -> Group:
-        """Make a group of the other kind; one of the same would say nothing new."""
-        other = _JOINED[1 - self._combinator.index]
+    def _opposite_group(self) -> Group:
+        """Return a group of the other kind; one of the same kind would change nothing."""
+        other = _COMBINATORS[1 - self._combinator.index]
         return Group(other, members=(Rule(),))
 
     # --- edits ------------------------------------------------------------------------------
 
-    def _made(self, member: Rule | Group) -> RuleEditor | GroupEditor:
+    def _editor(self, member: Rule | Group) -> RuleEditor | GroupEditor:
         if isinstance(member, Rule):
-            return RuleEditor(member, self._desk, self._pressed)
-        return GroupEditor(member, self._desk, self._restructured, self._pressed)
+            return RuleEditor(member, self._context, self._handle_button)
+        return GroupEditor(member, self._context, self._on_restructure, self._handle_button)
 
     def _add(self, member: Rule | Group) -> None:
-        self._members.append(self._made(member))
-        self._place()
-        self._restructured()
+        self._members.append(self._editor(member))
+        self._arrange()
+        self._on_restructure()
         self._members[-1].focus("field")
 
-    def _pressed(self, key: str, item: RuleEditor | GroupEditor) -> None:
-        at = self._members.index(item)
+    def _handle_button(self, key: str, item: RuleEditor | GroupEditor) -> None:
+        index = self._members.index(item)
         match key:
             case "remove":
-                del self._members[at]
+                del self._members[index]
             case "duplicate":
-                self._members.insert(at + 1, self._made(item.member))
+                self._members.insert(index + 1, self._editor(item.member))
             case _:
-                to = max(0, at - 1) if key == "up" else at + 1
-                self._members.insert(to, self._members.pop(at))
-        self._place()
-        self._restructured()
+                target = max(0, index - 1) if key == "up" else index + 1
+                self._members.insert(target, self._members.pop(index))
+        self._arrange()
+        self._on_restructure()
         if key == "remove":
             item.close()
-            self._focus(at - 1)
+            self._focus_near(index - 1)
         else:
             item.focus(key)
 
-    def _focus(self, at: int) -> None:
-        """Keep who has no mouse nearby: at the row before, or at what adds one."""
-        if at < 0:
+    def _focus_near(self, index: int) -> None:
+        """Put the focus on the row before a removed one, for users of the keyboard."""
+        if index < 0:
             self._buttons["row"].focus()
         else:
-            self._members[at].focus("remove")
+            self._members[index].focus("remove")
 
-    def _place(self) -> None:
+    def _arrange(self) -> None:
         last = len(self._members) - 1
-        for at, item in enumerate(self._members):
-            item.stand(first=at == 0, last=at == last)
+        for index, item in enumerate(self._members):
+            item.set_position(is_first=index == 0, is_last=index == last)
         self._body.children = tuple(item.widget for item in self._members)
 
 
-def _buttons(desk: Desk, *, inner: bool) -> dict[str, Any]:
-    made = {
-        "row": desk.kit.button("cs-add-row", "Add condition", plain=True),
-        "group": desk.kit.button("cs-add-group", "Add group", plain=True),
+def _buttons(context: EditorContext, *, is_inner: bool) -> dict[str, Any]:
+    make_button = context.controls.button
+    buttons = {
+        "row": make_button("cs-add-row", "Add condition", has_text=True),
+        "group": make_button("cs-add-group", "Add group", has_text=True),
     }
-    if inner:
-        made |= {key: desk.kit.button(f"cs-{key}", text) for key, text in _BUTTONS.items()}
-    return made
+    if is_inner:
+        buttons |= {key: make_button(f"cs-{key}", text) for key, text in _BUTTONS.items()}
+    return buttons
 
 
-def _bound(press: Any, key: str, group: GroupEditor) -> Any:
-    return lambda: press(key, group)
-
-
-_log = logging.getLogger(__name__)
-
-
-class Edits:
-    """Hears what people do to the controls of one editor.
-
-    Parameters
-    ----------
-    tell
-        Called after each edit, outside the lock, from whatever thread the edit came.
-    """
-
-    def __init__(self, tell: Callable[[], None] | None = None) -> None:
-        self.lock = RLock()
-        self._tell = tell
-        self._silent = 0
-
-    def on(self, control: widgets.Widget, trait: str, act: Callable[[], None]) -> None:
-        """Do something whenever somebody changes a trait of a control."""
-        control.observe(lambda _: self._do(act), trait)
-
-    def on_click(self, button: widgets.Button, act: Callable[[], None]) -> None:
-        """Do something whenever somebody presses a button."""
-        button.on_click(lambda _: self._do(act))
-
-    @contextmanager
-    def quietly(self) -> Iterator[None]:
-        """Change controls without that being heard as edits."""
-        with self.lock:
-            self._silent += 1
-            try:
-                yield
-            finally:
-                self._silent -= 1
-
-    def _do(self, act: Callable[[], None]) -> None:
-        with self.lock:
-            if self._silent:
-                return
-            with self.quietly():
-                _safely(act)
-        if self._tell is not None:
-            _safely(self._tell)
-
-
-def _safely(act: Callable[[], None]) -> None:
-    """Let nothing out into the loop that hands out events; it would end in no place."""
-    try:
-        act()
-    except Exception:  # noqa: BLE001 - whoever called has nobody to hand it to
-        _log.exception("an edit of the form went wrong")
+def _bind_button(on_button: Any, key: str, group: GroupEditor) -> Any:
+    return lambda: on_button(key, group)
 
 
 class FilterEditor:
@@ -319,19 +201,18 @@ class FilterEditor:
     Parameters
     ----------
     source
-        Whose fields are offered; if they are not discovered yet, they are here.
+        The source whose fields are offered; they are discovered here at the latest.
     tz
-        The zone of naive times.
+        The time zone of times without one.
     tree
-        What it begins with.
+        The initial tree.
     on_change
-        Called after each edit of somebody's, from whatever thread it comes in; what it raises
-        is logged and goes no further.
+        Called after each edit of the user, from any thread; its errors are logged.
 
     Raises
     ------
     FilterError
-        If there is no such zone.
+        If the time zone is unknown.
 
     Examples
     --------
@@ -340,7 +221,7 @@ class FilterEditor:
     >>> with cs.LocalCases(cases=1) as local:
     ...     editor = FilterEditor(local.connect_cases(), tree=Group(members=(Rule("title", "eq"),)))
     >>> editor.problems
-    ('Row 1: give a value',)
+    ('Row 1: enter a value',)
     """
 
     def __init__(
@@ -348,80 +229,80 @@ class FilterEditor:
         source: Source,
         *,
         tz: str = "UTC",
-        tree: Group = EVERYTHING,
+        tree: Group = EMPTY_TREE,
         on_change: Callable[[], None] | None = None,
     ) -> None:
-        self._desk = Desk(source, tz, on_change)
-        self._message = self._desk.kit.message()
-        with self._desk.edits.quietly():
-            self._root = self._made(tree)
-            self.widget = self._desk.kit.stack("cs-filter", self._root.widget, self._message)
-            self._number()
+        self._context = EditorContext(source, tz, on_change)
+        controls = self._context.controls
+        self._message = controls.message()
+        with self._context.events.paused():
+            self._root = self._root_editor(tree)
+            self.widget = controls.column("cs-filter", self._root.widget, self._message)
+            self._number_rows()
 
     @property
     def tree(self) -> Group:
         """The tree that is on the screen."""
-        with self._desk.edits.lock:
+        with self._context.events.lock:
             return self._root.member
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Why the filter cannot be asked, in sentences; empty if it can.
+        """Why the filter cannot be searched for, in sentences; empty if it can.
 
-        A filter without rows asks for every case. A row that is not finished is a problem, since
-        nobody could tell that it was left out.
+        A filter without rows matches every case. An incomplete row is a problem, because a search
+        without it would find other cases than the form shows.
         """
-        with self._desk.edits.lock:
-            rows = self._root.rows()
-            said = [(at, row.finding.problem) for at, row in enumerate(rows, 1)]
-            found = tuple(f"Row {at}: {problem}" for at, problem in said if problem)
-            return found or self._together()
+        with self._context.events.lock:
+            problems = [row.check_result.problem for row in self._root.rows()]
+            numbered = tuple(f"Row {at}: {text}" for at, text in enumerate(problems, 1) if text)
+            return numbered or self._problems_of_all()
 
     @property
     def rows(self) -> tuple[RuleEditor, ...]:
         """The rows, from top to bottom."""
-        with self._desk.edits.lock:
+        with self._context.events.lock:
             return self._root.rows()
 
     @property
     def tz(self) -> str:
-        """The zone of naive times; setting another one checks every row again.
+        """The time zone of times without one; setting another one checks every row again.
 
-        A name that is no zone changes nothing: it is half typed, and where it is typed it is said.
+        An unknown name changes nothing: it may be half typed, and the option shows the error.
         """
-        return self._desk.tz
+        return self._context.tz
 
     @tz.setter
     def tz(self, tz: str) -> None:
-        with self._desk.edits.quietly():
-            before = self._desk.tz
+        with self._context.events.paused():
+            previous = self._context.tz
             with suppress(FilterError):
-                self._desk.tz = tz
-            if self._desk.tz == before:
+                self._context.tz = tz
+            if self._context.tz == previous:
                 return
             for row in self._root.rows():
                 row.check()
 
     def show(self, tree: Group) -> None:
-        """Put another tree on the screen; this is no edit, so nobody is told."""
-        with self._desk.edits.quietly():
+        """Put another tree on the screen, without reporting an edit."""
+        with self._context.events.paused():
             if repr(tree) == repr(self.tree):
                 return
-            before = self._root
-            self._root = self._made(tree)
-            self._number()
+            previous = self._root
+            self._root = self._root_editor(tree)
+            self._number_rows()
             self.widget.children = (self._root.widget, self._message)
-            before.close()
+            previous.close()
 
-    def _made(self, tree: Group) -> GroupEditor:
-        return GroupEditor(tree, self._desk, self._number)
+    def _root_editor(self, tree: Group) -> GroupEditor:
+        return GroupEditor(tree, self._context, self._number_rows)
 
-    def _number(self) -> None:
+    def _number_rows(self) -> None:
         self._root.number(1)
-        hint = "" if self._root.rows() else "Every case matches. Add a condition to narrow that."
-        say(self._message, *([element("span", hint, class_="cs-quiet")] if hint else []))
+        hint = "" if self._root.rows() else "All cases match. Add a condition to narrow the search."
+        set_message(self._message, *([element("span", hint, class_="cs-quiet")] if hint else []))
 
-    def _together(self) -> tuple[str, ...]:
-        desk = self._desk
-        wrong = check_all(self._root.member, desk.source, desk.binding())
-        return (wrong,) if wrong else ()
+    def _problems_of_all(self) -> tuple[str, ...]:
+        context = self._context
+        error = check_all(self._root.member, context.source, context.binding())
+        return (error,) if error else ()

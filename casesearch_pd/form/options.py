@@ -1,4 +1,4 @@
-"""The order of the rows: a list to choose a column from, and one more after each that is used."""
+"""The editors of what a form searches for besides its rules: search text, tags, columns, order."""
 
 from __future__ import annotations
 
@@ -9,299 +9,318 @@ from zoneinfo import available_timezones
 import ipywidgets as widgets
 
 from casesearch_pd.errors import FilterError
-from casesearch_pd.form.groups import Desk
-from casesearch_pd.form.model.question import FormQuery
-from casesearch_pd.form.model.tree import distinct_labels
-from casesearch_pd.form.value_inputs import ValueEditor, choice_editor, close, say, sendable
+from casesearch_pd.form.editor import EditorContext, close_widget, set_message
+from casesearch_pd.form.model.labels import distinct_labels
+from casesearch_pd.form.model.query import FormQuery, tags_argument
+from casesearch_pd.form.value_inputs import ValueEditor, browser_text, option_editor
 from casesearch_pd.reading.frames.columns import OBJECT_TYPES
-from casesearch_pd.reading.plan import build_query
+from casesearch_pd.reading.options import Query, bind_query
 from casesearch_pd.render.html import element
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from casesearch_pd.form.model.tree import Group
-    from casesearch_pd.query.schema import Field
     from casesearch_pd.sources.base import Source
 
 __all__ = ["OptionsEditor", "sort_editor"]
 
-_SLOTS = 3  # to sort by more is possible where a question does already
-
-
-def sort_editor(given: tuple[str, ...], desk: Desk) -> ValueEditor:
-    """Make the controls for an order.
-
-    Parameters
-    ----------
-    given
-        Columns, those with a ``-`` descending.
-    desk
-        What the editor shares.
-    """
-    names = _sortable(given, desk)
-    texts = _texts(names, desk)
-    slots = [
-        _Slot(at, given[at] if at < len(given) else "", names, texts, desk)
-        for at in range(max(_SLOTS, len(given)))
-    ]
-    whole = desk.kit.stack("cs-order", *(slot.widget for slot in slots))
-
-    def read() -> tuple[str, ...]:
-        return tuple(dict.fromkeys(slot.name for slot in slots if slot.name))
-
-    return ValueEditor(
-        whole,
-        given,
-        state=lambda: tuple(slot.state for slot in slots),
-        read=read,
-        named=tuple(pair for slot in slots for pair in slot.named),
-    )
-
-
-def _sortable(given: tuple[str, ...], desk: Desk) -> list[str]:
-    """List the columns that have an order, and what is given whether it has one or not."""
-    fields = [item for item in desk.source.schema.fields if item.visible]
-    known = [item.column for item in fields if item.type not in OBJECT_TYPES]
-    strange = [name.removeprefix("-") for name in given]
-    return list(dict.fromkeys([*known, *strange]))
-
-
-def _texts(names: list[str], desk: Desk) -> list[str]:
-    """Tell what the columns are called; those that the service cannot sort by are marked."""
-    told = []
-    for name in names:
-        field = desk.labels.schema.find(name)
-        here = field is not None and not desk.source.can_sort_by(field)
-        told.append(desk.labels.text_of(name) + (" (sorted here)" if here else ""))
-    return ["—", *distinct_labels(told, names)]
-
-
-class _Slot:
-    """One column to sort by."""
-
-    def __init__(self, at: int, given: str, names: list[str], texts: list[str], desk: Desk) -> None:
-        self._names = ["", *names]
-        words = "Sort by" if at == 0 else "then by"
-        place = self._names.index(given.removeprefix("-"))
-        down = given.startswith("-")
-        make = desk.kit.make
-        self._column = make(
-            widgets.Dropdown, "cs-sort", options=texts, index=place, description=words
-        )
-        self._down = make(
-            widgets.Checkbox, "cs-descending", value=down, description="descending", indent=False
-        )
-        self.widget = desk.kit.box("cs-sort-slot", self._column, self._down)
-        self.named: tuple[tuple[Any, str], ...] = (
-            (self._column, words),
-            (self._down, "descending"),
-        )
-
-    @property
-    def name(self) -> str:
-        """The column, with a ``-`` if descending; empty if none is chosen."""
-        chosen = self._names[self._column.index]
-        return f"-{chosen}" if chosen and self._down.value else chosen
-
-    @property
-    def state(self) -> tuple[int, bool]:
-        """What the controls show."""
-        return self._column.index, self._down.value
-
-
-_NAMES = {
+_LABELS = {
     "search": "Search",
     "tags": "Tags",
-    "columns": "Columns",
-    "sort": "Order",
-    "limit": "Rows at most",
+    "limit": "Maximum rows",
     "tz": "Time zone",
+    "sort": "Order",
+    "columns": "Columns",
 }
 
 
 class OptionsEditor:
-    """The controls for all that a question holds besides its tree.
+    """The controls for everything in a query but its tree.
 
     Parameters
     ----------
     source
-        Who is going to be asked.
-    question
-        What they begin with; an option that nobody edits stays exactly as it is here.
+        The source that is searched.
+    query
+        The initial options; each of them does not change until it is edited.
     on_change
-        Called after each edit of somebody's, from whatever thread it comes in.
+        Called after each edit of the user, from any thread.
 
     Examples
     --------
     >>> import casesearch_pd as cs
     >>> with cs.LocalCases(cases=1) as local:
-    ...     options = OptionsEditor(local.persona_cases(), Question(limit=20))
-    >>> options.question(Question().tree) == Question(limit=20), options.problems
+    ...     options = OptionsEditor(local.persona_cases(), FormQuery(limit=20))
+    >>> options.query(FormQuery().tree) == FormQuery(limit=20), options.problems
     (True, ())
     """
 
     def __init__(
         self,
         source: Source,
-        question: FormQuery | None = None,
+        query: FormQuery | None = None,
         on_change: Callable[[], None] | None = None,
     ) -> None:
-        # Of the zone that is edited here nothing depends on it but what is read at the end.
-        self._desk = Desk(source, "UTC", on_change)
-        self.widget = self._desk.kit.stack("cs-read-options")
+        # The time zone is one of the options here; nothing else depends on it.
+        self._context = EditorContext(source, "UTC", on_change)
+        self.widget = self._context.controls.column("cs-read-options")
         self._parts: dict[str, tuple[ValueEditor, widgets.HTML]] = {}
-        self.show(question or FormQuery())
+        self.show(query or FormQuery())
 
-    def question(self, tree: Group) -> FormQuery:
-        """Put a tree and the options together; what is no value of an option stays out of it."""
-        with self._desk.edits.lock:
-            held = {name: editor.value for name, (editor, _) in self._parts.items()}
-        if isinstance(held["limit"], str):
-            held["limit"] = None
-        return FormQuery(tree, **held)
+    def query(self, tree: Group) -> FormQuery:
+        """Return the query of a tree and the options; an invalid limit is left out."""
+        with self._context.events.lock:
+            values = {name: editor.value for name, (editor, _) in self._parts.items()}
+        return FormQuery(
+            tree=tree,
+            search=values.get("search"),
+            tags=values.get("tags", ()),
+            columns=values["columns"],
+            sort=values["sort"],
+            limit=None if isinstance(values["limit"], str) else values["limit"],
+            tz=values["tz"],
+        )
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Why the options cannot be asked for, in sentences; empty if they can."""
-        with self._desk.edits.lock:
-            found = [(_NAMES[name], self._wrong(name)) for name in self._parts]
-        return tuple(f"{name}: {wrong}" for name, wrong in found if wrong)
+        """Why the options are invalid, in sentences; empty if they are valid."""
+        with self._context.events.lock:
+            errors = [(_LABELS[name], self._error(name)) for name in self._parts]
+        return tuple(f"{label}: {error}" for label, error in errors if error)
 
-    def show(self, question: FormQuery) -> None:
-        """Put other options on the screen; this is no edit, so nobody is told."""
-        with self._desk.edits.quietly():
-            before, gone = self.widget.children, [editor for editor, _ in self._parts.values()]
-            names = [name for name in _MAKERS if self._has(name, question)]
-            made = {name: _MAKERS[name](getattr(question, name), self._desk) for name in names}
-            self._parts = {name: (made[name], self._desk.kit.message()) for name in made}
-            for name, part in self._parts.items():
-                self._hear(name, part[0])
+    def show(self, query: FormQuery) -> None:
+        """Put other options on the screen, without reporting an edit."""
+        with self._context.events.paused():
+            previous = self.widget.children
+            previous_editors = [editor for editor, _ in self._parts.values()]
+            context, message = self._context, self._context.controls.message
+            editors = {
+                "search": _search_editor(query.search, context),
+                "tags": _tags_editor(query.tags, context),
+                "limit": _limit_editor(query.limit, context),
+                "tz": _time_zone_editor(query.tz, context),
+                "sort": sort_editor(query.sort, context),
+                "columns": _columns_editor(query.columns, context),
+            }
+            for name in [name for name in editors if not self._is_shown(name, query)]:
+                editors.pop(name).close()
+            self._parts = {name: (editor, message()) for name, editor in editors.items()}
+            for name, editor in editors.items():
+                self._observe(name, editor)
                 self._check(name)
             self.widget.children = [self._block(name) for name in self._parts]
-            for editor in gone:
+            for editor in previous_editors:
                 editor.close()
-            for child in before:
-                close(child)
+            for child in previous:
+                close_widget(child)
 
-    def _has(self, name: str, question: FormQuery) -> bool:
-        """Tell whether to show an option: also if it was asked for and the source has none."""
+    def _is_shown(self, name: str, query: FormQuery) -> bool:
+        """Return whether the source has an option, or the query has it although it has not."""
         match name:
             case "search":
-                return self._desk.source.can_search or question.search is not None
+                return self._context.source.can_search or query.search is not None
             case "tags":
-                return self._desk.source.schema.find("tags") is not None or question.tags != ()
+                return self._context.source.schema.find("tags") is not None or query.tags != ()
             case _:
                 return True
 
     def _block(self, name: str) -> widgets.Widget:
         editor, message = self._parts[name]
-        inside = (editor.widget, message)
-        return self._desk.kit.make(widgets.VBox, "cs-option", f"cs-option-{name}", children=inside)
+        children = (editor.widget, message)
+        classes = ("cs-option", f"cs-option-{name}")
+        return self._context.controls.make(widgets.VBox, *classes, children=children)
 
-    def _hear(self, name: str, editor: ValueEditor) -> None:
-        for control, _ in editor.named:
+    def _observe(self, name: str, editor: ValueEditor) -> None:
+        for control, _ in editor.labels:
             trait = "index" if control.has_trait("index") else "value"
-            self._desk.edits.on(control, trait, partial(self._check, name))
+            self._context.events.on(control, trait, partial(self._check, name))
 
     def _check(self, name: str) -> None:
-        wrong = self._wrong(name)
-        words = element("div", wrong, class_="cs-wrong", role="status", aria_live="polite")
-        say(self._parts[name][1], *([words] if wrong else []))
+        error = self._error(name)
+        message = element("div", error, class_="cs-wrong", role="status", aria_live="polite")
+        set_message(self._parts[name][1], *([message] if error else []))
 
-    def _wrong(self, name: str) -> str:
-        """Say why an option cannot be asked for; empty if it can."""
-        held = self._parts[name][0].value
-        source = self._desk.source
+    def _error(self, name: str) -> str:
+        """Return why an option is invalid; empty if it is valid."""
+        source, value = self._context.source, self._parts[name][0].value
         try:
-            if name == "tags":
-                held = FormQuery(tags=held).arguments(source.schema).get("tags")
-            build_query(source, None, {}, **({} if held is None else {name: held}))
+            bind_query(source, self._query_of_one(name, value))
         except FilterError as error:
             return str(error)
         return ""
 
+    def _query_of_one(self, name: str, value: Any) -> Query:
+        """Return a query with one option only, so that an error is about that option."""
+        match name:
+            case "search":
+                return Query(search=value)
+            case "tags":
+                return Query(tags=tags_argument(value, self._context.source.schema))
+            case "limit":
+                return Query(limit=value)
+            case "tz":
+                return Query(tz=value)
+            case "sort":
+                return Query(sort=value)
+            case _:
+                return Query(columns=value)
 
-# --- one option each --------------------------------------------------------------------
+
+# --- order ------------------------------------------------------------------------------
+
+_MIN_SORT_COLUMNS = 3  # that can be selected; a query may have more
 
 
-def _search(given: str | None, desk: Desk) -> ValueEditor:
-    return _text(given, desk, "cs-search-text", _NAMES["search"], "words in any field")
+def sort_editor(initial: tuple[str, ...], context: EditorContext) -> ValueEditor:
+    """Return the controls for the order of the rows.
 
+    Parameters
+    ----------
+    initial
+        Names of columns; a ``-`` before a name sorts in descending order.
+    context
+        What the parts of the editor share.
+    """
+    names = _sortable_names(initial, context)
+    texts = _sort_texts(names, context)
+    slots = [
+        _SortColumn(index, initial[index] if index < len(initial) else "", names, texts, context)
+        for index in range(max(_MIN_SORT_COLUMNS, len(initial)))
+    ]
 
-def _text(given: Any, desk: Desk, css: str, words: str, hint: str) -> ValueEditor:
-    shown = "" if given is None else sendable(str(given))
-    box = desk.kit.make(widgets.Text, css, value=shown, description=words, placeholder=hint)
-    return ValueEditor(box, given, lambda: box.value, lambda: box.value or None, ((box, words),))
+    def read() -> tuple[str, ...]:
+        return tuple(dict.fromkeys(slot.name for slot in slots if slot.name))
 
-
-def _tags(given: tuple[str, ...], desk: Desk) -> ValueEditor:
-    tags = desk.source.schema.find("tags")
-    keyed = tags is not None and tags.type == "tags"
-    hint = "key=value, one a line" if keyed else "one tag a line"
-    box = desk.kit.make(
-        widgets.Textarea, "cs-tags", description=_NAMES["tags"], placeholder=hint, rows=2,
-        value=sendable("\n".join(given)),
-    )  # fmt: skip
     return ValueEditor(
-        box, given, lambda: box.value, lambda: _lines(box.value), ((box, _NAMES["tags"]),)
+        context.controls.column("cs-order", *(slot.widget for slot in slots)),
+        initial,
+        state=lambda: tuple(slot.state for slot in slots),
+        read=read,
+        labels=tuple(pair for slot in slots for pair in slot.labels),
     )
+
+
+def _sortable_names(initial: tuple[str, ...], context: EditorContext) -> list[str]:
+    """Return the columns that can be sorted by, and the initial ones in any case."""
+    fields = [item for item in context.source.schema.fields if item.visible]
+    sortable = [item.column for item in fields if item.type not in OBJECT_TYPES]
+    return list(dict.fromkeys([*sortable, *(name.removeprefix("-") for name in initial)]))
+
+
+def _sort_texts(names: list[str], context: EditorContext) -> list[str]:
+    """Return the labels of columns; those that the service cannot sort by are marked."""
+    labels = []
+    for name in names:
+        field = context.labels.schema.find(name)
+        is_local = field is not None and not context.source.can_sort_by(field)
+        labels.append(context.labels.label_of(name) + (" (sorted locally)" if is_local else ""))
+    return ["—", *distinct_labels(labels, names)]
+
+
+class _SortColumn:
+    """The controls for one column to sort by."""
+
+    def __init__(
+        self, index: int, initial: str, names: list[str], texts: list[str], context: EditorContext
+    ) -> None:
+        self._names = ["", *names]
+        label = "Sort by" if index == 0 else "then by"
+        selected = self._names.index(initial.removeprefix("-"))
+        make = context.controls.make
+        self._column = make(
+            widgets.Dropdown, "cs-sort", options=texts, index=selected, description=label
+        )
+        self._descending = make(
+            widgets.Checkbox, "cs-descending", value=initial.startswith("-"),
+            description="descending", indent=False,
+        )  # fmt: skip
+        self.widget = context.controls.row("cs-sort-slot", self._column, self._descending)
+        self.labels: tuple[tuple[Any, str], ...] = (
+            (self._column, label),
+            (self._descending, "descending"),
+        )
+
+    @property
+    def name(self) -> str:
+        """The column, with a ``-`` if descending; empty if none is selected."""
+        name = self._names[self._column.index]
+        return f"-{name}" if name and self._descending.value else name
+
+    @property
+    def state(self) -> tuple[int, bool]:
+        """What the controls show."""
+        return self._column.index, self._descending.value
+
+
+# --- other options ----------------------------------------------------------------------
+
+
+def _search_editor(initial: str | None, context: EditorContext) -> ValueEditor:
+    hint = "words in any field"
+    return _text_editor(initial, context, "cs-search-text", _LABELS["search"], hint)
+
+
+def _text_editor(
+    initial: Any, context: EditorContext, css: str, label: str, hint: str
+) -> ValueEditor:
+    text = "" if initial is None else browser_text(str(initial))
+    box = context.controls.make(widgets.Text, css, value=text, description=label, placeholder=hint)
+    return ValueEditor(box, initial, lambda: box.value, lambda: box.value or None, ((box, label),))
+
+
+def _tags_editor(initial: tuple[str, ...], context: EditorContext) -> ValueEditor:
+    tags, label = context.source.schema.find("tags"), _LABELS["tags"]
+    has_keys = tags is not None and tags.type == "tags"
+    hint = "key=value, one per line" if has_keys else "one tag per line"
+    box = context.controls.make(
+        widgets.Textarea, "cs-tags", description=label, placeholder=hint, rows=2,
+        value=browser_text("\n".join(initial)),
+    )  # fmt: skip
+    return ValueEditor(box, initial, lambda: box.value, lambda: _lines(box.value), ((box, label),))
 
 
 def _lines(text: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in text.split("\n") if line.strip())
 
 
-def _columns(given: tuple[str, ...] | None, desk: Desk) -> ValueEditor:
-    offered = [item for item in _fields(desk) if item.visible]
-    every = sum(item.active for item in offered)
-    return choice_editor(
-        given,
-        [item.column for item in offered],
-        [desk.labels.text_of(item.column) for item in offered],
-        desk,
+def _columns_editor(initial: tuple[str, ...] | None, context: EditorContext) -> ValueEditor:
+    fields = [item for item in context.source.schema.fields if item.visible]
+    active = sum(item.active for item in fields)
+    return option_editor(
+        initial,
+        [item.column for item in fields],
+        [context.labels.label_of(item.column) for item in fields],
+        context,
         css="cs-columns",
-        words=_NAMES["columns"],
-        stranger="no column",
-        none=f"all {every} active columns",
+        label=_LABELS["columns"],
+        unknown_label="no column",
+        empty_label=f"all {active} active columns",
     )
 
 
-def _fields(desk: Desk) -> tuple[Field, ...]:
-    return desk.source.schema.fields
+def _limit_editor(initial: int | None, context: EditorContext) -> ValueEditor:
+    text = _text_editor(initial, context, "cs-limit", _LABELS["limit"], "all")
+    return ValueEditor(
+        text.widget, initial, text.state, lambda: _to_integer(text.read()), text.labels
+    )
 
 
-def _limit(given: int | None, desk: Desk) -> ValueEditor:
-    words = _NAMES["limit"]
-    text = _text(given, desk, "cs-limit", words, "all")
-    return ValueEditor(text.widget, given, text.state, lambda: _whole(text.read()), text.named)
+def _to_integer(text: str | None) -> int | str | None:
+    """Return the integer of a text; another text stays as it is, for the check to report."""
+    digits = "" if text is None else text.strip().replace(",", "").replace("_", "")
+    return int(digits) if digits.isascii() and digits.isdigit() else text
 
 
-def _whole(text: str | None) -> int | str | None:
-    """Read a whole number; what is none stays text, which the check refuses."""
-    plain = "" if text is None else text.strip().replace(",", "").replace("_", "")
-    return int(plain) if plain.isascii() and plain.isdigit() else text
-
-
-def _zone(given: str, desk: Desk) -> ValueEditor:
-    box = desk.kit.make(
-        widgets.Combobox, "cs-zone", value=sendable(given), options=_zones(), placeholder="UTC",
-        description=_NAMES["tz"],
+def _time_zone_editor(initial: str, context: EditorContext) -> ValueEditor:
+    box = context.controls.make(
+        widgets.Combobox, "cs-zone", value=browser_text(initial), options=_time_zones(),
+        placeholder="UTC", description=_LABELS["tz"],
     )  # fmt: skip
-    named = ((box, _NAMES["tz"]),)
-    return ValueEditor(box, given, lambda: box.value, lambda: box.value.strip() or "UTC", named)
+    labels = ((box, _LABELS["tz"]),)
+    return ValueEditor(box, initial, lambda: box.value, lambda: box.value.strip() or "UTC", labels)
 
 
 @cache
-def _zones() -> tuple[str, ...]:
+def _time_zones() -> tuple[str, ...]:
     return tuple(sorted(available_timezones()))
-
-
-_MAKERS: dict[str, Callable[..., ValueEditor]] = {
-    "search": _search,
-    "tags": _tags,
-    "limit": _limit,
-    "tz": _zone,
-    "sort": sort_editor,
-    "columns": _columns,
-}

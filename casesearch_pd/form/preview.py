@@ -1,136 +1,137 @@
-"""A question that is being written in, what it will cost out, a moment after the last keystroke.
+"""The cost of a search before it runs, computed in the background while the form is edited.
 
-Each question replaces the one before: only the last is planned, and, where the service counts and
-one request is enough, counted. Nothing here is waited for by whoever types.
+A query is planned, and counted where the service counts with one request, a moment after the last
+edit. Each query replaces the one before; no edit waits for a request.
 """
 
 from __future__ import annotations
 
-import logging
-import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from casesearch_pd.errors import CaseSearchError, capture_warnings
-from casesearch_pd.reading.api import explain_cases
+from casesearch_pd.form.jobs import Jobs
+from casesearch_pd.form.widgets import error_text
+from casesearch_pd.reading.explain import Plan
+from casesearch_pd.reading.plan import plan_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from threading import RLock
 
-    from casesearch_pd.form.model.question import FormQuery
-    from casesearch_pd.reading.explain import Cost, Plan
+    from casesearch_pd.form.model.query import FormQuery
+    from casesearch_pd.reading.explain import Cost
     from casesearch_pd.sources.base import Source
 
 __all__ = ["CostEstimator", "CostPreview"]
 
-_PAUSE = 0.4  # seconds without a change, after which a question is taken for written
-_LOG = logging.getLogger(__name__)
+_DELAY = 0.4  # seconds without an edit, after which a query is planned
 
 
 @dataclass(frozen=True)
 class CostPreview:
-    """What is known of a question before it runs.
+    """What is known about a search before it runs.
 
     Parameters
     ----------
-    question
-        What is asked.
+    query
+        What the form searches for.
     plan
-        How it would be read; None if it cannot be.
+        How the query would be read; None if it is not planned, or cannot be.
     cost
-        What it would cost; None while nobody has counted.
+        What the search would cost; None if the cases are not counted.
     problem
-        Why it cannot be asked, or could not be counted.
-    said
-        What planning warned of.
-    counting
-        Whether the count is still on its way.
+        Why the query cannot be read, or could not be counted.
+    warnings
+        The warnings of the plan.
+    is_counting
+        Whether the cases are being counted.
     """
 
-    question: FormQuery
+    query: FormQuery
     plan: Plan | None = None
     cost: Cost | None = None
     problem: str = ""
-    said: tuple[str, ...] = ()
-    counting: bool = False
+    warnings: tuple[str, ...] = ()
+    is_counting: bool = False
 
 
 class CostEstimator:
-    """Tells what the last question would cost.
+    """Estimate the cost of the last query.
 
     Parameters
     ----------
     source
-        Who would be asked.
-    tell
-        Is told what is known, from a thread of its own; of the last question only.
-    pause
-        Seconds without a change, after which a question is planned and counted.
+        The source that would be searched.
+    show
+        Called with what is known about the last query, from a background thread.
+    lock
+        Held while `show` is called.
+    delay
+        Seconds without an edit, after which a query is planned and counted.
     """
 
     def __init__(
-        self, source: Source, tell: Callable[[CostPreview], None], *, pause: float = _PAUSE
+        self,
+        source: Source,
+        show: Callable[[CostPreview], None],
+        lock: RLock,
+        *,
+        delay: float = _DELAY,
     ) -> None:
-        self._source, self._tell, self._pause = source, tell, pause
-        self._lock = threading.RLock()
-        self._number = 0
-        self._timer: threading.Timer | None = None
-        self._counted: tuple[str, Cost] | None = None
+        self._source, self._show, self._delay = source, show, delay
+        self._query: FormQuery | None = None
+        # A count that waits for the service must not delay the plan of the next query.
+        self._plans = Jobs(lock, self._show_error)
+        self._counts = Jobs(lock, self._show_error)
+        self._last_count: tuple[str, Cost] | None = None
 
-    def ask(self, question: FormQuery) -> None:
-        """Take a question; whatever was asked before is forgotten."""
-        with self._lock:
-            self.forget()
-            self._timer = threading.Timer(self._pause, self._work, (self._number, question))
-            self._timer.daemon = True
-            self._timer.start()
+    def submit(self, query: FormQuery) -> None:
+        """Estimate the cost of a query instead of the one before."""
+        self._query = query
+        self._counts.cancel()
+        self._plans.submit(partial(self._plan, query), self._show_plan, delay=self._delay)
 
-    def forget(self) -> None:
-        """Tell no more of what was asked."""
-        with self._lock:
-            self._number += 1
-            if self._timer is not None:
-                self._timer.cancel()
+    def cancel(self) -> None:
+        """Show nothing more about the last query."""
+        self._plans.cancel()
+        self._counts.cancel()
 
-    def _work(self, number: int, question: FormQuery) -> None:
+    def _show_error(self, error: Exception) -> None:
+        if self._query is not None:
+            self._show(CostPreview(self._query, problem=error_text(error)))
+
+    def _plan(self, query: FormQuery) -> CostPreview:
         try:
-            outlook = self._planned(question)
-            self._told(number, outlook)
-            if outlook.counting and number == self._number:
-                self._told(number, self._count(outlook))
-        except Exception:  # noqa: BLE001 - nobody would see it raised
-            _LOG.exception("the forecast of a form failed")
-
-    def _told(self, number: int, outlook: CostPreview) -> None:
-        # Not under the lock: whoever is told has a lock of its own, under which it asks.
-        if number == self._number:
-            self._tell(outlook)
-
-    def _planned(self, question: FormQuery) -> CostPreview:
-        try:
-            with capture_warnings() as said:
-                plan = explain_cases(self._source, **question.arguments(self._source.schema))
+            with capture_warnings() as warnings:
+                read_plan = plan_read(self._source, query.to_query(self._source.schema))
         except CaseSearchError as error:
-            return CostPreview(question, problem=str(error))
-        known = self._known(plan)
-        one = known is None and self._source.can_count and plan.partitions == 1
-        return CostPreview(question, plan, known, said=tuple(said), counting=one)
+            return CostPreview(query, problem=str(error))
+        plan = Plan(read_plan)
+        cost = self._known_cost(plan)
+        is_counting = cost is None and self._source.can_count and plan.partitions == 1
+        return CostPreview(query, plan, cost, warnings=tuple(warnings), is_counting=is_counting)
 
-    def _known(self, plan: Plan) -> Cost | None:
-        """Find the cost of a question that differs in no request from one that was counted."""
-        counted = self._counted
-        return counted[1] if counted is not None and counted[0] == _key(plan) else None
+    def _known_cost(self, plan: Plan) -> Cost | None:
+        """Return the last count if this plan sends the same requests."""
+        if self._last_count is not None and self._last_count[0] == _requests_key(plan):
+            return self._last_count[1]
+        return None
 
-    def _count(self, outlook: CostPreview) -> CostPreview:
-        plan, question, said = outlook.plan, outlook.question, outlook.said
-        assert plan is not None, "what is counted was planned"
+    def _show_plan(self, preview: CostPreview) -> None:
+        self._show(preview)
+        if preview.plan is not None and preview.is_counting:
+            self._counts.submit(partial(self._count, preview, preview.plan), self._show)
+
+    def _count(self, preview: CostPreview, plan: Plan) -> CostPreview:
         try:
             cost = plan.count()
         except CaseSearchError as error:
-            return CostPreview(question, plan, problem=str(error), said=said)
-        self._counted = (_key(plan), cost)
-        return CostPreview(question, plan, cost, said=said)
+            return replace(preview, problem=str(error), is_counting=False)
+        self._last_count = (_requests_key(plan), cost)
+        return replace(preview, cost=cost, is_counting=False)
 
 
-def _key(plan: Plan) -> str:
-    return f"{plan.requests!r} {plan.route.query.limit!r}"
+def _requests_key(plan: Plan) -> str:
+    return f"{plan.requests!r} {plan.read_plan.query.limit!r}"

@@ -1,151 +1,105 @@
-"""Work that would keep the kernel busy, in a thread of its own: one job at a time.
-
-Where several are asked for while one is done, the last of them is next: what is asked for by
-turning a control is of no use when it is turned again.
-"""
+"""The search of a form: it runs in the background, its progress is shown, it can be cancelled."""
 
 from __future__ import annotations
 
-import logging
 import math
-import threading
-from dataclasses import dataclass
-from threading import Event, Lock, Thread
+from dataclasses import dataclass, field
+from functools import partial
 from traceback import format_exception_only
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
 
+from casesearch_pd.analysis.display_names import plural
 from casesearch_pd.errors import CaseSearchError, IncompleteReadError, ReadInterrupted
+from casesearch_pd.form.jobs import Jobs
 from casesearch_pd.form.widgets import Messages, button
 from casesearch_pd.reading.background import BackgroundRead
-from casesearch_pd.render.sentences import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    import threading
+    from collections.abc import Callable
 
-    import pandas as pd
-
+    from casesearch_pd.form.model.query import FormQuery
     from casesearch_pd.reading.background import Snapshot
     from casesearch_pd.sources.base import Source
 
-__all__ = ["DRAWING", "Jobs", "RunBar", "SearchRunner", "SearchView", "ended", "share", "under_way"]
+__all__ = [
+    "RunBar",
+    "SearchRunner",
+    "SearchView",
+    "outcome_text",
+    "progress_fraction",
+    "progress_text",
+]
 
-DRAWING = Lock()
-"""Held by whoever draws: matplotlib is not made for several threads at a time."""
-
-_log = logging.getLogger(__name__)
-
-
-class Jobs:
-    """Do one thing after the other, and of those that wait the last."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._next: Callable[[], None] | None = None
-        self._idle = Event()
-        self._idle.set()
-
-    @property
-    def busy(self) -> bool:
-        """Whether something is done or waits."""
-        return not self._idle.is_set()
-
-    def ask(self, job: Callable[[], None]) -> None:
-        """Do this next, instead of what waits."""
-        with self._lock:
-            self._next = job
-            if self._idle.is_set():
-                self._idle.clear()
-                Thread(target=self._work, daemon=True, name="case form").start()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until all is done; tell whether it is."""
-        return self._idle.wait(timeout)
-
-    def _work(self) -> None:
-        while (job := self._take()) is not None:
-            try:
-                job()
-            except Exception:  # noqa: BLE001 - a job tells what went wrong; here the telling did
-                _log.exception("a job of the form failed")
-
-    def _take(self) -> Callable[[], None] | None:
-        with self._lock:
-            job, self._next = self._next, None
-            if job is None:
-                self._idle.set()
-            return job
+_MIN_WAIT = 0.5  # seconds of waiting for the rate limit that are worth a message
 
 
-_WORTH_TELLING = 0.5  # seconds of waiting
-
-
-def share(now: Snapshot) -> float | None:
-    """Tell how much of a read is done, from 0 to 1; None where nobody knows.
+def progress_fraction(snapshot: Snapshot) -> float | None:
+    """Return how much of a read is done, from 0 to 1; None if it is unknown.
 
     >>> from casesearch_pd.reading.background import Snapshot
-    >>> share(Snapshot(rows=50, total=100, this_pass=2, passes=2))
+    >>> progress_fraction(Snapshot(rows=50, total=100, current_pass=2, passes=2))
     0.75
     """
-    if not now.total or not now.passes:
+    if not snapshot.total or not snapshot.passes:
         return None
-    before = max(0, now.this_pass - 1) * now.total
-    return min(1.0, (before + now.rows) / (now.total * now.passes))
+    earlier_rows = max(0, snapshot.current_pass - 1) * snapshot.total
+    return min(1.0, (earlier_rows + snapshot.rows) / (snapshot.total * snapshot.passes))
 
 
-def under_way(now: Snapshot) -> str:
-    """Say how far a read is.
+def progress_text(snapshot: Snapshot) -> str:
+    """Return the progress of a read in words.
 
     >>> from casesearch_pd.reading.background import Snapshot
-    >>> under_way(Snapshot(rows=50, total=1234, pages=1, passes=1, requests=1, waiting=2.4))
+    >>> progress_text(Snapshot(rows=50, total=1234, pages=1, passes=1, requests=1, waiting=2.4))
     '50 of 1,234 rows · 1 page · 1 request · 0 s · waiting 3 s for the rate limit'
     """
-    whole = "" if now.total is None else f" of {now.total:,}"
+    total = "" if snapshot.total is None else f" of {snapshot.total:,}"
     parts = [
-        f"{now.rows:,}{whole} rows",
-        f"pass {now.this_pass} of {now.passes}" if now.passes > 1 else "",
-        plural(now.pages, "page"),
-        plural(now.requests, "request"),
-        f"{now.seconds:.0f} s",
+        f"{snapshot.rows:,}{total} rows",
+        f"pass {snapshot.current_pass} of {snapshot.passes}" if snapshot.passes > 1 else "",
+        plural(snapshot.pages, "page"),
+        plural(snapshot.requests, "request"),
+        f"{snapshot.seconds:.0f} s",
     ]
-    if now.waiting > _WORTH_TELLING:
-        parts.append(f"waiting {math.ceil(now.waiting)} s for the rate limit")
+    if snapshot.waiting > _MIN_WAIT:
+        parts.append(f"waiting {math.ceil(snapshot.waiting)} s for the rate limit")
     return " · ".join(part for part in parts if part)
 
 
-def ended(read: BackgroundRead) -> str:
-    """Say how a read ended, in a sentence or two."""
-    now, frame, error = read.progress, read.frame, read.error
-    took = f"{plural(now.requests, 'request')}, {now.seconds:.1f} s"
+def outcome_text(read: BackgroundRead) -> str:
+    """Return how a read ended, in a sentence or two."""
+    snapshot, error = read.progress, read.error
+    cases = plural(0 if read.frame is None else len(read.frame), "case")
+    requests = f"{plural(snapshot.requests, 'request')}, {snapshot.seconds:.1f} s"
+    partial_results = "Partial results are shown below."
     match error:
         case None:
-            return f"{_rows(frame)} read: {took}."
+            return f"{cases} read: {requests}."
         case ReadInterrupted():
-            return f"Cancelled after {_rows(frame)}: {took}. What came is below; it is not all."
+            return f"Cancelled after {cases}: {requests}. {partial_results}"
         case IncompleteReadError():
-            return f"{_sentence(str(error))} What came is below; it is not all."
+            return f"{_as_sentence(str(error))} {partial_results}"
         case CaseSearchError():
-            return _sentence(str(error))
-        case _:  # a mistake of this package, or of a source of a user's own
-            said = "".join(format_exception_only(error)).strip()
-            return f"The search broke off by a mistake in the program ({said}); please report it."
+            return _as_sentence(str(error))
+        case _:
+            # A bug of this package, or of a source that is not part of it.
+            details = "".join(format_exception_only(error)).strip()
+            return f"The search failed because of a bug ({details}); please report it."
 
 
-def _rows(frame: pd.DataFrame | None) -> str:
-    return plural(0 if frame is None else len(frame), "case")
+def _as_sentence(text: str) -> str:
+    sentence = text[:1].upper() + text[1:]
+    return sentence if sentence.endswith((".", "!", "?", "…")) else f"{sentence}."
 
 
-def _sentence(text: str) -> str:
-    begun = text[:1].upper() + text[1:]
-    return begun if begun.endswith((".", "!", "?", "…")) else f"{begun}."
-
-
-_LAP = 20  # pages in which the bar goes round where nobody knows how many there are
+_PAGES_PER_LAP = 20  # that fill the bar once if the number of pages is unknown
 
 
 class RunBar(widgets.VBox):  # type: ignore[misc]  # untyped
-    """The controls of a run.
+    """The controls of a search: the buttons, the progress bar and the messages.
 
     Parameters
     ----------
@@ -168,146 +122,136 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # untyped
         super().__init__([line, self._error])
         self.add_class("cs-run")
 
-    def complain(self, text: str) -> None:
-        """Tell what is wrong; nothing clears it."""
-        self._error.tell(text, "error")
+    def show_error(self, text: str) -> None:
+        """Show what is wrong; an empty text removes the message."""
+        self._error.show(text, "error")
 
-    def begin(self) -> None:
+    def show_start(self) -> None:
         """Show that a search begins."""
         self._search.disabled, self._cancel.disabled = True, False
         self._bar.bar_style, self._bar.value = "info", 0.0
         self._bar.layout.visibility = "visible"
-        self.complain("")
-        self._status.tell("Searching …", "plain")
+        self.show_error("")
+        self._status.show("Searching …", "plain")
 
-    def go_on(self, now: Snapshot) -> None:
-        """Show how far it is."""
+    def show_progress(self, snapshot: Snapshot) -> None:
+        """Show the progress of a search, unless it is being cancelled."""
         if self._cancel.disabled:
-            return  # it is being cancelled, which was said
-        done = share(now)
-        self._bar.value = (now.pages % _LAP) / _LAP if done is None else done
-        self._status.tell(under_way(now), "plain")
+            return
+        fraction = progress_fraction(snapshot)
+        lap = (snapshot.pages % _PAGES_PER_LAP) / _PAGES_PER_LAP
+        self._bar.value = lap if fraction is None else fraction
+        self._status.show(progress_text(snapshot), "plain")
 
-    def cancelling(self) -> None:
-        """Show that a cancel was heard."""
+    def show_cancelling(self) -> None:
+        """Show that a search is being cancelled."""
         self._cancel.disabled = True
-        self._status.tell("Cancelling: the page under way comes to its end …", "plain")
+        self._status.show("Cancelling: waiting for the current page …", "plain")
 
-    def end(self, read: BackgroundRead, kept: str) -> None:
-        """Show how it ended.
+    def show_outcome(self, read: BackgroundRead, status: str) -> None:
+        """Show how a search ended.
 
         Parameters
         ----------
         read
             The search.
-        kept
-            What is said where it brought nothing.
+        status
+            The status if the search failed without results.
         """
-        whole, said = read.error is None, ended(read)
+        is_complete, outcome = read.error is None, outcome_text(read)
+        if not is_complete and read.frame is not None:
+            status = ""
         self._search.disabled, self._cancel.disabled = False, True
         self._bar.value = 1.0
-        self._bar.bar_style = "success" if whole else "warning" if read.cancelled else "danger"
-        self._status.tell(said if whole else kept if read.frame is None else "", "plain")
-        self.complain("" if whole else said)
+        self._bar.bar_style = (
+            "success" if is_complete else "warning" if read.cancelled else "danger"
+        )
+        self._status.show(outcome if is_complete else status, "plain")
+        self.show_error("" if is_complete else outcome)
 
 
-_TICK = 0.2  # seconds between two looks at a read: a bar that moves, and no flood of messages
-_LOG = logging.getLogger(__name__)
+_PROGRESS_INTERVAL = 0.2  # seconds: the bar moves smoothly, and the browser is not flooded
 
 
 @dataclass(frozen=True)
 class SearchView:
-    """Where runs are shown; called on any thread, under the lock of the runs.
+    """What shows a search; called from any thread, under the lock of the runner.
 
     Parameters
     ----------
-    begins
-        Is told that a run begins.
-    goes_on
-        Is told how far it is.
-    ends
-        Is told of a run that has ended, in whatever way, and what it was given.
+    start
+        Called when a search begins.
+    progress
+        Called with the progress of a search.
+    end
+        Called with a search that has ended, and its query.
+    error
+        Called with an error of one of the others.
     """
 
-    begins: Callable[[], None]
-    goes_on: Callable[[Snapshot], None]
-    ends: Callable[[BackgroundRead, Mapping[str, Any]], None]
+    start: Callable[[], None]
+    progress: Callable[[Snapshot], None]
+    end: Callable[[BackgroundRead, FormQuery], None]
+    error: Callable[[Exception], None]
 
 
 @dataclass
 class SearchRunner:
-    """The runs of one form.
+    """Run the searches of a form; a new search cancels the one before.
 
     Parameters
     ----------
     source
-        Where to read.
-    screen
-        Where they are shown.
+        The source to search.
+    view
+        Shows the search.
     lock
-        What the screen changes under.
+        Guards what the view changes.
     """
 
     source: Source
-    screen: SearchView
+    view: SearchView
     lock: threading.RLock
-    _number: int = 0
-    _read: BackgroundRead | None = None
-    _shown: threading.Event | None = None
+    read: BackgroundRead | None = None
+    _jobs: Jobs = field(init=False)
 
-    def start(self, arguments: Mapping[str, Any]) -> None:
-        """Begin a run; one under way is cancelled, and not heard any more."""
+    def __post_init__(self) -> None:
+        """Prepare the thread that follows a search."""
+        self._jobs = Jobs(self.lock, self.view.error)
+
+    def start(self, query: FormQuery) -> None:
+        """Begin a search; one that is running is cancelled, and its results are dropped."""
         with self.lock:
-            self.forget()
-            self._read, self._shown = BackgroundRead(self.source, arguments), threading.Event()
-            self.screen.begins()
-            self._read.start()
-            watch = threading.Thread(
-                target=self._watch,
-                args=(self._number, self._read, self._shown, arguments),
-                name="cases-watch",
-                daemon=True,
-            )
-            watch.start()
+            self.close()
+            self.read = BackgroundRead(self.source, query.to_query(self.source.schema))
+            self.view.start()
+            self.read.start()
+            follow = partial(self._follow, self.read)
+            self._jobs.submit(follow, lambda read: self.view.end(read, query))
 
     def cancel(self) -> bool:
-        """Cancel the run under way; tell whether there was one."""
+        """Cancel the running search; return whether there was one."""
         with self.lock:
-            if self._read is None or self._read.done:
+            if self.read is None or self.read.done:
                 return False
-            self._read.cancel()
+            self.read.cancel()
             return True
 
-    def forget(self) -> None:
-        """Cancel the run under way, and hear of it no more."""
+    def close(self) -> None:
+        """Cancel the running search, and drop its results."""
         with self.lock:
-            self._number += 1
             self.cancel()
-            if self._shown is not None:
-                self._shown.set()
+            self._jobs.cancel()
 
     def wait(self, timeout: float | None) -> bool:
-        """Wait until the last run is shown, so many seconds at most; tell whether it is."""
-        shown = self._shown
-        return shown is None or shown.wait(timeout)
+        """Wait until the last search is shown, at most `timeout` seconds; return whether it is."""
+        return self._jobs.wait(timeout)
 
-    def _watch(
-        self,
-        number: int,
-        read: BackgroundRead,
-        shown: threading.Event,
-        arguments: Mapping[str, Any],
-    ) -> None:
-        try:
-            while not read.wait(_TICK):
-                self._if_heard(number, lambda: self.screen.goes_on(read.progress))
-            self._if_heard(number, lambda: self.screen.ends(read, arguments))
-        except Exception:  # noqa: BLE001 - nobody would see it raised
-            _LOG.exception("a form could not show what came")
-        finally:
-            shown.set()
-
-    def _if_heard(self, number: int, show: Callable[[], None]) -> None:
-        with self.lock:
-            if number == self._number:
-                show()
+    def _follow(self, read: BackgroundRead) -> BackgroundRead:
+        """Show the progress of a read until it ends or another one has replaced it."""
+        while not read.wait(_PROGRESS_INTERVAL):
+            with self.lock:
+                if read is not self.read or not self._jobs.is_busy:
+                    break
+                self.view.progress(read.progress)
+        return read

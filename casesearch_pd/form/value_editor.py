@@ -1,4 +1,4 @@
-"""The editor of a rule's value, by what the operator takes and by the type of the field."""
+"""The editor of a rule's value, by the arity of the operator and the type of the field."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
-from casesearch_pd.form.model.code import to_text
 from casesearch_pd.form.model.tree import OPERATORS
+from casesearch_pd.form.model.value_text import to_text
 from casesearch_pd.form.value_inputs import (
     ValueEditor,
-    choice_editor,
-    in_a_box,
-    parsed,
-    sendable,
+    browser_text,
+    input_text,
+    option_editor,
+    parse_input,
     time_editor,
 )
 
 if TYPE_CHECKING:
-    from casesearch_pd.form.groups import Desk
-    from casesearch_pd.form.model.tree import Takes
+    from casesearch_pd.form.editor import EditorContext
+    from casesearch_pd.form.model.tree import Arity
     from casesearch_pd.query.schema import Field, FieldType
 
-__all__ = ["shaped", "takes_of", "value_editor"]
+__all__ = ["arity_of", "fit_arity", "value_editor"]
 
 
-def takes_of(operator: str) -> Takes:
-    """Tell what an operator takes; an unknown one takes one value."""
-    return OPERATORS[operator].takes if operator in OPERATORS else "one"
+def arity_of(operator: str) -> Arity:
+    """Return the arity of an operator; an unknown operator takes one value."""
+    return OPERATORS[operator].arity if operator in OPERATORS else "one"
 
 
-def shaped(value: Any, takes: Takes) -> Any:
-    """Carry a value over to an operator that takes another number of values.
+def fit_arity(value: Any, arity: Arity) -> Any:
+    """Return a value for an operator of another arity.
 
-    >>> shaped("open", "many"), shaped(("open", "closed"), "one"), shaped(3, "pair")
+    >>> fit_arity("open", "many"), fit_arity(("open", "closed"), "one"), fit_arity(3, "pair")
     (('open',), 'open', (3, None))
     """
     values = value if isinstance(value, tuple) else () if value is None else (value,)
-    match takes:
+    match arity:
         case "many":
             return tuple(item for item in values if item is not None) or None
         case "pair":
@@ -48,201 +48,233 @@ def shaped(value: Any, takes: Takes) -> Any:
             return None
 
 
-def value_editor(operator: str, given: Any, field: Field | None, desk: Desk) -> ValueEditor:
-    """Make the controls for a value.
+def value_editor(
+    operator: str, initial: Any, field: Field | None, context: EditorContext
+) -> ValueEditor:
+    """Return the controls for a value.
 
     Parameters
     ----------
     operator
-        What the value is for.
-    given
-        The value to begin with, which stays exactly this until somebody edits it.
+        The operator of the rule.
+    initial
+        The initial value, which does not change until the user edits it.
     field
-        The field; None while it is not known, and then there is nothing to fill in.
-    desk
-        What the editor shares.
+        The field; None while it is unknown, and then there is nothing to enter.
+    context
+        What the parts of the editor share.
     """
-    if field is None and given is None:
-        return _nothing(given, desk)
-    match takes_of(operator):
+    if field is None and initial is None:
+        return _no_value(initial, context)
+    match arity_of(operator):
         case "none":
-            return _nothing(given, desk)
+            return _no_value(initial, context)
         case "many":
-            return _many(given, field, desk)
+            return _many_values(initial, field, context)
         case "pair":
-            return _pair(given, field, desk)
+            return _pair(initial, field, context)
         case "one":
-            return _one(given, field, desk)
+            return _single_value(initial, field, context)
 
 
-def _nothing(given: Any, desk: Desk) -> ValueEditor:
-    return ValueEditor(desk.kit.box("cs-no-value"), given, lambda: None, lambda: None)
+def _no_value(initial: Any, context: EditorContext) -> ValueEditor:
+    box = context.controls.row("cs-no-value")
+    return ValueEditor(box, initial, lambda: None, lambda: None)
 
 
-def _one(
-    given: Any, field: Field | None, desk: Desk, css: str = "cs-value", words: str = "Value"
+def _single_value(
+    initial: Any,
+    field: Field | None,
+    context: EditorContext,
+    css: str = "cs-value",
+    label: str = "Value",
 ) -> ValueEditor:
     match "any" if field is None else field.type:
         case "boolean":
-            return _yes_or_no(given, desk, css, words)
+            return _yes_or_no(initial, context, css, label)
         case "datetime":
-            return time_editor(given, desk, css, words)
+            return time_editor(initial, context, css, label)
         case "any":
-            return _of_any_kind(given, desk, css, words)
-        case kind:
-            box = _box(given, field, desk, css, words)
-            read = _reader(kind, box)
-            return ValueEditor(box, given, lambda: box.value, read, ((box, words),))
+            return _any_type(initial, context, css, label)
+        case field_type:
+            box = _text_box(initial, field, context, css, label)
+            read = _reader(field_type, box)
+            return ValueEditor(box, initial, lambda: box.value, read, ((box, label),))
 
 
-def _reader(kind: FieldType, box: widgets.Text) -> Any:
-    return lambda: parsed(kind, box.value)
+def _reader(field_type: FieldType, box: widgets.Text) -> Any:
+    return lambda: parse_input(field_type, box.value)
 
 
-def _box(given: Any, field: Field | None, desk: Desk, css: str, words: str) -> widgets.Widget:
-    """Make a box: for text of several lines a tall one, since the other has room for one only."""
-    if isinstance(given, str) and "\n" in given and sendable(given) == given:
-        tall = {"value": given, "description": words, "rows": 3}
-        return desk.kit.make(widgets.Textarea, css, "cs-tall", **tall)
-    looks = {"value": in_a_box(given), "description": words}
+def _text_box(
+    initial: Any, field: Field | None, context: EditorContext, css: str, label: str
+) -> widgets.Widget:
+    """Return a text box, with several lines for a text that has some."""
+    make = context.controls.make
+    if isinstance(initial, str) and "\n" in initial and browser_text(initial) == initial:
+        traits = {"value": initial, "description": label, "rows": 3}
+        return make(widgets.Textarea, css, "cs-tall", **traits)
+    text = input_text(initial)
     if field is not None and field.options:
-        known = tuple(sendable(item.value) for item in field.options)
-        return desk.kit.make(widgets.Combobox, css, **looks, options=known)
-    return desk.kit.make(widgets.Text, css, **looks)
+        values = tuple(browser_text(item.value) for item in field.options)
+        return make(widgets.Combobox, css, value=text, description=label, options=values)
+    return make(widgets.Text, css, value=text, description=label)
 
 
-def _yes_or_no(given: Any, desk: Desk, css: str, words: str) -> ValueEditor:
+def _yes_or_no(initial: Any, context: EditorContext, css: str, label: str) -> ValueEditor:
     values: list[Any] = [None, True, False]
-    if not any(item is given for item in values):
-        values.append(given)
-    texts = ["choose …", "yes", "no", sendable(repr(given))][: len(values)]
-    at = next(at for at, item in enumerate(values) if item is given)
-    list_ = desk.kit.make(widgets.Dropdown, css, options=texts, index=at, description=words)
+    if not any(item is initial for item in values):
+        values.append(initial)
+    texts = ["choose …", "yes", "no", browser_text(repr(initial))][: len(values)]
+    index = next(at for at, item in enumerate(values) if item is initial)
+    dropdown = context.controls.make(
+        widgets.Dropdown, css, options=texts, index=index, description=label
+    )
     return ValueEditor(
-        list_, given, lambda: list_.index, lambda: values[list_.index], ((list_, words),)
+        dropdown,
+        initial,
+        state=lambda: dropdown.index,
+        read=lambda: values[dropdown.index],
+        labels=((dropdown, label),),
     )
 
 
-_KINDS: tuple[FieldType, ...] = ("text", "number", "boolean")
-_KIND_WORDS = ("text", "number", "yes/no")
+# --- fields of an unknown type ----------------------------------------------------------
+
+_TYPES: tuple[FieldType, ...] = ("text", "number", "boolean")
+_TYPE_LABELS = ("text", "number", "yes/no")
+_BOOLEAN = 2  # the index of boolean in both
 
 
-def _kind_of(value: Any) -> int:
+def _type_index(value: Any) -> int:
     if isinstance(value, bool):
-        return 2
+        return _BOOLEAN
     return 1 if isinstance(value, int | float) else 0
 
 
-def _kinds(value: Any, desk: Desk) -> widgets.Dropdown:
-    return desk.kit.make(
-        widgets.Dropdown, "cs-kind", options=_KIND_WORDS, index=_kind_of(value), description="Kind"
+def _type_dropdown(value: Any, context: EditorContext) -> widgets.Dropdown:
+    index = _type_index(value)
+    return context.controls.make(
+        widgets.Dropdown, "cs-kind", options=_TYPE_LABELS, index=index, description="Type"
     )
 
 
-def _of_any_kind(given: Any, desk: Desk, css: str, words: str) -> ValueEditor:
-    """Make a box for a field whose type nobody told, with the kind of the value before it."""
-    kind = _kinds(given, desk)
-    written = None if isinstance(given, bool) else given
-    box = _box(written, None, desk, css, words)
-    answer = _yes_or_no(given if isinstance(given, bool) else None, desk, css, words)
-    whole = desk.kit.box("cs-any")
+def _any_type(initial: Any, context: EditorContext, css: str, label: str) -> ValueEditor:
+    """Return a box for a field of unknown type, after a dropdown for the type of the value."""
+    value_type = _type_dropdown(initial, context)
+    is_boolean = isinstance(initial, bool)
+    box = _text_box(None if is_boolean else initial, None, context, css, label)
+    boolean = _yes_or_no(initial if is_boolean else None, context, css, label)
+    outer = context.controls.row("cs-any")
 
     def show() -> None:
-        whole.children = (kind, answer.widget if kind.index == _YES_OR_NO else box)
+        outer.children = (value_type, boolean.widget if value_type.index == _BOOLEAN else box)
 
     def read() -> Any:
-        at = kind.index
-        return answer.value if at == _YES_OR_NO else parsed(_KINDS[at], box.value)
+        index = value_type.index
+        return boolean.value if index == _BOOLEAN else parse_input(_TYPES[index], box.value)
 
     show()
-    desk.edits.on(kind, "index", show)
-    named = ((kind, f"Kind of {words[0].lower()}{words[1:]}"), (box, words), *answer.named)
-    return ValueEditor(whole, given, lambda: (kind.index, box.value, answer.state()), read, named)
+    context.events.on(value_type, "index", show)
+    return ValueEditor(
+        outer,
+        initial,
+        state=lambda: (value_type.index, box.value, boolean.state()),
+        read=read,
+        labels=((value_type, f"Type of {_lower_first(label)}"), (box, label), *boolean.labels),
+    )
 
 
-_YES_OR_NO = 2
+def _lower_first(label: str) -> str:
+    return label[0].lower() + label[1:]
 
 
-def _pair(given: Any, field: Field | None, desk: Desk) -> ValueEditor:
-    is_pair = isinstance(given, tuple) and len(given) == 2  # noqa: PLR2004 - a pair
-    low, high = given if is_pair else (shaped(given, "one"), None)
-    first = _one(low, field, desk, "cs-value", "Lowest value")
-    last = _one(high, field, desk, "cs-value-2", "Highest value")
+# --- several values ---------------------------------------------------------------------
+
+
+def _pair(initial: Any, field: Field | None, context: EditorContext) -> ValueEditor:
+    is_pair = isinstance(initial, tuple) and len(initial) == 2  # noqa: PLR2004 - a pair
+    low, high = initial if is_pair else (fit_arity(initial, "one"), None)
+    first = _single_value(low, field, context, "cs-value", "Lowest value")
+    last = _single_value(high, field, context, "cs-value-2", "Highest value")
 
     def read() -> Any:
         ends = (first.value, last.value)
         return None if ends == (None, None) else ends
 
-    and_ = desk.kit.make(widgets.HTML, "cs-and", value="<span>and</span>")
+    separator = context.controls.make(widgets.HTML, "cs-and", value="<span>and</span>")
     return ValueEditor(
-        desk.kit.box("cs-pair", first.widget, and_, last.widget),
-        given,
+        context.controls.row("cs-pair", first.widget, separator, last.widget),
+        initial,
         state=lambda: (first.state(), last.state()),
         read=read,
-        named=(*first.named, *last.named),
+        labels=(*first.labels, *last.labels),
     )
 
 
-# --- many -------------------------------------------------------------------------------
-
-
-def _many(given: Any, field: Field | None, desk: Desk) -> ValueEditor:
+def _many_values(initial: Any, field: Field | None, context: EditorContext) -> ValueEditor:
     if field is not None and field.type == "select" and field.options:
         values = [item.value for item in field.options]
-        return choice_editor(given, values, desk.options(field), desk)
+        return option_editor(initial, values, context.option_labels(field), context)
     if field is None or field.type == "any":
-        return _lines_of_any_kind(given, desk)
-    return _lines(given, field.type, desk)
+        return _lines_of_any_type(initial, context)
+    return _lines(initial, field.type, context)
 
 
-def _lines(given: Any, kind: FieldType, desk: Desk) -> ValueEditor:
-    box, apart = _tall(given, kind, desk)
+def _lines(initial: Any, field_type: FieldType, context: EditorContext) -> ValueEditor:
+    box, extra = _line_box(initial, field_type, context)
     return ValueEditor(
-        box.widget, given, box.state, lambda: _read_lines(kind, box.state(), apart), box.named
+        box.widget,
+        initial,
+        state=box.state,
+        read=lambda: _read_lines(field_type, box.state(), extra),
+        labels=box.labels,
     )
 
 
-def _lines_of_any_kind(given: Any, desk: Desk) -> ValueEditor:
-    first = given[0] if isinstance(given, tuple) and given else given
-    kind = _kinds(first, desk)
-    box, apart = _tall(given, _KINDS[kind.index], desk)
-
+def _lines_of_any_type(initial: Any, context: EditorContext) -> ValueEditor:
+    first = initial[0] if isinstance(initial, tuple) and initial else initial
+    value_type = _type_dropdown(first, context)
+    box, extra = _line_box(initial, _TYPES[value_type.index], context)
     return ValueEditor(
-        desk.kit.box("cs-any", kind, box.widget),
-        given,
-        state=lambda: (kind.index, box.state()),
-        read=lambda: _read_lines(_KINDS[kind.index], box.state(), apart),
-        named=((kind, "Kind of values"), *box.named),
+        context.controls.row("cs-any", value_type, box.widget),
+        initial,
+        state=lambda: (value_type.index, box.state()),
+        read=lambda: _read_lines(_TYPES[value_type.index], box.state(), extra),
+        labels=((value_type, "Type of values"), *box.labels),
     )
 
 
-def _tall(given: Any, kind: FieldType, desk: Desk) -> tuple[ValueEditor, tuple[Any, ...]]:
-    """Make a box with a value a line; values that no line says are kept apart, and said to be."""
-    values = given if isinstance(given, tuple) else () if given is None else (given,)
-    listed = [item for item in values if _fits_a_line(item, kind)]
-    apart = tuple(item for item in values if not _fits_a_line(item, kind))
-    box = desk.kit.make(
+def _line_box(
+    initial: Any, field_type: FieldType, context: EditorContext
+) -> tuple[ValueEditor, tuple[Any, ...]]:
+    """Return a box with one value per line, and the values that no line can hold."""
+    values = initial if isinstance(initial, tuple) else () if initial is None else (initial,)
+    lines = [input_text(item) for item in values if _fits_line(item, field_type)]
+    extra = tuple(item for item in values if not _fits_line(item, field_type))
+    box = context.controls.make(
         widgets.Textarea, "cs-value", "cs-tall", description="Values", rows=3,
-        value="\n".join(map(in_a_box, listed)), placeholder="one value a line",
+        value="\n".join(lines), placeholder="one value per line",
     )  # fmt: skip
-    parts = [box, *(_kept(item, desk) for item in apart)]
-    whole = desk.kit.stack("cs-lines", *parts)
-    return ValueEditor(whole, given, lambda: box.value, lambda: None, ((box, "Values"),)), apart
+    parts = [box, *(_extra_value(item, context) for item in extra)]
+    stack = context.controls.column("cs-lines", *parts)
+    editor = ValueEditor(stack, initial, lambda: box.value, lambda: None, ((box, "Values"),))
+    return editor, extra
 
 
-def _kept(value: Any, desk: Desk) -> widgets.Widget:
-    return desk.kit.make(
-        widgets.Textarea, "cs-kept", description="Kept value, which no line can say", rows=2,
-        value=sendable(to_text(value)), disabled=True,
+def _extra_value(value: Any, context: EditorContext) -> widgets.Widget:
+    return context.controls.make(
+        widgets.Textarea, "cs-kept", description="Additional value, not editable", rows=2,
+        value=browser_text(to_text(value)), disabled=True,
     )  # fmt: skip
 
 
-def _fits_a_line(value: Any, kind: FieldType) -> bool:
-    line = in_a_box(value)
-    broken = "\n" in line or "\r" in line
-    return bool(line) and not broken and repr(parsed(kind, line)) == repr(value)
+def _fits_line(value: Any, field_type: FieldType) -> bool:
+    line = input_text(value)
+    has_break = "\n" in line or "\r" in line
+    return bool(line) and not has_break and repr(parse_input(field_type, line)) == repr(value)
 
 
-def _read_lines(kind: FieldType, text: Any, apart: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    read = [parsed(kind, line) for line in str(text).split("\n")]
-    return (*(item for item in read if item is not None), *apart) or None
+def _read_lines(field_type: FieldType, text: Any, extra: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    values = [parse_input(field_type, line) for line in str(text).split("\n")]
+    return (*(value for value in values if value is not None), *extra) or None

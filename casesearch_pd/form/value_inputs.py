@@ -1,8 +1,4 @@
-"""Controls that share their looks: each has a stable CSS class and a label of its own.
-
-A widget brings two models more, for its layout and its style; here all of one kind have the same,
-which makes a form of many rows three times lighter.
-"""
+"""Input controls for values: times with presets, and options to select from."""
 
 from __future__ import annotations
 
@@ -15,166 +11,121 @@ import ipywidgets as widgets
 import pandas as pd
 
 from casesearch_pd.errors import FilterError
-from casesearch_pd.form.model.code import from_text, to_text
-from casesearch_pd.form.model.tree import distinct_labels, single_line
-from casesearch_pd.render.html import Fragment, element, fragment
+from casesearch_pd.form.editor import close_widget, set_message
+from casesearch_pd.form.model.labels import distinct_labels
+from casesearch_pd.form.model.value_text import from_text, to_text
+from casesearch_pd.render.cell_text import single_line
+from casesearch_pd.render.html import element
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-    from casesearch_pd.form.groups import Desk
+    from casesearch_pd.form.editor import EditorContext
     from casesearch_pd.form.model.tree import Rule
     from casesearch_pd.query.schema import FieldType
 
 __all__ = [
-    "MANY",
     "PRESETS",
-    "Kit",
     "ValueEditor",
-    "choice_editor",
-    "close",
-    "in_a_box",
-    "parsed",
+    "browser_text",
+    "input_text",
+    "option_editor",
+    "parse_input",
     "preset_of",
     "presets",
-    "say",
-    "sendable",
     "time_editor",
 ]
 
 
-class Kit:
-    """Makes the controls of one editor."""
-
-    def __init__(self) -> None:
-        self._looks: dict[type, dict[str, Any]] = {}
-
-    def make(self, kind: type, *classes: str, **traits: Any) -> Any:
-        """Make a control of a kind of widget; its description is its label."""
-        made = kind(**self._looks.get(kind, {}), **traits)
-        shared = ("layout", "style") if made.has_trait("style") else ("layout",)
-        self._looks.setdefault(kind, {name: getattr(made, name) for name in shared})
-        made._dom_classes = classes  # noqa: SLF001 - what add_class sets, in one message
-        return made
-
-    def button(self, css: str, words: str, *, plain: bool = False) -> Any:
-        """Make a button; a plain one shows words, the others a sign that the style sheet has."""
-        classes = (css,) if plain else (css, "cs-sign")
-        return self.make(widgets.Button, *classes, description=words, tooltip=words)
-
-    def message(self) -> Any:
-        """Make a place for words."""
-        return self.make(widgets.HTML, "cs-message")
-
-    def box(self, css: str, *children: Any) -> Any:
-        """Make a row of controls, which breaks where there is little room."""
-        return self.make(widgets.Box, css, children=children)
-
-    def stack(self, css: str, *children: Any) -> Any:
-        """Make a column of controls."""
-        return self.make(widgets.VBox, css, children=children)
-
-
-def say(message: widgets.HTML, *inside: Fragment) -> None:
-    """Put words into a message, or take them away."""
-    written = fragment(*inside) if inside else ""
-    if message.value != written:
-        message.value = written
-
-
-def close(widget: widgets.Widget) -> None:
-    """Take a widget and all within it off the screen and out of the kernel."""
-    for child in getattr(widget, "children", ()):
-        close(child)
-    widget.close()
-
-
 @dataclass(frozen=True)
 class ValueEditor:
-    """The controls for one value, or for the many of one row.
+    """The controls for one value, or for the values of one row.
 
     Parameters
     ----------
     widget
-        What is put on the screen.
-    given
-        The value that it began with.
+        The outermost control.
+    initial
+        The initial value.
     state
-        Tells what the controls show; the same again is the given value again.
+        Returns what the controls show; in its first state the value is the initial one.
     read
-        Tells what they mean.
-    named
-        The controls, each with the words that name it; the number of the row stands behind.
+        Returns the value that the controls show.
+    labels
+        The controls with their labels, to which the number of the row is added.
     """
 
     widget: widgets.Widget
-    given: Any
+    initial: Any
     state: Callable[[], Hashable]
     read: Callable[[], Any]
-    named: tuple[tuple[widgets.Widget, str], ...] = ()
-    _began: list[Hashable] = field(default_factory=list)
+    labels: tuple[tuple[widgets.Widget, str], ...] = ()
+    _initial_state: list[Hashable] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Remember what is shown before anybody edits."""
-        self._began.append(self.state())
+        """Remember the state before any edit."""
+        self._initial_state.append(self.state())
 
     @property
     def value(self) -> Any:
-        """The value: the given one until it is edited."""
-        return self.given if self.state() == self._began[0] else self.read()
+        """The value: exactly the initial one until it is edited."""
+        return self.initial if self.state() == self._initial_state[0] else self.read()
 
     def close(self) -> None:
-        """Take the controls away, those too that are hidden at the moment."""
-        close(self.widget)
-        for control, _ in self.named:
+        """Remove the controls, including those that are hidden at the moment."""
+        close_widget(self.widget)
+        for control, _ in self.labels:
             control.close()
 
     def number(self, row: int) -> None:
-        """Name the controls after their row."""
-        for control, words in self.named:
-            control.description = f"{words} of row {row}"
+        """Add the number of the row to the labels."""
+        for control, label in self.labels:
+            control.description = f"{label} of row {row}"
 
 
-def parsed(kind: FieldType, text: str) -> Any:
-    """Read what was typed; what is no value of this type stays text, which the check refuses.
+def parse_input(field_type: FieldType, text: str) -> Any:
+    """Return the value of a text, or the text itself if it is invalid, for the check to report.
 
-    >>> parsed("number", "2.50"), parsed("number", "2.5.0"), parsed("text", "")
+    >>> parse_input("number", "2.50"), parse_input("number", "2.5.0"), parse_input("text", "")
     (2.5, '2.5.0', None)
     """
     try:
-        return from_text(kind, text)
+        return from_text(field_type, text)
     except FilterError:
         return text
 
 
-def in_a_box(value: Any) -> str:
-    """Write a value as `parsed` reads it."""
-    return sendable(to_text(value))
+def input_text(value: Any) -> str:
+    """Return the text that `parse_input` reads as a value."""
+    return browser_text(to_text(value))
 
 
-def sendable(text: str) -> str:
-    """Write a text as it can be sent to a browser: without halves of surrogate pairs."""
-    return _HALVES.sub("\ufffd", text)
+def browser_text(text: str) -> str:
+    """Return a text without halves of surrogate pairs, which cannot be sent to a browser."""
+    return _SURROGATES.sub("\ufffd", text)
 
 
-_HALVES = re.compile("[\ud800-\udfff]")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+# --- times ------------------------------------------------------------------------------
 
 PRESETS = (
     "today", "yesterday", "last 24 hours", "last 7 days", "last 30 days", "this month",
     "last month", "this year",
 )  # fmt: skip
-"""What the presets are called."""
+"""The labels of the presets."""
 
 
 def presets(now: pd.Timestamp, tz: str) -> tuple[tuple[str, Any], ...]:
-    """List the operator and the value of each preset.
+    """Return the operator and the value of each preset.
 
     Parameters
     ----------
     now
-        This moment; UTC.
+        The current time; UTC.
     tz
-        The zone whose calendar counts.
+        The time zone of the calendar.
 
     Examples
     --------
@@ -204,157 +155,167 @@ def presets(now: pd.Timestamp, tz: str) -> tuple[tuple[str, Any], ...]:
 
 
 def preset_of(rule: Rule, now: pd.Timestamp, tz: str) -> int | None:
-    """Find the preset that a rule is; None if it is none of them."""
-    said = (rule.operator, rule.value)
-    found = (at for at, preset in enumerate(presets(now, tz)) if preset == said)
-    return next(found, None)
+    """Return the index of the preset that a rule equals, if there is one."""
+    pair = (rule.operator, rule.value)
+    indices = (index for index, preset in enumerate(presets(now, tz)) if preset == pair)
+    return next(indices, None)
 
 
-_ISO_DAY = re.compile(r"\s*(?P<day>\d{4}-\d{2}-\d{2})(?P<clock>[T ].*)?\s*", re.DOTALL)
+_ISO_DAY = re.compile(r"\s*(?P<day>\d{4}-\d{2}-\d{2})(?P<time>[T ].*)?\s*", re.DOTALL)
 
 
-def time_editor(given: Any, desk: Desk, css: str, words: str) -> ValueEditor:
-    """Make a box for a time: in ISO 8601, or from now; the calendar beside it fills in a day."""
-    text = in_a_box(given)
-    box = desk.kit.make(
-        widgets.Text, css, value=text, description=words, placeholder="2026-03-14 or 7 days ago"
-    )
-    day = desk.kit.make(widgets.DatePicker, "cs-day", description="Day", value=_day_in(text))
-    desk.edits.on(day, "value", lambda: _fill(box, day.value))
-    desk.edits.on(box, "value", lambda: day.set_trait("value", _day_in(box.value)))
+def time_editor(initial: Any, context: EditorContext, css: str, label: str) -> ValueEditor:
+    """Return a text box for a time, with a calendar that fills in a day."""
+    make, text = context.controls.make, input_text(initial)
+    hint = "2026-03-14 or 7 days ago"
+    box = make(widgets.Text, css, value=text, description=label, placeholder=hint)
+    day = make(widgets.DatePicker, "cs-day", description="Day", value=_day_in(text))
+    context.events.on(day, "value", lambda: _set_day(box, day.value))
+    context.events.on(box, "value", lambda: day.set_trait("value", _day_in(box.value)))
     return ValueEditor(
-        desk.kit.box("cs-time", box, day),
-        given,
+        context.controls.row("cs-time", box, day),
+        initial,
         state=lambda: box.value,
-        read=lambda: parsed("datetime", box.value),
-        named=((box, words), (day, f"Day for {words[0].lower()}{words[1:]}")),
+        read=lambda: parse_input("datetime", box.value),
+        labels=((box, label), (day, f"Day for {label[0].lower()}{label[1:]}")),
     )
 
 
 def _day_in(text: str) -> date | None:
-    found = _ISO_DAY.fullmatch(text)
+    match = _ISO_DAY.fullmatch(text)
     try:
-        return date.fromisoformat(found["day"]) if found else None
-    except ValueError:  # not on the calendar
+        return date.fromisoformat(match["day"]) if match else None
+    except ValueError:  # such as February 30
         return None
 
 
-def _fill(box: widgets.Text, day: date | None) -> None:
-    """Write the day that was picked; the time of day that stands there stays."""
+def _set_day(box: widgets.Text, day: date | None) -> None:
+    """Write a day into the box, and keep the time of day that is there."""
     if day is not None:
-        found = _ISO_DAY.fullmatch(box.value)
-        box.value = day.isoformat() + ((found and found["clock"]) or "")
+        match = _ISO_DAY.fullmatch(box.value)
+        box.value = day.isoformat() + ((match and match["time"]) or "")
 
 
-MANY = 12
-"""More choices than this have a box to find some by."""
+# --- options ----------------------------------------------------------------------------
 
-_ROWS = 6  # that are seen at once
-_SAID = 4  # of the chosen ones by name
+_MIN_OPTIONS_FOR_FIND = 13  # with a box to find options by a part of their labels
+_VISIBLE_ROWS = 6
+_MAX_NAMES = 4  # of selected options below the list
 
 
-def choice_editor(
-    given: Any,
+def option_editor(
+    initial: Any,
     values: Sequence[str],
     texts: Sequence[str],
-    desk: Desk,
+    context: EditorContext,
     *,
     css: str = "cs-options",
-    words: str = "Options",
-    stranger: str = "no option",
-    none: str = "none chosen",
+    label: str = "Options",
+    unknown_label: str = "no option",
+    empty_label: str = "none selected",
 ) -> ValueEditor:
-    """Make a list to choose any number from.
+    """Return a list to select any number of options from.
 
     Parameters
     ----------
-    given
-        What is chosen: a tuple of values, or None.
+    initial
+        The selected values: a tuple, or None.
     values
-        What is on offer.
+        The values of the options.
     texts
-        What it is called, in the same order; no two alike.
-    desk
-        What the editor shares.
+        The labels of the options, in the same order; no two are the same.
+    context
+        What the parts of the editor share.
     css
         The class of the list.
-    words
+    label
         The label of the list.
-    stranger
-        What is said of a chosen value that is not on offer.
-    none
-        What is said while nothing is chosen.
+    unknown_label
+        What follows a selected value that is not among the options.
+    empty_label
+        The text below the list if nothing is selected.
     """
-    chosen = _as_values(given)
-    offered = set(values)
-    strange = [item for item in chosen if item not in offered]
-    every = [*values, *strange]
-    shown = list(texts)
-    if strange:
-        called = [f"{in_a_box(item)} ({stranger})" for item in strange]
-        shown = distinct_labels([*shown, *called], [*map(in_a_box, every)])
-    places = {value: at for at, value in enumerate(every)}
-    held = _Choices(shown, [places[item] for item in chosen], desk, (css, words, none))
+    selection = _as_list(initial)
+    known = set(values)
+    unknown = [item for item in selection if item not in known]
+    all_values = [*values, *unknown]
+    all_texts = list(texts)
+    if unknown:
+        unknown_texts = [f"{input_text(item)} ({unknown_label})" for item in unknown]
+        names = [*map(input_text, all_values)]
+        all_texts = distinct_labels([*all_texts, *unknown_texts], names)
+    index_of = {value: index for index, value in enumerate(all_values)}
+    indices = [index_of[item] for item in selection]
+    options = _OptionList(
+        all_texts, indices, context, css=css, label=label, empty_label=empty_label
+    )
     return ValueEditor(
-        held.widget,
-        given,
-        state=lambda: tuple(held.chosen),
-        read=lambda: tuple(every[at] for at in held.chosen) or None,
-        named=held.named,
+        options.widget,
+        initial,
+        state=lambda: tuple(options.selection),
+        read=lambda: tuple(all_values[index] for index in options.selection) or None,
+        labels=options.labels,
     )
 
 
-def _as_values(given: Any) -> list[Any]:
-    """List what is chosen, each once."""
-    listed = given if isinstance(given, tuple) else () if given is None else (given,)
-    return list(dict.fromkeys(listed))
+def _as_list(initial: Any) -> list[Any]:
+    """Return the selected values without duplicates."""
+    values = initial if isinstance(initial, tuple) else () if initial is None else (initial,)
+    return list(dict.fromkeys(values))
 
 
-class _Choices:
-    """The list, the box to find by, and what is chosen, by place and in order."""
+class _OptionList:
+    """The list, the box to find options, and the selection: indices in the order of selection."""
 
     def __init__(
-        self, texts: list[str], chosen: list[int], desk: Desk, look: tuple[str, str, str]
+        self,
+        texts: list[str],
+        selection: list[int],
+        context: EditorContext,
+        *,
+        css: str,
+        label: str,
+        empty_label: str,
     ) -> None:
-        css, words, self._none = look
-        self.chosen = chosen
-        self._texts = texts
-        self._folded = [text.casefold() for text in texts]
-        self._seen = list(range(len(texts)))
-        make = desk.kit.make
+        self.selection = selection
+        self._texts, self._empty_label = texts, empty_label
+        self._folded_texts = [text.casefold() for text in texts]
+        self._visible = list(range(len(texts)))
+        make, find_label = context.controls.make, f"Find in {label.lower()}"
         self._list = make(
-            widgets.SelectMultiple, css, options=texts, index=tuple(chosen), description=words,
-            rows=max(2, min(_ROWS, len(texts))), tooltip="Ctrl or Shift chooses several",
+            widgets.SelectMultiple, css, options=texts, index=tuple(selection), description=label,
+            rows=max(2, min(_VISIBLE_ROWS, len(texts))), tooltip="Ctrl or Shift selects several",
         )  # fmt: skip
-        self._find = make(
-            widgets.Text, "cs-find", description=f"Find in {words.lower()}", placeholder="find …"
-        )
-        self._said = make(widgets.HTML, "cs-chosen")
-        desk.edits.on(self._list, "index", self._choose)
-        desk.edits.on(self._find, "value", self._search)
-        self._say()
-        crowded = len(texts) > MANY
-        parts = (self._find, self._list, self._said) if crowded else (self._list, self._said)
-        self.widget = desk.kit.stack("cs-choices", *parts)
-        self.named = ((self._list, words), (self._find, f"Find in {words.lower()}"))
+        self._find = make(widgets.Text, "cs-find", description=find_label, placeholder="find …")
+        self._names = make(widgets.HTML, "cs-chosen")
+        context.events.on(self._list, "index", self._on_select)
+        context.events.on(self._find, "value", self._on_find)
+        self._show_names()
+        has_find = len(texts) >= _MIN_OPTIONS_FOR_FIND
+        parts = (self._find, self._list, self._names) if has_find else (self._list, self._names)
+        self.widget = context.controls.column("cs-choices", *parts)
+        self.labels = ((self._list, label), (self._find, find_label))
 
-    def _choose(self) -> None:
-        seen = set(self._seen)
-        picked = [self._seen[at] for at in self._list.index]
-        kept = [at for at in self.chosen if at not in seen or at in picked]
-        self.chosen = [*kept, *(at for at in picked if at not in kept)]
-        self._say()
+    def _on_select(self) -> None:
+        # Options that the list does not show at the moment stay selected.
+        visible = set(self._visible)
+        selected = [self._visible[index] for index in self._list.index]
+        still_selected = [at for at in self.selection if at not in visible or at in selected]
+        self.selection = [*still_selected, *(at for at in selected if at not in still_selected)]
+        self._show_names()
 
-    def _search(self) -> None:
-        wanted = single_line(self._find.value).casefold()
-        self._seen = [at for at, text in enumerate(self._folded) if wanted in text]
-        chosen = set(self.chosen)
+    def _on_find(self) -> None:
+        text = single_line(self._find.value).casefold()
+        self._visible = [at for at, folded in enumerate(self._folded_texts) if text in folded]
+        selection = set(self.selection)
         with self._list.hold_sync():
-            self._list.options = [self._texts[at] for at in self._seen]
-            self._list.index = tuple(at for at, place in enumerate(self._seen) if place in chosen)
+            self._list.options = [self._texts[at] for at in self._visible]
+            self._list.index = tuple(
+                index for index, at in enumerate(self._visible) if at in selection
+            )
 
-    def _say(self) -> None:
-        named = [self._texts[at] for at in self.chosen[:_SAID]]
-        more = len(self.chosen) - len(named)
-        line = ", ".join([*named, f"{more} more"] if more > 0 else named)
-        say(self._said, element("span", line or self._none, class_="cs-quiet"))
+    def _show_names(self) -> None:
+        names = [self._texts[at] for at in self.selection[:_MAX_NAMES]]
+        others = len(self.selection) - len(names)
+        text = ", ".join([*names, f"{others} more"] if others > 0 else names)
+        set_message(self._names, element("span", text or self._empty_label, class_="cs-quiet"))

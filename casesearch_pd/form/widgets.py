@@ -1,4 +1,4 @@
-"""How the rows, the groups and the options of the form look: a part of its style sheet."""
+"""The style sheet of the form, and the widgets that its parts share."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 __all__ = [
-    "ROWS",
-    "STYLE",
+    "FILTER_CSS",
+    "STYLE_SHEET",
     "CopyButton",
     "Messages",
     "Tone",
     "button",
     "checkbox",
     "dropdown",
-    "in_words",
-    "offer",
+    "error_text",
     "row",
-    "style",
-    "with_message",
+    "set_options",
+    "show_errors",
+    "style_sheet",
 ]
 
-# The number of a row is counted by the browser; the labels of controls in a row, which each row
-# has again, are there for who hears the page only.
-ROWS = """
+# The browser counts the rows. The labels of the controls in a row would repeat in each row, so they
+# are left to screen readers.
+FILTER_CSS = """
 .cs-filter, .cs-read-options { overflow: visible; width: auto; color: var(--jp-ui-font-color1);
   --cs-row-line: var(--jp-border-color2, #c9ced4); --cs-row-soft: var(--jp-layout-color2, #f0f2f4);
   --cs-row-quiet: var(--jp-ui-font-color2, #5b6470); }
@@ -146,7 +146,7 @@ _COLOURS = """
 }
 """
 
-# Words that only a screen reader needs; rows that break where there is little room; messages.
+# Text for screen readers only; rows that wrap on narrow screens; messages.
 _SHARED = """
 .cs-hidden { position: absolute; width: 1px; height: 1px; margin: -1px; overflow: hidden;
   clip-path: inset(50%); white-space: nowrap; }
@@ -205,99 +205,99 @@ _RUN = """
 .cs-run { overflow: visible; }
 """
 
-STYLE = _COLOURS + _SHARED + ROWS + _RUN + _RESULTS
+STYLE_SHEET = _COLOURS + _SHARED + FILTER_CSS + _RUN + _RESULTS
 
 
-def style() -> widgets.HTML:
-    """Make the widget that brings the style sheet to the page; one is enough for a form."""
-    made = widgets.HTML(fragment(element("style", STYLE)))
-    made.add_class("cs-style")
-    return made
+def style_sheet() -> widgets.HTML:
+    """Return the widget that adds the style sheet to the page; a form needs one."""
+    widget = widgets.HTML(fragment(element("style", STYLE_SHEET)))
+    widget.add_class("cs-style")
+    return widget
 
 
 _AUTO = {"width": "auto"}
 
 
-def row(*inside: widgets.Widget) -> widgets.HBox:
-    """Put controls into a row that breaks where there is little room."""
-    made = widgets.HBox(inside)
-    made.add_class("cs-controls")
-    return made
+def row(*children: widgets.Widget) -> widgets.HBox:
+    """Return a row of controls, which wraps on narrow screens."""
+    box = widgets.HBox(children)
+    box.add_class("cs-controls")
+    return box
 
 
-def button(description: str, name: str, clicked: Callable[[], None]) -> widgets.Button:
-    """Make a button; `name` is its class."""
-    made = widgets.Button(description=description, layout=_AUTO)
-    made.add_class(name)
-    made.on_click(lambda _: clicked())
-    return made
+def button(description: str, css: str, on_click: Callable[[], None]) -> widgets.Button:
+    """Return a button with a CSS class."""
+    control = widgets.Button(description=description, layout=_AUTO)
+    control.add_class(css)
+    control.on_click(lambda _: on_click())
+    return control
 
 
-def checkbox(description: str, name: str) -> widgets.Checkbox:
-    """Make a box to tick; `name` is its class."""
-    made = widgets.Checkbox(description=description, indent=False, layout=_AUTO)
-    made.add_class(name)
-    return made
+def checkbox(description: str, css: str) -> widgets.Checkbox:
+    """Return a checkbox with a CSS class."""
+    control = widgets.Checkbox(description=description, indent=False, layout=_AUTO)
+    control.add_class(css)
+    return control
 
 
 def dropdown(
-    description: str, name: str, options: Sequence[tuple[str, Any]] = ()
+    description: str, css: str, options: Sequence[tuple[str, Any]] = ()
 ) -> widgets.Dropdown:
-    """Make a list to choose one from; `name` is its class."""
-    made = widgets.Dropdown(
+    """Return a dropdown list with a CSS class."""
+    control = widgets.Dropdown(
         options=options,
         description=description,
         style={"description_width": "auto"},
         layout=_AUTO | {"max_width": "100%"},
     )
-    made.add_class(name)
-    return made
+    control.add_class(css)
+    return control
 
 
-def offer(control: widgets.Dropdown, options: Sequence[tuple[str, Any]]) -> None:
-    """Offer other options; what was chosen stays chosen, else it is the first one."""
-    values, before = [value for _, value in options], control.value
+def set_options(control: widgets.Dropdown, options: Sequence[tuple[str, Any]]) -> None:
+    """Replace the options; the selected one stays selected, or else the first one is."""
+    values, selected = [value for _, value in options], control.value
     control.options = options
-    # A list that had nothing to choose from would go on with nothing chosen.
-    control.value = before if before in values else next(iter(values), None)
+    # A list whose options were empty would keep its selection empty.
+    control.value = selected if selected in values else next(iter(values), None)
 
 
 Tone = Literal["note", "error", "done", "quiet", "plain"]
 
 
 class Messages(widgets.HTML):  # type: ignore[misc]  # untyped
-    """A place for sentences; none of them is ever taken for markup.
+    """A place for messages, none of which is read as markup.
 
     Parameters
     ----------
-    name
-        The stable class of the place.
+    css
+        The CSS class of the place.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, css: str) -> None:
         super().__init__()
-        self.add_class(name)
+        self.add_class(css)
 
-    def tell(
+    def show(
         self,
         sentences: Iterable[str] | str = (),
         tone: Tone = "note",
         *,
         notes: Iterable[str] = (),
     ) -> None:
-        """Replace what stands there; nothing clears it.
+        """Replace the messages; without arguments there are none.
 
         Parameters
         ----------
         sentences
-            What is told.
+            The messages; empty ones are left out.
         tone
-            How.
+            Their style.
         notes
-            What should be known besides.
+            More messages, in the style of notes.
         """
-        said = [sentences] if isinstance(sentences, str) else list(sentences)
-        lines = [*_lines(said, tone), *_lines(notes, "note")]
+        messages = [sentences] if isinstance(sentences, str) else list(sentences)
+        lines = [*_lines(messages, tone), *_lines(notes, "note")]
         self.value = fragment(*lines) if lines else ""
 
 
@@ -306,70 +306,71 @@ def _lines(sentences: Iterable[str], tone: Tone) -> Iterator[Element]:
     return (element("div", one, class_=f"cs-{tone}", role=role) for one in sentences if one)
 
 
-def in_words(error: BaseException) -> str:
-    """Say what went wrong; a KeyError puts its message in quotes, which nobody wants to read.
+def error_text(error: BaseException) -> str:
+    """Return the message of an error, or its type if it has none.
 
-    >>> in_words(KeyError("this needs the column 'status'")), in_words(ValueError())
+    >>> error_text(KeyError("this needs the column 'status'")), error_text(ValueError())
     ("this needs the column 'status'", 'ValueError')
     """
-    said = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    return said or type(error).__name__
+    # str() of a KeyError is the repr of its message.
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return text or type(error).__name__
 
 
 @contextmanager
-def with_message(place: Messages) -> Iterator[None]:
-    """Tell what goes wrong in a callback: nobody would see it raised."""
+def show_errors(messages: Messages) -> Iterator[None]:
+    """Show the error of a callback, which the event loop of widgets would hide."""
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - whatever it is, the user is told
-        place.tell(in_words(error), "error")
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is shown
+        messages.show(error_text(error), "error")
 
 
-# Browsers give the clipboard to pages of https and of this machine only, and some not even then;
-# what a user could do by hand, a script may do during a click.
+# Browsers allow the clipboard to pages of https and of this machine only, and some not even then.
+# Selecting a text and copying it is allowed to a script during a click.
 _SCRIPT = """
-function copiedByHand(text) {
+function copyBySelection(text) {
   const area = document.createElement("textarea");
   area.value = text;
   area.className = "cs-hidden";
   area.setAttribute("readonly", "");
   document.body.append(area);
   area.select();
-  const done = document.execCommand("copy");
+  const success = document.execCommand("copy");
   area.remove();
-  return done;
+  return success;
 }
 
-async function copied(text) {
+async function copyText(text) {
   try {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    return copiedByHand(text);
+    return copyBySelection(text);
   }
 }
 
 function render({ model, el }) {
   const button = document.createElement("button");
-  const said = document.createElement("span");
+  const status = document.createElement("span");
   button.type = "button";
   button.className = "lm-Widget jupyter-widgets jupyter-button widget-button";
-  said.setAttribute("role", "status");
-  said.setAttribute("aria-live", "polite");
+  status.setAttribute("role", "status");
+  status.setAttribute("aria-live", "polite");
   el.classList.add("cs-copy");
-  el.dataset.lmSuppressShortcuts = "true";  // Enter is the button's, not the notebook's
+  el.dataset.lmSuppressShortcuts = "true";  // Enter presses the button instead of running a cell
   const show = () => { button.textContent = model.get("description"); };
-  const forget = () => { said.textContent = ""; };
+  const clear = () => { status.textContent = ""; };
   button.addEventListener("click", async () => {
-    const done = await copied(model.get("text"));
-    said.textContent = done ? "copied" : "select the text and copy it yourself";
+    const success = await copyText(model.get("text"));
+    status.textContent = success ? "copied" : "select the text to copy it";
     button.focus();
   });
   model.on("change:description", show);
-  model.on("change:text", forget);
+  model.on("change:text", clear);
   show();
-  el.append(button, said);
-  return () => { model.off("change:description", show); model.off("change:text", forget); };
+  el.append(button, status);
+  return () => { model.off("change:description", show); model.off("change:text", clear); };
 }
 
 export default { render };
@@ -382,7 +383,7 @@ class CopyButton(anywidget.AnyWidget):
     Parameters
     ----------
     description
-        What stands on the button.
+        The label of the button.
     text
         What it copies; halves of surrogate pairs, which cannot be sent, become ``?``.
     """
@@ -397,5 +398,5 @@ class CopyButton(anywidget.AnyWidget):
         self.show(text)
 
     def show(self, text: str) -> None:
-        """Take the text that the next click copies."""
+        """Set the text that the next click copies."""
         self.text = text.encode("utf-8", "replace").decode("utf-8")

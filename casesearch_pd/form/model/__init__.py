@@ -1,1 +1,1 @@
-"""What a form asks, free of widgets: its rows, what they mean, how they are written."""
+"""The form without its widgets: the tree of rules, its meaning, its code and its sentences."""

@@ -1,4 +1,4 @@
-"""One rule in; out come what it lacks, what is wrong with it, and who is going to answer it."""
+"""Checks of rules before a search: what is missing, what is wrong, what is filtered locally."""
 
 from __future__ import annotations
 
@@ -6,166 +6,170 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from casesearch_pd.errors import FilterError, capture_warnings
-from casesearch_pd.form.model.code import from_text
-from casesearch_pd.form.model.meaning import is_complete, to_expression
+from casesearch_pd.form.model.conversion import is_complete, to_expression
 from casesearch_pd.form.model.tree import OPERATORS, Group, Rule, operators_for
+from casesearch_pd.form.model.value_text import from_text
 from casesearch_pd.query.binding import bind
 from casesearch_pd.query.expressions import TRUE, literals
 from casesearch_pd.query.pushdown import push_down
-from casesearch_pd.reading.explain import WHY
+from casesearch_pd.reading.explain import RESIDUAL_REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from casesearch_pd.form.model.tree import Takes
+    from casesearch_pd.form.model.tree import Arity
     from casesearch_pd.query.binding import BindingContext
     from casesearch_pd.query.expressions import Expression
     from casesearch_pd.query.pushdown import PushdownSupport
     from casesearch_pd.query.schema import Field
     from casesearch_pd.sources.base import Source
 
-__all__ = ["Problem", "check", "check_all", "offered_operators"]
+__all__ = ["CheckResult", "check", "check_all", "offered_operators"]
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """What there is to say of a rule.
+class CheckResult:
+    """The result of the check of a rule.
 
     Parameters
     ----------
     missing
-        What is still to be given; empty if nothing is.
-    wrong
-        Why it cannot be asked; empty if it can.
-    warned
-        What it warns of.
-    checked
-        Why the service's answer is checked again here; empty where the service answers exactly.
-    unseen
-        Whether only the service can see what is asked for, so that nobody can check its answer.
+        What is still to be entered; empty if the rule is complete.
+    error
+        Why the rule cannot be searched for; empty if it can.
+    warnings
+        What the rule warns of.
+    local_reason
+        Why the rule is evaluated again on this machine; empty if the service evaluates it exactly.
+    is_remote_only
+        Whether only the service can evaluate the rule, so that its result cannot be verified.
     """
 
     missing: str = ""
-    wrong: str = ""
-    warned: tuple[str, ...] = ()
-    checked: str = ""
-    unseen: bool = False
+    error: str = ""
+    warnings: tuple[str, ...] = ()
+    local_reason: str = ""
+    is_remote_only: bool = False
 
     @property
     def problem(self) -> str:
-        """What keeps the rule from being asked; empty if nothing does."""
-        return self.missing or self.wrong
+        """What prevents a search; empty if nothing does."""
+        return self.missing or self.error
 
 
-def check(rule: Rule, source: Source, binding: BindingContext) -> Problem:
-    """Say what there is to say of a rule; nothing is sent.
+def check(rule: Rule, source: Source, binding: BindingContext) -> CheckResult:
+    """Check a rule, without sending a request.
 
     Parameters
     ----------
     rule
-        What a row holds.
+        The contents of a row.
     source
-        Who is going to be asked; its fields are known.
+        The source that is searched; its fields are discovered already.
     binding
-        What names and times mean, as `reading.plan.bearings` takes it.
+        The meaning of names and times; see `reading.options.binding_context`.
 
     Examples
     --------
     >>> import casesearch_pd as cs
-    >>> from casesearch_pd.reading.plan import bearings
+    >>> from casesearch_pd.reading.options import binding_context
     >>> with cs.LocalCases(cases=1) as local:
     ...     source = local.connect_cases()
-    ...     binding = bearings(source.schema, "UTC")
-    ...     for rule in (Rule(), Rule("queue", "eq", "Billing"), Rule("created_at", "eq", "soon")):
-    ...         print(check(rule, source, binding).problem or check(rule, source, binding).checked)
-    choose a field
-    the service's answer may be too wide
-    'created_at' is of type datetime: 'soon' does not fit; write a time such as '2026-03', \
-'2026-03-14' or '2026-03-14T09:30'
+    ...     binding = binding_context(source.schema, "UTC")
+    ...     check(Rule(), source, binding).problem
+    ...     check(Rule("created_at", "eq", "soon"), source, binding).problem
+    'choose a field'
+    "'created_at' is of type datetime: 'soon' does not fit; write a time such as '2026-03', \
+'2026-03-14' or '2026-03-14T09:30'"
     """
-    missing = _missing(rule)
+    missing = _missing_part(rule)
     try:
+        # An unknown field is reported before its value is entered.
         if rule.field:
-            binding.schema.resolve(rule.field)  # who looks for a field need not give a value first
-        return Problem(missing=missing) if missing else _asked(rule, source, binding)
+            binding.schema.resolve(rule.field)
+        return CheckResult(missing=missing) if missing else _check_complete(rule, source, binding)
     except FilterError as error:
-        return Problem(wrong=str(error))
+        return CheckResult(error=str(error))
 
 
-def _missing(rule: Rule) -> str:
+def _missing_part(rule: Rule) -> str:
     if not rule.field:
         return "choose a field"
     if rule.operator not in OPERATORS or is_complete(rule):
         return ""
-    takes = OPERATORS[rule.operator].takes
-    return _MISSING[takes] if rule.value is None or _is_shaped(rule.value, takes) else ""
+    arity = OPERATORS[rule.operator].arity
+    # A value of the wrong shape is an error, which a missing value is not.
+    return _MISSING[arity] if rule.value is None or _has_shape(rule.value, arity) else ""
 
 
-_MISSING: Mapping[Takes, str] = {
-    "one": "give a value",
-    "pair": "give both values",
-    "many": "give at least one value",
+_MISSING: Mapping[Arity, str] = {
+    "one": "enter a value",
+    "pair": "enter both values",
+    "many": "enter at least one value",
     "none": "",
 }
 
 
-def _asked(rule: Rule, source: Source, binding: BindingContext) -> Problem:
+def _check_complete(rule: Rule, source: Source, binding: BindingContext) -> CheckResult:
     field = binding.schema.resolve(rule.field)
     _check_shape(rule, field)
-    bound, warned = _bound(rule, binding)
+    bound, warnings = _bind(rule, binding)
     if binding.schema.find(rule.field) is None:
-        warned = (f"the service told of no such field; it is asked for {field.id!r}", *warned)
-    unseen = any(source.pushdown_support(item) == "remote_only" for item in literals(bound))
-    return Problem("", "", warned, _why(source.push_down(bound).residual, source), unseen)
+        text = f"the service lists no such field; the search uses {field.id!r}"
+        warnings = (text, *warnings)
+    return CheckResult(
+        warnings=warnings,
+        local_reason=_local_reason(source.push_down(bound).residual, source),
+        is_remote_only=any(source.pushdown_support(x) == "remote_only" for x in literals(bound)),
+    )
 
 
 def check_all(tree: Group, source: Source, binding: BindingContext) -> str:
-    """Tell what is wrong with rules together, each of which is right; empty if nothing is.
+    """Return why rules cannot be combined, each of which is valid; empty if they can.
 
     Parameters
     ----------
     tree
-        The rules; `check` finds nothing wrong with any.
+        The rules, each of which passed `check`.
     source
-        Who is going to be asked.
+        The source that is searched.
     binding
-        What names and times mean.
+        The meaning of names and times.
     """
     try:
-        source.push_down(_bound(tree, binding)[0])
+        source.push_down(_bind(tree, binding)[0])
     except FilterError as error:
         return str(error)
     return ""
 
 
 def _check_shape(rule: Rule, field: Field) -> None:
-    """Refuse what only a form can have that was saved for other fields, or written by hand.
+    """Raise an error for a rule that only a saved form for other fields can contain.
 
     Raises
     ------
     FilterError
-        If the operator or the value is of no form that the field can have.
+        If the operator or the shape of the value does not fit the field.
     """
     if rule.operator not in OPERATORS:
-        raise FilterError(f"{rule.operator!r} is no operator of the form; choose one")
+        raise FilterError(f"{rule.operator!r} is not an operator of the form; choose another")
     operator = OPERATORS[rule.operator]
-    # One that a row would not offer may fit all the same: a select can be equal.
+    # Operators that a row does not offer may fit nevertheless: an option can be compared by "is".
     if operator not in operators_for(field) and operator.key in ("contains", "not contains"):
         raise FilterError(
             f"{operator.label!r} does not fit {field.column!r} of type {field.type}; choose "
             "another operator"
         )
-    values = rule.value if isinstance(rule.value, tuple) else (rule.value,)
-    if not _is_shaped(rule.value, operator.takes):
-        label = operator.labelled(field.type)
-        raise FilterError(f"{rule.value!r} is no value for {label!r}; give another")
-    for value in values:
+    if not _has_shape(rule.value, operator.arity):
+        label = operator.label_for(field.type)
+        raise FilterError(f"{rule.value!r} is not a value for {label!r}; enter another")
+    for value in rule.value if isinstance(rule.value, tuple) else (rule.value,):
         if isinstance(value, str):
             from_text(field.type, value)
 
 
-def _is_shaped(value: Any, takes: Takes) -> bool:
-    match takes:
+def _has_shape(value: Any, arity: Arity) -> bool:
+    match arity:
         case "many":
             return isinstance(value, tuple)
         case "pair":
@@ -176,62 +180,64 @@ def _is_shaped(value: Any, takes: Takes) -> bool:
             return True
 
 
-def _bound(rule: Rule | Group, binding: BindingContext) -> tuple[Expression, tuple[str, ...]]:
-    """Bind rules; tell what that warned of."""
-    with capture_warnings() as heard:
-        bound = bind(to_expression(rule), binding)
-    return bound, tuple(dict.fromkeys(heard))
+def _bind(member: Rule | Group, binding: BindingContext) -> tuple[Expression, tuple[str, ...]]:
+    """Return a bound tree, and the warnings of binding it."""
+    with capture_warnings() as warnings:
+        bound = bind(to_expression(member), binding)
+    return bound, tuple(dict.fromkeys(warnings))
 
 
-# Of a row alone nothing is "the rest".
-_WHY: Mapping[PushdownSupport, str] = {
-    **WHY,
-    "exact": "it does not fit into the service's requests",
+# An exact condition is usually evaluated again because of the rest of the filter, which a single
+# row does not have.
+_REASONS: Mapping[PushdownSupport, str] = {
+    **RESIDUAL_REASONS,
+    "exact": "it does not fit into the requests of the service",
 }
 
 
-def _why(residual: Expression, source: Source) -> str:
+def _local_reason(residual: Expression, source: Source) -> str:
     if residual == TRUE:
         return ""
     return "; ".join(
-        dict.fromkeys(_WHY[source.pushdown_support(item)] for item in literals(residual))
+        dict.fromkeys(_REASONS[source.pushdown_support(item)] for item in literals(residual))
     )
 
 
 # --- operators --------------------------------------------------------------------------
 
-_HERE = " (checked here)"
+_LOCALLY = " (filtered locally)"
 
 
 def offered_operators(
     name: str, field: Field, source: Source, binding: BindingContext
 ) -> dict[str, str]:
-    """List the operators for a field, with what they are called.
+    """Return the operators for a field by key, with their labels.
 
-    Those that the service cannot answer exactly are marked. Of a field that is never shown, only
-    what the service itself can compare is there.
+    Operators that the service does not evaluate exactly are marked. A field that never appears in
+    results has only the operators that the service itself supports.
 
     Parameters
     ----------
     name
-        What a rule calls the field.
+        The name of the field in a rule.
     field
         The field.
     source
-        Who is going to be asked.
+        The source that is searched.
     binding
-        What names and times mean.
+        The meaning of names and times.
     """
-    found: dict[str, str] = {}
+    labels: dict[str, str] = {}
     for operator in operators_for(field):
-        exact = _is_exact(Rule(name, operator.key, _sample(field, operator.key)), source, binding)
-        if exact is not None:
-            found[operator.key] = operator.labelled(field.type) + ("" if exact else _HERE)
-    return found
+        sample = Rule(name, operator.key, _sample_value(field, operator.key))
+        is_exact = _is_exact(sample, source, binding)
+        if is_exact is not None:
+            labels[operator.key] = operator.label_for(field.type) + ("" if is_exact else _LOCALLY)
+    return labels
 
 
 def _is_exact(rule: Rule, source: Source, binding: BindingContext) -> bool | None:
-    """Tell whether the service answers a rule exactly; None if it cannot be asked at all."""
+    """Return whether the service evaluates a rule exactly; None if it cannot be searched for."""
     try:
         bound = bind(to_expression(rule), binding)
         return push_down(bound, source.pushdown_support).residual == TRUE
@@ -239,31 +245,33 @@ def _is_exact(rule: Rule, source: Source, binding: BindingContext) -> bool | Non
         return None
 
 
-def _sample(field: Field, key: str) -> Any:
-    """Make up a value, to see what becomes of it."""
-    one = _one(field, key)
-    match OPERATORS[key].takes:
+def _sample_value(field: Field, key: str) -> Any:
+    """Return an example of a value, to find out how the service evaluates the operator."""
+    value = _sample_item(field, key)
+    match OPERATORS[key].arity:
         case "many":
-            return (one,)
+            return (value,)
         case "pair":
-            return (one, one)
+            return (value, value)
         case "one":
-            return one
+            return value
         case "none":
             return None
 
 
-_PERIOD = "2026-03"  # its ends are midnights; an instant to the microsecond is asked too widely
+# A period begins and ends at midnight. An instant with microseconds would be sent rounded, and so
+# never be exact.
+_SAMPLE_PERIOD = "2026-03"
 
 
-def _one(field: Field, key: str) -> Any:
+def _sample_item(field: Field, key: str) -> Any:
     match field.type:
         case "number" | "integer":
             return 1
         case "boolean":
             return True
         case "datetime":
-            return _PERIOD
+            return _SAMPLE_PERIOD
         case "tags":
             return "key=value"
         case "any" if key in ("lt", "lte", "gt", "gte", "between"):

@@ -1,6 +1,6 @@
-"""A question in, and what is known of its cost; out comes what is said before it runs.
+"""The sentences above the Search button: what a form searches for, and what the search costs.
 
-Plain text, and nothing is sent for it: what a plan and a count have not told is left unsaid.
+No request is sent for them. What neither the plan nor a count has shown is left out.
 """
 
 from __future__ import annotations
@@ -8,212 +8,228 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Protocol
 
-from casesearch_pd.form.model.meaning import to_expression
+from casesearch_pd.analysis.display_names import plural
+from casesearch_pd.form.model.conversion import to_expression
 from casesearch_pd.query.expressions import TRUE, And, Expression, Not, Or, literals
-from casesearch_pd.reading.explain import WHY
-from casesearch_pd.render.sentences import filter_in_words, join_words, label_of, plural
+from casesearch_pd.reading.explain import RESIDUAL_REASONS
+from casesearch_pd.render.sentences import describe_filter, field_label, join_words
 
 if TYPE_CHECKING:
-    from casesearch_pd.form.model.question import FormQuery
+    from casesearch_pd.form.model.query import FormQuery
     from casesearch_pd.query.schema import Schema
     from casesearch_pd.reading.explain import Cost, Plan
     from casesearch_pd.sources.base import Source
 
-__all__ = ["Known", "expected_rows", "prefix_for", "sentence_for"]
+__all__ = ["Preview", "cost_sentence", "preview_sentences", "query_sentence"]
 
 
-class Known(Protocol):
-    """What is known of a question before it runs."""
+class Preview(Protocol):
+    """What is known about a search before it runs."""
 
     @property
-    def question(self) -> FormQuery:
-        """What is asked."""
+    def query(self) -> FormQuery:
+        """What the form searches for."""
         ...
 
     @property
     def plan(self) -> Plan | None:
-        """How it would be read, if that is known."""
+        """How the query would be read; None if it is not planned yet."""
         ...
 
     @property
     def cost(self) -> Cost | None:
-        """What it would cost, if somebody has counted."""
+        """What the search would cost; None if the cases are not counted."""
         ...
 
     @property
-    def counting(self) -> bool:
-        """Whether the count is on its way."""
+    def is_counting(self) -> bool:
+        """Whether the cases are being counted."""
         ...
 
 
-def prefix_for(known: Known, source: Source) -> str:
-    """Say what is asked, and what that is going to take."""
-    said = sentence_for(known.question, source.schema)
-    if known.plan is None:
-        return said
-    return f"{said} {expected_rows(known.plan, known.cost, counting=known.counting)}"
+def preview_sentences(preview: Preview, source: Source) -> str:
+    """Return what a form searches for and what the search costs, as far as it is known."""
+    sentence = query_sentence(preview.query, source.schema)
+    if preview.plan is None:
+        return sentence
+    cost = cost_sentence(preview.plan, preview.cost, is_counting=preview.is_counting)
+    return f"{sentence} {cost}"
 
 
-# --- what is asked ----------------------------------------------------------------------
+# --- the query --------------------------------------------------------------------------
 
 
-def sentence_for(question: FormQuery, schema: Schema) -> str:
-    """Say what a question asks.
+def query_sentence(query: FormQuery, schema: Schema) -> str:
+    """Return what a query searches for, in one sentence.
 
-    >>> from casesearch_pd.form.model.question import Question
+    >>> from casesearch_pd.form.model.query import FormQuery
     >>> from casesearch_pd.query.schema import Schema
-    >>> asked(Question(search="refund", limit=20), Schema(()))
-    "Cases that a search for 'refund' finds, at most 20."
+    >>> query_sentence(FormQuery(search="refund", limit=20), Schema(()))
+    "Cases that match the search 'refund', at most 20."
     """
-    clauses = _clauses(question, schema)
-    said = f"Cases{_joined(clauses)}" if clauses else "Every case"
-    zone = "" if question.tz == "UTC" else f"times are of {question.tz}"
-    most = "" if question.limit is None else f"at most {question.limit:,}"
-    return ", ".join(item for item in (said, _order(question, schema), most, zone) if item) + "."
-
-
-def _joined(clauses: list[str]) -> str:
-    comma = "," if clauses[0].startswith("but ") else ""
-    more = f", and {clauses[-1]}" if len(clauses) > 1 else ""
-    return f"{comma} {', '.join(clauses[:-1] if more else clauses)}{more}"
-
-
-def _clauses(question: FormQuery, schema: Schema) -> list[str]:
-    where = to_expression(question.tree)
-    tags = join_words([repr(tag) for tag in question.tags], "and") if question.tags else ""
-    clauses = [
-        "" if where == TRUE else _filter(where, schema),
-        tags and f"that bear the tag{'' if len(question.tags) == 1 else 's'} {tags}",
-        "" if question.search is None else f"that a search for {question.search!r} finds",
+    parts = [
+        _cases(query, schema),
+        _order(query, schema),
+        "" if query.limit is None else f"at most {query.limit:,}",
+        "" if query.tz == "UTC" else f"times in {query.tz}",
     ]
-    return [clause for clause in clauses if clause]
+    return ", ".join(part for part in parts if part) + "."
 
 
-def _filter(where: Expression, schema: Schema) -> str:
+def _cases(query: FormQuery, schema: Schema) -> str:
+    condition, exception = _conditions(to_expression(query.tree), schema)
+    tags = join_words([repr(tag) for tag in query.tags], "and") if query.tags else ""
+    clauses = [
+        condition and f"whose {condition}",
+        tags and f"with the tag{'' if len(query.tags) == 1 else 's'} {tags}",
+        "" if query.search is None else f"that match the search {query.search!r}",
+    ]
+    positive = [clause for clause in clauses if clause]
+    except_for = exception and f"except those whose {exception}"
+    if not positive:
+        return f"Cases {except_for}" if except_for else "All cases"
+    *others, last = positive
+    cases = f"Cases {', '.join(others)}, and {last}" if others else f"Cases {last}"
+    return f"{cases}, {except_for}" if except_for else cases
+
+
+def _conditions(where: Expression, schema: Schema) -> tuple[str, str]:
+    """Return the condition that the cases meet, and the one that they must not meet."""
     match where:
+        case _ if where == TRUE:
+            return "", ""
         case Not(And() | Or() as inner):
-            return f"but not those whose {filter_in_words(inner, schema, ahead=True)}"
+            return "", describe_filter(inner, schema, before_read=True)
         case _:
-            said = filter_in_words(where, schema, ahead=True)
-            if said.startswith("not "):
-                return f"but not those whose {said.removeprefix('not ')}"
-            return f"whose {said}"
+            words = describe_filter(where, schema, before_read=True)
+            if words.startswith("not "):
+                return "", words.removeprefix("not ")
+            return words, ""
 
 
-def _order(question: FormQuery, schema: Schema) -> str:
-    match question.sort:
+def _order(query: FormQuery, schema: Schema) -> str:
+    match query.sort:
         case ():
             return ""
         case ("created_at",):
             return "oldest first"
         case ("-created_at",):
             return "newest first"
-        case columns:
-            return f"sorted by {join_words([_by(name, schema) for name in columns], 'and')}"
+        case names:
+            return f"sorted by {join_words([_sort_key(name, schema) for name in names], 'and')}"
 
 
-def _by(name: str, schema: Schema) -> str:
+def _sort_key(name: str, schema: Schema) -> str:
     column = name.removeprefix("-")
-    known = schema.find(column)
-    label = column if known is None else label_of(known, schema)
+    field = schema.find(column)
+    label = column if field is None else field_label(field, schema)
     return f"{label} descending" if name.startswith("-") else label
 
 
-# --- what that takes --------------------------------------------------------------------
+# --- the cost ---------------------------------------------------------------------------
 
 
-def expected_rows(plan: Plan, cost: Cost | None = None, *, counting: bool = False) -> str:
-    """Say what a read is going to take.
+def cost_sentence(plan: Plan, cost: Cost | None = None, *, is_counting: bool = False) -> str:
+    """Return what a search costs, in a sentence or two.
 
     Parameters
     ----------
     plan
-        How it would be read.
+        How the query would be read.
     cost
-        What was counted; None if nobody has.
-    counting
-        Whether somebody is counting now.
+        The cost by a count of the cases; None if they are not counted.
+    is_counting
+        Whether the cases are being counted.
     """
-    query, source = plan.route.query, plan.route.source
+    read_plan = plan.read_plan
     if not plan.partitions:
-        return "Nothing is read." if query.limit == 0 else "No case can match: nothing is read."
+        reason = "The limit is 0" if read_plan.query.limit == 0 else "No case can match"
+        return f"{reason}: no request is sent."
     if cost is not None:
-        return _counted(plan, cost)
-    if plan.route.pushdown.strategy == "one by one":
+        return _exact_cost(plan, cost)
+    if read_plan.pushdown.strategy == "one by one":
         each = "for one case" if plan.partitions == 1 else "one for each case"
-        return f"{plural(plan.partitions, 'request')}, {each}.{_checked(plan)}"
-    if counting:
-        return f"Counting how many cases match …{_checked(plan)}"
-    return f"{_uncounted(plan, source)}{_checked(plan)}"
+        return f"{plural(plan.partitions, 'request')}, {each}.{_local_conditions(plan)}"
+    if is_counting:
+        return f"Counting the matching cases …{_local_conditions(plan)}"
+    return f"{_unknown_cost(plan, read_plan.source)}{_local_conditions(plan)}"
 
 
-def _counted(plan: Plan, cost: Cost) -> str:
+def _exact_cost(plan: Plan, cost: Cost) -> str:
     if not cost.cases:
         return "No case matches."
-    takes = ", ".join(
-        [plural(cost.pages, "page"), plural(cost.requests, "request"), _wait(cost.seconds, plan)]
-    )
+    pages, requests = plural(cost.pages, "page"), plural(cost.requests, "request")
+    details = f"{pages}, {requests}, {_duration(cost.seconds, plan)}"
     if plan.residual == TRUE:
-        return f"{_matching(plan, cost)}: {takes}."
-    comes, are = ("comes", "is") if cost.cases == 1 else ("come", "are")
+        return f"{_matches(plan, cost)}: {details}."
+    verb = "is" if cost.cases == 1 else "are"
     return (
-        f"Up to {plural(cost.cases, 'case')} {comes} home ({takes}) and {are} checked here: "
-        f"{_checks(plan)}."
+        f"Up to {plural(cost.cases, 'case')} {verb} fetched and filtered locally ({details}): "
+        f"{_conditions_by_reason(plan)}."
     )
 
 
-def _matching(plan: Plan, cost: Cost) -> str:
-    limit, cases = plan.route.query.limit, cost.cases
-    matching = f"{plural(cases, 'case')} {'matches' if cases == 1 else 'match'}"
-    if limit is not None and plan.route.stops_at_limit and cases == limit:
-        return f"At least {matching}, and {cases:,} {'is' if cases == 1 else 'are'} read"
+def _matches(plan: Plan, cost: Cost) -> str:
+    limit, cases = plan.read_plan.query.limit, cost.cases
+    match_count = f"{plural(cases, 'case')} {'matches' if cases == 1 else 'match'}"
+    # Where the service filters and sorts exactly, the count stops at the limit.
+    if limit is not None and plan.read_plan.stops_at_limit and cases == limit:
+        return f"At least {match_count}, and {cases:,} {'is' if cases == 1 else 'are'} read"
     if limit is not None and cases > limit:
-        return f"{matching}, and all are read to find the first {limit:,}"
-    return matching
+        return f"{match_count}, and all are read to find the first {limit:,}"
+    return match_count
 
 
-_ROUND = 10_000  # cases that the price of a read is told for
+_EXAMPLE_CASES = 10_000  # the number of cases for which a cost is stated if nothing is counted
 
 
-def _uncounted(plan: Plan, source: Source) -> str:
-    """Tell the price of many cases, where nobody knows how many they are."""
+def _unknown_cost(plan: Plan, source: Source) -> str:
+    """Return the cost of an example, because the number of matching cases is unknown."""
     if source.can_count and plan.partitions == 1:
-        return "How many cases match has not been counted yet."
+        return "The matching cases have not been counted yet."
     if source.can_count:
-        return f"How many cases match is told by the run: it takes {plan.partitions} searches."
-    requests = math.ceil(_ROUND / source.page_size) * plan.passes
-    wait = _wait(requests / source.rate, plan)
+        return (
+            "The matching cases are not counted in advance, because the filter is split into "
+            f"{plan.partitions} searches."
+        )
+    requests = math.ceil(_EXAMPLE_CASES / source.page_size) * plan.passes
+    duration = _duration(requests / source.rate, plan)
     return (
-        f"{source.name.capitalize()} does not tell how many match; every {_ROUND:,} cases take "
-        f"{plural(requests, 'request')}, {wait}."
+        f"{source.traits.display_name} cannot count the matching cases; {_EXAMPLE_CASES:,} cases "
+        f"take {plural(requests, 'request')}, {duration}."
     )
 
 
-def _wait(seconds: float, plan: Plan) -> str:
-    rate = plan.route.source.rate
-    pace = "" if math.isinf(rate) else f" at {rate:.3g} request{'' if rate == 1 else 's'} a second"
+def _duration(seconds: float, plan: Plan) -> str:
+    rate = plan.read_plan.source.rate
+    noun = "request" if rate == 1 else "requests"
+    limit = "" if math.isinf(rate) else f" at {rate:.3g} {noun} per second"
     if seconds < 1:
-        return f"without a wait{pace}"
+        return f"no waiting{limit}"
     if seconds < 2 * 60:
-        return f"about {math.ceil(seconds)} s{pace}"
+        return f"about {math.ceil(seconds)} s{limit}"
     if seconds < 2 * 60 * 60:
-        return f"about {math.ceil(seconds / 60)} minutes{pace}"
-    return f"about {seconds / 3600:.1f} hours{pace}"
+        return f"about {math.ceil(seconds / 60)} minutes{limit}"
+    return f"about {seconds / 3600:.1f} hours{limit}"
 
 
-_FEW = 3  # conditions of a kind that are named
+_MAX_CONDITIONS = 3  # that are named for each reason
 
 
-def _checked(plan: Plan) -> str:
-    return "" if plan.residual == TRUE else f" Checked here: {_checks(plan)}."
+def _local_conditions(plan: Plan) -> str:
+    return "" if plan.residual == TRUE else f" Filtered locally: {_conditions_by_reason(plan)}."
 
 
-def _checks(plan: Plan) -> str:
-    """Name what is checked again here, and why."""
-    source, why = plan.route.source, dict[str, dict[str, None]]()
+def _conditions_by_reason(plan: Plan) -> str:
+    """Return the conditions that are evaluated locally, with the reason."""
+    source = plan.read_plan.source
+    # A dict of dicts, because both orders are those of the filter and a repeated condition is
+    # named once.
+    conditions: dict[str, dict[str, None]] = {}
     for literal in literals(plan.residual):
-        condition = filter_in_words(literal, source.schema, ahead=True)
-        why.setdefault(WHY[source.pushdown_support(literal)], {})[condition] = None
+        words = describe_filter(literal, source.schema, before_read=True)
+        conditions.setdefault(RESIDUAL_REASONS[source.pushdown_support(literal)], {})[words] = None
     return "; ".join(
-        f"{join_words([*found], 'and', most=_FEW)} ({reason})" for reason, found in why.items()
+        f"{join_words([*words], 'and', most=_MAX_CONDITIONS)} ({reason})"
+        for reason, words in conditions.items()
     )

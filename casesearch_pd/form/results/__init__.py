@@ -1,1 +1,1 @@
-"""What is shown after a search."""
+"""The results of a search: table, chart, code, requests and files."""

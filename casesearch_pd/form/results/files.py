@@ -1,4 +1,4 @@
-"""A plan in, what was sent out: each request as JSON and as a command, and what is checked here."""
+"""The requests of a search, as JSON and shell commands, and the files of its cases."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 import pandas as pd
 
+from casesearch_pd.analysis.display_names import plural
 from casesearch_pd.errors import FilterError, capture_warnings
+from casesearch_pd.form.jobs import DRAWING_LOCK, Jobs
 from casesearch_pd.form.results.paging import Listing
-from casesearch_pd.form.runner import DRAWING, Jobs
 from casesearch_pd.form.widgets import (
     Messages,
     Tone,
     button,
     checkbox,
     dropdown,
-    in_words,
+    error_text,
     row,
-    with_message,
+    show_errors,
 )
 from casesearch_pd.render.html import element, fragment, replace_control_chars
-from casesearch_pd.render.sentences import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,263 +36,275 @@ if TYPE_CHECKING:
     from casesearch_pd.reading.explain import Plan
     from casesearch_pd.sources.base import Request
 
-__all__ = ["LINKED", "MOST", "Files", "Requests"]
+__all__ = ["MAX_LINKED_BYTES", "MAX_REQUESTS", "Files", "Requests"]
 
-MOST = 20  # requests that are shown
-_NO_PLAN = "Nobody planned these cases: they were not read here."
+MAX_REQUESTS = 20  # that are shown
+_NO_PLAN = "The requests are unknown, because these cases were not read by this form."
 
 
 class Requests(widgets.VBox):  # type: ignore[misc]  # untyped
-    """Show the first page's request of every walk, exactly as it was sent.
-
-    The pages after it differ in their cursor only.
+    """The first request of each scan, exactly as it is sent; later pages differ in their cursor.
 
     Parameters
     ----------
     lock
-        What guards the state of the results that it belongs to.
+        Guards the state of the results.
     """
 
     def __init__(self, lock: RLock) -> None:
         self._lock = lock
         self._plan: Plan | None = None
-        self._open, self._stale, self._filling = False, True, False
-        self._sent: tuple[tuple[str, str], ...] = ()
-        self._said = Messages("cs-request-said")
-        self._which = dropdown("Request", "cs-request-which")
-        self._body = Listing("cs-request", "the request's body", "Copy JSON")
+        self._is_open, self._is_stale, self._is_filling = False, True, False
+        self._listings: tuple[tuple[str, str], ...] = ()
+        self._messages = Messages("cs-request-said")
+        self._selector = dropdown("Request", "cs-request-which")
+        self._body = Listing("cs-request", "the body of the request", "Copy JSON")
         self._command = Listing("cs-command", "the request as a shell command", "Copy command")
-        self._checked = widgets.HTML()
-        self._checked.add_class("cs-request-checked")
-        self._listings = widgets.VBox([self._which, self._body, self._command])
-        super().__init__([self._said, self._listings, self._checked])
+        self._conditions = widgets.HTML()
+        self._conditions.add_class("cs-request-checked")
+        self._listing_box = widgets.VBox([self._selector, self._body, self._command])
+        super().__init__([self._messages, self._listing_box, self._conditions])
         self.add_class("cs-requests")
-        self._which.observe(self._chosen, names="value")
+        self._selector.observe(self._on_select, names="value")
 
     def show(self, plan: Plan | None) -> None:
-        """Take another plan; its requests are written when somebody looks."""
+        """Replace the plan; its requests are written when the tab is open."""
         with self._lock:
-            self._plan, self._stale = plan, True
-            self._write_if_seen()
+            self._plan, self._is_stale = plan, True
+            self._write_if_open()
 
-    def look(self, *, open_: bool) -> None:
-        """Tell whether somebody looks."""
+    def set_open(self, *, is_open: bool) -> None:
+        """Set whether the tab is open."""
         with self._lock:
-            self._open = open_
-            self._write_if_seen()
+            self._is_open = is_open
+            self._write_if_open()
 
-    def _write_if_seen(self) -> None:
-        if self._open and self._stale:
-            self._stale = False
-            with with_message(self._said):
+    def _write_if_open(self) -> None:
+        if self._is_open and self._is_stale:
+            self._is_stale = False
+            with show_errors(self._messages):
                 self._write()
 
     def _write(self) -> None:
         plan = self._plan
         requests, commands = ((), ()) if plan is None else (plan.requests, plan.commands)
-        shown = list(zip(requests, commands, strict=True))[:MOST]
-        self._sent = tuple((_as_json(request), command) for request, command in shown)
-        self._offer([request for request, _ in shown], len(requests))
-        self._listings.layout.display = None if shown else "none"
-        self._said.tell(_told(plan, len(requests)), "quiet")
-        self._checked.value = "" if plan is None else fragment(*_checked(plan.rechecked))
+        pairs = list(zip(requests, commands, strict=True))[:MAX_REQUESTS]
+        self._listings = tuple((_body_json(request), command) for request, command in pairs)
+        self._offer([request for request, _ in pairs], len(requests))
+        self._listing_box.layout.display = None if pairs else "none"
+        self._messages.show(_requests_text(plan, len(requests)), "quiet")
+        conditions = () if plan is None else _local_conditions(plan.rechecked)
+        self._conditions.value = "" if plan is None else fragment(*conditions)
 
-    def _offer(self, shown: Sequence[Request], in_all: int) -> None:
-        """Offer the requests to choose from, and show the first one."""
-        self._filling = True
+    def _offer(self, requests: Sequence[Request], total: int) -> None:
+        """Offer the requests for selection, and show the first one."""
+        self._is_filling = True
         try:
-            self._which.options = [
-                (
-                    replace_control_chars(f"{at} of {in_all:,}: {request.method} {request.path}"),
-                    at - 1,
-                )
-                for at, request in enumerate(shown, 1)
+            texts = [
+                f"{number} of {total:,}: {request.method} {request.path}"
+                for number, request in enumerate(requests, 1)
             ]
-            self._which.value = 0 if shown else None
+            self._selector.options = [
+                (replace_control_chars(text), index) for index, text in enumerate(texts)
+            ]
+            self._selector.value = 0 if requests else None
         finally:
-            self._filling = False
-        self._show_chosen()
+            self._is_filling = False
+        self._show_selected()
 
-    def _chosen(self, _: dict[str, Any]) -> None:
-        with self._lock, with_message(self._said):
-            if not self._filling:
-                self._show_chosen()
+    def _on_select(self, _: dict[str, Any]) -> None:
+        with self._lock, show_errors(self._messages):
+            if not self._is_filling:
+                self._show_selected()
 
-    def _show_chosen(self) -> None:
-        at = self._which.value
-        body, command = ("", "") if at is None else self._sent[at]
+    def _show_selected(self) -> None:
+        index = self._selector.value
+        body, command = ("", "") if index is None else self._listings[index]
         self._body.show(body)
         self._command.show(command)
 
 
-def _as_json(request: Request) -> str:
+def _body_json(request: Request) -> str:
     body = request.body if request.body is not None else dict(request.query)
     return json.dumps(body, indent=2, ensure_ascii=False)
 
 
-def _told(plan: Plan | None, requests: int) -> str:
+def _requests_text(plan: Plan | None, total: int) -> str:
     if plan is None:
         return _NO_PLAN
-    if not requests:
-        return "Nothing was sent: no case can match this filter."
-    each = "The first request of each walk over the result; later pages differ in their cursor."
-    left = f" The first {MOST} of {requests:,} are here; explain_cases shows all."
-    return each + (left if requests > MOST else "")
+    if not total:
+        return "No request was sent, because no case can match this filter."
+    text = "The first request of each scan of the result; later pages differ in their cursor."
+    more = f" The first {MAX_REQUESTS} of {total:,} are shown; explain_cases lists all."
+    return text + (more if total > MAX_REQUESTS else "")
 
 
-def _checked(conditions: dict[str, str]) -> Iterator[Element]:
-    """Say what was checked again on this machine, and why."""
+def _local_conditions(conditions: dict[str, str]) -> Iterator[Element]:
+    """Yield what was evaluated again on this machine, with the reasons."""
     if not conditions:
-        yield element("p", "The service decides all of the filter.", class_="cs-quiet")
+        yield element("p", "The service evaluates the whole filter.", class_="cs-quiet")
         return
-    yield element("p", "Checked again on this machine:")
-    yield element(
-        "ul",
-        *(element("li", element("code", what), f": {why}") for what, why in conditions.items()),
-    )
+    items = ((element("code", condition), f": {why}") for condition, why in conditions.items())
+    yield element("p", "Filtered locally:")
+    yield element("ul", *(element("li", *item) for item in items))
 
 
-LINKED = 5_000_000  # bytes of a file that the page holds too, to be downloaded
+MAX_LINKED_BYTES = 5_000_000  # of a file that the page holds too, for the download
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
-    """A kind of file: what its button says, how its name ends, what it is, how it is written."""
+class _FileType:
+    """A type of file: the label of its button, its suffix and MIME type, and its writer."""
 
-    words: str
+    label: str
     suffix: str
     mime: str
     write: Callable[[pd.DataFrame, Path], Path]
 
 
+# The writers are imported late, because most forms write no file.
 def _csv(cases: pd.DataFrame, path: Path) -> Path:
-    from casesearch_pd.export.csv_excel import to_csv  # noqa: PLC0415 - waits for the first file
+    from casesearch_pd.export.files import to_csv  # noqa: PLC0415 - see above
 
     return to_csv(cases, path)
 
 
 def _excel(cases: pd.DataFrame, path: Path) -> Path:
-    from casesearch_pd.export.csv_excel import to_excel  # noqa: PLC0415 - waits for the first file
+    from casesearch_pd.export.files import to_excel  # noqa: PLC0415 - see above
 
     return to_excel(cases, path)
 
 
 def _parquet(cases: pd.DataFrame, path: Path) -> Path:
-    from casesearch_pd.export.csv_excel import to_parquet  # noqa: PLC0415 - waits for the first file
+    from casesearch_pd.export.files import to_parquet  # noqa: PLC0415 - see above
 
     return to_parquet(cases, path)
 
 
 def _report(cases: pd.DataFrame, path: Path) -> Path:
-    from casesearch_pd.report.report import report  # noqa: PLC0415 - waits for the first one
+    from casesearch_pd.report.report import report  # noqa: PLC0415 - see above
 
-    with DRAWING:
+    with DRAWING_LOCK:
         return report(cases, path)
 
 
-_SHEET = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-_KINDS = {
-    "csv": _Kind("CSV", ".csv", "text/csv", _csv),
-    "excel": _Kind("Excel", ".xlsx", _SHEET, _excel),
-    "parquet": _Kind("Parquet", ".parquet", "application/vnd.apache.parquet", _parquet),
-    "report": _Kind("Report", ".html", "text/html", _report),
+_XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+_FILE_TYPES = {
+    "csv": _FileType("CSV", ".csv", "text/csv", _csv),
+    "excel": _FileType("Excel", ".xlsx", _XLSX, _excel),
+    "parquet": _FileType("Parquet", ".parquet", "application/vnd.apache.parquet", _parquet),
+    "report": _FileType("Report", ".html", "text/html", _report),
 }
 
 
 class Files(widgets.VBox):  # type: ignore[misc]  # untyped
-    """Write the cases to a file, in a thread, one file at a time.
+    """Controls that save the cases to a file in the background, one file at a time.
 
     Parameters
     ----------
     lock
-        What guards the state of the results that it belongs to.
+        Guards the state of the results.
     """
 
     def __init__(self, lock: RLock) -> None:
-        self._lock, self._jobs = lock, Jobs()
+        self._lock, self._jobs = lock, Jobs(lock, self._show_error)
         self._cases = pd.DataFrame()
         self._name = widgets.Text(
             "cases", description="File name", style={"description_width": "auto"}
         )
         self._name.add_class("cs-export-name")
-        self._replace = checkbox("replace a file of this name", "cs-export-replace")
-        self._buttons = {name: self._button(name, kind) for name, kind in _KINDS.items()}
-        self._said = Messages("cs-export-said")
+        self._replace = checkbox("replace an existing file", "cs-export-replace")
+        buttons = [self._button(name, file_type) for name, file_type in _FILE_TYPES.items()]
+        self._messages = Messages("cs-export-said")
         self._link = widgets.HTML()
         self._link.add_class("cs-export-link")
         super().__init__(
-            [row(self._name, self._replace), row(*self._buttons.values()), self._said, self._link]
+            [row(self._name, self._replace), row(*buttons), self._messages, self._link]
         )
         self.add_class("cs-export")
 
-    def _button(self, name: str, kind: _Kind) -> widgets.Button:
-        made = button(kind.words, f"cs-export-{name}", lambda: self._clicked(kind))
-        made.tooltip = f"Write the cases to a {kind.suffix} file"
-        return made
+    def _button(self, name: str, file_type: _FileType) -> widgets.Button:
+        control = button(file_type.label, f"cs-export-{name}", lambda: self._on_click(file_type))
+        control.tooltip = f"Save the cases as a {file_type.suffix} file"
+        return control
 
     def show(self, cases: pd.DataFrame) -> None:
-        """Take other cases; what was written of the ones before stays where it is."""
+        """Replace the cases; files of the previous cases remain."""
         with self._lock:
             self._cases = cases
             self._replace.value = False
-            if not self._jobs.busy:  # then it tells where its file is
-                self._answer("", "quiet")
+            # The message of a running job names its file when it is done.
+            if not self._jobs.is_busy:
+                self._show_message("", "quiet")
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the file is written; tell whether it is."""
+        """Wait until the file is written; return whether it is."""
         return self._jobs.wait(timeout)
 
-    def _clicked(self, kind: _Kind) -> None:
-        with self._lock, with_message(self._said):
-            if self._jobs.busy:
-                self._said.tell("A file is being written; wait until it is there.")
+    def _on_click(self, file_type: _FileType) -> None:
+        with self._lock, show_errors(self._messages):
+            if self._jobs.is_busy:
+                self._messages.show("A file is being written; wait until it is done.")
                 return
-            self._link.value = ""  # what is told from here on is not about the file before
-            path = self._path(kind)
+            self._link.value = ""
+            path = self._path(file_type)
             self._replace.value = False
-            self._answer(f"writing {path} …", "quiet")
-            self._jobs.ask(partial(self._write, kind, path, self._cases))
+            self._show_message(f"writing {path} …", "quiet")
+            self._jobs.submit(partial(_write, file_type, path, self._cases), self._show_file)
 
-    def _path(self, kind: _Kind) -> Path:
-        """Find out where to write; what is there already is replaced only if somebody says so."""
-        path = _named(self._name.value, kind.suffix)
+    def _path(self, file_type: _FileType) -> Path:
+        """Return the path to write; an existing file is replaced only if the box is ticked."""
+        path = _with_suffix(self._name.value, file_type.suffix)
         if path.exists() and not self._replace.value:
             raise FilterError(
-                f"{path} is there already; tick “{self._replace.description}” and press "
-                f"{kind.words} again, or give another name"
+                f"{path} exists already; tick “{self._replace.description}” and click "
+                f"{file_type.label} again, or enter another name"
             )
         return path
 
-    def _write(self, kind: _Kind, path: Path, cases: pd.DataFrame) -> None:
-        try:
-            with capture_warnings() as said:
-                there = kind.write(cases, path)
-            told = f"{plural(len(cases), 'case')} written to {there}"
-            self._answer(told, "done", notes=said, link=_link(there, kind.mime))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the user is told
-            self._answer(in_words(error), "error")
+    def _show_file(self, file: _WrittenFile) -> None:
+        text = f"{plural(file.rows, 'case')} written to {file.path}"
+        self._show_message(text, "done", notes=file.warnings, link=file.link)
 
-    def _answer(
-        self, sentence: str, tone: Tone, *, notes: Iterable[str] = (), link: str = ""
+    def _show_error(self, error: Exception) -> None:
+        self._show_message(error_text(error), "error")
+
+    def _show_message(
+        self, text: str, tone: Tone, *, notes: Iterable[str] = (), link: str = ""
     ) -> None:
-        with self._lock:
-            self._said.tell(sentence, tone, notes=notes)
-            self._link.value = link
+        self._messages.show(text, tone, notes=notes)
+        self._link.value = link
 
 
-def _named(name: str, suffix: str) -> Path:
-    """Make a path of what somebody typed: its name ends as files of this kind do."""
+@dataclass(frozen=True, slots=True)
+class _WrittenFile:
+    path: Path
+    rows: int
+    warnings: list[str]
+    link: str
+
+
+def _write(file_type: _FileType, path: Path, cases: pd.DataFrame) -> _WrittenFile:
+    with capture_warnings() as warnings:
+        file = file_type.write(cases, path)
+    return _WrittenFile(file, len(cases), warnings, _download_link(file, file_type.mime))
+
+
+def _with_suffix(name: str, suffix: str) -> Path:
+    """Return the path of a name, with the suffix of the file type."""
     path = Path(name.strip()).expanduser()
     if not path.name:
         raise FilterError("name the file, such as cases")
-    known = path.suffix.lower() in {kind.suffix for kind in _KINDS.values()}
-    return (path.with_suffix(suffix) if known else path.with_name(path.name + suffix)).absolute()
+    has_suffix = path.suffix.lower() in {file_type.suffix for file_type in _FILE_TYPES.values()}
+    file = path.with_suffix(suffix) if has_suffix else path.with_name(path.name + suffix)
+    return file.absolute()
 
 
-def _link(path: Path, mime: str) -> str:
-    """Make a link that holds the file itself: the browser may be on another machine."""
-    if path.stat().st_size > LINKED:
-        return fragment(element("p", "It is too large for a link to download.", class_="cs-quiet"))
-    held = base64.b64encode(path.read_bytes()).decode("ascii")
-    address = f"data:{mime};base64,{held}"
+def _download_link(path: Path, mime: str) -> str:
+    """Return a link that holds the file itself, because the browser may be on another machine."""
+    if path.stat().st_size > MAX_LINKED_BYTES:
+        text = "The file is too large for a download link."
+        return fragment(element("p", text, class_="cs-quiet"))
+    content = base64.b64encode(path.read_bytes()).decode("ascii")
+    address = f"data:{mime};base64,{content}"
     return fragment(element("a", f"Download {path.name}", href=address, download=path.name))

@@ -1,4 +1,4 @@
-"""A text that is read and copied with one click: code, JSON, a command."""
+"""Parts of the results: a listing to copy, the order and pages of a table, its columns."""
 
 from __future__ import annotations
 
@@ -20,79 +20,79 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["FIRST", "SIZES", "ColumnChoice", "Listing", "Page", "Pager", "in_order"]
+__all__ = ["PAGE_SIZES", "ColumnSelector", "Listing", "Page", "Pager", "sorted_positions"]
 
 
 class Listing(widgets.VBox):  # type: ignore[misc]  # untyped
-    """A text that is read and copied: code, JSON, a command.
+    """A text to read and copy: code, JSON, a command.
 
     Parameters
     ----------
-    name
-        The stable class of the whole; that of its button is ``NAME-copy``.
+    css
+        The CSS class of the listing; that of its button is ``CSS-copy``.
     caption
-        What it is, for who cannot see where it stands.
+        A description for screen readers.
     button
-        What stands on its button.
+        The label of its button.
     """
 
-    def __init__(self, name: str, caption: str, button: str) -> None:
+    def __init__(self, css: str, caption: str, button: str) -> None:
         self._caption = caption
         self._html = widgets.HTML()
         self._copy = CopyButton(button)
-        self._copy.add_class(f"{name}-copy")
+        self._copy.add_class(f"{css}-copy")
         super().__init__([self._copy, self._html])
-        self.add_class(name)
+        self.add_class(css)
 
     def show(self, text: str) -> None:
         """Show another text."""
-        read = element("pre", element("code", text), tabindex="0", aria_label=self._caption)
+        listing = element("pre", element("code", text), tabindex="0", aria_label=self._caption)
         self._copy.show(text)
-        self._html.value = fragment(read)
+        self._html.value = fragment(listing)
 
 
-SIZES = (25, 50, 100, 500)  # rows a page
+PAGE_SIZES = (25, 50, 100, 500)  # rows
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of so many rows.
+    """A page of a table.
 
     Parameters
     ----------
     rows
-        How many rows there are in all.
+        The number of rows of the table.
     size
-        How many stand on a page.
+        The number of rows of a page.
     number
-        Which page it is, from 0.
+        The number of the page, from 0.
     """
 
     rows: int = 0
-    size: int = SIZES[0]
+    size: int = PAGE_SIZES[0]
     number: int = 0
 
     @property
     def last(self) -> int:
-        """The number of the last page; an empty frame has one page too."""
+        """The number of the last page; an empty table has one page too."""
         return max(0, math.ceil(self.rows / self.size) - 1)
 
     @property
     def start(self) -> int:
-        """The place of its first row."""
+        """The position of its first row."""
         return self.number * self.size
 
     @property
     def stop(self) -> int:
-        """The place after its last row."""
+        """The position after its last row."""
         return min(self.start + self.size, self.rows)
 
     def at(self, number: int) -> Page:
-        """Turn to a page; beyond the last one there is the last one."""
+        """Return a page by its number, limited to the pages that exist."""
         return replace(self, number=min(max(number, 0), self.last))
 
-    def sized(self, size: int) -> Page:
-        """Change how many rows a page has, and keep the first row that is seen in sight."""
+    def with_size(self, size: int) -> Page:
+        """Return the page of another size that shows the first row of this one."""
         return replace(self, size=size, number=self.start // size)
 
     def __str__(self) -> str:
@@ -101,37 +101,38 @@ class Page:
         return f"rows {self.start + 1:,}–{self.stop:,} of {self.rows:,}"  # noqa: RUF001 - a range
 
 
-def in_order(column: pd.Series[Any], *, descending: bool = False) -> NDArray[np.intp]:
-    """Find the places of the rows in the order of a column: stable, missing last both ways.
+def sorted_positions(column: pd.Series[Any], *, descending: bool = False) -> NDArray[np.intp]:
+    """Return the positions of the rows in the order of a column: stable, missing values last.
 
-    Numbers and times go by value, text by the code of its letters, lists and mappings by the text
-    that a cell shows.
+    Numbers and times are compared by value, text by code points, and lists and mappings by the
+    text of their cells.
     """
-    plain = _comparable(column).reset_index(drop=True)
+    values = _comparable(column).reset_index(drop=True)
     try:
-        ordered = _sorted(plain, descending=descending)
-    except (TypeError, ValueError, NotImplementedError):  # times with and without a zone, and such
-        ordered = _sorted(_as_text(plain), descending=descending)
-    return ordered.index.to_numpy()
+        in_order = _sort(values, descending=descending)
+    # Values of several types, such as times with and without a time zone.
+    except (TypeError, ValueError, NotImplementedError):
+        in_order = _sort(_as_text(values), descending=descending)
+    return in_order.index.to_numpy()
 
 
-def _sorted(column: pd.Series[Any], *, descending: bool) -> pd.Series[Any]:
+def _sort(column: pd.Series[Any], *, descending: bool) -> pd.Series[Any]:
     return column.sort_values(ascending=not descending, kind="stable", na_position="last")
 
 
 def _comparable(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Make a column that can be sorted as people would."""
+    """Return the column with values that can be compared with each other."""
     match column.dtype:
         case pd.CategoricalDtype(ordered=ordered) if not ordered:
             return column.astype(object)
-        case pd.ArrowDtype(type=held) if held in (list, dict):
+        case pd.ArrowDtype(type=python_type) if python_type in (list, dict):
             return _as_text(column.astype(object))
-    if column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) not in _COMPARED:
+    if column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) not in _COMPARABLE:
         return _as_text(column)
     return column
 
 
-_COMPARED = {
+_COMPARABLE = {
     "string", "integer", "floating", "mixed-integer-float", "decimal", "boolean", "datetime",
     "date", "time", "timedelta",
 }  # fmt: skip
@@ -142,137 +143,139 @@ def _as_text(column: pd.Series[Any]) -> pd.Series[Any]:
 
 
 class Pager(widgets.HBox):  # type: ignore[misc]  # untyped
-    """Turn the pages of a table.
+    """Controls to go to another page of a table.
 
     Parameters
     ----------
-    turned
-        What is called with the page that a user asks for; it answers by `show`.
+    on_page
+        Called with the page that the user selects; it calls `show`.
     """
 
-    def __init__(self, turned: Callable[[Page], None]) -> None:
-        self._turned = turned
+    def __init__(self, on_page: Callable[[Page], None]) -> None:
+        self._on_page = on_page
         self._page = Page()
         self._first = self._button("First", "first", lambda page: page.at(0))
         self._previous = self._button("Previous", "previous", lambda page: page.at(page.number - 1))
         self._next = self._button("Next", "next", lambda page: page.at(page.number + 1))
         self._last = self._button("Last", "last", lambda page: page.at(page.last))
-        self._size = dropdown("Rows a page", "cs-page-size", [(str(size), size) for size in SIZES])
-        self._size.observe(self._resized, names="value")
-        self._words = widgets.HTML()
-        self._words.add_class("cs-page-words")
+        self._size = dropdown("Rows per page", "cs-page-size", [(str(n), n) for n in PAGE_SIZES])
+        self._size.observe(self._on_size, names="value")
+        self._text = widgets.HTML()
+        self._text.add_class("cs-page-words")
         super().__init__(
-            [self._first, self._previous, self._words, self._next, self._last, self._size]
+            [self._first, self._previous, self._text, self._next, self._last, self._size]
         )
         self.add_class("cs-controls")
         self.show(self._page)
 
-    def _button(self, text: str, name: str, step: Callable[[Page], Page]) -> widgets.Button:
-        return button(text, f"cs-page-{name}", lambda: self._turned(step(self._page)))
+    def _button(self, label: str, name: str, step: Callable[[Page], Page]) -> widgets.Button:
+        return button(label, f"cs-page-{name}", lambda: self._on_page(step(self._page)))
 
-    def _resized(self, change: dict[str, Any]) -> None:
+    def _on_size(self, change: dict[str, Any]) -> None:
         if change["new"] != self._page.size:
-            self._turned(self._page.sized(change["new"]))
+            self._on_page(self._page.with_size(change["new"]))
 
     def show(self, page: Page) -> None:
-        """Tell which page is seen."""
+        """Show which page of the table is on the screen."""
         self._page = page
         self._size.value = page.size
-        self._words.value = fragment(element("span", str(page), role="status"))
+        self._text.value = fragment(element("span", str(page), role="status"))
         self._first.disabled = self._previous.disabled = page.number == 0
         self._next.disabled = self._last.disabled = page.number == page.last
 
 
-FIRST = 30  # columns that are seen unasked
-_LINES = 8  # of the list
+_DEFAULT_COLUMNS = 30  # at most
+_VISIBLE_LINES = 8
 
 
-class ColumnChoice(widgets.VBox):  # type: ignore[misc]  # untyped
-    """Choose columns by their places in the frame.
+class ColumnSelector(widgets.VBox):  # type: ignore[misc]  # untyped
+    """Controls to select columns by their positions in the frame.
 
     Parameters
     ----------
     lock
-        What guards the state of the table that it belongs to.
-    chosen
-        What is called when a user chose others.
+        Guards the state of the table.
+    on_select
+        Called when the user has selected other columns.
     """
 
-    def __init__(self, lock: RLock, chosen: Callable[[], None]) -> None:
-        self._lock, self._chosen = lock, chosen
+    def __init__(self, lock: RLock, on_select: Callable[[], None]) -> None:
+        self._lock, self._on_select = lock, on_select
         self._names: tuple[str, ...] = ()
-        self._places: tuple[int, ...] = ()
-        self._filling = False
+        self._positions: tuple[int, ...] = ()
+        self._is_filling = False
         self._open = widgets.ToggleButton(description="Columns", layout={"width": "auto"})
         self._find = widgets.Text(description="Find", placeholder="part of a name")
-        self._list = widgets.SelectMultiple(description="Shown", rows=_LINES)
+        self._list = widgets.SelectMultiple(description="Shown", rows=_VISIBLE_LINES)
         self._all = button("Show all", "cs-table-columns-all", self._show_all)
-        self._reset = button("As at first", "cs-table-columns-reset", self._show_first)
+        self._reset = button("Reset", "cs-table-columns-reset", self._show_default)
         hint = Messages("cs-table-columns-hint")
-        hint.tell("Ctrl or ⌘ with a click, or with Space, adds one or takes one away.", "quiet")
-        self._inside = widgets.VBox([self._find, self._list, hint, row(self._all, self._reset)])
-        super().__init__([self._open, self._inside])
-        self._name_them()
-        self._listen()
+        hint.show("Ctrl or ⌘ with a click, or with Space, adds or removes one column.", "quiet")
+        self._panel = widgets.VBox([self._find, self._list, hint, row(self._all, self._reset)])
+        super().__init__([self._open, self._panel])
+        self._add_classes()
+        self._observe()
 
-    def _name_them(self) -> None:
+    def _add_classes(self) -> None:
         self.add_class("cs-table-columns")
         self._open.add_class("cs-table-columns-open")
         self._find.add_class("cs-table-columns-find")
         self._list.add_class("cs-table-columns-list")
 
-    def _listen(self) -> None:
-        self._toggled({"new": False})
-        self._open.observe(self._toggled, names="value")
-        self._find.observe(lambda _: self._list_them(), names="value")
-        self._list.observe(self._picked, names="value")
+    def _observe(self) -> None:
+        self._on_toggle({"new": False})
+        self._open.observe(self._on_toggle, names="value")
+        self._find.observe(lambda _: self._fill(), names="value")
+        self._list.observe(self._on_list, names="value")
 
     @property
-    def places(self) -> tuple[int, ...]:
-        """The places of the columns that are seen, in the order of the frame."""
-        return self._places
+    def positions(self) -> tuple[int, ...]:
+        """The positions of the selected columns, in the order of the frame."""
+        return self._positions
 
     def show(self, names: Sequence[str]) -> None:
-        """Offer the columns of a frame; if they are those of before, so is the choice."""
+        """Offer the columns of a frame; the selection stays if the columns are the same."""
         if tuple(names) != self._names:
             self._names = tuple(names)
-            self._places = self._at_first()
-        self._list_them()
+            self._positions = self._default_positions()
+        self._fill()
 
-    def _at_first(self) -> tuple[int, ...]:
-        return tuple(range(min(FIRST, len(self._names))))
+    def _default_positions(self) -> tuple[int, ...]:
+        return tuple(range(min(_DEFAULT_COLUMNS, len(self._names))))
 
     def _show_all(self) -> None:
-        self._take(range(len(self._names)))
+        self._select(range(len(self._names)))
 
-    def _show_first(self) -> None:
-        self._take(self._at_first())
+    def _show_default(self) -> None:
+        self._select(self._default_positions())
 
-    def _take(self, places: Iterable[int]) -> None:
+    def _select(self, positions: Iterable[int]) -> None:
         with self._lock:
-            self._places = tuple(sorted(places))
-            self._list_them()
-            self._chosen()
+            self._positions = tuple(sorted(positions))
+            self._fill()
+            self._on_select()
 
-    def _toggled(self, change: dict[str, Any]) -> None:
-        self._inside.layout.display = None if change["new"] else "none"
+    def _on_toggle(self, change: dict[str, Any]) -> None:
+        self._panel.layout.display = None if change["new"] else "none"
 
-    def _list_them(self) -> None:
-        """List what is looked for; what is not listed stays as it is."""
+    def _fill(self) -> None:
+        """List the columns whose names contain the text; the selection of others stays."""
         with self._lock:
-            wanted = self._find.value.strip().casefold()
-            found = [at for at, name in enumerate(self._names) if wanted in name.casefold()]
-            self._filling = True
+            text = self._find.value.strip().casefold()
+            matches = [at for at, name in enumerate(self._names) if text in name.casefold()]
+            self._is_filling = True
             try:
-                self._list.options = [(replace_control_chars(self._names[at]), at) for at in found]
-                self._list.value = tuple(at for at in self._places if at in set(found))
+                self._list.options = [
+                    (replace_control_chars(self._names[at]), at) for at in matches
+                ]
+                self._list.value = tuple(at for at in self._positions if at in set(matches))
             finally:
-                self._filling = False
-            self._open.description = f"Columns ({len(self._places)} of {len(self._names)})"
+                self._is_filling = False
+            self._open.description = f"Columns ({len(self._positions)} of {len(self._names)})"
 
-    def _picked(self, change: dict[str, Any]) -> None:
+    def _on_list(self, change: dict[str, Any]) -> None:
         with self._lock:
-            if self._filling:
+            if self._is_filling:
                 return
-            listed = {at for _, at in self._list.options}
-            self._take((set(self._places) - listed) | set(change["new"]))
+            listed_positions = {at for _, at in self._list.options}
+            self._select((set(self._positions) - listed_positions) | set(change["new"]))

@@ -1,4 +1,26 @@
-"""A frame and a choice in, a picture and its words out: drawn in any thread, without pyplot."""
+"""`Results`: what a form shows after a search, and the charts among it.
+
+It depends on no other part of the form, and a DataFrame is all that it needs. It uses the style
+sheet of the form: show `casesearch_pd.form.widgets.style_sheet` once beside it.
+
+Every control has a CSS class, for style sheets and tests:
+
+========= ==================================================================================
+results   ``cs-results``, ``cs-results-heading``, ``cs-results-notes``, ``cs-results-tabs``
+Table     ``cs-table``; ``cs-table-columns``, ``cs-table-columns-open``, ``-find``, ``-list``,
+          ``-hint``, ``-all``, ``-reset``; ``cs-table-sort``, ``cs-table-descending``,
+          ``cs-table-said``, ``cs-table-problem``; ``cs-page``, ``cs-page-first``,
+          ``-previous``, ``-next``, ``-last``, ``-size``, ``-words``; ``cs-grid-place`` around
+          the ``cs-grid`` of itables
+Chart     ``cs-chart``, ``cs-chart-what``, ``cs-chart-by``, ``cs-chart-said``,
+          ``cs-chart-picture``
+Code      ``cs-code``, ``cs-code-copy``
+Request   ``cs-requests``, ``cs-request-which``, ``cs-request``, ``cs-request-copy``,
+          ``cs-command``, ``cs-command-copy``, ``cs-request-checked``, ``cs-request-said``
+Export    ``cs-export``, ``cs-export-name``, ``cs-export-replace``, ``cs-export-csv``,
+          ``-excel``, ``-parquet``, ``-report``, ``cs-export-said``, ``cs-export-link``
+========= ==================================================================================
+"""
 
 from __future__ import annotations
 
@@ -12,12 +34,12 @@ import ipywidgets as widgets
 import pandas as pd
 
 from casesearch_pd.errors import capture_warnings
-from casesearch_pd.export.sanitize import is_plain_text
+from casesearch_pd.export.sanitize import holds_no_text
+from casesearch_pd.form.jobs import DRAWING_LOCK, Jobs
 from casesearch_pd.form.results.files import Files, Requests
 from casesearch_pd.form.results.paging import Listing
 from casesearch_pd.form.results.table import CaseTable
-from casesearch_pd.form.runner import DRAWING, Jobs
-from casesearch_pd.form.widgets import Messages, dropdown, in_words, offer, row
+from casesearch_pd.form.widgets import Messages, dropdown, error_text, row, set_options
 from casesearch_pd.render.html import element, fragment, image, replace_control_chars
 
 if TYPE_CHECKING:
@@ -28,24 +50,25 @@ if TYPE_CHECKING:
 
     from casesearch_pd.reading.explain import Plan
 
-__all__ = ["CHARTS", "Chart", "Picture", "Results", "draw", "groupings"]
+__all__ = ["CHARTS", "Chart", "Picture", "Results", "draw", "grouping_columns"]
 
 CHARTS = {
     "ages": "Ages of open cases",
     "backlog": "Backlog",
-    "flow": "What came and was closed",
+    "flow": "Created and closed cases",
     "time_to_close": "Time to close",
     "heatmap": "Hours of the week",
     "breakdown": "Cases by group",
     "sla": "Within SLA",
 }
-"""The pictures of the accessor that the form offers, and what they are called."""
+"""The plots of the accessor that the form offers, with their labels."""
 
 _SIZE = (8, 4.5)  # inches
 _DPI = 110
-_FIRST = ("queue", "assignee", "status", "priority", "template", "tags")
-_TELLING = {"case_id", "reference", "title", "summary"}  # every case has its own
-# What systems have for scripts that matplotlib's own font lacks, and its boxes for the rest.
+_LIKELY_GROUPS = ("queue", "assignee", "status", "priority", "template", "tags")
+_UNIQUE_COLUMNS = {"case_id", "reference", "title", "summary"}
+# Common system fonts for scripts that the font of matplotlib lacks, and a font of placeholders for
+# all other characters.
 _FONTS = (
     "DejaVu Sans", "Noto Sans CJK JP", "Noto Sans CJK SC", "Hiragino Sans", "PingFang SC",
     "Yu Gothic", "Microsoft YaHei", "Malgun Gothic", "Noto Sans Devanagari", "Nirmala UI",
@@ -55,217 +78,201 @@ _FONTS = (
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture.
+    """A chart as an image.
 
     Parameters
     ----------
     png
-        The picture itself.
-    words
-        What it shows, for who cannot see it.
-    notes
+        The image.
+    description
+        What it shows, for those who cannot see it.
+    warnings
         What its numbers warn of.
     """
 
     png: bytes
-    words: str
-    notes: tuple[str, ...] = ()
+    description: str
+    warnings: tuple[str, ...] = ()
 
 
 def draw(cases: pd.DataFrame, chart: str, by: str | None = None) -> Picture:
-    """Draw one of the accessor's pictures.
+    """Draw a plot of the accessor, in any thread and without pyplot.
 
     Parameters
     ----------
     cases
-        The frame.
+        The cases.
     chart
-        One of `CHARTS`.
+        A key of `CHARTS`.
     by
-        The column that tells the group, where the chart has groups.
+        The column of the groups, if the chart has groups.
 
     Raises
     ------
     KeyError, ValueError
-        What the cases lack, in words.
+        If the cases lack what the chart needs.
     """
-    with DRAWING, capture_warnings() as said:
-        from casesearch_pd.plots.common import describe_plot  # noqa: PLC0415 - dear
+    with DRAWING_LOCK, capture_warnings() as warnings:
+        # Plots are imported late, because they load matplotlib.
+        from casesearch_pd.plots.common import describe_plot  # noqa: PLC0415 - see above
 
-        figure, ax = _drawn(cases, chart, by)
-        _use_fonts(figure, ax)
+        figure, ax = _plot(cases, chart, by)
+        _set_fonts(figure, ax)
         png = io.BytesIO()
         figure.savefig(png, format="png", dpi=_DPI)
-    return Picture(png.getvalue(), describe_plot(ax), tuple(dict.fromkeys(said)))
+    return Picture(png.getvalue(), describe_plot(ax), tuple(dict.fromkeys(warnings)))
 
 
-def _drawn(cases: pd.DataFrame, chart: str, by: str | None) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure  # noqa: PLC0415 - dear
+def _plot(cases: pd.DataFrame, chart: str, by: str | None) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
 
-    from casesearch_pd.plots import CasePlots  # noqa: PLC0415 - dear
+    from casesearch_pd.plots.accessor import CasePlots  # noqa: PLC0415 - slow to import
 
     if chart == "breakdown" and by is None:
-        raise KeyError("no column tells groups; read one too, such as queue, assignee or status")
+        raise KeyError("no column to group by; read one such as queue, assignee or status")
     figure = Figure(figsize=_SIZE, layout="constrained")
     ax = figure.add_subplot()
-    grouped = {} if by is None else {"by": by}
-    return figure, getattr(CasePlots(cases), chart)(ax=ax, **grouped)
+    group_options = {} if by is None else {"by": by}
+    return figure, getattr(CasePlots(cases), chart)(ax=ax, **group_options)
 
 
-def _use_fonts(figure: Figure, ax: Axes) -> None:
-    """Name fonts for every script; a sign that no font has would be warned of beside the form."""
-    from matplotlib.font_manager import fontManager  # noqa: PLC0415 - dear
-    from matplotlib.text import Text  # noqa: PLC0415
+def _set_fonts(figure: Figure, ax: Axes) -> None:
+    """Set fonts for every script, because matplotlib warns of characters without a glyph."""
+    from matplotlib.font_manager import fontManager  # noqa: PLC0415 - slow to import
+    from matplotlib.text import Text  # noqa: PLC0415 - slow to import
 
-    there = {font.name for font in fontManager.ttflist}
-    fonts = [name for name in _FONTS if name in there]
+    available = {font.name for font in fontManager.ttflist}
+    fonts = [name for name in _FONTS if name in available]
     for text in figure.findobj(Text):
         text.set_fontfamily(fonts)
     ax.tick_params(which="both", labelfontfamily=fonts)
 
 
-def groupings(cases: pd.DataFrame) -> list[str]:
-    """List the columns that may tell groups, those that mostly do first."""
-    found = [name for name, column in cases.items() if isinstance(name, str) and _tells(column)]
-    first = [name for name in _FIRST if name in found]
-    return [*first, *(name for name in found if name not in {*first, *_TELLING})]
-
-
-def _tells(column: pd.Series[Any]) -> bool:
-    return not is_plain_text(column) or column.dtype.kind == "b"
+def grouping_columns(cases: pd.DataFrame) -> list[str]:
+    """Return the columns that cases can be grouped by, the likely ones first."""
+    names = [
+        name
+        for name, column in cases.items()
+        if isinstance(name, str) and (not holds_no_text(column) or column.dtype.kind == "b")
+    ]
+    likely = [name for name in _LIKELY_GROUPS if name in names]
+    return [*likely, *(name for name in names if name not in {*likely, *_UNIQUE_COLUMNS})]
 
 
 _GROUPED = {"breakdown", "sla"}
-_OVER_TIME = ""  # no column
+_OVER_TIME = ""  # the value of the option without a column
 
 
 class Chart(widgets.VBox):  # type: ignore[misc]  # untyped
-    """Show one of the accessor's pictures.
+    """A chart of the cases, drawn in the background when its tab is open.
 
-    The picture is an ``<img>`` of `widgets.HTML`, because `widgets.Image` has no place for the
-    words that a screen reader reads in its stead.
+    The picture is an ``<img>`` of `widgets.HTML`, because `widgets.Image` has no alternative text
+    for screen readers.
 
     Parameters
     ----------
     lock
-        What guards the state of the results that it belongs to.
+        Guards the state of the results.
     """
 
     def __init__(self, lock: RLock) -> None:
-        self._lock, self._jobs = lock, Jobs()
+        self._lock, self._jobs = lock, Jobs(lock, self._show_error)
         self._cases = pd.DataFrame()
-        self._number = 0  # of the picture that is wanted
-        self._open, self._stale, self._filling = False, True, False
-        self._what = dropdown(
-            "Chart", "cs-chart-what", [(words, name) for name, words in CHARTS.items()]
+        self._is_open, self._is_stale, self._is_filling = False, True, False
+        self._chart = dropdown(
+            "Chart", "cs-chart-what", [(label, name) for name, label in CHARTS.items()]
         )
         self._by = dropdown("By", "cs-chart-by")
-        self._said = Messages("cs-chart-said")
+        self._messages = Messages("cs-chart-said")
         self._picture = widgets.HTML()
         self._picture.add_class("cs-chart-picture")
-        super().__init__([row(self._what, self._by), self._said, self._picture])
+        super().__init__([row(self._chart, self._by), self._messages, self._picture])
         self.add_class("cs-chart")
-        self._what.observe(self._turned, names="value")
-        self._by.observe(self._redrawn, names="value")
+        self._chart.observe(self._on_chart, names="value")
+        self._by.observe(self._on_group, names="value")
 
     def show(self, cases: pd.DataFrame) -> None:
-        """Take other cases; they are drawn when somebody looks."""
+        """Replace the cases; they are drawn when the tab is open."""
         with self._lock:
             self._cases = cases
             self._picture.value = ""
             self._offer_groups()
-            self._want()
+            self._redraw()
 
-    def look(self, *, open_: bool) -> None:
-        """Tell whether somebody looks."""
+    def set_open(self, *, is_open: bool) -> None:
+        """Set whether the tab is open."""
         with self._lock:
-            self._open = open_
-            self._draw_if_seen()
+            self._is_open = is_open
+            self._draw_if_open()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the picture is drawn; tell whether it is."""
+        """Wait until the chart is drawn; return whether it is."""
         return self._jobs.wait(timeout)
 
-    # --- what is asked --------------------------------------------------------------------
-
-    def _turned(self, _: dict[str, Any]) -> None:
+    def _on_chart(self, _: dict[str, Any]) -> None:
         with self._lock:
             self._offer_groups()
-            self._want()
+            self._redraw()
 
-    def _redrawn(self, _: dict[str, Any]) -> None:
+    def _on_group(self, _: dict[str, Any]) -> None:
         with self._lock:
-            if not self._filling:
-                self._want()
+            if not self._is_filling:
+                self._redraw()
 
     def _offer_groups(self) -> None:
-        """Offer the columns that tell groups, where the chart has some; keep what was chosen."""
-        grouped = self._what.value in _GROUPED
-        over_time = [("over time", _OVER_TIME)] if self._what.value == "sla" else []
-        found = [
-            *over_time,
-            *((replace_control_chars(name), name) for name in groupings(self._cases)),
-        ]
-        self._filling = True
+        """Offer the columns to group by if the chart has groups; the selected one stays."""
+        has_groups = self._chart.value in _GROUPED
+        options = [("over time", _OVER_TIME)] if self._chart.value == "sla" else []
+        options += [(replace_control_chars(name), name) for name in grouping_columns(self._cases)]
+        self._is_filling = True
         try:
-            if grouped:
-                offer(self._by, found)
+            if has_groups:
+                set_options(self._by, options)
         finally:
-            self._filling = False
-        self._by.layout.display = None if grouped else "none"
+            self._is_filling = False
+        self._by.layout.display = None if has_groups else "none"
 
-    def _want(self) -> None:
-        """Take what is seen for outdated."""
-        self._number += 1
-        self._stale = True
-        self._draw_if_seen()
+    def _redraw(self) -> None:
+        """Draw again, at once or when the tab is open; a chart being drawn is dropped."""
+        self._jobs.cancel()
+        self._is_stale = True
+        self._draw_if_open()
 
-    def _draw_if_seen(self) -> None:
-        if self._open and self._stale:
-            self._stale = False
-            self._said.tell("drawing …", "quiet")
-            by = self._by.value if self._what.value in _GROUPED else None
-            chosen = (self._cases, self._what.value, by or None)
-            self._jobs.ask(partial(self._draw, self._number, *chosen))
+    def _draw_if_open(self) -> None:
+        if self._is_open and self._is_stale:
+            self._is_stale = False
+            self._messages.show("drawing …", "quiet")
+            chart = self._chart.value
+            by = (self._by.value or None) if chart in _GROUPED else None
+            self._jobs.submit(partial(draw, self._cases, chart, by), self._show_picture)
 
-    # --- what is drawn --------------------------------------------------------------------
+    def _show_picture(self, picture: Picture) -> None:
+        figure = element("figure", image(picture.png, picture.description, "png"))
+        self._picture.value = fragment(figure)
+        self._messages.show(picture.warnings)
 
-    def _draw(self, number: int, cases: pd.DataFrame, what: str, by: str | None) -> None:
-        try:
-            picture = draw(cases, what, by)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the user is told
-            self._answer(number, "", (in_words(error),))
-        else:
-            drawn = element("figure", image(picture.png, picture.words, "png"))
-            self._answer(number, fragment(drawn), picture.notes)
-
-    def _answer(self, number: int, drawn: str, notes: tuple[str, ...]) -> None:
-        """Show a picture, unless another one is wanted meanwhile."""
-        with self._lock:
-            if number == self._number:
-                self._picture.value = drawn
-                self._said.tell(notes)
+    def _show_error(self, error: Exception) -> None:
+        self._picture.value = ""
+        self._messages.show(error_text(error))
 
 
 _TITLES = ("Table", "Chart", "Code", "Request", "Export")
-_CHART, _REQUEST = 1, 3
+_CHART_TAB, _REQUEST_TAB = 1, 3
 
 
 class Results(widgets.VBox):  # type: ignore[misc]  # untyped
-    """The results of a run; nothing is seen before the first one.
-
-    All of it may be called on any thread.
+    """The results of a search, hidden before the first one; usable from any thread.
 
     Parameters
     ----------
     interactive
-        Whether small frames are shown by itables' widget; see
+        Whether small frames are shown by the widget of itables; see
         `casesearch_pd.form.results.table.CaseTable`.
 
     Raises
     ------
     ImportError
-        If itables is asked for and not installed.
+        If `interactive` is True and itables is not installed.
     """
 
     def __init__(self, *, interactive: bool | None = None) -> None:
@@ -278,16 +285,16 @@ class Results(widgets.VBox):  # type: ignore[misc]  # untyped
         self._heading = widgets.HTML()
         self._heading.add_class("cs-results-heading")
         self._notes = Messages("cs-results-notes")
-        self._tabs = self._row_of_tabs()
+        self._tabs = self._make_tabs()
         super().__init__([self._heading, self._notes, self._tabs])
         self.add_class("cs-results")
         self.layout.display = "none"
 
-    def _row_of_tabs(self) -> widgets.Tab:
-        inside = (self.table, self.chart, self.code, self.requests, self.files)
-        tabs = widgets.Tab(inside, titles=_TITLES, selected_index=0)
+    def _make_tabs(self) -> widgets.Tab:
+        children = (self.table, self.chart, self.code, self.requests, self.files)
+        tabs = widgets.Tab(children, titles=_TITLES, selected_index=0)
         tabs.add_class("cs-results-tabs")
-        tabs.observe(self._turned, names="selected_index")
+        tabs.observe(self._on_tab, names="selected_index")
         return tabs
 
     def show(
@@ -299,29 +306,29 @@ class Results(widgets.VBox):  # type: ignore[misc]  # untyped
         notes: Sequence[str] = (),
         heading: str = "",
     ) -> None:
-        """Show the results of a run instead of those before.
+        """Show the results of a search instead of the previous ones.
 
         Parameters
         ----------
         frame
             The cases, any number of them.
         code
-            What reads them again.
+            The code that reads them.
         plan
-            How they were read; None if nobody knows.
+            How they were read; None if it is unknown.
         notes
-            What should be known besides, such as what is missing.
+            What else the user should know, such as what is missing.
         heading
-            What stands above.
+            The heading above the results.
         """
         with self._lock:
             self._heading.value = fragment(element("div", heading)) if heading else ""
-            self._notes.tell(notes)
+            self._notes.show(notes)
             self._fill(frame, code, plan)
             self.layout.display = None
 
     def clear(self) -> None:
-        """Show nothing, and let go of the cases."""
+        """Hide the results, and release the cases."""
         with self._lock:
             self.layout.display = "none"
             self._fill(pd.DataFrame(), "", None)
@@ -333,6 +340,6 @@ class Results(widgets.VBox):  # type: ignore[misc]  # untyped
         self.requests.show(plan)
         self.files.show(frame)
 
-    def _turned(self, change: dict[str, Any]) -> None:
-        self.chart.look(open_=change["new"] == _CHART)
-        self.requests.look(open_=change["new"] == _REQUEST)
+    def _on_tab(self, change: dict[str, Any]) -> None:
+        self.chart.set_open(is_open=change["new"] == _CHART_TAB)
+        self.requests.set_open(is_open=change["new"] == _REQUEST_TAB)
