@@ -141,24 +141,10 @@ def read_cases(
     >>> sorted(df["status"].unique())
     ['open']
     """
-    query = Query(
-        where=where,
-        filters=filters,
-        search=search,
-        tags=tags,
-        columns=columns,
-        sort=sort,
-        limit=limit,
-        tz=tz,
-    )
+    query = Query(where, filters, search, tags, columns, sort, limit, tz)
+    frame_format = FrameFormat(tz, dtype_backend)
     options = ReadOptions(
-        frame_format=FrameFormat(tz, dtype_backend),
-        progress=progress,
-        max_workers=max_workers,
-        on_error=on_error,
-        checkpoint=checkpoint,
-        timeout=timeout,
-        lookback=lookback,
+        frame_format, progress, max_workers, on_error, checkpoint, timeout, lookback
     )
     context = ReadContext.with_timeout(options.timeout)
     return read_frame(plan_read(source, query), context, options)
@@ -234,25 +220,10 @@ def iter_cases(
     ...     [len(chunk) for chunk in chunks]
     [100, 100, 50]
     """
-    query = Query(
-        where=where,
-        filters=filters,
-        search=search,
-        tags=tags,
-        columns=columns,
-        sort=sort,
-        limit=limit,
-        tz=tz,
-    )
+    query = Query(where, filters, search, tags, columns, sort, limit, tz)
+    frame_format = FrameFormat(tz, dtype_backend)
     options = ReadOptions(
-        frame_format=FrameFormat(tz, dtype_backend),
-        progress=progress,
-        max_workers=max_workers,
-        on_error=on_error,
-        checkpoint=checkpoint,
-        timeout=timeout,
-        lookback=lookback,
-        chunksize=chunksize,
+        frame_format, progress, max_workers, on_error, checkpoint, timeout, lookback, chunksize
     )
     context = ReadContext.with_timeout(options.timeout)
     plan = make_plan(source, bind_query(source, query), streamed=True)
@@ -319,25 +290,10 @@ def to_parquet(
     (['open'], True)
     """
     output = OutputPath.of(path)
-    query = Query(
-        where=where,
-        filters=filters,
-        search=search,
-        tags=tags,
-        columns=columns,
-        sort=sort,
-        limit=limit,
-        tz=tz,
-    )
+    query = Query(where, filters, search, tags, columns, sort, limit, tz)
+    frame_format = FrameFormat(tz, dtype_backend)
     options = ReadOptions(
-        frame_format=FrameFormat(tz, dtype_backend),
-        progress=progress,
-        max_workers=max_workers,
-        on_error=on_error,
-        checkpoint=checkpoint,
-        timeout=timeout,
-        lookback=lookback,
-        chunksize=chunksize,
+        frame_format, progress, max_workers, on_error, checkpoint, timeout, lookback, chunksize
     )
     context = ReadContext.with_timeout(options.timeout)
     plan = make_plan(source, bind_query(source, query), streamed=True)
@@ -376,16 +332,8 @@ def explain_cases(
     ...     cs.explain_cases(local.connect_cases(), status="open", columns=["case_id"])
     Plan(connect: 1 partition, 1 pass; pushed: field('status') == 'open')
     """
-    query = Query(
-        where=where,
-        filters={name: filters[name] for name in filters if name not in RESERVED_NAMES},
-        search=search,
-        tags=tags,
-        columns=columns,
-        sort=sort,
-        limit=limit,
-        tz=tz,
-    )
+    filters = {name: value for name, value in filters.items() if name not in RESERVED_NAMES}
+    query = Query(where, filters, search, tags, columns, sort, limit, tz)
     return Plan(make_plan(source, bind_query(source, query)))
 
 

@@ -36,37 +36,16 @@ __all__ = ["BackgroundRead", "Snapshot"]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The progress of a read at one moment.
+    """The progress of a read at one moment."""
 
-    Parameters
-    ----------
-    rows
-        Rows of the current pass so far.
-    total
-        Rows that one pass will have; None as long as it is not known.
-    pages
-        Pages so far, of all passes and of what was read again.
-    current_pass
-        The number of the current pass, from 1; 0 before the first.
-    passes
-        The number of passes; 0 before they are planned.
-    requests
-        Requests sent, without discovery.
-    waiting
-        Seconds until the rate limit, or the pause before a retry, permits the next request; 0
-        while one is being answered.
-    seconds
-        Seconds from the start of the read to its end or to now.
-    """
-
-    rows: int = 0
-    total: int | None = None
-    pages: int = 0
-    current_pass: int = 0
-    passes: int = 0
-    requests: int = 0
-    waiting: float = 0.0
-    seconds: float = 0.0
+    rows: int = 0  # of the current pass so far
+    total: int | None = None  # rows of one pass; None as long as it is not known
+    pages: int = 0  # of all passes, and of what was read again
+    current_pass: int = 0  # from 1; 0 before the first
+    passes: int = 0  # 0 before they are planned
+    requests: int = 0  # without discovery
+    waiting: float = 0.0  # seconds until the rate limit or a retry permits the next request
+    seconds: float = 0.0  # from the start of the read to its end or to now
 
 
 class BackgroundRead:

@@ -41,16 +41,7 @@ def filter_frame(
     tags: Mapping[str, str] | Iterable[str] | str | None = None,
     tz: str | None = None,
 ) -> pd.DataFrame:
-    """Return the rows of a DataFrame that match a filter.
-
-    Parameters
-    ----------
-    frame
-        The rows; they are not modified.
-    where, filters, tags
-        The filter, as in `read_cases`.
-    tz
-        The time zone of naive times; by default that of the read.
+    """Return the rows of a DataFrame that match a filter; naive times are by default in its `tz`.
 
     Raises
     ------
@@ -178,15 +169,7 @@ def _parse_times(column: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def normalize_cells(column: pd.Series[Any], tz: str) -> pd.Series[Any]:
-    """Return a column in the form that a read gives it.
-
-    Parameters
-    ----------
-    column
-        Any column of a DataFrame, even from a file.
-    tz
-        The time zone of naive times; of an ambiguous hour it is the second.
-    """
+    """Return a column, even from a file, as a read returns it; naive times are in `tz`."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.dtype.categories.dtype)
     if column.dtype == object or holds_lists(column.dtype):
@@ -223,6 +206,7 @@ def _normalize_cell(cell: Any) -> Any:
 
 def _localize(column: pd.Series[Any], tz: str) -> pd.Series[Any]:
     naive = column.astype("datetime64[us]")
+    # An ambiguous hour, at the end of daylight saving time, is taken for the second one.
     standard_time = np.zeros(len(naive), dtype=bool)
     return naive.dt.tz_localize(tz, ambiguous=standard_time, nonexistent="shift_forward")
 

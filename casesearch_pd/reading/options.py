@@ -166,34 +166,14 @@ class Query:
 
 @dataclass(frozen=True)
 class BoundQuery:
-    """A query bound to the schema of a source.
+    """A query bound to the schema of a source."""
 
-    Parameters
-    ----------
-    filter
-        The filter as the user wrote it, for provenance.
-    where
-        The same filter, bound to the schema.
-    columns
-        The fields to return, in order.
-    all_columns
-        Whether the user left the columns to us.
-    sort
-        The order of the rows.
-    now
-        The time that relative times count from; UTC.
-    limit
-        The maximum number of rows.
-    search
-        The text for the full-text search of the service.
-    """
-
-    filter: Expression
-    where: Expression
+    filter: Expression  # as the user wrote it, for provenance
+    where: Expression  # the same filter, bound
     columns: tuple[Field, ...]
-    all_columns: bool
+    all_columns: bool  # whether the user named no columns
     sort: tuple[Sort, ...]
-    now: pd.Timestamp
+    now: pd.Timestamp  # that relative times count from; UTC
     limit: int | None = None
     search: str | None = None
 

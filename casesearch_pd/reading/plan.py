@@ -31,34 +31,15 @@ _SORTED_ALIKE = {"number", "integer", "boolean", "datetime"}
 
 @dataclass(frozen=True)
 class ReadPlan:
-    """How a query is read.
-
-    Parameters
-    ----------
-    source
-        The source to read.
-    query
-        The bound query.
-    pushdown
-        The filter that the service evaluates, in one part or several disjoint ones, and the
-        residual that is evaluated locally.
-    passes
-        The fields of each pass over the result.
-    required_fields
-        The fields that must be read: to return them, to sort by them or for the residual.
-    order
-        The order of each scan.
-    stops_at_limit
-        Whether a scan may stop at the limit, because the service filters and sorts exactly.
-    """
+    """How a query is read."""
 
     source: Source
     query: BoundQuery
-    pushdown: Pushdown
-    passes: tuple[tuple[Field, ...], ...]
-    required_fields: tuple[Field, ...]
-    order: tuple[Sort, ...]
-    stops_at_limit: bool
+    pushdown: Pushdown  # disjoint parts for the service, and the residual to evaluate locally
+    passes: tuple[tuple[Field, ...], ...]  # the fields of each pass over the result
+    required_fields: tuple[Field, ...]  # to return, to sort by, and for the residual
+    order: tuple[Sort, ...]  # of each scan
+    stops_at_limit: bool  # a scan may stop at the limit: the service filters and sorts exactly
 
     def pass_scans(self, fields: tuple[Field, ...]) -> tuple[Scan, ...]:
         """Return the scans of one pass, one for each part of the filter."""
@@ -104,21 +85,8 @@ def make_plan(
 ) -> ReadPlan:
     """Decide what the service is sent and what is done locally.
 
-    Parameters
-    ----------
-    source
-        The source to read.
-    query
-        The bound query.
-    streamed
-        Whether rows are passed on as they arrive, so that only the service can sort them.
-    quiet
-        Whether to omit the warnings of an expensive read.
-
-    Raises
-    ------
-    FilterError
-        If the rows are streamed and the service cannot sort them as requested.
+    Rows of a streamed read are passed on as they arrive, so that only the service can sort them;
+    FilterError is raised if it cannot. A quiet plan warns of no cost.
     """
     empty = query.where == FALSE or query.limit == 0
     pushdown = Pushdown((), TRUE) if empty else source.push_down(query.where)

@@ -48,66 +48,30 @@ _RELATED = ("source", "traits", "tz", "rows", "requests", "complete", "as_of", "
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """How the rows of a DataFrame were read; all defaults if nothing is known.
+    """How the rows of a DataFrame were read; all defaults if nothing is known."""
 
-    Parameters
-    ----------
-    exists
-        Whether the DataFrame has provenance at all.
-    source
-        What `Source.describe` returned.
-    traits
-        What its service means by a case.
-    filter
-        The filter as JSON, see `query.serialization`; None for rows that are not cases.
-    search, sort, limit
-        The rest of the query.
-    tz
-        The time zone of the read.
-    columns
-        Column name to field id.
-    remote_only
-        Column name to the prefix of the values that only the service can compare; an empty
-        prefix stands for all values.
-    now
-        The time that relative times counted from.
-    is_chunk
-        Whether these rows are one chunk of a longer read.
-    rows, total, requests, passes
-        Counts; total is None where the service does not count.
-    complete
-        Whether all matching cases were read; None if not known.
-    as_of
-        The clock of the service when the read began.
-    notes
-        What else the user should know.
-    ids
-        The digest of the case ids, see `digest_ids`.
-    listing, cases, not_found
-        Of rows read per case: what they are, how many cases were read, and the ids that the
-        service does not have.
-    """
-
-    exists: bool = True
-    source: Mapping[str, Any] = field(default_factory=dict)
+    exists: bool = True  # False if the DataFrame has no provenance at all
+    source: Mapping[str, Any] = field(default_factory=dict)  # what `Source.describe` returned
     traits: ServiceTraits = field(default_factory=ServiceTraits)
-    filter: dict[str, Any] | None = None
+    filter: dict[str, Any] | None = None  # JSON of `filter_to_json`; None if rows are not cases
     search: str | None = None
     tz: str = "UTC"
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)  # column name to field id
+    # Column name to the prefix of the values that only the service can compare; "" for all values.
     remote_only: Mapping[str, str] = field(default_factory=dict)
     sort: tuple[str, ...] = ()
     limit: int | None = None
-    now: pd.Timestamp | None = None
-    is_chunk: bool = False
+    now: pd.Timestamp | None = None  # that relative times counted from
+    is_chunk: bool = False  # whether these rows are one chunk of a longer read
     rows: int | None = None
-    total: int | None = None
+    total: int | None = None  # None where the service does not count
     requests: int | None = None
     passes: int | None = None
-    complete: bool | None = None
-    as_of: pd.Timestamp | None = None
-    notes: tuple[str, ...] = ()
-    ids: str | None = None
+    complete: bool | None = None  # None if not known
+    as_of: pd.Timestamp | None = None  # the clock of the service when the read began
+    notes: tuple[str, ...] = ()  # what else the user should know
+    ids: str | None = None  # the digest of the case ids, see `digest_ids`
+    # Of rows read per case: what they are, how many cases were read, and those that do not exist.
     listing: str | None = None
     cases: int | None = None
     not_found: tuple[str, ...] = ()
@@ -160,35 +124,15 @@ class Provenance:
 
 @dataclass
 class ReadMetadata:
-    """What is learned during a read and goes into its provenance.
-
-    Parameters
-    ----------
-    rows
-        How many rows the frame has.
-    total
-        How many cases matched, where the service counts.
-    as_of
-        The clock of the service when the read began.
-    passes
-        How many passes over the result were made.
-    complete
-        Whether all matching cases were read.
-    notes
-        What else the user should know.
-    new_fields
-        Column to id of the fields that are not in the schema.
-    is_chunk
-        Whether these are only some of the rows: a chunk of a stream.
-    """
+    """What is learned during a read and goes into its provenance."""
 
     rows: int = 0
-    total: int | None = None
-    as_of: pd.Timestamp | None = None
+    total: int | None = None  # where the service counts
+    as_of: pd.Timestamp | None = None  # the clock of the service when the read began
     passes: int = 0
     complete: bool = True
     notes: list[str] = field(default_factory=list)
-    new_fields: dict[str, str] = field(default_factory=dict)
+    new_fields: dict[str, str] = field(default_factory=dict)  # not in the schema: column to id
     is_chunk: bool = False
 
 

@@ -206,30 +206,15 @@ def _current_client() -> Any:
 
 @dataclass(frozen=True, repr=False)
 class _PartitionReader:
-    """The function that reads one partition; without a client or a secret when pickled.
+    """The function that reads one partition; without a client or a secret when pickled."""
 
-    Parameters
-    ----------
-    description
-        What the source is.
-    schema
-        Its fields, so that no worker discovers them again, and all partitions have the same.
-    query, options
-        What is read, bound once, and how.
-    rate
-        Requests per second that one process may send.
-    source
-        The source itself; it stays in this process.
-    key
-        Distinguishes two reads of one query, each of which has a bound and a source of its own.
-    """
-
-    description: dict[str, Any]
-    schema: Schema
+    description: dict[str, Any]  # of the source
+    schema: Schema  # so that no worker discovers it again, and all partitions have the same
     query: BoundQuery
     options: ReadOptions
-    rate: float
-    source: Source | None
+    rate: float  # requests per second of one process
+    source: Source | None  # stays in this process
+    # Two reads of one query each have a bound and a source of their own.
     key: str = field(default_factory=lambda: uuid4().hex)
 
     def __getstate__(self) -> dict[str, Any]:

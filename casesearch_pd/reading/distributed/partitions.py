@@ -48,29 +48,13 @@ _SECOND = pd.Timedelta(1, "s")
 def plan_partitions(
     plan: ReadPlan, context: ReadContext, *, npartitions: int | None = None, n_workers: int = 1
 ) -> tuple[TimeWindow, ...]:
-    """Divide the result of a plan.
-
-    Parameters
-    ----------
-    plan
-        How it would be read as a whole.
-    context
-        The context of the requests for planning.
-    npartitions
-        How many partitions; None for as many as useful.
-    n_workers
-        How many workers may read at a time, each with its share of the rate.
+    """Divide the result of a plan into partitions, as many as useful if `npartitions` is None.
 
     Returns
     -------
     tuple of TimeWindow
         In the order of time; a single one with all cases if the service cannot be queried for
         windows of this filter; fewer than `npartitions` if there are fewer creation times.
-
-    Raises
-    ------
-    ServiceError
-        If the service does not respond.
     """
     probe = _Probe(plan, context)
     if not probe.can_query_windows:

@@ -58,18 +58,10 @@ def arrow_type(type_: FieldType) -> pa.DataType:
 
 @dataclass
 class Columns:
-    """The columns of one window or pass, growing page by page.
-
-    Parameters
-    ----------
-    fields
-        The columns to collect, in order.
-    open
-        Whether fields that are not in the schema are collected too.
-    """
+    """The columns of one window or pass, growing page by page."""
 
     fields: Sequence[Field]
-    open: bool = False
+    open: bool = False  # whether fields that are not in the schema are collected too
     rows: int = 0
     invalid: Counter[str] = field(default_factory=Counter)
     _by_column: dict[str, Field] = field(init=False)
@@ -258,20 +250,7 @@ def describe_invalid_values(invalid: Counter[str]) -> str:
 
 
 def to_arrow(values: list[Any], type_: FieldType) -> tuple[pa.Array, int]:
-    """Convert Python values to an Arrow array.
-
-    Parameters
-    ----------
-    values
-        One value per row; None is missing.
-    type_
-        The type in the schema.
-
-    Returns
-    -------
-    tuple
-        The array, and how many values did not fit or lost digits.
-    """
+    """Convert Python values to an Arrow array; also return how many did not fit exactly."""
     convert_all, convert_one = _CONVERTERS.get(type_, (_texts, _text))
     python_types = _PYTHON_TYPES.get(type_)
     if python_types is None or set(map(type, values)) <= python_types:

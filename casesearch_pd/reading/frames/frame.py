@@ -44,20 +44,7 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class FrameFormat:
-    """How a DataFrame represents its values.
-
-    Parameters
-    ----------
-    tz
-        The time zone of its times.
-    dtype_backend
-        The kind of its dtypes.
-
-    Raises
-    ------
-    FilterError
-        If there is no such kind.
-    """
+    """How a DataFrame represents its values: the time zone of times, and the kind of dtypes."""
 
     tz: str = "UTC"
     dtype_backend: DtypeBackend = None
@@ -78,17 +65,7 @@ _DEFAULT = {**_NULLABLE, pa.large_string(): pd.StringDtype(na_value=np.nan)}
 def build_frame(
     columns: Mapping[str, pa.ChunkedArray | list[Any]], *, tz: str, backend: DtypeBackend
 ) -> pd.DataFrame:
-    """Build a DataFrame.
-
-    Parameters
-    ----------
-    columns
-        Arrow arrays for typed columns, lists for columns of objects, in the order of the frame.
-    tz
-        The time zone of its times.
-    backend
-        The kind of its dtypes, as everywhere in pandas.
-    """
+    """Build a DataFrame from Arrow arrays (typed columns) and lists (columns of objects)."""
     arrays = {
         name: _to_zone(column, tz)
         for name, column in columns.items()
@@ -130,15 +107,7 @@ def _types_mapper(backend: DtypeBackend) -> Any:
 
 
 def require_distinct_columns(frame: pd.DataFrame, names: Collection[object] | None = None) -> None:
-    """Raise FilterError if several columns have one name.
-
-    Parameters
-    ----------
-    frame
-        Any DataFrame.
-    names
-        The columns that matter; all if None.
-    """
+    """Raise FilterError if several columns have one name, of these or (None) of all names."""
     duplicates = frame.columns[frame.columns.duplicated()]
     name = next((name for name in duplicates if names is None or name in names), None)
     if name is not None:

@@ -53,46 +53,22 @@ _TICK = pd.Timedelta(1, "ms")  # the resolution of times in requests
 
 @dataclass(frozen=True)
 class PreviousRead:
-    """When the previous read took place.
+    """When the previous read took place."""
 
-    Parameters
-    ----------
-    since
-        The clock of the service then, less the lookback; UTC.
-    now
-        The time that relative times counted from; UTC.
-    tz
-        The time zone of naive times.
-    """
-
-    since: pd.Timestamp
-    now: pd.Timestamp
-    tz: str
+    since: pd.Timestamp  # the clock of the service then, less the lookback; UTC
+    now: pd.Timestamp  # that relative times counted from; UTC
+    tz: str  # of naive times
 
 
 @dataclass
 class IncrementalRead:
-    """Several reads of one source that make up one result, and what they have in common.
-
-    Parameters
-    ----------
-    source
-        The source to read.
-    query
-        What to read.
-    options
-        How to read it.
-    context
-        The context of all requests.
-    metadata
-        What is learned from all reads.
-    """
+    """Several reads of one source that make up one result, and what they have in common."""
 
     source: Source
     query: BoundQuery
     options: ReadOptions
     context: ReadContext = field(default_factory=ReadContext)
-    metadata: ReadMetadata = field(default_factory=ReadMetadata)
+    metadata: ReadMetadata = field(default_factory=ReadMetadata)  # of all reads together
 
     @property
     def frame_format(self) -> FrameFormat:
@@ -146,43 +122,19 @@ def full_read_reason(incremental: IncrementalRead, previous: PreviousRead | None
 
 @dataclass(frozen=True)
 class ChangeSet:
-    """Cases that may have begun or ceased to match, from one cause.
-
-    Parameters
-    ----------
-    where
-        The cases.
-    needs_ids
-        Whether their ids must be read, because some may no longer match.
-    needs_rows
-        Whether those that match must be read, because they may not have matched before.
-    condition
-        The condition that rows of the previous result must still meet; TRUE if only the service
-        knows.
-    """
+    """Cases that may have begun or ceased to match, from one cause."""
 
     where: Expression
-    needs_ids: bool = True
-    needs_rows: bool = True
+    needs_ids: bool = True  # their ids must be read, because some may no longer match
+    needs_rows: bool = True  # those that match must be read, because they may not have before
+    # What rows of the previous result must still meet; TRUE if only the service knows.
     condition: Expression = TRUE
 
 
 def change_sets(
     query: BoundQuery, schema: Schema, previous: PreviousRead, columns: Collection[str]
 ) -> tuple[ChangeSet, ...]:
-    """Return the change sets since a previous read, each once.
-
-    Parameters
-    ----------
-    query
-        The query of the previous read, bound again.
-    schema
-        The fields of the source.
-    previous
-        When it took place.
-    columns
-        The columns of its result.
-    """
+    """Return the change sets since a previous read of these columns, each once."""
     updated = ChangeSet(
         updated_since(schema.resolve("updated_at"), previous), needs_ids=query.where != TRUE
     )
@@ -246,21 +198,11 @@ def _has_columns(condition: Expression, columns: Collection[str]) -> bool:
 
 @dataclass(frozen=True)
 class Changes:
-    """What changed since a previous read.
+    """What changed since a previous read."""
 
-    Parameters
-    ----------
-    ids
-        The ids of all cases that may no longer match.
-    rows
-        The cases that match, in their current version.
-    conditions
-        Conditions that all other rows of the previous result must still meet.
-    """
-
-    ids: frozenset[str]
-    rows: tuple[pd.DataFrame, ...]
-    conditions: tuple[Expression, ...]
+    ids: frozenset[str]  # of all cases that may no longer match
+    rows: tuple[pd.DataFrame, ...]  # the cases that match, in their current version
+    conditions: tuple[Expression, ...]  # that the rest of the previous result must still meet
 
     @property
     def removed_ids(self) -> frozenset[str]:

@@ -52,15 +52,6 @@ def refresh_frame(
 ) -> pd.DataFrame:
     """Return a DataFrame updated with the changes since it was read.
 
-    Parameters
-    ----------
-    frame
-        What `read_cases` returned; it is not modified.
-    source
-        Where it was read; recreated from the provenance if None.
-    lookback
-        By how much the search may lag behind the writes, as in `read_cases`.
-
     Raises
     ------
     FilterError
@@ -87,20 +78,13 @@ def refresh_frame(
 
 
 def source_of(provenance: Provenance, source: Source | None) -> Source:
-    """Return the source of a DataFrame.
-
-    Parameters
-    ----------
-    provenance
-        The provenance of the DataFrame.
-    source
-        Where it was read, according to the user; None to find the source or to recreate it.
+    """Return the source that the user passed for a DataFrame, or recreate it if that is None.
 
     Raises
     ------
     FilterError
-        If it was read somewhere else, or at an address to which credentials are not sent
-        without being told so.
+        If the DataFrame was read somewhere else, or at an address to which credentials are not
+        sent unless the user passes the source.
     """
     if source is None:
         source = resolve_source(provenance.source)

@@ -25,15 +25,7 @@ _PARTS = "cases-*.parquet"
 
 @dataclass(frozen=True)
 class OutputPath:
-    """A file or folder to write.
-
-    Parameters
-    ----------
-    path
-        The file or folder.
-    is_folder
-        Whether it is a folder of part files.
-    """
+    """A file to write, or a folder of part files."""
 
     path: Path
     is_folder: bool

@@ -56,21 +56,11 @@ _MAX_NAMED = 5  # cases that a message names
 
 @dataclass(frozen=True)
 class CaseSelection:
-    """The cases that a user passed.
+    """The cases that a user passed."""
 
-    Parameters
-    ----------
-    ids
-        Their ids, each once, in the given order.
-    tz
-        The time zone of the times in the result.
-    frame
-        The DataFrame with the cases, if it was one.
-    """
-
-    ids: tuple[str, ...]
-    tz: str = "UTC"
-    frame: pd.DataFrame | None = None
+    ids: tuple[str, ...]  # each once, in the given order
+    tz: str = "UTC"  # of the times in the result
+    frame: pd.DataFrame | None = None  # with the cases, if a DataFrame was passed
 
 
 def require_related_source(source: Source) -> RelatedSource:
