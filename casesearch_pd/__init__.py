@@ -36,8 +36,10 @@ from casesearch_pd.reading.api import (
     read_cases,
     to_parquet,
 )
-from casesearch_pd.reading.related.api import read_events, read_related
-from casesearch_pd.sources.registry import register_opener as _opens
+from casesearch_pd.reading.related.events import read_events
+from casesearch_pd.reading.related.items import read_related
+from casesearch_pd.sources.registry import register_description as _register_description
+from casesearch_pd.sources.registry import register_source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,10 +49,12 @@ if TYPE_CHECKING:
     from casesearch_pd.mirror.mirror import Mirror
     from casesearch_pd.reading.distributed.dask import to_dask
     from casesearch_pd.sources.amazon_connect.source import ConnectCases
+    from casesearch_pd.sources.base_source import BaseSource
     from casesearch_pd.sources.persona.source import PersonaCases
 
 __all__ = [
     "AccessDeniedError",
+    "BaseSource",
     "CaseForm",
     "CaseSearchError",
     "ConnectCases",
@@ -76,6 +80,7 @@ __all__ = [
     "read_cases",
     "read_events",
     "read_related",
+    "register_source",
     "to_dask",
     "to_parquet",
 ]
@@ -84,6 +89,7 @@ del _CasesAccessor  # its import was the point
 
 # boto3, requests, widgets, DuckDB and the embedded service are dear: each waits for its use.
 _LAZY = {
+    "BaseSource": "casesearch_pd.sources.base_source",
     "CaseForm": "casesearch_pd.form.form",
     "ConnectCases": "casesearch_pd.sources.amazon_connect.source",
     "Fault": "casesearch_pd.demo",
@@ -102,13 +108,12 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_LAZY[name]), name)
 
 
-def _mirror(told: Mapping[str, Any]) -> Mirror:
-    """Open the mirror that a description tells of."""
-    mirror: Mirror = __getattr__("Mirror")(told["path"])
+def _open_mirror(description: Mapping[str, Any]) -> Mirror:
+    mirror: Mirror = __getattr__("Mirror")(description["path"])
     return mirror
 
 
-_opens("mirror", _mirror)
+_register_description("mirror", _open_mirror)
 
 
 def __dir__() -> list[str]:

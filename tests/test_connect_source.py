@@ -15,7 +15,7 @@ from botocore.session import get_session
 from botocore.validate import ParamValidator
 
 import casesearch_pd as cs
-from casesearch_pd.sources.transport import retry as patience
+from casesearch_pd.sources.transport.context import Tuning
 from tests.wire_clients import connect
 from tests.wire_stub import (
     CUSTOM,
@@ -32,6 +32,8 @@ from tests.wire_stub import (
     script,
     union,
 )
+
+TUNING = Tuning()
 
 pytestmark = pytest.mark.usefixtures("clock")
 
@@ -407,7 +409,7 @@ def test_a_broken_success_that_clears_costs_nothing(fault):
 def test_a_broken_success_to_the_end_is_a_bad_answer(fault):
     with serving(BROKEN[fault]) as stub, pytest.raises(cs.InvalidResponseError) as raised:
         cs.read_cases(connect(stub))
-    assert len(stub.searches) == patience.MAX_FAULT_ATTEMPTS
+    assert len(stub.searches) == TUNING.max_fault_attempts
     assert raised.value.status in {200, 202}
     assert "a proxy between" in str(raised.value)
 
@@ -439,7 +441,7 @@ def test_a_redirect_is_not_followed():
 def deaf(stub):
     """Bind a source whose botocore does not call its handler; nobody documents that it does."""
     source = connect(stub)
-    source.client.meta.events.unregister("before-parse.connectcases", source._before_parse)
+    source.client.meta.events.unregister("before-parse.connectcases", source.connection.keep_body)
     return source
 
 
@@ -595,11 +597,11 @@ def test_an_unsigned_client_is_one_caller_for_the_budget():
     with serving(ok(connect_page(CASES))) as stub:
         source = connect(stub)
         source.client._request_signer._credentials = None
-        assert source.budget is connect_budget(source)
+        assert source.rate_limiter is connect_budget(source)
 
 
 def connect_budget(source):
-    return source._budget_for("search", source.rate, source.burst)
+    return source._rate_limiter_of("SearchCases", source.rate, source.burst)
 
 
 def test_a_copy_elsewhere_finds_its_own_credentials(monkeypatch):

@@ -8,10 +8,8 @@ import pytest
 
 import casesearch_pd as cs
 from casesearch_pd import errors
-from casesearch_pd.sources.amazon_connect import source as connect_module
-from casesearch_pd.sources.persona import source as persona_module
-from casesearch_pd.sources.transport import retry as patience
-from tests.wire_clients import Clock, connect, persona
+from casesearch_pd.sources.transport.context import Tuning
+from tests.wire_clients import Clock, connect, persona, tuned
 from tests.wire_stub import (
     CREATED,
     HANG,
@@ -33,6 +31,8 @@ from tests.wire_stub import (
     persona_pages,
     script,
 )
+
+TUNING = Tuning()
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +78,14 @@ def test_the_tree_is_as_it_is_drawn():
     """An `except` clause written after the documentation would catch something else."""
     assert issubclass(cs.FilterError, cs.CaseSearchError)
     assert issubclass(cs.FilterError, ValueError)
-    for name in ("AccessDenied", "NotFound", "Refused", "Throttled", "Unreachable", "BadAnswer"):
+    for name in (
+        "AccessDenied",
+        "NotFound",
+        "InvalidRequest",
+        "Throttled",
+        "ServiceUnavailable",
+        "InvalidResponse",
+    ):
         assert issubclass(getattr(cs, f"{name}Error"), cs.ServiceError)
     assert issubclass(cs.ServiceError, cs.CaseSearchError)
     assert issubclass(cs.IncompleteReadError, cs.CaseSearchError)
@@ -191,7 +198,7 @@ def test_a_server_error_passes_or_ends_as_unreachable(status, service):
         assert len(stub.searches) == 3
     with serve(error) as stub:
         ended = refused(bind(stub), cs.ServiceUnavailableError)
-        assert len(stub.searches) == patience.MAX_FAULT_ATTEMPTS
+        assert len(stub.searches) == TUNING.max_fault_attempts
     assert (ended.status, ended.request_id) == (status, "req_1")
     assert "try again later" in str(ended)
 
@@ -248,7 +255,7 @@ def test_throttles_to_the_end_of_the_patience_are_told_as_such(name, clock):
         error = refused(bind(stub), cs.ThrottledError)
     assert error.status == 429
     assert "rate=" in str(error)
-    assert sum(clock.slept) <= patience.MAX_THROTTLE_SECONDS
+    assert sum(clock.slept) <= TUNING.max_throttle_seconds
 
 
 def test_the_codes_of_throttling_count_under_any_status():
@@ -275,7 +282,7 @@ def test_a_broken_line_is_mended_or_unreachable(fault, service):
         assert len(cs.read_cases(bind(stub))) == 5
     with serve(BROKEN_LINES[fault]) as stub:
         error = refused(bind(stub), cs.ServiceUnavailableError)
-        assert len(stub.searches) == patience.MAX_FAULT_ATTEMPTS
+        assert len(stub.searches) == TUNING.max_fault_attempts
     assert stub.url in str(error)
     assert "check the network" in str(error)
 
@@ -310,13 +317,10 @@ def test_a_port_where_nobody_listens_is_unreachable(service):
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_that_never_answers_ends_by_the_read_timeout(name, monkeypatch):
+def test_a_service_that_never_answers_ends_by_the_read_timeout(name):
     """Without a time-out the notebook hangs for ever."""
     bind, serve, *_ = SERVICES[name]
-    module = connect_module if name == "connect" else persona_module
-    monkeypatch.setattr(module, "READ_TIMEOUT", 0.3)
-    monkeypatch.setattr(patience, "MAX_FAULT_ATTEMPTS", 2)
-    with serve(HANG) as stub:
+    with tuned(read_timeout=0.3, max_fault_attempts=2), serve(HANG) as stub:
         error = refused(bind(stub), cs.ServiceUnavailableError)
         assert len(stub.searches) == 2
     assert "timed out" in str(error).lower() or "timeout" in str(error).lower()

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 import casesearch_pd as cs
 from casesearch_pd.sources.transport import rate_limit as pace
-from casesearch_pd.sources.transport import retry as patience
-from casesearch_pd.sources.transport.context import ReadContext
+from casesearch_pd.sources.transport.context import ReadContext, Tuning
 from casesearch_pd.sources.transport.rate_limit import RateLimiter, rate_limiter_for
 from casesearch_pd.sources.transport.retry import TransientError, parse_retry_after, send_with_retry
 from tests.wire_clients import Clock, connect, persona
@@ -26,6 +25,8 @@ from tests.wire_stub import (
     ok,
     script,
 )
+
+TUNING = Tuning()
 
 
 @pytest.fixture(autouse=True)
@@ -136,24 +137,24 @@ def test_sources_of_one_account_and_region_share_a_budget_and_others_do_not():
     """The services count them together, whatever the number of sources in a notebook."""
     with Stub(connect_domain(connect_pages([]))) as stub, Stub(connect_domain(None)) as other:
         one, two = connect(stub, rate=None), connect(stub, rate=None)
-        assert one.budget is two.budget
+        assert one.rate_limiter is two.rate_limiter
         # The service counts all of them together, so another rate is a word to all of them.
-        assert one.budget is connect(stub, rate=5).budget
-        assert one.budget.rate == 5
-        assert one.budget is not connect(other, rate=None).budget
+        assert one.rate_limiter is connect(stub, rate=5).rate_limiter
+        assert one.rate_limiter.rate == 5
+        assert one.rate_limiter is not connect(other, rate=None).rate_limiter
         first, second = persona(stub, rate=None), persona(stub, rate=None)
-        assert first.budget is second.budget
-        assert first.budget is not persona(stub, rate=None, token="another").budget
-        assert first.budget is not persona(other, rate=None).budget
+        assert first.rate_limiter is second.rate_limiter
+        assert first.rate_limiter is not persona(stub, rate=None, token="another").rate_limiter
+        assert first.rate_limiter is not persona(other, rate=None).rate_limiter
 
 
 def test_four_fifths_of_the_documented_quota_are_the_default():
     """The quota is shared with production: Connect 2 a second, Persona 300 a minute."""
     with Stub(connect_domain(None)) as stub:
         assert (connect(stub, rate=None).rate, connect(stub, rate=None).burst) == (1.6, 10)
-        assert connect(stub, rate=None).budget.rate == 1.6
-        assert persona(stub, rate=None).budget.rate == persona(stub, rate=None).rate == 4
-        assert persona(stub, rate=7.5).budget.rate == 7.5
+        assert connect(stub, rate=None).rate_limiter.rate == 1.6
+        assert persona(stub, rate=None).rate_limiter.rate == persona(stub, rate=None).rate == 4
+        assert persona(stub, rate=7.5).rate_limiter.rate == 7.5
 
 
 def test_the_last_rate_that_was_named_holds_for_everybody():
@@ -208,11 +209,11 @@ def test_faults_are_tried_again_with_growing_pauses(clock):
     run = ReadContext()
     with pytest.raises(cs.ServiceUnavailableError, match="the fault itself"):
         send_with_retry(sender(trouble()), RateLimiter(), run)
-    assert run.requests == patience.MAX_FAULT_ATTEMPTS
-    assert len(clock.slept) == patience.MAX_FAULT_ATTEMPTS - 1
+    assert run.requests == TUNING.max_fault_attempts
+    assert len(clock.slept) == TUNING.max_fault_attempts - 1
     for attempt, pause in enumerate(clock.slept):
         assert 0.05 * 2**attempt <= pause <= 0.1 * 2**attempt
-    assert sum(clock.slept) <= patience.MAX_FAULT_SECONDS
+    assert sum(clock.slept) <= TUNING.max_fault_seconds
 
 
 def test_a_fault_that_outlasts_the_patience_ends_before_its_tries_do(clock):
@@ -240,7 +241,7 @@ def test_the_cause_of_a_fault_is_kept():
 def test_throttles_wait_as_long_as_asked_and_count_apart_from_faults(clock):
     throttled = trouble(cs.ThrottledError, throttled=True, wait=10)
     run = ReadContext()
-    faults = [trouble()] * (patience.MAX_FAULT_ATTEMPTS - 1)
+    faults = [trouble()] * (TUNING.max_fault_attempts - 1)
     assert (
         send_with_retry(sender(*[throttled] * 12, *faults, "answer"), RateLimiter(), run)
         == "answer"
@@ -250,7 +251,7 @@ def test_throttles_wait_as_long_as_asked_and_count_apart_from_faults(clock):
 
 
 def test_throttles_beyond_the_patience_are_raised_without_another_wait(clock):
-    throttled = trouble(cs.ThrottledError, throttled=True, wait=patience.MAX_THROTTLE_SECONDS + 1)
+    throttled = trouble(cs.ThrottledError, throttled=True, wait=TUNING.max_throttle_seconds + 1)
     with pytest.raises(cs.ThrottledError):
         send_with_retry(sender(throttled), RateLimiter(), ReadContext())
     assert not clock.slept
@@ -263,7 +264,7 @@ def test_throttles_without_a_time_back_off_up_to_a_bound(clock):
         )
     assert 0.2 <= clock.slept[0] <= 0.4
     assert max(clock.slept) <= 20
-    assert patience.MAX_THROTTLE_SECONDS - 20 <= sum(clock.slept) <= patience.MAX_THROTTLE_SECONDS
+    assert TUNING.max_throttle_seconds - 20 <= sum(clock.slept) <= TUNING.max_throttle_seconds
 
 
 def test_a_throttle_holds_up_every_reader(clock):
@@ -334,7 +335,7 @@ def test_sixty_seconds_of_throttles_are_survived(clock):
     with Stub(connect_domain(search)) as stub:
         frame = cs.read_cases(connect(stub))
     assert len(frame) == 1
-    assert sum(clock.slept) < patience.MAX_THROTTLE_SECONDS
+    assert sum(clock.slept) < TUNING.max_throttle_seconds
 
 
 def test_the_first_pages_of_a_paced_read_are_a_burst(clock):

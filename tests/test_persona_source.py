@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 import casesearch_pd as cs
-from casesearch_pd.sources.persona import source as persona_module
-from casesearch_pd.sources.transport import retry as patience
+from casesearch_pd.sources.transport.context import Tuning
+from casesearch_pd.sources.transport.urls import require_same_origin
 from tests.wire_clients import TOKEN, persona, through_proxy
 from tests.wire_stub import (
     HANG,
@@ -30,6 +30,8 @@ from tests.wire_stub import (
     persona_template,
     script,
 )
+
+TUNING = Tuning()
 
 pytestmark = pytest.mark.usefixtures("clock")
 
@@ -231,7 +233,7 @@ def test_the_port_of_the_scheme_is_the_same_origin_written_or_not(url):
     source = cs.PersonaCases(token=TOKEN, base_url=f"{url}/api/v1")
     link = "https://API.withpersona.com:443/api/v1/cases/search?page%5Bafter%5D=a"
     path = "/api/v1/cases/search"
-    followed = persona_module.require_same_origin(link, base_url=source.base_url, path=path)
+    followed = require_same_origin(link, base_url=source.base_url, path=path)
     assert followed == f"{path}?page%5Bafter%5D=a"
 
 
@@ -328,9 +330,9 @@ def test_a_function_gives_the_token_anew_for_each_request():
     tokens = (f"token-{number}" for number in range(99))
     with Stub(persona_environment(persona_pages(CASES, 1))) as stub:
         source = persona(stub, token=lambda: next(tokens), rate=None)
-        budget = source.budget
+        budget = source.rate_limiter
         cs.read_cases(source)
-        assert source.budget is budget
+        assert source.rate_limiter is budget
     sent = [one.headers["authorization"] for one in stub.asked]
     assert len(set(sent)) == len(sent) == 7
 
@@ -670,7 +672,7 @@ def test_a_broken_success_to_the_end_is_a_bad_answer(fault):
         pytest.raises(cs.InvalidResponseError, match="a proxy between"),
     ):
         cs.read_cases(persona(stub))
-    assert len(stub.searches) == patience.MAX_FAULT_ATTEMPTS
+    assert len(stub.searches) == TUNING.max_fault_attempts
 
 
 def test_gzip_that_was_asked_for_is_unpacked():
@@ -828,7 +830,7 @@ def test_an_answer_is_waited_for_no_longer_than_the_deadline(monkeypatch):
             cs.ServiceUnavailableError, match=r"the deadline passed.*longer timeout="
         ):
             cs.read_cases(source, timeout=0.3)
-        assert time.monotonic() - began < 0.9 * patience.READ_TIMEOUT
+        assert time.monotonic() - began < 0.9 * TUNING.read_timeout
 
 
 def test_a_rate_that_the_user_gave_is_kept_whatever_the_headers_say(clock):

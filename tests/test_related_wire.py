@@ -9,10 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import casesearch_pd as cs
-from casesearch_pd.sources.amazon_connect import source as connect_module
-from casesearch_pd.sources.amazon_connect.related import changes
-from casesearch_pd.sources.transport import retry as patience
-from tests.wire_clients import SECRET, SESSION, Clock, connect
+from casesearch_pd.sources.amazon_connect.related import event_rows
+from tests.wire_clients import SECRET, SESSION, Clock, connect, tuned
 from tests.wire_stub import (
     HANG,
     RESET,
@@ -34,9 +32,8 @@ LISTS = {
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(patience, "MAX_FAULT_ATTEMPTS", 2)
-    monkeypatch.setattr(connect_module, "READ_TIMEOUT", 0.3)
-    return Clock.installed(monkeypatch)
+    with tuned(max_fault_attempts=2, read_timeout=0.3):
+        yield Clock.installed(monkeypatch)
 
 
 def event(number=1, *, at=AT, kind="Case.Updated", fields=(), **more):
@@ -75,7 +72,7 @@ def events_of(*entries, deaf=False):
     with Stub(service(listed(list(entries)))) as stub:
         source = connect(stub)
         if deaf:
-            handler = source._before_parse
+            handler = source.connection.keep_body
             source.client.meta.events.unregister("before-parse.connectcases", handler)
         return cs.read_events(source, ["c1"])
 
@@ -117,7 +114,7 @@ def test_values_become_text(name):
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70))
 def test_no_digit_of_a_number_is_lost(number):
     told = event(fields=[("n", {"doubleValue": number}, {"doubleValue": number})])
-    (row,) = changes(told, lambda name: name)
+    (row,) = event_rows(told, lambda name: name)
     assert type(number)(row["new"]) == number
     assert row["old"] == row["new"]
 

@@ -10,11 +10,8 @@ import traceback
 import pytest
 
 import casesearch_pd as cs
-from casesearch_pd.sources.amazon_connect import source as connect_module
-from casesearch_pd.sources.persona import source as persona_module
 from casesearch_pd.sources.transport import rate_limit as pace
-from casesearch_pd.sources.transport import retry as patience
-from tests.wire_clients import SECRET, SESSION, TOKEN, Clock, connect, persona
+from tests.wire_clients import SECRET, SESSION, TOKEN, Clock, connect, persona, tuned
 from tests.wire_stub import (
     HANG,
     RESET,
@@ -39,10 +36,8 @@ SECRETS = (TOKEN, SECRET, SESSION, FILE_TOKEN)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(patience, "MAX_FAULT_ATTEMPTS", 2)
-    monkeypatch.setattr(connect_module, "READ_TIMEOUT", 0.3)
-    monkeypatch.setattr(persona_module, "READ_TIMEOUT", 0.3)
-    return Clock.installed(monkeypatch)
+    with tuned(max_fault_attempts=2, read_timeout=0.3):
+        yield Clock.installed(monkeypatch)
 
 
 def assert_silent(text):
@@ -170,7 +165,7 @@ def shown(source):
 def test_a_persona_source_shows_no_token(token):
     source = cs.PersonaCases(token=token, rate=math.inf)
     assert_silent(shown(source))
-    assert_silent(shown(pace._BUDGETS))
+    assert_silent(shown(pace._LIMITERS))
 
 
 def test_a_connect_source_shows_no_credential():

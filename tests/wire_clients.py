@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import replace
 from functools import cache
 
 import boto3
@@ -41,6 +42,11 @@ def through_proxy(monkeypatch, url):
         monkeypatch.delenv(name, raising=False)
 
 
+def tuned(**numbers):
+    """Return a context in which some numbers of `Tuning` are different."""
+    return running.use_tuning(replace(running.default_tuning(), **numbers))
+
+
 class Clock:
     """Time that passes by itself, and at once wherever somebody sleeps."""
 
@@ -66,6 +72,6 @@ class Clock:
         """Give the budgets this clock, and forget the budgets of other tests."""
         clock = cls()
         monkeypatch.setattr(running, "time", clock)
-        monkeypatch.setattr(pace, "_BUDGETS", {})
-        monkeypatch.setattr(running.ReadContext, "rest", lambda _, seconds: clock.sleep(seconds))
+        monkeypatch.setattr(pace, "_LIMITERS", {})
+        monkeypatch.setattr(running.ReadContext, "sleep", lambda _, seconds: clock.sleep(seconds))
         return clock

@@ -1,10 +1,10 @@
-"""A pushed filter and a service's limits in; legal requests out, and what none of them can hold.
+"""Request limits: rewrite a pushed filter so that every request is within what a service accepts.
 
-A service may bound how deep and, or and not are nested, and how many terms each holds. A
-filter that is over the bounds is nested (wide groups in groups), distributed (sums of
-products, or products of sums), or split into requests whose results are disjoint, in that
-order; what remains is left to the residual. The requests together have the rows of the
-filter, and none twice.
+A service may limit how deeply and, or and not are nested, and how many terms each contains. A
+filter beyond the limits is nested (wide groups become groups of groups), distributed (into an
+or of ands, or an and of ors), or split into requests with disjoint results, in that order. What
+remains is left to local evaluation. The requests together return the rows of the filter, none
+of them twice.
 """
 
 from __future__ import annotations
@@ -34,64 +34,75 @@ __all__ = ["FittedFilter", "RequestLimits", "Strategy", "fit_to_limits"]
 
 Strategy = Literal["as it is", "nested", "distributed", "split", "one by one"]
 
-_TERMS = 400  # terms of a distributed filter; beyond them it is no use
-_REQUESTS = 64  # requests that one filter may be split into
+_MAX_TERMS = 400  # of a distributed filter; a larger one fits into no request
+_MAX_REQUESTS = 64  # that one filter may be split into
+
+_Clause = tuple[Expression, ...]  # terms that are combined by AND, or by OR
 
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """What one request may hold.
+    """The largest filter of one request.
 
     Parameters
     ----------
     depth
         Levels of and, or, not above a comparison.
     breadth
-        Terms in one and, or one or.
+        Terms in one and, or in one or.
     """
 
     depth: int
     breadth: int
 
-    def hold(self, term: Expression) -> bool:
-        """Tell whether an expression is within them."""
+    def allow(self, term: Expression) -> bool:
+        """Return whether an expression is within the limits."""
         return _depth(term) <= self.depth and _breadth(term) <= self.breadth
 
 
 @dataclass(frozen=True, slots=True)
 class FittedFilter:
-    """Requests with disjoint results, what they cannot hold, and how they came about."""
+    """Requests with disjoint results, what they do not contain, and how they were made."""
 
     parts: tuple[Expression, ...]
-    left: Expression
-    how: Strategy
+    remainder: Expression
+    strategy: Strategy
+
+    @property
+    def is_one_request(self) -> bool:
+        """Whether one request contains the whole filter."""
+        return len(self.parts) == 1 and self.remainder == TRUE
 
 
 def fit_to_limits(
     term: Expression, limits: RequestLimits, exact: Callable[[Compare], bool]
 ) -> FittedFilter:
-    """Bring a filter within the limits.
+    """Return requests within the limits.
 
     Parameters
     ----------
     term
         The filter, with negations at the comparisons only.
     limits
-        What one request may hold.
+        The largest filter of one request.
     exact
-        Tells whether a comparison means to the service what it means here, so that its
-        negation may be sent to keep two requests apart.
+        Returns whether a comparison means to the service what it means here, so that its
+        negation may be used to make two requests disjoint.
     """
-    if limits.hold(term):
+    if limits.allow(term):
         return FittedFilter((term,), TRUE, "as it is")
+    # A tree of this depth and breadth has no more leaves than that.
     if len(literals(term)) > limits.breadth**limits.depth:
-        return _split(term, limits, exact)  # more than any one request can hold
-    nested = _nested(term, limits.breadth)
-    if limits.hold(nested):
+        return _split(term, limits, exact)
+    nested = _nest(term, limits.breadth)
+    if limits.allow(nested):
         return FittedFilter((nested,), TRUE, "nested")
-    for spread in (_spread(term, Or), _spread(term, And)):
-        if spread is not None and limits.hold(candidate := _nested(spread, limits.breadth)):
-            return FittedFilter((candidate,), TRUE, "distributed")
+    for outer in (Or, And):
+        distributed = _distribute(term, outer)
+        if distributed is not None:
+            candidate = _nest(distributed, limits.breadth)
+            if limits.allow(candidate):
+                return FittedFilter((candidate,), TRUE, "distributed")
     return _split(term, limits, exact)
 
 
@@ -125,67 +136,70 @@ def _breadth(term: Expression) -> int:
 # --- nesting --------------------------------------------------------------------------------
 
 
-def _nested(term: Expression, breadth: int) -> Expression:
+def _nest(term: Expression, breadth: int) -> Expression:
     match term:
         case And(terms):
-            return And(_grouped([_nested(item, breadth) for item in terms], breadth, And))
+            return And(_group([_nest(item, breadth) for item in terms], breadth, And))
         case Or(terms):
-            return Or(_grouped([_nested(item, breadth) for item in terms], breadth, Or))
+            return Or(_group([_nest(item, breadth) for item in terms], breadth, Or))
         case _:
             return term
 
 
-def _grouped(
-    terms: list[Expression], breadth: int, group: type[And | Or]
-) -> tuple[Expression, ...]:
+def _group(terms: list[Expression], breadth: int, kind: type[And | Or]) -> _Clause:
+    """Return at most `breadth` terms: some as they are, the others in groups of their kind."""
     if len(terms) <= breadth:
         return tuple(terms)
-    # What is shallow goes down a level; what is deep already stays at the top.
+    # Grouping adds a level, so the shallow terms are grouped and the deep ones stay at the top.
+    # Each group replaces `breadth` terms by one.
     terms = sorted(terms, key=_depth)
-    over = -(-(len(terms) - breadth) // (breadth - 1))
-    inner, rest = terms[: over * breadth], terms[over * breadth :]
-    groups: list[Expression] = [group(chunk) for chunk in _chunks(inner, breadth)]
-    return _grouped([*groups, *rest], breadth, group)
+    number = -(-(len(terms) - breadth) // (breadth - 1))
+    inner, others = terms[: number * breadth], terms[number * breadth :]
+    groups: list[Expression] = [kind(chunk) for chunk in _chunks(inner, breadth)]
+    return _group([*groups, *others], breadth, kind)
 
 
-def _chunks(terms: Sequence[Expression], size: int) -> Iterable[tuple[Expression, ...]]:
+def _chunks(terms: Sequence[Expression], size: int) -> Iterable[_Clause]:
     return (tuple(terms[at : at + size]) for at in range(0, len(terms), size))
 
 
 # --- distributing -----------------------------------------------------------------------------
 
 
-def _spread(term: Expression, outer: type[And | Or]) -> Expression | None:
-    """Write a filter as an or of ands, or an and of ors; None if that grows too large."""
+def _distribute(term: Expression, outer: type[And | Or]) -> Expression | None:
+    """Return a filter as an or of ands, or an and of ors; None if that is too large."""
     clauses = _clauses(term, outer)
     if clauses is None:
         return None
-    join, inside = (any_of, all_of) if outer is Or else (all_of, any_of)
-    return join(inside(clause) for clause in clauses)
+    combine, combine_clause = (any_of, all_of) if outer is Or else (all_of, any_of)
+    return combine(combine_clause(clause) for clause in clauses)
 
 
-def _clauses(term: Expression, outer: type[And | Or]) -> list[tuple[Expression, ...]] | None:
+def _clauses(term: Expression, outer: type[And | Or]) -> list[_Clause] | None:
     if not isinstance(term, (And, Or)):
         return [(term,)]
-    below = [_clauses(item, outer) for item in term.terms]
-    if any(item is None for item in below):
-        return None
-    found = [item for item in below if item is not None]
+    members: list[list[_Clause]] = []
+    for item in term.terms:
+        clauses = _clauses(item, outer)
+        if clauses is None:
+            return None
+        members.append(clauses)
     if isinstance(term, outer):
-        merged = [clause for item in found for clause in item]
-        return merged if len(merged) <= _TERMS else None
-    return _products(found)
+        merged = [clause for clauses in members for clause in clauses]
+        return merged if len(merged) <= _MAX_TERMS else None
+    return _products(members)
 
 
 def _products(
-    factors: Iterable[Sequence[tuple[Expression, ...]]], most: int = _TERMS
-) -> list[tuple[Expression, ...]] | None:
-    out: list[tuple[Expression, ...]] = [()]
+    factors: Iterable[Sequence[_Clause]], limit: int = _MAX_TERMS
+) -> list[_Clause] | None:
+    """Return every combination of one clause from each factor; None if there are too many."""
+    products: list[_Clause] = [()]
     for factor in factors:
-        if len(out) * len(factor) > most:
+        if len(products) * len(factor) > limit:
             return None
-        out = [tuple(dict.fromkeys((*one, *other))) for one in out for other in factor]
-    return out
+        products = [tuple(dict.fromkeys((*one, *other))) for one in products for other in factor]
+    return products
 
 
 # --- splitting --------------------------------------------------------------------------------
@@ -194,82 +208,95 @@ def _products(
 def _split(
     term: Expression, limits: RequestLimits, exact: Callable[[Compare], bool]
 ) -> FittedFilter:
-    """Take in one conjunct after the other, the simple ones first, as long as all stays legal."""
+    """Return several requests with disjoint results.
+
+    A part is a list of terms combined by AND. Every conjunct of the filter is turned into
+    disjoint alternatives and multiplied with the parts so far. Simple conjuncts come first; one
+    that would exceed the limits is left to local evaluation.
+    """
     conjuncts = term.terms if isinstance(term, And) else (term,)
-    parts: list[tuple[Expression, ...]] = [()]
-    left: list[Expression] = []
+    parts: list[_Clause] = [()]
+    remainder: list[Expression] = []
     for conjunct in sorted(conjuncts, key=lambda item: (_depth(item), len(literals(item)))):
         full = any(len(part) >= limits.breadth for part in parts)
-        most = 0 if full else _REQUESTS // max(1, len(parts))
-        cases = _cases(conjunct, limits, exact, most) if most else None
-        taken = None if cases is None else _products([parts, cases], _REQUESTS)
-        if taken is None or not all(limits.hold(all_of(part)) for part in taken):
-            left.append(conjunct)
+        limit = 0 if full else _MAX_REQUESTS // max(1, len(parts))
+        alternatives = _alternatives(conjunct, limits, exact, limit) if limit else None
+        products = None if alternatives is None else _products([parts, alternatives], _MAX_REQUESTS)
+        if products is None or not all(limits.allow(all_of(part)) for part in products):
+            remainder.append(conjunct)
         else:
-            parts = [part for part in taken if not _contradicts(part)]
-    return FittedFilter(tuple(all_of(part) for part in parts), all_of(left), "split")
+            parts = [part for part in products if not _is_contradiction(part)]
+    return FittedFilter(tuple(all_of(part) for part in parts), all_of(remainder), "split")
 
 
-def _cases(
-    term: Expression, limits: RequestLimits, exact: Callable[[Compare], bool], most: int
-) -> list[tuple[Expression, ...]] | None:
-    """Write a filter as `most` alternatives of which no row meets two; None if it cannot be."""
+def _alternatives(
+    term: Expression, limits: RequestLimits, exact: Callable[[Compare], bool], limit: int
+) -> list[_Clause] | None:
+    """Return a filter as up to `limit` alternatives, no row matching two; None if impossible."""
     match term:
         case Or(terms) if all(isinstance(item, Compare) for item in terms):
             if len(terms) <= limits.breadth:
                 return [(term,)]
-            if _exclusive(terms):
+            # "One of these values" is split without negations.
+            if _are_exclusive(terms):
                 chunks = [*_chunks(terms, limits.breadth)]
-                return [(Or(chunk),) for chunk in chunks] if len(chunks) <= most else None
-            return _alternatives(terms, limits, exact, most)
+                return [(Or(chunk),) for chunk in chunks] if len(chunks) <= limit else None
+            return _make_disjoint(terms, limits, exact, limit)
         case Or(terms):
-            return _alternatives(terms, limits, exact, most)
+            return _make_disjoint(terms, limits, exact, limit)
         case And(terms):
-            return _crossed(terms, limits, exact, most)
+            return _multiply(terms, limits, exact, limit)
         case _:
             return [(term,)]
 
 
-def _crossed(
-    terms: Sequence[Expression], limits: RequestLimits, exact: Callable[[Compare], bool], most: int
-) -> list[tuple[Expression, ...]] | None:
-    out: list[tuple[Expression, ...]] = [()]
+def _multiply(
+    terms: Sequence[Expression], limits: RequestLimits, exact: Callable[[Compare], bool], limit: int
+) -> list[_Clause] | None:
+    products: list[_Clause] = [()]
     for term in terms:
-        cases = _cases(term, limits, exact, most // max(1, len(out)))
-        crossed = None if cases is None else _products([out, cases], most)
-        if crossed is None or any(len(case) > limits.breadth for case in crossed):
+        alternatives = _alternatives(term, limits, exact, limit // max(1, len(products)))
+        larger = None if alternatives is None else _products([products, alternatives], limit)
+        if larger is None or any(len(clause) > limits.breadth for clause in larger):
             return None
-        out = crossed
-    return out
+        products = larger
+    return products
 
 
-def _alternatives(
-    terms: Sequence[Expression], limits: RequestLimits, exact: Callable[[Compare], bool], most: int
-) -> list[tuple[Expression, ...]] | None:
-    if len(terms) > most:
+def _make_disjoint(
+    terms: Sequence[Expression], limits: RequestLimits, exact: Callable[[Compare], bool], limit: int
+) -> list[_Clause] | None:
+    """Return the members of an OR, each without the rows of the members before it.
+
+    That needs the negation of those members, which is only right where the service evaluates
+    them exactly: the negation of an inexact comparison would lose rows.
+    """
+    if len(terms) > limit:
         return None
-    out: list[tuple[Expression, ...]] = []
+    disjoint: list[_Clause] = []
     for at, term in enumerate(terms):
-        rivals = [rival for rival in terms[:at] if not _exclusive([rival, term])]
-        if not all(exact(literal) for rival in rivals for literal in literals(rival)):
+        earlier = [one for one in terms[:at] if not _are_exclusive([one, term])]
+        if not all(exact(literal) for one in earlier for literal in literals(one)):
             return None
-        apart = all_of([term, *(to_nnf(negate(rival)) for rival in rivals)])
-        cases = [] if apart == FALSE else _cases(apart, limits, exact, most - len(out))
-        if cases is None:
+        rest = all_of([term, *(to_nnf(negate(one)) for one in earlier)])
+        if rest == FALSE:
+            continue
+        alternatives = _alternatives(rest, limits, exact, limit - len(disjoint))
+        if alternatives is None:
             return None
-        out += [case for case in cases if not _contradicts(case)]
-    return out
+        disjoint += [clause for clause in alternatives if not _is_contradiction(clause)]
+    return disjoint
 
 
-def _exclusive(terms: Sequence[Expression]) -> bool:
-    """Tell whether no row meets two of the terms: each wants another value of one field."""
-    wanted = [_values(term) for term in terms]
-    shared = set(wanted[0]).intersection(*wanted[1:])
-    return any(len({values[name] for values in wanted}) == len(terms) for name in shared)
+def _are_exclusive(terms: Sequence[Expression]) -> bool:
+    """Return whether no row matches two of the terms: each needs another value of one field."""
+    values = [_required_values(term) for term in terms]
+    shared = set(values[0]).intersection(*values[1:])
+    return any(len({one[name] for one in values}) == len(terms) for name in shared)
 
 
-def _values(term: Expression) -> dict[str, object]:
-    """Find the one value that each field must have; text without its letter case."""
+def _required_values(term: Expression) -> dict[str, object]:
+    """Return the one value that each field must have; text without regard to letter case."""
     terms = term.terms if isinstance(term, And) else (term,)
     return {
         item.target.id: item.value.casefold() if isinstance(item.value, str) else item.value
@@ -278,6 +305,6 @@ def _values(term: Expression) -> dict[str, object]:
     }
 
 
-def _contradicts(terms: Iterable[Expression]) -> bool:
-    held = set(terms)
-    return any(negate(term) in held for term in held)
+def _is_contradiction(clause: Iterable[Expression]) -> bool:
+    terms = set(clause)
+    return any(negate(term) in terms for term in terms)

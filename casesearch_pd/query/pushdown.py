@@ -1,14 +1,14 @@
-"""One bound expression in; out come what the service is asked and what is checked here again.
+"""Pushdown: which part of a bound filter the service evaluates, and which is evaluated locally.
 
-The law: for every case, ``expression == pushed and residual``, and ``pushed`` keeps every
-case that the expression keeps. The source judges each literal (a comparison or its negation):
+The law: for every case, ``expression == pushed and residual``, and ``pushed`` keeps every case
+that the expression keeps. The source says of each comparison how well it supports it:
 
-========== ====================================================================
-exact      the service answers it; it need not be checked again
-superset   the service's answer may be too wide: pushed and checked again
-unseen     only the service can answer it: pushed, and never checked again
-no         the service cannot answer it: checked here
-========== ====================================================================
+============ ==================================================================
+exact        the service evaluates it; it is not checked again
+inexact      the service may return too many cases: pushed and checked again
+remote_only  only the service sees the values: pushed, and never checked again
+unsupported  the service cannot evaluate it: evaluated locally
+============ ==================================================================
 """
 
 from __future__ import annotations
@@ -31,9 +31,17 @@ from casesearch_pd.query.expressions import (
     literals,
     to_nnf,
 )
-from casesearch_pd.query.limits import Strategy
+from casesearch_pd.query.limits import RequestLimits, Strategy, fit_to_limits
 
-__all__ = ["Pushdown", "PushdownSupport", "SupportFunction", "push_down"]
+__all__ = [
+    "Pushdown",
+    "PushdownSupport",
+    "SupportFunction",
+    "fit_pushdown",
+    "is_exact",
+    "push_down",
+    "require_evaluable",
+]
 
 PushdownSupport = Literal["exact", "inexact", "remote_only", "unsupported"]
 SupportFunction = Callable[[Compare], PushdownSupport]
@@ -41,16 +49,16 @@ SupportFunction = Callable[[Compare], PushdownSupport]
 
 @dataclass(frozen=True, slots=True)
 class Pushdown:
-    """What the service is asked, and what of its answer is checked again.
+    """What is sent to the service, and what of its result is checked again.
 
     Parameters
     ----------
     parts
-        One filter a request; no case meets two of them.
+        One filter per request; no case matches two of them.
     residual
         What is checked again.
     strategy
-        What had to be done to make the requests legal, in a word.
+        How the requests were made to fit the limits of the service.
     """
 
     parts: tuple[Expression, ...]
@@ -59,74 +67,102 @@ class Pushdown:
 
     @property
     def pushed(self) -> Expression:
-        """The filter that the requests make together."""
+        """The filter of all requests together."""
         return any_of(self.parts)
 
 
-def push_down(expression: Expression, judge: SupportFunction) -> Pushdown:
-    """Divide an expression between the service and this machine.
+def push_down(expression: Expression, support: SupportFunction) -> Pushdown:
+    """Split an expression between the service and local evaluation.
 
     Raises
     ------
     FilterError
-        If something that only the service can see is joined by OR, or negated, in a way
-        that the service cannot be asked.
+        If a condition that only the service can evaluate is combined by OR, or negated, in a
+        way that the service cannot evaluate.
     """
-    return _split(to_nnf(expression), judge)
+    return _split(to_nnf(expression), support)
 
 
-def _one(pushed: Expression, residual: Expression) -> Pushdown:
-    return Pushdown((pushed,), residual)
-
-
-def _split(term: Expression, judge: SupportFunction) -> Pushdown:
+def _split(term: Expression, support: SupportFunction) -> Pushdown:
     match term:
         case Compare():
-            return _literal(term, judge(term), term)
-        case Not(Compare() as inner):
-            verdict = judge(inner)
-            # The negation of an answer that is too wide would be too narrow.
-            return _literal(term, "unsupported" if verdict == "inexact" else verdict, inner)
+            return _split_literal(term, support(term), term)
+        case Not(Compare() as comparison):
+            level = support(comparison)
+            # An inexact comparison returns too many cases, so its negation would lose some.
+            return _split_literal(term, "unsupported" if level == "inexact" else level, comparison)
         case And(terms):
-            parts = [_split(item, judge) for item in terms]
-            return _one(all_of(p.pushed for p in parts), all_of(p.residual for p in parts))
+            parts = [_split(item, support) for item in terms]
+            pushed = all_of(part.pushed for part in parts)
+            return Pushdown((pushed,), all_of(part.residual for part in parts))
         case Or(terms):
-            return _either(term, [_split(item, judge) for item in terms], judge)
+            return _split_or(term, [_split(item, support) for item in terms], support)
         case Not():
-            raise AssertionError(term)  # negations stand at the literals by now
+            raise AssertionError(term)  # in negation normal form only comparisons are negated
         case _:
             assert_never(term)
 
 
-def _literal(term: Expression, verdict: PushdownSupport, inner: Compare) -> Pushdown:
-    match verdict:
-        case "exact":
-            return _one(term, TRUE)
-        case "remote_only":
-            return _one(term, TRUE)
+def _split_literal(term: Expression, level: PushdownSupport, comparison: Compare) -> Pushdown:
+    match level:
+        case "exact" | "remote_only":
+            return Pushdown((term,), TRUE)
         case "inexact":
-            return _one(term, term)
+            return Pushdown((term,), term)
         case "unsupported":
-            if not inner.target.visible:
+            if not comparison.target.visible:
                 raise FilterError(
-                    f"{inner.target.column!r} is never shown, so only what the service itself "
-                    f"can compare may be asked of it"
+                    f"{comparison.target.column!r} does not appear in results, so only "
+                    "conditions that the service itself evaluates can use it"
                 )
-            return _one(TRUE, term)
+            return Pushdown((TRUE,), term)
         case _:
-            assert_never(verdict)
+            assert_never(level)
 
 
-def _either(term: Or, parts: list[Pushdown], judge: SupportFunction) -> Pushdown:
+def _split_or(term: Or, parts: list[Pushdown], support: SupportFunction) -> Pushdown:
     pushed = any_of(part.pushed for part in parts)
     if all(part.residual == TRUE for part in parts):
-        return _one(pushed, TRUE)
-    # The whole OR is checked again, which only works where all of it can be seen.
-    hidden = next((item for item in literals(term) if judge(item) == "remote_only"), None)
+        return Pushdown((pushed,), TRUE)
+    # A row may match by any member of the OR, so all of it is checked again, which needs the
+    # values of all its fields.
+    hidden = _first_remote_only(term, support)
+    if hidden is not None:
+        columns = ", ".join(repr(item.column) for item in fields_of(term))
+        raise FilterError(
+            f"{hidden.target.column!r} does not appear in results, so it cannot be combined by OR "
+            f"with a condition that is evaluated locally ({columns}); use two reads"
+        )
+    return Pushdown((pushed,), term)
+
+
+def _first_remote_only(term: Expression, support: SupportFunction) -> Compare | None:
+    return next((item for item in literals(term) if support(item) == "remote_only"), None)
+
+
+def fit_pushdown(pushdown: Pushdown, limits: RequestLimits, support: SupportFunction) -> Pushdown:
+    """Return a pushdown whose requests are within the limits of the service.
+
+    Raises
+    ------
+    FilterError
+        If a condition that only the service can evaluate does not fit into its requests.
+    """
+    fitted = fit_to_limits(pushdown.pushed, limits, is_exact(support))
+    require_evaluable(fitted.remainder, support)
+    return Pushdown(fitted.parts, all_of([pushdown.residual, fitted.remainder]), fitted.strategy)
+
+
+def require_evaluable(remainder: Expression, support: SupportFunction) -> None:
+    """Raise FilterError if what does not fit into a request can only be evaluated remotely."""
+    hidden = _first_remote_only(remainder, support)
     if hidden is not None:
         raise FilterError(
-            f"{hidden.target.column!r} can be filtered by the service but not seen in its answers, "
-            "so it cannot be joined by OR with a condition that has to be checked here "
-            f"({', '.join(repr(f.column) for f in fields_of(term))}); ask in two reads"
+            f"{hidden.target.column!r} can only be evaluated by the service, and this filter is "
+            "larger than its requests may be; use several reads"
         )
-    return _one(pushed, term)
+
+
+def is_exact(support: SupportFunction) -> Callable[[Compare], bool]:
+    """Return a function: does the service evaluate a comparison, and its negation, exactly."""
+    return lambda comparison: support(comparison) in {"exact", "remote_only"}

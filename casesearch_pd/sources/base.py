@@ -1,8 +1,8 @@
-"""What every source answers: the only thing that reading knows of a service.
+"""The interface between reading and the services: scans, requests, pages, and what a source is.
 
-A source turns a `Scan` into requests and one answer into a `Page`; it knows nothing of
-frames, threads or progress. Users may write their own: whatever has these members can be
-read.
+A source turns a `Scan` into requests and each response into a `Page`. It knows nothing of
+DataFrames, workers or progress. `Source` is what reading needs; a service of your own inherits
+it from `casesearch_pd.BaseSource`.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+import pandas as pd
+
 from casesearch_pd.errors import unknown_name
 from casesearch_pd.query.expressions import TRUE, Expression
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    import pandas as pd
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from casesearch_pd.query.expressions import Compare
     from casesearch_pd.query.pushdown import Pushdown, PushdownSupport
     from casesearch_pd.query.schema import Field, Schema
+    from casesearch_pd.sources.traits import ServiceTraits
     from casesearch_pd.sources.transport.context import ReadContext
 
 __all__ = [
@@ -46,20 +47,20 @@ class Sort:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """One walk through one result: picklable, without client or secret.
+    """One result to read page by page: picklable, without a client or a secret.
 
     Parameters
     ----------
     where
-        The pushed filter; the service takes it as it is.
+        The pushed filter, in a form that the service accepts as it is.
     fields
-        The fields to bring home, at most as many as one request may name.
+        The fields to return, at most as many as one request may name.
     sort
-        The order of the walk.
+        The order of the result.
     search
-        The service's own full-text search.
+        A full-text search of the service's own.
     limit
-        Rows that are enough; only a `InProcessSource` source heeds it.
+        The number of rows that is enough; only an `InProcessSource` uses it.
     """
 
     where: Expression = TRUE
@@ -76,7 +77,7 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent, as it is sent, without credentials."""
+    """One request without credentials, as `explain_cases` shows it and the source sends it."""
 
     method: str
     path: str
@@ -86,34 +87,56 @@ class Request:
 
 @dataclass(slots=True)
 class Page:
-    """One answer: columns of plain values in the order of the rows.
+    """One page of cases, as columns of values in the order of the rows.
 
     Parameters
     ----------
     rows
-        How many cases.
+        The number of cases.
     columns
-        Column name to one value a row: text, numbers, booleans, ISO 8601 text for times,
-        lists; None where the case has none.
+        Column name to one value per row: text, numbers, booleans, lists, ISO 8601 text for
+        times; None where a case has no value. ``case_id`` is always there.
     cursor
-        What asks for the next page; None at the end.
+        What the request for the next page contains; None on the last page.
     total
-        How many cases match in all, where the service counts.
+        The number of cases that match, where the service counts.
     served_at
         The service's clock.
     new_fields
-        Fields that no schema told, by column.
+        Fields that are not in the schema, by column.
     invalid
-        Values that are of no known form, counted by column; they are None in ``columns``.
+        Number of values of an unknown form, by column; they are None in ``columns``.
     """
 
     rows: int
     columns: dict[str, list[Any]]
-    cursor: str | None
-    total: int | None
-    served_at: pd.Timestamp
+    cursor: str | None = None
+    total: int | None = None
+    served_at: pd.Timestamp = field(default_factory=lambda: pd.Timestamp.now("UTC").floor("s"))
     new_fields: dict[str, Field] = field(default_factory=dict)
     invalid: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def from_records(
+        cls,
+        records: Iterable[Mapping[str, Any]],
+        fields: Iterable[Field],
+        *,
+        cursor: str | None = None,
+        total: int | None = None,
+    ) -> Page:
+        """Return the page of a service that sends one JSON object per case.
+
+        Parameters
+        ----------
+        records
+            The objects; their keys are the ids of the fields.
+        fields
+            The fields of the scan.
+        """
+        records = list(records)
+        columns = {item.column: [one.get(item.id) for one in records] for item in fields}
+        return cls(len(records), columns, cursor, total)
 
 
 @runtime_checkable
@@ -122,12 +145,17 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """The service in a word, for progress bars and provenance."""
+        """The service in one word, for provenance."""
+        ...
+
+    @property
+    def traits(self) -> ServiceTraits:
+        """What the service means by its cases."""
         ...
 
     @property
     def can_count(self) -> bool:
-        """Whether the service tells how many cases match."""
+        """Whether the service returns the number of cases that match."""
         ...
 
     @property
@@ -137,27 +165,27 @@ class Source(Protocol):
 
     @property
     def page_size(self) -> int:
-        """Cases a request, at most."""
+        """The largest number of cases per request."""
         ...
 
     @property
     def rate(self) -> float:
-        """Requests a second that it may be sent."""
+        """Requests per second that may be sent."""
         ...
 
     @property
     def burst(self) -> float:
-        """Requests that may go at once after a pause."""
+        """Requests that may be sent at once after a pause."""
         ...
 
     @property
     def lookback(self) -> float:
-        """Seconds by which its search may lag behind its writes."""
+        """Seconds by which the search may lag behind writes."""
         ...
 
     @property
     def max_sorts(self) -> int:
-        """Fields that one request can sort by."""
+        """The number of fields that one request can sort by."""
         ...
 
     @property
@@ -165,71 +193,70 @@ class Source(Protocol):
         """The fields, discovered once."""
         ...
 
+    def pushdown_support(self, comparison: Compare, /) -> PushdownSupport:
+        """Return how well the service evaluates one comparison."""
+        ...
+
     def push_down(self, where: Expression) -> Pushdown:
-        """Divide a bound filter between the service and this machine, within its limits."""
+        """Split a bound filter between the service, within its limits, and local evaluation."""
         ...
 
     def with_bound(self, where: Expression, bound: Expression) -> Expression | None:
-        """Add a bound to a pushed filter; None if one request cannot hold both."""
+        """Return a pushed filter with a bound; None if one request cannot contain both."""
         ...
 
     def column_batches(self, fields: tuple[Field, ...]) -> list[tuple[Field, ...]]:
-        """Deal the fields to as many requests a page as the service needs."""
+        """Return the fields of each pass; one pass if a request can name them all."""
         ...
 
     def can_sort_by(self, field: Field) -> bool:
-        """Tell whether the service can sort by the field."""
+        """Return whether the service can sort by the field."""
         ...
 
     def request(self, scan: Scan, cursor: str | None = None) -> Request:
-        """Write the request for one page."""
+        """Return the request for one page."""
         ...
 
     def command(self, request: Request) -> str:
-        """Write the request as a shell command, with credentials from the environment."""
+        """Return a request as a shell command, with credentials from the environment."""
         ...
 
-    def read_page(self, scan: Scan, cursor: str | None, run: ReadContext) -> Page:
-        """Ask for one page, as patiently as the source is."""
+    def read_page(self, scan: Scan, cursor: str | None, context: ReadContext) -> Page:
+        """Request one page, with the rate limit and the retries of the source."""
         ...
 
-    def count(self, scan: Scan, run: ReadContext) -> int:
-        """Ask how many cases match; only where ``can_count``."""
+    def count(self, scan: Scan, context: ReadContext) -> int:
+        """Request the number of cases that match; only called where ``can_count``."""
         ...
 
     def describe(self) -> dict[str, Any]:
-        """Tell what was read, for provenance: never a secret."""
-        ...
-
-    def pushdown_support(self, literal: Compare) -> PushdownSupport:
-        """Say how well the service answers one comparison."""
+        """Return what identifies the source in provenance: never a secret."""
         ...
 
 
 @runtime_checkable
 class InProcessSource(Protocol):
-    """A source that has its cases at hand: it answers a whole scan at once, and pages never move.
+    """A source that holds its cases itself: it returns a whole scan at once, and nothing moves.
 
-    It filters, sorts and cuts as frames are filtered and sorted here, so nothing of its answer is
-    looked at again.
+    It filters, sorts and limits as local evaluation does, so its rows are not checked again.
     """
 
     @property
     def as_of(self) -> pd.Timestamp | None:
-        """The time up to which it knows the service's cases, by the service's clock."""
+        """The time of its newest information, by the service's clock."""
         ...
 
     def read_batches(self, scan: Scan, size: int | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the rows as columns, so many at a time, at least one batch; None for all at once.
+        """Yield the rows in batches of `size` (None: all at once), at least one.
 
-        A column is an Arrow array of its type, or a list of the cells where these are objects.
+        A column is an Arrow array of its type, or a list of cells where these are objects.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class PerCaseListing:
-    """A list that a service tells of one case at a time: its history, or what belongs to it.
+    """A list that a service returns for one case at a time, such as its history.
 
     Parameters
     ----------
@@ -238,11 +265,11 @@ class PerCaseListing:
     fields
         The columns of its pages, ``case_id`` among them.
     key
-        The columns that name an entry, so that one that came twice is kept once.
+        The columns that identify an entry, to remove duplicates.
     rate
-        Requests a second that it may be sent.
+        Requests per second that may be sent.
     read_page
-        Asks for one page by case id, cursor and run; None where there is no such case.
+        Requests one page by case id, cursor and context; None if the case does not exist.
     hidden
         Columns that only tell entries apart.
     """
@@ -257,39 +284,39 @@ class PerCaseListing:
 
 @runtime_checkable
 class RelatedSource(Protocol):
-    """A source that also tells what there is around its cases."""
+    """A source that also returns what belongs to its cases."""
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds of related things that it knows."""
+        """The kinds of related items that it knows."""
         ...
 
     def related(self, kinds: tuple[str, ...]) -> PerCaseListing | None:
-        """List the related things of a case; None where the cases' own columns hold them."""
+        """Return the listing of related items; None where columns of the cases hold them."""
         ...
 
     def events(self) -> PerCaseListing:
-        """List the changes of a case.
+        """Return the listing of changes.
 
         Raises
         ------
         FilterError
-            If the service keeps no history.
+            If the service has no history.
         """
         ...
 
 
 def merge_assumptions(
-    known: Mapping[str, bool], given: Mapping[str, bool] | None
+    defaults: Mapping[str, bool], assume: Mapping[str, bool] | None
 ) -> dict[str, bool]:
-    """Lay what a user knows of a service over the safe assumptions about it.
+    """Return the safe assumptions about a service, replaced where a user knows better.
 
     Raises
     ------
     FilterError
-        If an assumption is not one of the known ones.
+        If an assumption does not exist.
     """
-    strange = next((name for name in given or {} if name not in known), None)
-    if strange is not None:
-        raise unknown_name("assumption", strange, known, see=f"{sorted(known)}")
-    return {**known, **(given or {})}
+    unknown = next((name for name in assume or {} if name not in defaults), None)
+    if unknown is not None:
+        raise unknown_name("assumption", unknown, defaults, see=f"{sorted(defaults)}")
+    return {**defaults, **(assume or {})}

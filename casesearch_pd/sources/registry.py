@@ -1,31 +1,37 @@
-"""What provenance tells of a source in, that source anew out; and whether two are the same.
+"""Find the source that text or provenance describes, and check that an argument is a source.
 
-A frame may come from a file that somebody else wrote. So credentials, which come from the
-environment, go to the services' own addresses and to this machine, never to another place that
-a file names: for that the user gives the source. A source of this session that is still there
-is taken before any is made: it has the credentials that the frame was read with.
+A DataFrame or mirror may come from a file that somebody else wrote. Credentials from the
+environment are therefore sent to the services' own addresses and to this machine, and never to
+another address that a file names; there the user has to pass the source. A source that is still
+in use in this session is preferred over a new one: it has the credentials of the first read.
 """
 
 from __future__ import annotations
 
+import inspect
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
+import pandas as pd
+
 from casesearch_pd.errors import FilterError
 from casesearch_pd.sources.transport.urls import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from casesearch_pd.query.schema import Schema
     from casesearch_pd.sources.base import Source
 
 __all__ = [
     "first_difference",
-    "register_opener",
+    "open_registered",
+    "register_description",
+    "register_source",
     "remember_source",
     "require_recreatable",
     "require_same_source",
@@ -35,179 +41,280 @@ __all__ = [
 
 # Where AWS serves its endpoints ("AWS service endpoints", AWS general reference), and Persona
 # its API (the servers of its OpenAPI description).
-_AWS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
-_PERSONA = (".withpersona.com",)
-_BURST = 10  # of SearchCases ("Amazon Connect service quotas", administrator guide)
+_AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+_PERSONA_HOSTS = (".withpersona.com",)
+_SEARCH_BURST = 10  # of SearchCases ("Amazon Connect service quotas", administrator guide)
+_BUILT_IN = ("connect", "persona", "demo", "mirror", "http", "https", "file")
 # How a source is reached and read, not which one it is.
-_WAYS = {"endpoint_url", "version", "fresh"}
+_NOT_IDENTITY = {"endpoint_url", "version", "fresh"}
+_LOCAL = "this machine"
 
 
-_ALIVE: WeakSet[Any] = WeakSet()  # sources that were read in this session
+@dataclass(frozen=True, slots=True)
+class _Registration:
+    """How the sources of one scheme are made, and the hosts that a description may name."""
+
+    factory: Callable[[str], Source]
+    hosts: tuple[str, ...]
 
 
-def remember_source(source: Source) -> None:
-    """Remember a source that was read, for as long as somebody has it."""
-    with suppress(TypeError):  # a source of a user's own need not be hashable
-        _ALIVE.add(source)
+_registrations: dict[str, _Registration] = {}
+_description_factories: dict[str, Callable[[Mapping[str, Any]], Source]] = {}
+_live_sources: WeakSet[Any] = WeakSet()  # sources that were read in this session
 
 
-def require_source(source: object) -> None:
-    """Refuse the text that names a source in the place of the source.
-
-    Raises
-    ------
-    FilterError
-        If it is text.
-    """
-    if isinstance(source, str):
-        raise FilterError(f"{source!r} is text, not a source; open it: open_source({source!r})")
+# --- sources of one's own ------------------------------------------------------------------
 
 
-def resolve_source(
-    told: Mapping[str, Any], *, schema: Schema | None = None, rate: float | None = None
-) -> Source:
-    """Find the source that a description tells of, or make it with the environment's credentials.
+def register_source(
+    scheme: str, factory: Callable[[str], Source], *, hosts: Iterable[str] = ()
+) -> None:
+    """Let `open_source`, `refresh` and `Mirror.sync` create the sources of a service.
 
     Parameters
     ----------
-    told
-        What `Source.describe` said.
-    schema, rate
-        What a source that has to be made is made with besides. A rate that is named has no burst:
-        others may have spent it.
+    scheme
+        The ``name`` of the service: it opens ``open_source("SCHEME://…")``.
+    factory
+        A `BaseSource` subclass, or a function: it is called with the whole address, such as
+        ``"tickets://tickets.example.com/api"``, and returns a source.
+    hosts
+        Hosts to which credentials may be sent when a stored DataFrame or mirror names them: a
+        whole host (``"tickets.example.com"``) or a domain (``".example.com"``). Other addresses
+        are only used when the user opens or passes the source. This machine is always allowed.
 
     Raises
     ------
     FilterError
-        If it is no service of this package, or at an address of somebody's own, or if several
-        sources of this session with credentials of their own fit.
+        If the scheme is not a word in lower case, or belongs to this package.
+
+    Examples
+    --------
+    >>> import casesearch_pd as cs
+    >>> cs.register_source("tickets", lambda address: cs.open_source("demo://connect"))
+    >>> cs.count_cases(cs.open_source("tickets://tickets.example.com"))
+    1000
+    """
+    word = isinstance(scheme, str) and scheme.isidentifier() and scheme.islower()
+    if not word or scheme in _BUILT_IN:
+        raise FilterError(
+            f"scheme must be a word in lower case other than {', '.join(_BUILT_IN)}, got {scheme!r}"
+        )
+    _registrations[scheme] = _Registration(factory, tuple(hosts))
+
+
+def open_registered(text: str) -> Source | None:
+    """Return the source of a registered scheme; None if the scheme is not registered."""
+    registration = _registrations.get(text.partition("://")[0])
+    if registration is None or "://" not in text:
+        return None
+    source = registration.factory(text)
+    require_source(source)
+    return source
+
+
+def register_description(service: str, factory: Callable[[Mapping[str, Any]], Source]) -> None:
+    """Register how a source that is a file is created from its description."""
+    _description_factories[service] = factory
+
+
+# --- checking an argument --------------------------------------------------------------------
+
+
+def require_source(source: object) -> None:
+    """Raise FilterError, with the next step, if an argument is not a source."""
+    if isinstance(source, str):
+        shown = source if "://" not in source else f"{source.partition('://')[0]}://…"
+        raise FilterError(f"source must be a source, got the text {shown!r}; use open_source(text)")
+    if isinstance(source, type):
+        raise FilterError(
+            f"source must be an instance, got the class {source.__name__}; create one: "
+            f"{source.__name__}(…)"
+        )
+    if isinstance(source, (pd.DataFrame, pd.Series)):
+        raise FilterError(
+            f"source must be a source, got a {type(source).__name__}; pass the source of the cases "
+            "first, or filter the DataFrame: df.cases.where(…)"
+        )
+    # The emulator is recognized by its methods: sources do not import it.
+    if hasattr(type(source), "connect_cases") and hasattr(type(source), "persona_cases"):
+        raise FilterError(
+            f"source must be a source, got a {type(source).__name__}, which serves two; pass "
+            "local.connect_cases() or local.persona_cases()"
+        )
+    missing = _missing_members(source)
+    if missing:
+        shown = repr(source)
+        raise FilterError(
+            f"source must be a source, got {shown if len(shown) <= _MAX_REPR else type(source)}, "
+            f"which has no {missing[0]!r}; create one with ConnectCases(domain_id), "
+            "PersonaCases() or open_source(text), or derive a class from BaseSource"
+        )
+
+
+_MAX_REPR = 80  # characters
+# Members that nothing but a source has together. The whole protocol is not checked, because
+# isinstance() evaluates properties, and `schema` would send requests.
+_MEMBERS = ("schema", "push_down", "request", "read_page", "describe")
+
+
+def _missing_members(source: object) -> list[str]:
+    if hasattr(type(source), "__getattr__"):  # a wrapper may have any member
+        return []
+    missing = object()
+    return [name for name in _MEMBERS if inspect.getattr_static(source, name, missing) is missing]
+
+
+# --- the source of a description -------------------------------------------------------------
+
+
+def remember_source(source: Source) -> None:
+    """Remember a source that was read, as long as it is referenced elsewhere."""
+    with suppress(TypeError):  # a source of one's own need not be hashable
+        _live_sources.add(source)
+
+
+def resolve_source(
+    description: Mapping[str, Any], *, schema: Schema | None = None, rate: float | None = None
+) -> Source:
+    """Return the source of a description, created with the environment's credentials if need be.
+
+    Parameters
+    ----------
+    description
+        What `Source.describe` returned.
+    schema, rate
+        Passed to a source that has to be created. A given rate has no burst, because other
+        processes may have used it.
+
+    Raises
+    ------
+    FilterError
+        If the service is unknown or at an address of somebody's own, or if several sources of
+        this session with different credentials match.
     AccessDeniedError
         If the environment has no credentials for it.
     """
-    alive = [source for source in list(_ALIVE) if source.describe() == dict(told)]
-    if len({id(getattr(source, "budget", source)) for source in alive}) > 1:
+    live = [one for one in list(_live_sources) if one.describe() == dict(description)]
+    if len({id(getattr(one, "rate_limiter", one)) for one in live}) > 1:
         raise FilterError(
-            "several sources of this session read there, each with credentials or a rate of its "
-            "own; say which one is meant: source=…"
+            "several sources of this session match, with different credentials or rates; pass "
+            "the one that is meant: source=…"
         )
-    return alive[0] if alive else _maker(told)(schema=schema, rate=rate)
+    return live[0] if live else _factory(description)(schema, rate)
 
 
-def require_recreatable(told: Mapping[str, Any]) -> None:
-    """Refuse what no other process could make anew; nothing is made.
-
-    Raises
-    ------
-    FilterError
-        If it is no service of this package, or at an address of somebody's own.
-    """
-    _maker(told)
+def require_recreatable(description: Mapping[str, Any]) -> None:
+    """Raise FilterError if another process could not create this source; create nothing."""
+    _factory(description)
 
 
-def _maker(told: Mapping[str, Any]) -> Callable[..., Source]:
-    match told:
+def _factory(description: Mapping[str, Any]) -> Callable[[Schema | None, float | None], Source]:
+    match description:
         case {
             "service": "connect",
             "domain_id": str(domain_id),
             "region": str(region),
             "endpoint_url": str(url),
         }:
-            return _connect(domain_id, region, url)
+            _require_trusted(url, _AWS_HOSTS)
+            return partial(_create_connect, domain_id, region, url)
         case {
             "service": "persona",
             "base_url": str(url),
             "version": str(version),
             "fresh": bool(fresh),
         }:
-            return _persona(url, version, fresh=fresh)
-        case {"service": str(service), "path": str()} if service in _OPENERS:
-            opener = _OPENERS[service]
-            return lambda **_: opener(told)  # it has a schema and no rate
+            _require_trusted(url, _PERSONA_HOSTS)
+            return partial(_create_persona, url, version, fresh)
+        case {"service": str(service), "path": str()} if service in _description_factories:
+            create = _description_factories[service]
+            return lambda *_: create(description)  # a file has its schema, and no rate
+        case {"service": str(service), "address": str(address)} if service in _registrations:
+            registration = _registrations[service]
+            _require_trusted(address, registration.hosts, scheme=service)
+            return partial(_create_registered, registration, address)
         case _:
-            raise FilterError(f"a source cannot be made anew from {told!r}; give it: source=…")
+            raise FilterError(
+                f"cannot recreate a source from {dict(description)!r}; pass it: source=…"
+            )
 
 
-def register_opener(service: str, opener: Callable[[Mapping[str, Any]], Source]) -> None:
-    """Say how a kind of source is made anew that is no service, and not known here.
+def _create_connect(
+    domain_id: str, region: str, url: str, schema: Schema | None, rate: float | None
+) -> Source:
+    from casesearch_pd.sources.amazon_connect.source import ConnectCases  # noqa: PLC0415 - boto3 is expensive
 
-    Parameters
-    ----------
-    service
-        Its name in a description.
-    opener
-        What makes it of the description.
-    """
-    _OPENERS[service] = opener
-
-
-_OPENERS: dict[str, Callable[[Mapping[str, Any]], Source]] = {}
-
-
-def _connect(domain_id: str, region: str, url: str) -> Callable[..., Source]:
-    from casesearch_pd.sources.amazon_connect.source import ConnectCases  # noqa: PLC0415 - boto3 is dear
-
-    local = is_loopback(url)
-    if not local:
-        _check_home(url, _AWS)
-
-    def made(*, schema: Schema | None, rate: float | None) -> Source:
-        return ConnectCases(
-            domain_id,
-            region_name=region,
-            endpoint_url=url if local else None,  # boto3 knows the others itself
-            rate=rate,
-            burst=_BURST if rate is None else 1,
-            schema=schema,
-        )
-
-    return made
+    return ConnectCases(
+        domain_id,
+        region_name=region,
+        endpoint_url=url if is_loopback(url) else None,  # boto3 knows the endpoints of AWS
+        rate=rate,
+        burst=_SEARCH_BURST if rate is None else 1,
+        schema=schema,
+    )
 
 
-def _persona(url: str, version: str, *, fresh: bool) -> Callable[..., Source]:
-    from casesearch_pd.sources.persona.source import PersonaCases  # noqa: PLC0415 - requests is dear
+def _create_persona(
+    url: str, version: str, fresh: bool, schema: Schema | None, rate: float | None
+) -> Source:
+    from casesearch_pd.sources.persona.source import PersonaCases  # noqa: PLC0415 - requests is expensive
 
-    if not is_loopback(url):
-        _check_home(url, _PERSONA)
-    return partial(PersonaCases, base_url=url, version=version, fresh=fresh)
+    return PersonaCases(base_url=url, version=version, fresh=fresh, schema=schema, rate=rate)
 
 
-def _check_home(url: str, homes: tuple[str, ...]) -> None:
+def _create_registered(
+    registration: _Registration, address: str, schema: Schema | None, rate: float | None
+) -> Source:
+    source = registration.factory(address)
+    require_source(source)
+    configure = getattr(source, "configure", None)  # a `BaseSource` has it
+    if configure is not None:
+        configure(schema=schema, rate=rate)
+    return source
+
+
+def _require_trusted(url: str, hosts: tuple[str, ...], *, scheme: str = "https") -> None:
+    if is_loopback(url):
+        return
     parts = urlsplit(url)
-    if parts.scheme != "https" or not (parts.hostname or "").endswith(homes):
+    host = parts.hostname or ""
+    trusted = any(host.endswith(one) if one.startswith(".") else host == one for one in hosts)
+    if parts.scheme != scheme or "@" in parts.netloc or not trusted:
         raise FilterError(
-            f"the frame was read at {parts.hostname!r}, which is not the service's own address; "
-            "credentials only go there if you say so: source=…"
+            f"the stored source is at {host!r}, which is not a known address of the service; "
+            "credentials are only sent there if you pass the source: source=…"
         )
 
 
-def require_same_source(source: Source, told: Mapping[str, Any]) -> None:
-    """Refuse a source that is not the one that a description tells of.
+# --- comparing sources -----------------------------------------------------------------------
 
-    Raises
-    ------
-    FilterError
-        If it is another service, domain, region or address. Ports of this machine aside: a
-        service of one's own gets another one each time it is started.
+
+def require_same_source(source: Source, description: Mapping[str, Any]) -> None:
+    """Raise FilterError if a source is not the described one.
+
+    Ports of this machine are ignored, because a local service gets another one at each start.
     """
-    name = first_difference(source.describe(), told)
+    name = first_difference(source.describe(), description)
     if name is not None:
-        one, other = _identity(source.describe()), _identity(told)
+        actual, expected = _identity(source.describe()), _identity(description)
         raise FilterError(
-            f"{source!r} is not where the frame was read: its {name} is {one.get(name)!r}, the "
-            f"frame's {other.get(name)!r}; give the frame's own source, or read_cases anew"
+            f"{source!r} is not the source of this DataFrame: its {name} is {actual.get(name)!r}, "
+            f"the DataFrame's is {expected.get(name)!r}; pass the DataFrame's own source, or read "
+            "the cases again with read_cases"
         )
 
 
 def first_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
-    """Name what tells two described sources apart; None if they are the same."""
+    """Return the name of a key in which two descriptions differ; None if they are the same."""
     one, other = _identity(one), _identity(other)
     names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
     return "service" if "service" in names else min(names, default=None)
 
 
-def _identity(told: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in told.items() if name not in _WAYS}
-    url = kept.get("base_url")
-    if isinstance(url, str) and is_loopback(url):
-        kept["base_url"] = "this machine"
-    return kept
+def _identity(description: Mapping[str, Any]) -> dict[str, Any]:
+    identity = {name: value for name, value in description.items() if name not in _NOT_IDENTITY}
+    for name in ("base_url", "address"):
+        if isinstance(url := identity.get(name), str) and is_loopback(url):
+            identity[name] = _LOCAL
+    return identity

@@ -1,9 +1,9 @@
-"""The Amazon Connect Cases wire: expression → filter JSON; answer bytes → columns.
+"""The wire format of SearchCases: encode filters, decode pages into columns.
 
 Shapes follow botocore's service model ``connectcases/2022-10-03``. A page is decoded by
-msgspec into typed structs; one that does not fit them (a new union member, a text where a
-number belongs, a lone surrogate) is read once more as plain JSON, value by value, so that an
-odd value costs a cell and never a page. Both ways give the same columns.
+msgspec into typed structs. A page that does not fit them (a new union member, text instead of a
+number, a lone surrogate) is decoded once more as JSON, value by value, so that an invalid value
+costs a cell and never a page. Both ways return the same columns.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, assert_never
 import msgspec
 
 from casesearch_pd.query.expressions import And, Compare, Expression, Not, Or
-from casesearch_pd.sources.amazon_connect.schema import FREE
+from casesearch_pd.sources.amazon_connect.schema import RETURNED_COLUMNS
 from casesearch_pd.sources.transport.timestamps import format_timestamp
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from casesearch_pd.query.schema import Field
 
-__all__ = ["MEMBERS", "DecodedPage", "decode_page", "read_parsed", "to_filter", "union_value"]
+__all__ = ["DecodedPage", "decode_page", "decode_parsed", "to_filter", "union_value"]
 
-MEMBERS = 10  # terms in one andAll or orAll
+_MAX_TERMS = 10  # in one andAll or orAll (service model)
 
 _OPERATORS = {
     "eq": "equalTo",
@@ -47,54 +47,57 @@ _KNOWN = ("stringValue", "userArnValue", "doubleValue", "booleanValue")
 _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
-# --- asking ---------------------------------------------------------------------------
+# --- filters --------------------------------------------------------------------------
 
 
 def to_filter(term: Expression) -> dict[str, Any]:
-    """Write a filter; more than ten terms are nested, ten to a level."""
+    """Return a filter as JSON; more than ten terms are nested, ten per level."""
     match term:
         case Compare():
             return _comparison(term)
         case Not(inner):
             return {"not": to_filter(inner)}
         case And(terms):
-            return _group("andAll", [to_filter(item) for item in terms])
+            return _nest("andAll", [to_filter(item) for item in terms])
         case Or(terms):
-            return _group("orAll", [to_filter(item) for item in terms])
+            return _nest("orAll", [to_filter(item) for item in terms])
         case _:
             assert_never(term)
 
 
-def _group(name: str, members: list[dict[str, Any]]) -> dict[str, Any]:
-    while len(members) > MEMBERS:
+def _nest(name: str, members: list[dict[str, Any]]) -> dict[str, Any]:
+    while len(members) > _MAX_TERMS:
         members = [
-            _chunk(name, members[at : at + MEMBERS]) for at in range(0, len(members), MEMBERS)
+            _combine(name, members[at : at + _MAX_TERMS])
+            for at in range(0, len(members), _MAX_TERMS)
         ]
     return {name: members}
 
 
-def _chunk(name: str, members: list[dict[str, Any]]) -> dict[str, Any]:
+def _combine(name: str, members: list[dict[str, Any]]) -> dict[str, Any]:
     return members[0] if len(members) == 1 else {name: members}
 
 
-def _comparison(literal: Compare) -> dict[str, Any]:
-    target = literal.target
+def _comparison(comparison: Compare) -> dict[str, Any]:
+    target = comparison.target
     if target.column == "tags":
-        key, _, value = literal.value.partition("=")
+        key, _, value = comparison.value.partition("=")
         return {"tag": {"equalTo": {"key": key, "value": value}}}
-    if literal.op == "isna":
+    if comparison.op == "isna":
         return {"field": {"equalTo": {"id": target.id, "value": {"emptyValue": {}}}}}
     value = (
-        format_timestamp(literal.value, literal.op) if target.type == "datetime" else literal.value
+        format_timestamp(comparison.value, comparison.op)
+        if target.type == "datetime"
+        else comparison.value
     )
     member = _MEMBER.get(target.type, "stringValue")
-    return {"field": {_OPERATORS[literal.op]: {"id": target.id, "value": {member: value}}}}
+    return {"field": {_OPERATORS[comparison.op]: {"id": target.id, "value": {member: value}}}}
 
 
-# --- the answer -----------------------------------------------------------------------
+# --- pages ----------------------------------------------------------------------------
 
 
-Id = TypeVar("Id")
+_Id = TypeVar("_Id")
 
 
 class _Value(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -107,36 +110,36 @@ class _Value(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     emptyValue: dict[str, None] | None = None  # noqa: N815
 
 
-class _FieldValue(msgspec.Struct, Generic[Id], gc=False):
-    id: Id
+class _FieldValue(msgspec.Struct, Generic[_Id], gc=False):
+    id: _Id
     value: _Value | None = None
 
 
-class _Case(msgspec.Struct, Generic[Id], gc=False):
+class _Case(msgspec.Struct, Generic[_Id], gc=False):
     caseId: str  # noqa: N815
     templateId: str | None = None  # noqa: N815
-    fields: list[_FieldValue[Id]] = []
+    fields: list[_FieldValue[_Id]] = []
     tags: dict[str, str | None] | None = None
 
 
-class _Answer(msgspec.Struct, Generic[Id], gc=False):
-    cases: list[_Case[Id]]
+class _Response(msgspec.Struct, Generic[_Id], gc=False):
+    cases: list[_Case[_Id]]
     nextToken: str | None = None  # noqa: N815
     totalCount: int | None = None  # noqa: N815
 
 
-_DECODER = msgspec.json.Decoder(_Answer[str])
+_DECODER = msgspec.json.Decoder(_Response[str])
 
 
 @lru_cache(maxsize=16)
-def _decoder_of(ids: tuple[str, ...]) -> msgspec.json.Decoder[_Answer[str]]:
-    """Make a decoder that knows the ids of the fields, and need not make text of each again."""
-    return msgspec.json.Decoder(_Answer[Literal[ids]]) if ids else _DECODER  # type: ignore[valid-type]
+def _decoder_of(ids: tuple[str, ...]) -> msgspec.json.Decoder[_Response[str]]:
+    """Return a decoder that knows the ids of the fields, so that it creates no text for them."""
+    return msgspec.json.Decoder(_Response[Literal[ids]]) if ids else _DECODER  # type: ignore[valid-type]
 
 
 @dataclass(slots=True)
 class DecodedPage:
-    """One page as columns, by the names of the fields asked for."""
+    """One page as columns of the requested fields."""
 
     rows: int
     columns: dict[str, list[Any]]
@@ -146,39 +149,45 @@ class DecodedPage:
 
 
 def decode_page(body: bytes, fields: Sequence[Field], templates: Mapping[str, str]) -> DecodedPage:
-    """Read the bytes of a SearchCases answer.
+    """Return the columns of a SearchCases response.
 
     Parameters
     ----------
     body
-        The whole body of a 200.
+        The body of a 200.
     fields
-        The fields that were asked for.
+        The requested fields.
     templates
         Template id to name.
 
     Raises
     ------
     ValueError
-        If the body is no SearchCases answer: not JSON, cut short, or without ``cases``.
+        If the body is invalid: not JSON, truncated, or without ``cases``.
     """
-    answer = _decoded(body, _decoder_of(tuple([item.id for item in fields])))
-    if answer is None and (answer := _decoded(body, _DECODER)) is None:
+    response = _try_decode(body, _decoder_of(tuple([item.id for item in fields])))
+    if response is None and (response := _try_decode(body, _DECODER)) is None:
         # Not json.loads(body): that would guess the encoding, and JSON is UTF-8.
-        return read_parsed(json.loads(body.decode()), fields, templates)
-    columns = _free(answer.cases, templates)
-    _fill(columns, answer.cases, fields)
-    return DecodedPage(len(answer.cases), columns, answer.nextToken or None, answer.totalCount)
+        return decode_parsed(json.loads(body.decode()), fields, templates)
+    columns = _returned_columns(response.cases, templates)
+    _fill(columns, response.cases, fields)
+    return DecodedPage(
+        len(response.cases), columns, response.nextToken or None, response.totalCount
+    )
 
 
-def _decoded(body: bytes, decoder: msgspec.json.Decoder[_Answer[str]]) -> _Answer[str] | None:
+def _try_decode(
+    body: bytes, decoder: msgspec.json.Decoder[_Response[str]]
+) -> _Response[str] | None:
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
-def _free(cases: Sequence[_Case[str]], templates: Mapping[str, str]) -> dict[str, list[Any]]:
+def _returned_columns(
+    cases: Sequence[_Case[str]], templates: Mapping[str, str]
+) -> dict[str, list[Any]]:
     template_ids = [case.templateId for case in cases]
     return {
         "case_id": [case.caseId for case in cases],
@@ -188,7 +197,7 @@ def _free(cases: Sequence[_Case[str]], templates: Mapping[str, str]) -> dict[str
     }
 
 
-@lru_cache(maxsize=1024)  # many cases bear the same few tags: they are written once
+@lru_cache(maxsize=1024)  # many cases have the same few tags
 def _tags(tags: tuple[tuple[str, str | None], ...]) -> tuple[str, ...]:
     return tuple(sorted(f"{key}={'' if value is None else value}" for key, value in tags))
 
@@ -201,100 +210,104 @@ _GETTERS: dict[str, Callable[[Any], Any]] = {
 def _fill(
     columns: dict[str, list[Any]], cases: Sequence[_Case[str]], fields: Sequence[Field]
 ) -> None:
-    places: dict[str, tuple[list[Any], Callable[[Any], Any] | None]] = {}
+    slots: dict[str, tuple[list[Any], Callable[[Any], Any] | None]] = {}
     for item in fields:
         if item.column not in columns:
             columns[item.column] = [None] * len(cases)
-            places[item.id] = columns[item.column], _GETTERS.get(item.type)
+            slots[item.id] = columns[item.column], _GETTERS.get(item.type)
     for row, case in enumerate(cases):
         for one in case.fields:
             try:
-                column, get = places[one.id]
+                column, get = slots[one.id]
             except KeyError:
-                continue  # nobody asked for it
+                continue  # not requested
             if (union := one.value) is not None:
                 value = union.stringValue if get is None else get(union)
-                # None where it is empty, or under another member than expected
-                column[row] = _other(union) if value is None else value
+                # None if the union is empty, or has another member than expected.
+                column[row] = _any_member(union) if value is None else value
 
 
-def _other(value: _Value) -> Any:
-    return next((held for name in _KNOWN if (held := getattr(value, name)) is not None), None)
+def _any_member(union: _Value) -> Any:
+    values = (getattr(union, name) for name in _KNOWN)
+    return next((value for value in values if value is not None), None)
 
 
-# --- the same, value by value -----------------------------------------------------------
+# --- pages, value by value ----------------------------------------------------------------
 
 
-def read_parsed(answer: Any, fields: Sequence[Field], templates: Mapping[str, str]) -> DecodedPage:
-    """Read an answer that is already parsed: plain JSON, or what botocore made of it.
+def decode_parsed(
+    response: Any, fields: Sequence[Field], templates: Mapping[str, str]
+) -> DecodedPage:
+    """Return the columns of a parsed response: JSON values, or what botocore made of them.
 
     Raises
     ------
     ValueError
-        If it is no SearchCases answer.
+        If the response is invalid.
     """
-    if not isinstance(answer, dict) or not isinstance(answer.get("cases"), list):
-        raise ValueError("the answer has no list of cases")  # noqa: TRY004 - wire, not a type
-    cases = [case for case in answer["cases"] if case is not None]
+    if not isinstance(response, dict) or not isinstance(response.get("cases"), list):
+        raise ValueError("the response has no list of cases")  # noqa: TRY004 - wire, not a type
+    cases = [case for case in response["cases"] if case is not None]
     if not all(isinstance(case, dict) and isinstance(case.get("caseId"), str) for case in cases):
-        raise ValueError("the answer has a case without a caseId")
+        raise ValueError("the response has a case without a caseId")
     typed: list[_Case[str]] = [
-        _Case(case["caseId"], _text(case.get("templateId")), [], _texts(case.get("tags")))
+        _Case(case["caseId"], _text(case.get("templateId")), [], _text_tags(case.get("tags")))
         for case in cases
     ]
-    cursor = answer.get("nextToken") or None
+    cursor = response.get("nextToken") or None
     if cursor is not None and not isinstance(cursor, str):
-        raise ValueError("the answer's nextToken is not text")
-    out = DecodedPage(len(cases), _free(typed, templates), cursor, _count(answer))
+        raise ValueError("the response's nextToken is not text")
+    columns = _returned_columns(typed, templates)
+    page = DecodedPage(len(cases), columns, cursor, _total(response))
     for item in fields:
-        if item.column not in out.columns:
-            out.columns[item.column] = [None] * out.rows
-    wanted = {item.id: item for item in fields if item.column not in FREE}
+        if item.column not in columns:
+            columns[item.column] = [None] * page.rows
+    requested = {item.id: item for item in fields if item.column not in RETURNED_COLUMNS}
     for row, case in enumerate(cases):
-        for held in _list(case.get("fields")):
-            target = wanted.get(str(held.get("id"))) if isinstance(held, dict) else None
-            if target is not None and held.get("value") is not None:
-                _place(out, target, row, held["value"])
-    return out
+        for entry in _list(case.get("fields")):
+            target = requested.get(str(entry.get("id"))) if isinstance(entry, dict) else None
+            if target is not None and entry.get("value") is not None:
+                _set_cell(page, target, row, entry["value"])
+    return page
 
 
-def _count(answer: Mapping[str, Any]) -> int | None:
-    total = answer.get("totalCount")
+def _total(response: Mapping[str, Any]) -> int | None:
+    total = response.get("totalCount")
     return total if isinstance(total, int) and not isinstance(total, bool) else None
 
 
-def _text(held: Any) -> str | None:
-    return held if isinstance(held, str) else None
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
-def _texts(held: Any) -> dict[str, str | None]:
-    tags = held.items() if isinstance(held, dict) else ()
-    return {str(key): None if value is None else str(value) for key, value in tags}
+def _text_tags(tags: Any) -> dict[str, str | None]:
+    items = tags.items() if isinstance(tags, dict) else ()
+    return {str(key): None if value is None else str(value) for key, value in items}
 
 
-def _list(held: Any) -> list[Any]:
-    return held if isinstance(held, list) else []
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
-def _place(out: DecodedPage, target: Field, row: int, union: Any) -> None:
-    known, value = union_value(union, _MEMBER.get(target.type, "stringValue"))
-    out.columns[target.column][row] = value
-    if not known:
-        out.invalid[target.column] = out.invalid.get(target.column, 0) + 1
+def _set_cell(page: DecodedPage, target: Field, row: int, union: Any) -> None:
+    is_known, value = union_value(union, _MEMBER.get(target.type, "stringValue"))
+    page.columns[target.column][row] = value
+    if not is_known:
+        page.invalid[target.column] = page.invalid.get(target.column, 0) + 1
 
 
 def union_value(union: Any, member: str = "stringValue") -> tuple[bool, Any]:
-    """Find the value in a union, `member` first; tell whether its member is a known one."""
+    """Return whether a union has a known form, and its value: that of `member` if it has one."""
     if not isinstance(union, dict):
         return False, None
     for name in (member, *_KNOWN):
         value = union.get(name)
         if value is not None:
-            return True, _finite_or_not(value) if name == "doubleValue" else value
-    strange = set(union) - {*_KNOWN, "emptyValue", "__type"}
-    return not strange, None
+            return True, _number(value) if name == "doubleValue" else value
+    unknown = set(union) - {*_KNOWN, "emptyValue", "__type"}
+    return not unknown, None
 
 
-def _finite_or_not(value: Any) -> Any:
-    """Read the three numbers that JSON has no figure for; AWS writes them as text."""
+def _number(value: Any) -> Any:
+    """Return a number; AWS writes the three that JSON does not have as text."""
     return _NOT_FINITE.get(value, value) if isinstance(value, str) else value

@@ -1,6 +1,6 @@
-"""What went wrong with Amazon Connect Cases: botocore's exceptions in, this package's errors out.
+"""Translate what botocore raises for Amazon Connect Cases into this package's errors.
 
-A `TransientError` is worth another try; any other error is final.
+A `TransientError` is worth another attempt; any other error is permanent.
 """
 
 from __future__ import annotations
@@ -23,17 +23,23 @@ from casesearch_pd.sources.transport.retry import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FAILURES", "invalid_response", "no_client", "not_signed", "translate_error"]
+__all__ = [
+    "CALL_ERRORS",
+    "client_error",
+    "credentials_error",
+    "invalid_response",
+    "translate_error",
+]
 
-FAILURES = (
+CALL_ERRORS = (
     boto_errors.BotoCoreError,
     boto_errors.ClientError,
     ResponseParserError,
     UnicodeDecodeError,
-    TypeError,  # this and the next: botocore's parser met JSON of another shape
+    TypeError,  # this and the next: JSON of a shape that botocore's parser does not expect
     AttributeError,
 )
-"""All that a call of botocore can raise because of the service, the network or credentials."""
+"""What a call of botocore raises because of the service, the network or the credentials."""
 
 _THROTTLES = {
     "ThrottlingException",
@@ -59,14 +65,14 @@ _DENIALS = {
 
 
 def translate_error(error: Exception, domain_id: str, client_meta: Any) -> Exception:
-    """Say in this package's words what botocore raised.
+    """Return the error that stands for what botocore raised.
 
     Parameters
     ----------
     error
-        One of `FAILURES`.
+        One of `CALL_ERRORS`.
     domain_id
-        The domain that was asked.
+        The domain that the request was about.
     client_meta
         The client's ``meta``, for region and address.
     """
@@ -74,31 +80,30 @@ def translate_error(error: Exception, domain_id: str, client_meta: Any) -> Excep
         case boto_errors.ClientError():
             return _from_service(error, domain_id, client_meta)
         case boto_errors.ParamValidationError():
-            return errors.InvalidRequestError(f"boto3 does not send this request: {error}")
+            return errors.InvalidRequestError(f"boto3 rejected the request: {error}")
         case boto_errors.HTTPClientError() | boto_errors.ConnectionError():
-            error.request = None  # its headers bear the session token
-            return TransientError(_unreachable(error, client_meta.endpoint_url))
+            error.request = None  # its headers contain the session token
+            return TransientError(_unavailable(error, client_meta.endpoint_url))
         case boto_errors.BotoCoreError():
-            return not_signed(error)
+            return credentials_error(error)
         case _:
             return TransientError(
-                errors.InvalidResponseError(f"the answer cannot be read: {error}")
+                errors.InvalidResponseError(f"the response cannot be parsed: {error}")
             )
 
 
 def _from_service(error: boto_errors.ClientError, domain_id: str, client_meta: Any) -> Exception:
-    told, meta = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
-    headers, code = meta.get("HTTPHeaders", {}), str(told.get("Code", ""))
+    details, meta = error.response.get("Error", {}), error.response.get("ResponseMetadata", {})
+    headers, code = meta.get("HTTPHeaders", {}), str(details.get("Code", ""))
     failure = ErrorResponse(
         meta.get("HTTPStatusCode", 0),
         code,
-        # botocore reads the id off errors in JSON only.
+        # botocore finds the id of errors in JSON only.
         meta.get("RequestId") or headers.get("x-amzn-requestid"),
-        f"{code}: {told.get('Message') or 'no message'}",
+        f"{code}: {details.get('Message') or 'no message'}",
     )
-    waits = headers.get("retry-after")
     return transient_error(
-        failure, waits, headers, throttled=code in _THROTTLES
+        failure, headers.get("retry-after"), headers, throttled=code in _THROTTLES
     ) or permanent_error(
         failure, _advice(domain_id, client_meta.region_name), denied=code in _DENIALS
     )
@@ -106,23 +111,24 @@ def _from_service(error: boto_errors.ClientError, domain_id: str, client_meta: A
 
 def _advice(domain_id: str, region: str) -> ErrorAdvice:
     return ErrorAdvice(
-        denied="check AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN or AWS_PROFILE, and that the caller "
-        "may cases:SearchCases, cases:ListFields, cases:ListFieldOptions and cases:ListTemplates "
-        "(for history and related items cases:GetCaseAuditEvents, cases:SearchRelatedItems)",
-        missing=f"is {domain_id!r} a Cases domain in {region}? `aws connectcases list-domains` "
+        access_denied="check AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN or AWS_PROFILE, and that the "
+        "caller may cases:SearchCases, cases:ListFields, cases:ListFieldOptions and "
+        "cases:ListTemplates (for history and related items cases:GetCaseAuditEvents, "
+        "cases:SearchRelatedItems)",
+        not_found=f"is {domain_id!r} a Cases domain in {region}? `aws connectcases list-domains` "
         "shows yours",
-        elsewhere="which is not followed; check endpoint_url= and region_name=",
+        redirected="which is not followed; check endpoint_url= and region_name=",
     )
 
 
-def _unreachable(error: Exception, endpoint_url: str) -> errors.ServiceError:
+def _unavailable(error: Exception, endpoint_url: str) -> errors.ServiceError:
     return errors.ServiceUnavailableError(
-        f"no answer from {endpoint_url}: {error}; check the network, a proxy, or endpoint_url="
+        f"no response from {endpoint_url}: {error}; check the network, a proxy, or endpoint_url="
     )
 
 
-def no_client(error: Exception) -> errors.ServiceError:
-    """Say why boto3 makes no client: region, profile, credentials or address."""
+def client_error(error: Exception) -> errors.ServiceError:
+    """Return why boto3 creates no client: region, profile, credentials or address."""
     match error:
         case boto_errors.NoRegionError():
             return errors.NotFoundError(
@@ -137,17 +143,17 @@ def no_client(error: Exception) -> errors.ServiceError:
                 f"no endpoint for Amazon Connect Cases: {error}; check region_name=, endpoint_url="
             )
         case _:
-            return not_signed(error)
+            return credentials_error(error)
 
 
-def not_signed(error: Exception) -> errors.ServiceError:
-    """Say that there are no credentials to sign with."""
+def credentials_error(error: Exception) -> errors.ServiceError:
+    """Return the error of a request that cannot be signed."""
     return errors.AccessDeniedError(
         f"no usable AWS credentials ({error}); set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
         "AWS_SECRET_ACCESS_KEY, or run `aws sso login`"
     )
 
 
-def invalid_response(why: object, meta: Mapping[str, Any]) -> errors.InvalidResponseError:
-    """Say that a success holds no answer; `meta` is botocore's ResponseMetadata."""
-    return malformed_response(why, meta.get("HTTPStatusCode"), meta.get("RequestId"))
+def invalid_response(reason: object, meta: Mapping[str, Any]) -> errors.InvalidResponseError:
+    """Return the error of a success without a valid result; `meta` is its ResponseMetadata."""
+    return malformed_response(reason, meta.get("HTTPStatusCode"), meta.get("RequestId"))

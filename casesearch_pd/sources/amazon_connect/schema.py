@@ -1,20 +1,28 @@
-"""The fields of an Amazon Connect Cases domain: what the service lists in, a schema out."""
+"""The schema of an Amazon Connect Cases domain: its fields, discovered from three listings."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from casesearch_pd.query.schema import Field, FieldType, Option, Schema, column_name, named_apart
+from casesearch_pd.sources.amazon_connect.errors import invalid_response
+from casesearch_pd.sources.transport.context import ReadContext
+from casesearch_pd.sources.transport.retry import TransientError, send_with_retry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["FREE", "discover_schema"]
+    from casesearch_pd.sources.amazon_connect.client import ConnectClient
+    from casesearch_pd.sources.transport.rate_limit import RateLimiter
 
-FREE = ("case_id", "template_id", "template", "tags")
-"""Columns that every case brings along, whatever fields are asked for."""
+__all__ = ["RETURNED_COLUMNS", "DiscoveryListing", "discover_schema"]
 
-# System fields under names of their own ("System case fields", administrator guide); every
+RETURNED_COLUMNS = ("case_id", "template_id", "template", "tags")
+"""Columns that every case has in a response, whatever fields the request names."""
+
+# System fields with column names of their own ("System case fields", administrator guide); every
 # other system field goes by its id.
 _COLUMNS = {
     "case_id": "case_id",
@@ -26,7 +34,7 @@ _COLUMNS = {
     "assigned_user": "assignee",
     "assigned_queue": "queue",
 }
-_FIRST = (
+_COLUMN_ORDER = (
     "case_id", "reference", "title", "summary", "template_id", "template", "status",
     "created_at", "updated_at", "closed_at", "sla_at", "assignee", "queue", "tags",
 )  # fmt: skip
@@ -41,41 +49,112 @@ _TYPES: dict[str, FieldType] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class DiscoveryListing:
+    """One listing of discovery: operation and member, the text keys of each item, its quota."""
+
+    operation: str
+    member: str
+    keys: tuple[str, ...]
+    rate: float
+    burst: float
+
+
+# Quotas: "Amazon Connect service quotas", administrator guide.
+_FIELDS = DiscoveryListing(
+    "ListFields", "fields", ("fieldId", "name", "type", "namespace"), rate=2.0, burst=5.0
+)
+_TEMPLATES = DiscoveryListing(
+    "ListTemplates", "templates", ("templateId", "name"), rate=2.0, burst=5.0
+)
+_OPTIONS = DiscoveryListing("ListFieldOptions", "options", ("value", "name"), rate=6.0, burst=16.0)
+_PAGE_SIZE = 100  # items in one request (service model)
+
+
 def discover_schema(
-    listed: Iterable[Mapping[str, Any]],
-    templates: Sequence[tuple[str, str]],
-    options_of: Callable[[str], tuple[Option, ...]],
+    client: ConnectClient, rate_limiter_of: Callable[[DiscoveryListing], RateLimiter]
 ) -> Schema:
-    """Make the schema.
+    """Return the schema of a domain; send the requests that this needs.
 
     Parameters
     ----------
-    listed
-        What ListFields answered.
-    templates
-        Id and name of each template.
-    options_of
-        Finds the options of a select by the id of its field.
+    rate_limiter_of
+        Returns the rate limiter of a listing.
     """
-    fields = [_field(item, options_of) for item in listed]
-    known = {item.column for item in fields}
-    return _named([*fields, *(item for item in _free(templates) if item.column not in known)])
 
+    def items(listing: DiscoveryListing, **parameters: str) -> list[dict[str, Any]]:
+        return _read_listing(client, listing, rate_limiter_of(listing), parameters)
 
-def _field(listed: Mapping[str, Any], options_of: Callable[[str], tuple[Option, ...]]) -> Field:
-    system = listed["namespace"] == "System"
-    name, kind = listed["fieldId"], _TYPES.get(listed["type"], "any")
-    return Field(
-        column=_COLUMNS.get(name, name) if system else column_name(listed["name"]),
-        id=name,
-        label=listed["name"],
-        type=kind,
-        namespace="system" if system else "custom",
-        options=options_of(name) if kind == "select" else (),
+    def options(field_id: str) -> tuple[Option, ...]:
+        return tuple(
+            Option(item["value"], item["name"], item.get("active", True))
+            for item in items(_OPTIONS, fieldId=field_id)
+        )
+
+    templates = [(item["templateId"], item["name"]) for item in items(_TEMPLATES)]
+    fields = [_field(item, options) for item in items(_FIELDS)]
+    columns = {item.column for item in fields}
+    return _schema_of(
+        [*fields, *(item for item in _returned_fields(templates) if item.column not in columns)]
     )
 
 
-def _free(templates: Sequence[tuple[str, str]]) -> list[Field]:
+def _read_listing(
+    client: ConnectClient,
+    listing: DiscoveryListing,
+    rate_limiter: RateLimiter,
+    parameters: Mapping[str, str],
+) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = []
+    context = ReadContext.for_discovery()
+    token, previous_tokens = "", {""}
+    while True:
+        page_parameters: dict[str, Any] = {"maxResults": _PAGE_SIZE, **parameters}
+        if token:
+            page_parameters["nextToken"] = token
+        send = partial(_read_listing_page, client, listing, page_parameters)
+        response = send_with_retry(send, rate_limiter, context)
+        items += response[listing.member]
+        token = response.get("nextToken") or ""
+        if not token:
+            return items
+        if token in previous_tokens:
+            raise invalid_response(
+                f"{listing.operation} repeats its nextToken", response["ResponseMetadata"]
+            )
+        previous_tokens.add(token)
+
+
+def _read_listing_page(
+    client: ConnectClient, listing: DiscoveryListing, parameters: Mapping[str, Any]
+) -> dict[str, Any]:
+    response = client.call(listing.operation, parameters)
+    items = response.get(listing.member)
+    # boto3 takes a broken 200 for an empty response, without the member.
+    if items is None or not all(_has_keys(item, listing.keys) for item in items):
+        reason = f"{listing.operation} without {listing.member}: {', '.join(listing.keys)}"
+        raise TransientError(invalid_response(reason, response["ResponseMetadata"]))
+    return response
+
+
+def _has_keys(item: Mapping[str, Any] | None, keys: Sequence[str]) -> bool:
+    return item is not None and all(isinstance(item.get(key), str) for key in keys)
+
+
+def _field(item: Mapping[str, Any], options: Callable[[str], tuple[Option, ...]]) -> Field:
+    system = item["namespace"] == "System"
+    name, kind = item["fieldId"], _TYPES.get(item["type"], "any")
+    return Field(
+        column=_COLUMNS.get(name, name) if system else column_name(item["name"]),
+        id=name,
+        label=item["name"],
+        type=kind,
+        namespace="system" if system else "custom",
+        options=options(name) if kind == "select" else (),
+    )
+
+
+def _returned_fields(templates: Sequence[tuple[str, str]]) -> list[Field]:
     ids = tuple(Option(*item) for item in templates)
     names = tuple(Option(name, name) for name in dict.fromkeys(name for _, name in templates))
     return [
@@ -86,10 +165,10 @@ def _free(templates: Sequence[tuple[str, str]]) -> list[Field]:
     ]
 
 
-def _named(fields: Sequence[Field]) -> Schema:
+def _schema_of(fields: Sequence[Field]) -> Schema:
     system = [item for item in fields if item.namespace == "system"]
-    taken = {name for item in system for name in item.names}
-    custom, shared = named_apart((item for item in fields if item.namespace == "custom"), taken)
-    order = {column: at for at, column in enumerate(_FIRST)}
+    reserved = {name for item in system for name in item.names}
+    custom, shared = named_apart((item for item in fields if item.namespace == "custom"), reserved)
+    order = {column: position for position, column in enumerate(_COLUMN_ORDER)}
     system.sort(key=lambda item: order.get(item.column, len(order)))
     return Schema((*system, *custom), shared)

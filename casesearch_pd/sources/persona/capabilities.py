@@ -1,4 +1,4 @@
-"""What Persona's search can compare, and how large a filter may be: expression in, split out.
+"""Pushdown on Persona: which comparisons search and List evaluate, and how large a filter may be.
 
 Operators and limits as Persona's OpenAPI description has them: eq, gt, gte, lt, lte; two levels
 of and, or, not; twenty terms in each.
@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from casesearch_pd.errors import FilterError
-from casesearch_pd.query.expressions import TRUE, And, Compare, Expression, Or, all_of, literals
-from casesearch_pd.query.limits import RequestLimits, fit_to_limits
-from casesearch_pd.query.pushdown import Pushdown
-from casesearch_pd.sources.persona.field_names import USER
+from casesearch_pd.query.expressions import And, Compare, Expression, Or, all_of, literals
+from casesearch_pd.query.limits import RequestLimits
+from casesearch_pd.query.pushdown import Pushdown, require_evaluable
+from casesearch_pd.sources.persona.field_names import USER_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,119 +21,100 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LIMITS",
-    "SORTED",
-    "by_id",
-    "ids_of",
-    "legal",
-    "legal_listed",
-    "list_pushdown_support",
-    "pushdown_support",
-    "with_bound",
+    "SORT_FIELDS",
+    "case_ids",
+    "fit_to_list",
+    "list_support",
+    "push_down_ids",
+    "search_support",
 ]
 
 LIMITS = RequestLimits(depth=2, breadth=20)
-_EXACT = 2**53  # whole numbers that JSON readers hold exactly
+_EXACT = 2**53  # up to here JSON readers hold every whole number
 
-# Searchable attributes, and of these the ones that the samples sort by.
-_SEARCHED = {
+# The attributes that search evaluates, and of these the ones that the samples sort by.
+_SEARCHABLE = {
     "status", "created-at", "updated-at", "resolved-at", "sla-expires-at",
     "case-template", "case-queue", "assignee-id", "state", "resolver",
 }  # fmt: skip
-SORTED = {"created-at", "updated-at", "resolved-at"}
-_NO_IDS = {"", ".", ".."}  # no case's; their address would be another one than a case's
+SORT_FIELDS = {"created-at", "updated-at", "resolved-at"}
+_INVALID_IDS = {"", ".", ".."}  # GET /cases/.. would be another address than a case's
 
 
-def pushdown_support(literal: Compare, assume: Mapping[str, bool]) -> PushdownSupport:
-    """Say how well search answers one comparison: equality and order, never "is missing"."""
-    target = literal.target
+def search_support(comparison: Compare, assume: Mapping[str, bool]) -> PushdownSupport:
+    """Return how well search evaluates a comparison: equality and order, never "is missing"."""
+    target = comparison.target
     if not target.visible:
-        return "remote_only" if literal.op == "eq" else "unsupported"
-    if literal.op in {"isna", "contains"}:
+        return "remote_only" if comparison.op == "eq" else "unsupported"
+    if comparison.op in {"isna", "contains"}:
         return "unsupported"
-    if target.namespace == "system" and target.id not in _SEARCHED:
+    if target.namespace == "system" and target.id not in _SEARCHABLE:
         return "unsupported"
-    return _by_type(target, literal.op, literal.value, assume)
+    return _support_by_type(target, comparison.op, comparison.value, assume)
 
 
-def list_pushdown_support(literal: Compare) -> PushdownSupport:
-    """Say how well List answers one comparison: it takes a status and a template."""
-    if literal.op == "eq" and literal.target.id in {"status", "case-template"}:
+def list_support(comparison: Compare) -> PushdownSupport:
+    """Return how well List evaluates a comparison: it takes a status and a template."""
+    if comparison.op == "eq" and comparison.target.id in {"status", "case-template"}:
         return "inexact"
     return "unsupported"
 
 
-def _by_type(target: Field, op: str, value: Any, assume: Mapping[str, bool]) -> PushdownSupport:
-    if target.id == "assignee-id":  # cells show an address, search takes a user id
-        return "remote_only" if op == "eq" and value.startswith(USER) else "unsupported"
+def _support_by_type(
+    target: Field, op: str, value: Any, assume: Mapping[str, bool]
+) -> PushdownSupport:
+    # Cells show the address of an assignee; search compares user ids.
+    if target.id == "assignee-id":
+        return "remote_only" if op == "eq" and value.startswith(USER_PREFIX) else "unsupported"
     if target.id in {"case-template", "case-queue"}:
         return "exact" if op == "eq" else "unsupported"
     if target.type == "datetime":
         return "exact" if value == value.floor("ms") else "inexact"
     if isinstance(value, str):
+        # Whether search compares text exactly is not documented.
         return ("exact" if assume["exact_text"] else "inexact") if op == "eq" else "unsupported"
     return "exact" if abs(value) <= _EXACT else "unsupported"
 
 
-def legal(parts: Pushdown, judge: SupportFunction) -> Pushdown:
-    """Bring what is pushed to search within its limits."""
-    shaped = fit_to_limits(
-        parts.pushed, LIMITS, lambda item: judge(item) in {"exact", "remote_only"}
-    )
-    _check_left(shaped.left, judge)
-    return Pushdown(shaped.parts, all_of([parts.residual, shaped.left]), shaped.how)
+def fit_to_list(pushdown: Pushdown, support: SupportFunction) -> Pushdown:
+    """Return a pushdown with what one List request accepts: one status and one template.
 
-
-def with_bound(where: Expression, bound: Expression, judge: SupportFunction) -> Expression | None:
-    """Join a filter and a bound in one search; None if they do not fit into one."""
-    shaped = fit_to_limits(
-        all_of([where, bound]), LIMITS, lambda item: judge(item) in {"exact", "remote_only"}
-    )
-    return shaped.parts[0] if len(shaped.parts) == 1 and shaped.left == TRUE else None
-
-
-def legal_listed(parts: Pushdown, judge: SupportFunction) -> Pushdown:
-    """Keep of what is pushed as much as List takes."""
-    terms = parts.pushed.terms if isinstance(parts.pushed, And) else (parts.pushed,)
-    kept: list[Expression] = []
-    left: list[Expression] = []
+    Raises
+    ------
+    FilterError
+        If a condition that only the service can evaluate does not fit.
+    """
+    terms = pushdown.pushed.terms if isinstance(pushdown.pushed, And) else (pushdown.pushed,)
+    pushed: list[Expression] = []
+    remainder: list[Expression] = []
     for term in terms:
-        (kept if _listable(all_of([*kept, term])) else left).append(term)
-    _check_left(all_of(left), judge)
-    return Pushdown((all_of(kept),), all_of([parts.residual, *left]))
+        (pushed if _fits_list(all_of([*pushed, term])) else remainder).append(term)
+    require_evaluable(all_of(remainder), support)
+    return Pushdown((all_of(pushed),), all_of([pushdown.residual, *remainder]))
 
 
-def _listable(term: Expression) -> bool:
-    """Tell whether List takes the filter: one status and one template at most."""
+def _fits_list(term: Expression) -> bool:
     terms = term.terms if isinstance(term, And) else (term,)
     names = [item.target.id for item in terms if isinstance(item, Compare)]
     return len(names) == len(terms) == len(set(names))
 
 
-def _check_left(left: Expression, judge: SupportFunction) -> None:
-    hidden = next((item for item in literals(left) if judge(item) == "remote_only"), None)
-    if hidden is not None:
-        raise FilterError(
-            f"{hidden.target.column!r} can only be compared by the service, and this filter is "
-            "more than its requests may hold; ask in several reads"
-        )
-
-
-def by_id(where: Expression, judge: SupportFunction) -> Pushdown | None:
-    """See whether the cases are named by their ids: then each is a request of its own."""
+def push_down_ids(where: Expression, support: SupportFunction) -> Pushdown | None:
+    """Return one request per case if the filter names the cases by id; None if it does not."""
     terms = where.terms if isinstance(where, And) else (where,)
-    named = next((term for term in terms if ids_of(term)), None)
-    if named is None:
+    by_id = next((term for term in terms if case_ids(term)), None)
+    if by_id is None:
         return None
-    rest = all_of(term for term in terms if term != named)
-    # What only search can see has to go through search.
-    if any(judge(item) == "remote_only" for item in literals(rest)):
+    residual = all_of(term for term in terms if term != by_id)
+    # What only search can evaluate has to be sent to search.
+    if any(support(item) == "remote_only" for item in literals(residual)):
         return None
-    asked = tuple(item for item in literals(named) if item.value not in _NO_IDS)
-    return Pushdown(asked, rest, "one by one")
+    requests = tuple(item for item in literals(by_id) if item.value not in _INVALID_IDS)
+    return Pushdown(requests, residual, "one by one")
 
 
-def ids_of(term: Expression) -> tuple[str, ...]:
-    """List the ids if an expression is nothing but "one of these cases"."""
+def case_ids(term: Expression) -> tuple[str, ...]:
+    """Return the ids of an expression that is nothing but "one of these cases"; else none."""
     terms = term.terms if isinstance(term, Or) else (term,)
     if all(
         isinstance(item, Compare) and item.op == "eq" and item.target.id == "id" for item in terms

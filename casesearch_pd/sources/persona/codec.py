@@ -1,6 +1,8 @@
-"""What a Persona search is asked: a scan in, the body and the parameters of its request out.
+"""The wire format of Persona: encode searches, decode pages into columns.
 
-Shapes follow Persona's OpenAPI description (version 2025-12-08).
+Shapes follow Persona's OpenAPI description (version 2025-12-08). A page is decoded by msgspec into
+typed structs. A page that does not fit them is decoded once more as JSON, value by value, so
+that an invalid value costs a cell and never a page. Both ways return the same columns.
 """
 
 from __future__ import annotations
@@ -17,18 +19,18 @@ from casesearch_pd.query.schema import Field
 from casesearch_pd.sources.persona.columns import (
     NO_RELATIONSHIPS,
     DecodedPage,
-    Known,
+    KnownFields,
     Link,
     Relationships,
     Wrapped,
-    attachments,
-    relate,
-    spread,
-    unwrapped,
+    add_custom_fields,
+    add_relationships,
+    attachment_names,
+    unwrap,
 )
 from casesearch_pd.sources.persona.field_names import (
     ATTRIBUTES,
-    LISTED,
+    LIST_ATTRIBUTES,
     RELATIONSHIPS,
     kebab,
     snake,
@@ -41,20 +43,22 @@ if TYPE_CHECKING:
     from casesearch_pd.sources.base import Scan
 
 __all__ = [
-    "decode",
-    "decode_one",
+    "decode_case",
+    "decode_object",
+    "decode_page",
+    "decode_parsed",
     "fieldset",
     "list_parameters",
-    "object_of",
-    "read_plain",
+    "present_names",
     "search_body",
-    "shown",
     "to_query",
 ]
 
+# --- requests ---------------------------------------------------------------------------------
+
 
 def search_body(scan: Scan, size: int) -> dict[str, Any]:
-    """Write the body of a search for so many cases a page."""
+    """Return the body of a search for so many cases per page."""
     body: dict[str, Any] = {}
     if not scan.is_unfiltered:
         body["query"] = to_query(scan.where)
@@ -67,7 +71,7 @@ def search_body(scan: Scan, size: int) -> dict[str, Any]:
 
 
 def to_query(term: Expression) -> dict[str, Any]:
-    """Write a query; the shape is within the limits already."""
+    """Return a filter as JSON; it is within the limits already."""
     match term:
         case Compare():
             return _predicate(term)
@@ -81,35 +85,37 @@ def to_query(term: Expression) -> dict[str, Any]:
             assert_never(term)
 
 
-def _predicate(literal: Compare) -> dict[str, Any]:
-    target = literal.target
+def _predicate(comparison: Compare) -> dict[str, Any]:
+    target = comparison.target
     value = (
-        format_timestamp(literal.value, literal.op) if target.type == "datetime" else literal.value
+        format_timestamp(comparison.value, comparison.op)
+        if target.type == "datetime"
+        else comparison.value
     )
-    return {"attribute": _attribute(target), "operator": literal.op, "value": value}
+    return {"attribute": _attribute(target), "operator": comparison.op, "value": value}
 
 
-_SEARCHED_AS = {"case-template": "template", "case-queue": "case_queue", "assignee-id": "assignee"}
+_SEARCH_NAMES = {"case-template": "template", "case-queue": "case_queue", "assignee-id": "assignee"}
 
 
 def _attribute(target: Field) -> str:
-    """Spell the attribute as predicates do: snake case, and some under another name."""
+    """Return the name of an attribute in predicates: in snake case, and sometimes another one."""
     if target.namespace == "custom":
         return target.id
-    return _SEARCHED_AS.get(target.id, snake(target.id))
+    return _SEARCH_NAMES.get(target.id, snake(target.id))
 
 
-_FILTERS = {"status": "filter[status]", "case-template": "filter[case-template-id]"}
+_LIST_PARAMETERS = {"status": "filter[status]", "case-template": "filter[case-template-id]"}
 
 
 def list_parameters(where: Expression, size: int) -> tuple[tuple[str, str], ...]:
-    """Write the parameters of the List endpoint, for so many cases a page."""
-    named = tuple((_FILTERS[item.target.id], item.value) for item in literals(where))
-    return (*named, ("page[size]", str(size)))
+    """Return the parameters of the List endpoint, for so many cases per page."""
+    filters = tuple((_LIST_PARAMETERS[item.target.id], item.value) for item in literals(where))
+    return (*filters, ("page[size]", str(size)))
 
 
 def fieldset(scan: Scan) -> tuple[tuple[str, str], ...]:
-    """Name what the answer is to hold; nothing for all there is."""
+    """Return the parameter that names the fields of the response; none for all fields."""
     names = [
         "case-template" if item.id == "template" else item.id
         for item in scan.fields
@@ -118,66 +124,194 @@ def fieldset(scan: Scan) -> tuple[tuple[str, str], ...]:
     return (("fields[case]", ",".join(dict.fromkeys(names))),) if names else ()
 
 
-def read_plain(answer: Any, known: Known, wanted: Sequence[Field]) -> DecodedPage:
-    """Read a search or List answer.
+# --- pages, typed -----------------------------------------------------------------------------
+
+_CustomValue = Wrapped | str | int | float | bool | list[Any] | None
+
+
+class _Links(msgspec.Struct, gc=False):
+    next: str | None
+
+
+def _create_decoder(fields: Any) -> msgspec.json.Decoder[Any]:
+    """Return a decoder of pages whose custom fields have the given type."""
+    attributes = msgspec.defstruct(
+        "_Attributes",
+        [(snake(name), Any, None) for name in ATTRIBUTES if name not in LIST_ATTRIBUTES]
+        # Tuples, because an empty one costs nothing and the garbage collector ignores them.
+        + [(snake(name), tuple[Any, ...] | None, None) for name in LIST_ATTRIBUTES]
+        + [("fields", fields, msgspec.field(default_factory=fields))],
+        rename="kebab",
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+    relationships = ("relationships", Relationships | None, None)
+    case: Any = msgspec.defstruct(
+        "_Case", [("id", str), ("attributes", attributes), relationships], gc=False
+    )
+    return msgspec.json.Decoder(
+        msgspec.defstruct("_Response", [("data", list[case]), ("links", _Links)], gc=False)
+    )
+
+
+@lru_cache(maxsize=16)
+def _decoder_of(keys: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
+    """Return a decoder of pages that have no custom fields but these."""
+    absent = Wrapped("")  # it has a value like all others, so that all are read in the same way
+    fields = msgspec.defstruct(
+        "_Fields",
+        [(_numbered(at), _CustomValue, absent) for at in range(len(keys))],
+        rename={_numbered(at): key for at, key in enumerate(keys)},
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+    return _create_decoder(fields)
+
+
+def _numbered(at: int) -> str:
+    return f"field_{at}"  # a key may be no name in Python
+
+
+_OPEN_DECODER = _create_decoder(dict[str, _CustomValue])
+_GETTERS = {name: attrgetter(snake(name)) for name in ATTRIBUTES}
+
+
+def decode_page(body: bytes, known: KnownFields, fields: Sequence[Field]) -> DecodedPage:
+    """Return the columns of a search or List response.
 
     Parameters
     ----------
-    answer
-        The JSON of a 200.
+    body
+        The body of a 200.
     known
         The custom fields and templates that were discovered.
-    wanted
-        The fields that were asked for; empty for all.
+    fields
+        The requested fields; empty for all.
 
     Raises
     ------
     ValueError
-        If it is no list of cases.
+        If the body is invalid: not JSON, truncated, or without ``data``.
     """
-    cases = _cases(answer)
-    asked = {item.id for item in wanted}
-    attributes = [kebab(case.get("attributes")) for case in cases]
-    out = DecodedPage(len(cases), {"case_id": [case["id"] for case in cases]}, *_next(answer))
+    # The fastest decoder knows all custom fields; the next one accepts any.
+    decoder = _decoder_of(tuple(known.custom))
+    response = _try_decode(body, decoder) or _try_decode(body, _OPEN_DECODER)
+    if response is None:
+        # Not json.loads(body): that would guess the encoding, and JSON is UTF-8.
+        return decode_parsed(json.loads(body.decode()), known, fields)
+    cases = response.data
+    requested = {item.id for item in fields}
+    columns: dict[str, list[Any]] = {"case_id": [case.id for case in cases]}
+    page = DecodedPage(len(cases), columns, response.links.next, has_next_link=True)
+    attributes = [case.attributes for case in cases]
+    _add_attributes(page, attributes, requested)
+    relationships = [case.relationships or NO_RELATIONSHIPS for case in cases]
+    add_relationships(page, relationships, known, requested)
+    custom = [one.fields for one in attributes]
+    if custom and isinstance(custom[0], dict):
+        add_custom_fields(page, custom, known, requested)
+    else:
+        _add_known_fields(page, custom, known, requested)
+    return page
+
+
+def _try_decode(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _add_attributes(page: DecodedPage, attributes: Sequence[Any], requested: set[str]) -> None:
     for name, (column, _) in ATTRIBUTES.items():
-        if not asked or name in asked:
-            out.columns[column] = [held.get(name) for held in attributes]
-    for column, render in (("tags", _listed), ("attachments", attachments)):
-        if column in out.columns:
-            out.columns[column] = [render(value) for value in out.columns[column]]
-    relate(out, [_related(case.get("relationships")) for case in cases], known, asked)
-    spread(out, [_typed(held.get("fields")) for held in attributes], known, asked)
-    _new_attributes(out, attributes, known, asked)
-    return out
+        if not requested or name in requested:
+            page.columns[column] = list(map(_GETTERS[name], attributes))
+    if "attachments" in page.columns:
+        files = page.columns["attachments"]
+        page.columns["attachments"] = [attachment_names(one) if one else one for one in files]
 
 
-def _cases(answer: Any) -> list[dict[str, Any]]:
-    if not isinstance(answer, dict) or not isinstance(answer.get("data"), list):
-        raise ValueError("the answer has no list of cases")  # noqa: TRY004 - wire, not a type
-    cases: list[dict[str, Any]] = answer["data"]
+def _add_known_fields(
+    page: DecodedPage, custom: Sequence[Any], known: KnownFields, requested: set[str]
+) -> None:
+    for at, item in enumerate(known.custom.values()):
+        if not requested or item.id in requested:
+            page.columns[item.column] = unwrap(_custom_values(custom, at), item.type)
+
+
+def _custom_values(custom: Sequence[Any], at: int) -> list[Any]:
+    get = attrgetter(_numbered(at))
+    try:
+        return [value.value for value in map(get, custom)]
+    except AttributeError:  # some values have no wrapper
+        return [value.value if type(value) is Wrapped else value for value in map(get, custom)]
+
+
+# --- pages, value by value ----------------------------------------------------------------------
+
+
+def decode_parsed(response: Any, known: KnownFields, fields: Sequence[Field]) -> DecodedPage:
+    """Return the columns of a search or List response that is JSON values.
+
+    Parameters
+    ----------
+    response
+        The JSON of a 200.
+    known
+        The custom fields and templates that were discovered.
+    fields
+        The requested fields; empty for all.
+
+    Raises
+    ------
+    ValueError
+        If the response is invalid.
+    """
+    cases = _cases(response)
+    requested = {item.id for item in fields}
+    attributes = [kebab(case.get("attributes")) for case in cases]
+    page = DecodedPage(len(cases), {"case_id": [case["id"] for case in cases]}, *_next(response))
+    for name, (column, _) in ATTRIBUTES.items():
+        if not requested or name in requested:
+            page.columns[column] = [one.get(name) for one in attributes]
+    for column, render in (("tags", _as_list), ("attachments", attachment_names)):
+        if column in page.columns:
+            page.columns[column] = [render(value) for value in page.columns[column]]
+    relationships = [_relationships(case.get("relationships")) for case in cases]
+    add_relationships(page, relationships, known, requested)
+    custom = [_wrapped_values(one.get("fields")) for one in attributes]
+    add_custom_fields(page, custom, known, requested)
+    _add_undocumented(page, attributes, known, requested)
+    return page
+
+
+def _cases(response: Any) -> list[dict[str, Any]]:
+    if not isinstance(response, dict) or not isinstance(response.get("data"), list):
+        raise ValueError("the response has no list of cases")  # noqa: TRY004 - wire, not a type
+    cases: list[dict[str, Any]] = response["data"]
     if not all(isinstance(case, dict) and isinstance(case.get("id"), str) for case in cases):
-        raise ValueError("the answer has a case without an id")
+        raise ValueError("the response has a case without an id")
     return cases
 
 
-def _next(answer: Mapping[str, Any]) -> tuple[str | None, bool]:
-    links = answer.get("links")
+def _next(response: Mapping[str, Any]) -> tuple[str | None, bool]:
+    links = response.get("links")
     if not isinstance(links, dict) or "next" not in links:
         return None, False
-    following = links["next"]
-    if following is not None and not isinstance(following, str):
+    link = links["next"]
+    if link is not None and not isinstance(link, str):
         raise ValueError("links.next is not text")
-    return following, True
+    return link, True
 
 
-def _listed(value: Any) -> Any:
+def _as_list(value: Any) -> Any:
     return value if value is None or isinstance(value, (list, tuple)) else (value,)
 
 
-def _related(held: Any) -> Relationships:  # type: ignore[valid-type]
-    told = kebab(held)
+def _relationships(value: Any) -> Relationships:  # type: ignore[valid-type]
+    links = kebab(value)
     return Relationships(
-        **{snake(name): _link(told[name]) for name in RELATIONSHIPS if name in told}
+        **{snake(name): _link(links[name]) for name in RELATIONSHIPS if name in links}
     )
 
 
@@ -188,14 +322,14 @@ def _link(value: Any) -> Link:
         return Link()
 
 
-def _typed(held: Any) -> dict[str, Any]:
-    """Give wrapped values the form that the typed decoder gives them."""
-    if not isinstance(held, dict):
+def _wrapped_values(fields: Any) -> dict[str, Any]:
+    """Return custom fields in the form that the typed decoder gives them."""
+    if not isinstance(fields, dict):
         return {}
-    return {key: _wrapper(value) for key, value in held.items()}
+    return {key: _wrap(value) for key, value in fields.items()}
 
 
-def _wrapper(value: Any) -> Any:
+def _wrap(value: Any) -> Any:
     if (
         isinstance(value, dict)
         and isinstance(value.get("type"), str)
@@ -205,167 +339,58 @@ def _wrapper(value: Any) -> Any:
     return value
 
 
-def _new_attributes(
-    out: DecodedPage, attributes: Sequence[Mapping[str, Any]], known: Known, asked: set[str]
+def _add_undocumented(
+    page: DecodedPage,
+    attributes: Sequence[Mapping[str, Any]],
+    known: KnownFields,
+    requested: set[str],
 ) -> None:
-    names = dict.fromkeys(name for held in attributes for name in held)
+    names = dict.fromkeys(name for one in attributes for name in one)
     for name in names:
-        if name in ATTRIBUTES or name == "fields" or (asked and name not in asked):
+        if name in ATTRIBUTES or name == "fields" or (requested and name not in requested):
             continue
-        column = known.attributes.get(name) or _column(snake(name), known.columns, out.columns)
-        out.columns[column] = [held.get(name) for held in attributes]
+        column = known.attributes.get(name) or _column(snake(name), known.columns, page.columns)
+        page.columns[column] = [one.get(name) for one in attributes]
         if name not in known.attributes:
-            out.new_fields[column] = Field(column, name, name, "any")
+            page.new_fields[column] = Field(column, name, name, "any")
 
 
 def _column(name: str, *used: Container[str]) -> str:
-    return f"attribute_{name}" if any(name in held for held in used) else name
+    return f"attribute_{name}" if any(name in columns for columns in used) else name
 
 
-def shown(body: bytes) -> frozenset[str]:
-    """List the attributes and relationships that the cases of an answer have, in kebab case."""
-    cases = json.loads(body)["data"]
-    held = [kebab(case.get(part)) for case in cases for part in ("attributes", "relationships")]
-    return frozenset(name for names in held for name in names)
+def present_names(body: bytes) -> frozenset[str]:
+    """Return the attributes and relationships that the cases of a page have, in kebab case."""
+    parts = [
+        kebab(case.get(part))
+        for case in json.loads(body)["data"]
+        for part in ("attributes", "relationships")
+    ]
+    return frozenset(name for part in parts for name in part)
 
 
-def object_of(body: bytes) -> dict[str, Any]:
-    """Read the bytes of an answer that holds one thing.
+def decode_object(body: bytes) -> dict[str, Any]:
+    """Return the object in a response that contains a single one.
 
     Raises
     ------
     ValueError
-        If it holds none.
+        If it contains none.
     """
     # Not json.loads(body): that would guess the encoding, and JSON is UTF-8.
-    answer = json.loads(body.decode())
-    if not isinstance(answer, dict) or not isinstance(answer.get("data"), dict):
-        raise ValueError("the answer has no data")  # noqa: TRY004 - wire, not a type
-    return dict(answer["data"])
+    response = json.loads(body.decode())
+    if not isinstance(response, dict) or not isinstance(response.get("data"), dict):
+        raise ValueError("the response has no data")  # noqa: TRY004 - wire, not a type
+    return dict(response["data"])
 
 
-_Held = Wrapped | str | int | float | bool | list[Any] | None
-
-
-class _Links(msgspec.Struct, gc=False):
-    next: str | None
-
-
-def _decoder(fields: Any) -> msgspec.json.Decoder[Any]:
-    """Make a decoder of answers whose custom fields come as the given type."""
-    attributes = msgspec.defstruct(
-        "_Attributes",
-        [(snake(name), Any, None) for name in ATTRIBUTES if name not in LISTED]
-        # Tuples, because an empty one costs nothing, and the garbage collector lets them be.
-        + [(snake(name), tuple[Any, ...] | None, None) for name in LISTED]
-        + [("fields", fields, msgspec.field(default_factory=fields))],
-        rename="kebab",
-        forbid_unknown_fields=True,
-        gc=False,
-    )
-    related = ("relationships", Relationships | None, None)
-    case: Any = msgspec.defstruct(
-        "_Case", [("id", str), ("attributes", attributes), related], gc=False
-    )
-    return msgspec.json.Decoder(
-        msgspec.defstruct("_Answer", [("data", list[case]), ("links", _Links)], gc=False)
-    )
-
-
-@lru_cache(maxsize=16)
-def _decoder_of(keys: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
-    """Make a decoder of answers that hold no custom fields but these."""
-    absent = Wrapped("")  # it has a value as all others, so that all are read alike
-    fields = msgspec.defstruct(
-        "_Fields",
-        [(_numbered(at), _Held, absent) for at in range(len(keys))],
-        rename={_numbered(at): key for at, key in enumerate(keys)},
-        forbid_unknown_fields=True,
-        gc=False,
-    )
-    return _decoder(fields)
-
-
-def _numbered(at: int) -> str:
-    return f"field_{at}"  # a key need not be a name in Python
-
-
-_OPEN_DECODER = _decoder(dict[str, _Held])
-_GETTERS = {name: attrgetter(snake(name)) for name in ATTRIBUTES}
-
-
-def decode(body: bytes, known: Known, wanted: Sequence[Field]) -> DecodedPage:
-    """Read the bytes of a search or List answer.
-
-    Parameters
-    ----------
-    body
-        The whole body of a 200.
-    known
-        The custom fields and templates that were discovered.
-    wanted
-        The fields that were asked for; empty for all.
+def decode_case(body: bytes, known: KnownFields, fields: Sequence[Field]) -> DecodedPage:
+    """Return the columns of a retrieved case: one case where a search has a list.
 
     Raises
     ------
     ValueError
-        If the body is no list of cases: not JSON, cut short, or without ``data``.
+        If the body contains no case.
     """
-    answer = _decoded(body, _decoder_of(tuple(known.custom))) or _decoded(body, _OPEN_DECODER)
-    if answer is None:
-        # Not json.loads(body): that would guess the encoding, and JSON is UTF-8.
-        return read_plain(json.loads(body.decode()), known, wanted)
-    cases = answer.data
-    asked = {item.id for item in wanted}
-    out = DecodedPage(len(cases), {"case_id": [case.id for case in cases]}, answer.links.next, True)
-    held = [case.attributes for case in cases]
-    _attribute_persona_wire(out, held, asked)
-    relate(out, [case.relationships or NO_RELATIONSHIPS for case in cases], known, asked)
-    fields = [one.fields for one in held]
-    if fields and isinstance(fields[0], dict):
-        spread(out, fields, known, asked)
-    else:
-        _spread_known(out, fields, known, asked)
-    return out
-
-
-def _decoded(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
-    try:
-        return decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-
-
-def _attribute_persona_wire(out: DecodedPage, held: Sequence[Any], asked: set[str]) -> None:
-    for name, (column, _) in ATTRIBUTES.items():
-        if not asked or name in asked:
-            out.columns[column] = list(map(_GETTERS[name], held))
-    if "attachments" in out.columns:
-        files = out.columns["attachments"]
-        out.columns["attachments"] = [attachments(some) if some else some for some in files]
-
-
-def _spread_known(out: DecodedPage, fields: Sequence[Any], known: Known, asked: set[str]) -> None:
-    """Make columns of the custom fields, none of which is new."""
-    for at, item in enumerate(known.custom.values()):
-        if not asked or item.id in asked:
-            out.columns[item.column] = unwrapped(_values(fields, at), item.type)
-
-
-def _values(fields: Sequence[Any], at: int) -> list[Any]:
-    get = attrgetter(_numbered(at))
-    try:
-        return [one.value for one in map(get, fields)]
-    except AttributeError:  # some come bare
-        return [one.value if type(one) is Wrapped else one for one in map(get, fields)]
-
-
-def decode_one(body: bytes, known: Known, wanted: Sequence[Field]) -> DecodedPage:
-    """Read the bytes of a retrieval, which holds a case where search holds a list.
-
-    Raises
-    ------
-    ValueError
-        If the body holds no case.
-    """
-    return read_plain({"data": [object_of(body)], "links": {"next": None}}, known, wanted)
+    page = {"data": [decode_object(body)], "links": {"next": None}}
+    return decode_parsed(page, known, fields)

@@ -1,4 +1,7 @@
-"""The columns of a Persona page: what a case holds, read either way, in; a list a column out."""
+"""The columns of a Persona page: relationships and custom fields of cases, one list per column.
+
+Both ways of decoding a page (typed, and value by value) build their columns here.
+"""
 
 from __future__ import annotations
 
@@ -23,20 +26,20 @@ if TYPE_CHECKING:
 __all__ = [
     "NO_RELATIONSHIPS",
     "DecodedPage",
-    "Known",
+    "KnownFields",
     "Link",
     "Ref",
     "Relationships",
     "Wrapped",
-    "attachments",
-    "relate",
-    "spread",
-    "unwrapped",
+    "add_custom_fields",
+    "add_relationships",
+    "attachment_names",
+    "unwrap",
 ]
 
 
 class Ref(msgspec.Struct, gc=False):
-    """One end of a relationship."""
+    """The other end of a relationship."""
 
     id: str
 
@@ -56,7 +59,7 @@ class Wrapped(msgspec.Struct, gc=False, frozen=True, forbid_unknown_fields=True)
 
 Relationships = msgspec.defstruct(
     "Relationships",
-    # A default that has `data` too, so that all are read alike.
+    # The default has `data` too, so that all are read in the same way.
     [(snake(name), Link, Link()) for name in RELATIONSHIPS],
     rename="kebab",
     gc=False,
@@ -65,17 +68,17 @@ NO_RELATIONSHIPS = Relationships()
 
 
 @dataclass(frozen=True)
-class Known:
-    """What a page is read by.
+class KnownFields:
+    """What discovery found, by which pages are decoded.
 
     Parameters
     ----------
     custom
-        Key of a custom field to the field.
+        Custom fields by key.
     templates
-        Template id to name.
+        Names of templates by id.
     attributes
-        Attribute that no documentation names to its column, as far as discovery met it.
+        Columns of undocumented attributes, by name.
     """
 
     custom: Mapping[str, Field]
@@ -84,7 +87,7 @@ class Known:
 
     @property
     def columns(self) -> frozenset[str]:
-        """Columns that nothing met on a page may take."""
+        """Columns that a new field of a page must not have."""
         return frozenset(
             {item.column for item in self.custom.values()} | {*self.attributes.values()}
         )
@@ -97,23 +100,23 @@ class DecodedPage:
     Parameters
     ----------
     rows
-        How many cases.
+        The number of cases.
     columns
-        Column to one plain value a row.
-    next
-        The next link, as it was given.
-    linked
-        Whether the answer says anything of a next page.
+        Column name to one value per row.
+    next_link
+        The link to the next page, as it was sent.
+    has_next_link
+        Whether the response says anything about a next page.
     new_fields
-        Fields that were not known, by column.
+        Fields that discovery did not find, by column.
     templates
         Ids of the templates of these cases.
     """
 
     rows: int
     columns: dict[str, list[Any]]
-    next: str | None
-    linked: bool
+    next_link: str | None
+    has_next_link: bool
     new_fields: dict[str, Field] = field(default_factory=dict)
     templates: tuple[str, ...] = ()
 
@@ -121,8 +124,8 @@ class DecodedPage:
 # --- attributes and relationships -------------------------------------------------------
 
 
-def attachments(value: Any) -> Any:
-    """Name and size only: the address of an attachment holds an access token."""
+def attachment_names(value: Any) -> Any:
+    """Return names and sizes only: the URL of an attachment contains an access token."""
     if not isinstance(value, (list, tuple)):
         return None
     return tuple([_attachment(item) for item in value if isinstance(item, dict)])
@@ -138,52 +141,58 @@ _LINK = {name: attrgetter(snake(name)) for name in RELATIONSHIPS}
 _ID = attrgetter("id")
 
 
-def relate(out: DecodedPage, related: Sequence[Any], known: Known, asked: set[str]) -> None:
-    """Make columns of ids of the relationships, and name the templates."""
-    columns = out.columns
+def add_relationships(
+    page: DecodedPage, relationships: Sequence[Any], known: KnownFields, requested: set[str]
+) -> None:
+    """Add a column of ids for each relationship, and the names of the templates."""
+    columns = page.columns
     for name, column in RELATIONSHIPS.items():
-        if not asked or name in asked or (name == "case-template" and "template" in asked):
-            held = [link.data for link in map(_LINK[name], related)]
-            columns[column] = _one(held) if name in TO_ONE else _many(held)
+        with_name = name == "case-template" and "template" in requested
+        if not requested or name in requested or with_name:
+            links = [link.data for link in map(_LINK[name], relationships)]
+            columns[column] = _single_ids(links) if name in TO_ONE else _id_lists(links)
     if "template_id" in columns:
         ids = columns["template_id"]
         columns["template"] = [known.templates.get(item) for item in ids]
-        out.templates = tuple(dict.fromkeys(item for item in ids if item is not None))
+        page.templates = tuple(dict.fromkeys(item for item in ids if item is not None))
 
 
-def _one(held: Iterable[tuple[Ref, ...] | Ref | None]) -> list[Any]:
-    return [ref.id if type(ref) is Ref else None for ref in held]
+def _single_ids(links: Iterable[tuple[Ref, ...] | Ref | None]) -> list[Any]:
+    return [ref.id if type(ref) is Ref else None for ref in links]
 
 
-def _many(held: Iterable[tuple[Ref, ...] | Ref | None]) -> list[Any]:
-    return [_linked(refs) if refs else refs for refs in held]
+def _id_lists(links: Iterable[tuple[Ref, ...] | Ref | None]) -> list[Any]:
+    return [_ids(refs) if refs else refs for refs in links]
 
 
-def _linked(refs: tuple[Ref, ...] | Ref) -> tuple[str, ...]:
+def _ids(refs: tuple[Ref, ...] | Ref) -> tuple[str, ...]:
     return (refs.id,) if type(refs) is Ref else tuple(map(_ID, refs))  # type: ignore[arg-type]
 
 
 # --- custom fields ----------------------------------------------------------------------
 
 
-def spread(
-    out: DecodedPage, fields: Sequence[Mapping[str, Any]], known: Known, asked: set[str]
+def add_custom_fields(
+    page: DecodedPage,
+    fields: Sequence[Mapping[str, Any]],
+    known: KnownFields,
+    requested: set[str],
 ) -> None:
-    """Make columns of the custom fields of each case; meet new ones on the way."""
-    slots = _slots(fields, known.custom)
-    new = columns_of((key for key in slots if key not in known.custom), known.columns)
-    for key, slot in slots.items():
-        item = known.custom.get(key) or _met(key, slot, new[key])
-        if asked and item.id not in asked:
+    """Add a column for each custom field of the cases, and the fields that are new."""
+    values_by_key = _transpose(fields, known.custom)
+    new = columns_of((key for key in values_by_key if key not in known.custom), known.columns)
+    for key, values in values_by_key.items():
+        item = known.custom.get(key) or _new_field(key, values, new[key])
+        if requested and item.id not in requested:
             continue
-        bare = [value.value if type(value) is Wrapped else value for value in slot]
-        out.columns[item.column] = unwrapped(bare, item.type)
+        bare = [value.value if type(value) is Wrapped else value for value in values]
+        page.columns[item.column] = unwrap(bare, item.type)
         if key in new:
-            out.new_fields[item.column] = item
+            page.new_fields[item.column] = item
 
 
-class _Slots(dict[str, list[Any]]):
-    """Key of a custom field to one value a row; a key not met before gets its list at once."""
+class _ValuesByKey(dict[str, list[Any]]):
+    """One value per row for each key of a custom field; an unknown key gets a list at once."""
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
@@ -193,39 +202,41 @@ class _Slots(dict[str, list[Any]]):
         return self[key]
 
 
-def _slots(fields: Sequence[Mapping[str, Any]], keys: Iterable[str]) -> _Slots:
-    """Lay the custom fields of each case side by side."""
-    slots = _Slots(len(fields))
+def _transpose(fields: Sequence[Mapping[str, Any]], keys: Iterable[str]) -> _ValuesByKey:
+    """Return the custom fields of each case as one list per key."""
+    values_by_key = _ValuesByKey(len(fields))
     for key in keys:
-        slots[key] = [None] * slots.rows
-    for row, held in enumerate(fields):
-        for key, value in held.items():
-            slots[key][row] = value
-    return slots
+        values_by_key[key] = [None] * values_by_key.rows
+    for row, case_fields in enumerate(fields):
+        for key, value in case_fields.items():
+            values_by_key[key][row] = value
+    return values_by_key
 
 
-def _met(key: str, slot: Sequence[Any], column: str) -> Field:
-    kinds = {value.type for value in slot if type(value) is Wrapped}
-    kind = kinds.pop() if len(kinds) == 1 else "any"  # where they differ, the cells decide
+def _new_field(key: str, values: Sequence[Any], column: str) -> Field:
+    kinds = {value.type for value in values if type(value) is Wrapped}
+    kind = kinds.pop() if len(kinds) == 1 else "any"  # if they differ, the cells decide
     return Field(column, f"fields.{key}", key, TYPES.get(kind.replace("_", "-"), "any"), "custom")
 
 
 _NESTED: frozenset[FieldType] = frozenset({"list", "json", "any"})
-_HOLDERS = frozenset({list, dict})
-_WRAPPER = len(Wrapped.__struct_fields__)
+_CONTAINERS = frozenset({list, dict})
+_WRAPPER_SIZE = len(Wrapped.__struct_fields__)
 
 
-def unwrapped(values: list[Any], kind: FieldType) -> list[Any]:
-    """Take ``{"type", "value"}`` wrappers off, at any depth: hashes and arrays nest them."""
+def unwrap(values: list[Any], kind: FieldType) -> list[Any]:
+    """Remove ``{"type", "value"}`` wrappers at any depth: hashes and arrays nest them."""
     if kind not in _NESTED:
         return values
-    return [_plain(value) if type(value) in _HOLDERS else value for value in values]
+    return [_unwrap_one(value) if type(value) in _CONTAINERS else value for value in values]
 
 
-def _plain(value: Any) -> Any:
+def _unwrap_one(value: Any) -> Any:
     if type(value) is list:
-        return [_plain(item) if type(item) in _HOLDERS else item for item in value]
-    if len(value) == _WRAPPER and isinstance(value.get("type"), str) and "value" in value:
+        return [_unwrap_one(item) if type(item) in _CONTAINERS else item for item in value]
+    if len(value) == _WRAPPER_SIZE and isinstance(value.get("type"), str) and "value" in value:
         inner = value["value"]
-        return _plain(inner) if type(inner) in _HOLDERS else inner
-    return {key: _plain(item) if type(item) in _HOLDERS else item for key, item in value.items()}
+        return _unwrap_one(inner) if type(inner) in _CONTAINERS else inner
+    return {
+        key: _unwrap_one(item) if type(item) in _CONTAINERS else item for key, item in value.items()
+    }

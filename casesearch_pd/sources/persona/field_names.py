@@ -1,4 +1,4 @@
-"""What Persona calls things, and what they are called here: attributes, relationships, types, keys.
+"""Names and types of Persona, and their columns: attributes, relationships, custom fields.
 
 Names are those of Persona's OpenAPI description (version 2025-12-08), in kebab case.
 """
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ATTRIBUTES",
-    "LISTED",
+    "LIST_ATTRIBUTES",
     "RELATIONSHIPS",
-    "TAKEN",
+    "RESERVED_COLUMNS",
     "TO_ONE",
     "TYPES",
-    "USER",
+    "USER_PREFIX",
     "columns_of",
     "kebab",
     "snake",
@@ -48,9 +48,9 @@ ATTRIBUTES: dict[str, tuple[str, FieldType]] = {
     "tags": ("tags", "list"),
     "attachments": ("attachments", "list"),
 }
-"""Attribute to column and type, in the order of the columns."""
+"""Column and type of each attribute, in the order of the columns."""
 
-LISTED = ("tags", "attachments")
+LIST_ATTRIBUTES = ("tags", "attachments")
 
 RELATIONSHIPS = {
     "case-template": "template_id",
@@ -62,12 +62,12 @@ RELATIONSHIPS = {
     "verifications": "verifications",
     "txns": "txns",
 }
-"""Relationship to column; those of `TO_ONE` hold one id, the others a list."""
+"""Column of each relationship; those of `TO_ONE` have one id, the others a list."""
 
 TO_ONE = ("case-template", "case-queue")
 
-USER = "user_"
-"""How the ids of users begin: search takes them for an assignee, cells show an address."""
+USER_PREFIX = "user_"
+"""How ids of users begin: search compares them with the assignee, cells show an address."""
 
 TYPES: dict[str, FieldType] = {
     "string": "text",
@@ -85,25 +85,25 @@ TYPES: dict[str, FieldType] = {
     "file": "json",
     "relation-schema": "json",
 }
-"""Field type of a template to ours."""
+"""Field types by the type that a template names."""
 
 
 def snake(name: str) -> str:
-    """Spell a name with underscores."""
+    """Return a name with underscores."""
     return name.replace("-", "_")
 
 
-def kebab(held: Any) -> dict[str, Any]:
-    """Bring attribute names back to kebab case, whatever the inflection of the answer."""
-    if not isinstance(held, dict):
+def kebab(attributes: Any) -> dict[str, Any]:
+    """Return attributes with names in kebab case, whatever the inflection of the response."""
+    if not isinstance(attributes, dict):
         return {}
     return {
         re.sub(r"(?<=[a-z0-9])([A-Z])", r"-\1", key).replace("_", "-").lower(): value
-        for key, value in held.items()
+        for key, value in attributes.items()
     }
 
 
-TAKEN = frozenset(
+RESERVED_COLUMNS = frozenset(
     {
         "case_id",
         "template",
@@ -118,24 +118,26 @@ TAKEN = frozenset(
     | {snake(name) for name in ATTRIBUTES}
     | set(RELATIONSHIPS.values())
 )
-"""Names that no custom field gets as its column."""
+"""Names that no custom field has as its column."""
 
 
-def columns_of(keys: Iterable[str], used: Iterable[str] = ()) -> dict[str, str]:
-    """Give each key of a custom field a column of its own.
+def columns_of(keys: Iterable[str], reserved: Iterable[str] = ()) -> dict[str, str]:
+    """Return a column for each key of a custom field, all different.
 
-    A key that can be a column is one; any other is rewritten, and gets ``fields_`` before it
-    where the name is taken, used, or given to a key that needs no rewriting.
+    A key that is a valid column name is kept. Any other is rewritten, and prefixed with
+    ``fields_`` where the name belongs to another field.
 
     >>> columns_of(["risk-score", "risk_score", "status"])
     {'risk_score': 'risk_score', 'risk-score': 'fields_risk_score', 'status': 'fields_status'}
     """
-    given: dict[str, str] = {}
-    held = set(used)
-    for key in sorted(dict.fromkeys(keys), key=lambda key: key_column(key, TAKEN) != key):
-        column = key_column(key, TAKEN)
-        while column in held:
+    columns: dict[str, str] = {}
+    used = set(reserved)
+    for key in sorted(
+        dict.fromkeys(keys), key=lambda key: key_column(key, RESERVED_COLUMNS) != key
+    ):
+        column = key_column(key, RESERVED_COLUMNS)
+        while column in used:
             column = f"fields_{column}"
-        given[key] = column
-        held.add(column)
-    return given
+        columns[key] = column
+        used.add(column)
+    return columns

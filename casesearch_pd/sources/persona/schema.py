@@ -1,4 +1,4 @@
-"""Case templates of Persona: the bytes of one in, its fields with types and options out."""
+"""The schema of a Persona environment: documented attributes, and the fields of case templates."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from casesearch_pd.query.schema import Field, FieldType, Option, Schema
-from casesearch_pd.sources.persona.codec import object_of
+from casesearch_pd.sources.persona.codec import decode_object
 from casesearch_pd.sources.persona.field_names import (
     ATTRIBUTES,
     RELATIONSHIPS,
-    TAKEN,
+    RESERVED_COLUMNS,
     TYPES,
-    USER,
+    USER_PREFIX,
     columns_of,
     kebab,
     snake,
@@ -28,7 +28,7 @@ __all__ = ["Template", "TemplateField", "decode_template", "discover_schema"]
 
 @dataclass(frozen=True, slots=True)
 class TemplateField:
-    """One field of a case template; an option is its value and its label."""
+    """One field of a case template; an option is a value and its label."""
 
     key: str
     type: str
@@ -46,74 +46,76 @@ class Template:
 
 
 def decode_template(body: bytes) -> Template:
-    """Read the bytes of a case template.
+    """Return the template in the body of a response.
 
     Raises
     ------
     ValueError
-        If the body holds no template.
+        If the body contains no template.
     """
-    told = object_of(body)
-    attributes = kebab(told.get("attributes"))
+    template = decode_object(body)
+    attributes = kebab(template.get("attributes"))
     fields = tuple(_template_field(kebab(item)) for item in _list(attributes.get("field-schemas")))
-    name = _text(told.get("id"))
-    if not name or not all(item.key for item in fields):
-        raise ValueError("the answer has a template without an id, or with a field without a key")
-    return Template(name, _text(attributes.get("name")) or name, fields)
+    template_id = _text(template.get("id"))
+    if not template_id or not all(item.key for item in fields):
+        raise ValueError("the response has a template without an id, or a field without a key")
+    return Template(template_id, _text(attributes.get("name")) or template_id, fields)
 
 
-def _template_field(told: Mapping[str, Any]) -> TemplateField:
-    key, config = _text(told.get("key")), kebab(told.get("config"))
+def _template_field(field: Mapping[str, Any]) -> TemplateField:
+    key, config = _text(field.get("key")), kebab(field.get("config"))
     options = _list(config.get("options"))
     labels = _list(config.get("option-labels")) or options
     return TemplateField(
         key,
-        _text(told.get("type")),
-        _text(told.get("label")) or key,
+        _text(field.get("type")),
+        _text(field.get("label")) or key,
         tuple((str(value), str(label)) for value, label in zip(options, labels, strict=False)),
     )
 
 
-def _text(held: Any) -> str:
-    return held if isinstance(held, str) else ""
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
-def _list(held: Any) -> list[Any]:
-    return held if isinstance(held, list) else []
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def discover_schema(
-    templates: Sequence[Template], page: DecodedPage, shown: frozenset[str]
+    templates: Sequence[Template], page: DecodedPage, present: frozenset[str]
 ) -> Schema:
-    """Make the schema.
+    """Return the schema.
 
     Parameters
     ----------
     templates
-        The case templates, as the service tells them.
+        The case templates that could be read.
     page
-        One page of cases, for the fields of templates that cannot be read.
-    shown
-        The attributes and relationships that the page has, by name; what it has not, the
-        service hides from this key.
+        One page of cases, for the fields of other templates.
+    present
+        The names of the attributes and relationships of that page. The service hides the others
+        from this API key.
     """
-    named = _named(templates, page)
+    template_names = _template_names(templates, page)
     fields = [Field("case_id", "id", "Case ID", "text")]
     fields += [
-        _attribute(name, column, kind, active=_active(column, name, page, shown))
+        _attribute(name, column, kind, active=_is_active(column, name, page, present))
         for name, (column, kind) in ATTRIBUTES.items()
     ]
     fields += [
-        _relationship(name, column, named, active=_active(column, name, page, shown))
+        _relationship(name, column, template_names, active=_is_active(column, name, page, present))
         for name, column in RELATIONSHIPS.items()
     ]
-    names = tuple(Option(name, name) for name in dict.fromkeys(name for _, name in named))
+    names = tuple(Option(name, name) for name in dict.fromkeys(name for _, name in template_names))
     fields.append(Field("template", "template", "Case template", "select", options=names))
-    fields.sort(key=lambda item: _RANK.get(item.column, len(_RANK)))
-    return Schema((*fields, *_custom(templates, page.new_fields), *_hidden()), open=True)
+    fields.sort(key=lambda item: _COLUMN_RANK.get(item.column, len(_COLUMN_RANK)))
+    return Schema(
+        (*fields, *_custom(templates, page.new_fields), *_remote_only_fields()), open=True
+    )
 
 
-_RANK = {
+_COLUMN_RANK = {
     column: at
     for at, column in enumerate(
         [
@@ -132,23 +134,23 @@ _RANK = {
         ]
     )
 }
-_ALWAYS = {"reference", "status", "created_at", "updated_at", "closed_at", "template_id"}
+_ALWAYS_ACTIVE = {"reference", "status", "created_at", "updated_at", "closed_at", "template_id"}
 
 
-def _active(column: str, name: str, page: DecodedPage, shown: frozenset[str]) -> bool:
-    return column in _ALWAYS or not page.rows or name in shown
+def _is_active(column: str, name: str, page: DecodedPage, present: frozenset[str]) -> bool:
+    return column in _ALWAYS_ACTIVE or not page.rows or name in present
 
 
-def _named(templates: Sequence[Template], page: DecodedPage) -> list[tuple[str, str]]:
-    named = {item.id: item.name for item in templates}
-    return list(({item: item for item in page.templates} | named).items())
+def _template_names(templates: Sequence[Template], page: DecodedPage) -> list[tuple[str, str]]:
+    names = {item.id: item.name for item in templates}
+    return list(({item: item for item in page.templates} | names).items())
 
 
 def _attribute(name: str, column: str, kind: FieldType, *, active: bool) -> Field:
     label = snake(name).removesuffix("_id").replace("_", " ").capitalize()
-    unseen = USER if column == "assignee" else ""
+    remote_only = USER_PREFIX if column == "assignee" else ""
     return Field(
-        column, name, label, kind, aliases=(snake(name),), active=active, remote_only=unseen
+        column, name, label, kind, aliases=(snake(name),), active=active, remote_only=remote_only
     )
 
 
@@ -164,32 +166,32 @@ def _relationship(
     return Field(column, name, label, kind, aliases=aliases, active=active)
 
 
-def _custom(templates: Sequence[Template], found: Mapping[str, Field]) -> list[Field]:
-    """List the custom fields, and the attributes that no documentation names, under names apart."""
-    told: dict[str, Field] = {}
+def _custom(templates: Sequence[Template], page_fields: Mapping[str, Field]) -> list[Field]:
+    """Return the custom fields and the undocumented attributes, with different columns."""
+    fields: dict[str, Field] = {}
     for one in (field for template in templates for field in template.fields):
-        told[one.key] = _merged(told.get(one.key), _custom_field(one))
-    for item in found.values():
+        fields[one.key] = _merge(fields.get(one.key), _custom_field(one))
+    for item in page_fields.values():
         if item.namespace == "custom":
-            told.setdefault(item.id.removeprefix("fields."), item)
-    columns = columns_of(told)
-    custom = [_named_as(item, key, columns[key]) for key, item in told.items()]
-    return [*custom, *_undocumented(found.values(), {*columns.values()})]
+            fields.setdefault(item.id.removeprefix("fields."), item)
+    columns = columns_of(fields)
+    custom = [_with_column(item, key, columns[key]) for key, item in fields.items()]
+    return [*custom, *_undocumented(page_fields.values(), {*columns.values()})]
 
 
-def _custom_field(told: TemplateField) -> Field:
-    options = tuple(Option(*item) for item in told.options)
-    kind = TYPES.get(told.type, "any")
-    return Field(told.key, f"fields.{told.key}", told.label, kind, "custom", options)
+def _custom_field(field: TemplateField) -> Field:
+    options = tuple(Option(*item) for item in field.options)
+    kind = TYPES.get(field.type, "any")
+    return Field(field.key, f"fields.{field.key}", field.label, kind, "custom", options)
 
 
-def _named_as(item: Field, key: str, column: str) -> Field:
-    aliases = () if key == column or key in TAKEN else (key,)
+def _with_column(item: Field, key: str, column: str) -> Field:
+    aliases = () if key == column or key in RESERVED_COLUMNS else (key,)
     return replace(item, column=column, aliases=aliases)
 
 
-def _undocumented(found: Iterable[Field], used: set[str]) -> list[Field]:
-    attributes = [item for item in found if item.namespace == "system"]
+def _undocumented(page_fields: Iterable[Field], used: set[str]) -> list[Field]:
+    attributes = [item for item in page_fields if item.namespace == "system"]
     return [
         replace(
             item, column=f"attribute_{snake(item.id)}" if snake(item.id) in used else snake(item.id)
@@ -198,8 +200,8 @@ def _undocumented(found: Iterable[Field], used: set[str]) -> list[Field]:
     ]
 
 
-def _merged(first: Field | None, second: Field) -> Field:
-    """Join what two templates say of one key; where they differ in type, cells decide."""
+def _merge(first: Field | None, second: Field) -> Field:
+    """Return the field of one key in two templates; if the types differ, the cells decide."""
     if first is None:
         return second
     kinds = {first.type, second.type}
@@ -210,8 +212,8 @@ def _merged(first: Field | None, second: Field) -> Field:
     return replace(first, type=kind, options=options)
 
 
-def _hidden() -> list[Field]:
-    """Attributes that search knows and answers never show."""
+def _remote_only_fields() -> list[Field]:
+    """Return the attributes that search compares and responses never contain."""
     return [
         Field("state", "state", "State", "text", visible=False, active=False),
         Field("resolver", "resolver", "Resolver (user id)", "text", visible=False, active=False),

@@ -1,94 +1,77 @@
-"""Persona cases as a source: a scan in, pages out, through requests.
+"""Persona as a source: the search, List and retrieve endpoints over HTTP.
 
-The token goes to the configured origin and nowhere else: redirects are refused, and a next
-link that leads to another scheme, host or port is an error. Every request pins the version
-and the key inflection, because a key's own defaults would change the answers; none bears an
-``Idempotency-Key``, which would replay a day-old answer.
+The token is sent to the configured origin only: redirects are not followed, and a next link to
+another scheme, host or port is an error. Every request pins the version and the key inflection,
+because the defaults of an API key would change the responses. No request has an
+``Idempotency-Key``, which would replay a day-old response.
 """
 
 from __future__ import annotations
 
-import json
-import shlex
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
-
-import requests
-from requests.adapters import HTTPAdapter
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from casesearch_pd import errors
 from casesearch_pd.query.pushdown import Pushdown, PushdownSupport, push_down
 from casesearch_pd.sources.base import Page, Request, Scan, merge_assumptions
-from casesearch_pd.sources.persona.auth import VARIABLE, Bearer
+from casesearch_pd.sources.base_source import BaseSource
 from casesearch_pd.sources.persona.capabilities import (
-    SORTED,
-    by_id,
-    ids_of,
-    legal,
-    legal_listed,
-    list_pushdown_support,
-    pushdown_support,
-    with_bound,
+    LIMITS,
+    SORT_FIELDS,
+    case_ids,
+    fit_to_list,
+    list_support,
+    push_down_ids,
+    search_support,
 )
 from casesearch_pd.sources.persona.codec import (
-    decode,
-    decode_one,
+    decode_case,
+    decode_page,
     fieldset,
     list_parameters,
+    present_names,
     search_body,
-    shown,
 )
-from casesearch_pd.sources.persona.columns import DecodedPage, Known
+from casesearch_pd.sources.persona.columns import KnownFields
 from casesearch_pd.sources.persona.errors import (
-    from_exception,
-    from_service,
-    invalid_response,
-    unsearchable,
+    TOKEN_VARIABLE,
+    response_error,
+    unsearchable_field_error,
 )
-from casesearch_pd.sources.persona.field_names import ATTRIBUTES, RELATIONSHIPS, TO_ONE
+from casesearch_pd.sources.persona.field_names import ATTRIBUTES, RELATIONSHIPS
+from casesearch_pd.sources.persona.related import KINDS, raise_no_history
 from casesearch_pd.sources.persona.schema import Template, decode_template, discover_schema
-from casesearch_pd.sources.transport.context import ReadContext
+from casesearch_pd.sources.traits import PERSONA
 from casesearch_pd.sources.transport.rate_limit import RateLimiter, rate_limiter_for
-from casesearch_pd.sources.transport.retry import (
-    CONNECT_TIMEOUT,
-    READ_TIMEOUT,
-    TransientError,
-    parse_retry_after,
-    send_with_retry,
-)
+from casesearch_pd.sources.transport.retry import parse_retry_after
 from casesearch_pd.sources.transport.timestamps import served_at
-from casesearch_pd.sources.transport.urls import is_loopback, require_same_origin, validate_base_url
+from casesearch_pd.sources.transport.urls import require_same_origin, validate_base_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from casesearch_pd.query.expressions import Compare, Expression
+    from casesearch_pd.query.limits import RequestLimits
     from casesearch_pd.query.schema import Field, Schema
+    from casesearch_pd.sources.traits import ServiceTraits
+    from casesearch_pd.sources.transport.context import ReadContext
+    from casesearch_pd.sources.transport.http import HttpResponse
 
 __all__ = ["PersonaCases"]
 
-_Told = TypeVar("_Told")
-
-# "Rate limiting", Persona's documentation: 300 requests a minute for a whole environment;
-# four fifths are used, and a fifth of the window is always left to others.
+# "Rate limiting", Persona's documentation: 300 requests a minute for a whole environment. Four
+# fifths are used, and a fifth of every window is always left to others.
 _QUOTA = 300 / 60
 _SHARE = 0.8
 _BURST = 10.0
-
 _WINDOW = 60.0  # seconds
 
-_PAGE = 100  # cases in one request (OpenAPI description)
-_LEAST = 0.001  # seconds; no time at all would be no time-out
 _OK = 200
-_AT_ONCE = 1 << 22  # bytes; a page of whole cases has some 200 kB
-_API = "https://api.withpersona.com/api/v1"
+_EXAMPLE_URL = "https://api.withpersona.com/api/v1"
 
 
-# --- configuration -----------------------------------------------------------------------
-
-
-class PersonaCases:
+class PersonaCases(BaseSource):
     """Cases of one Persona environment.
 
     Parameters
@@ -100,86 +83,74 @@ class PersonaCases:
     version
         The ``Persona-Version`` to pin.
     rate
-        Requests a second; None uses 80 % of the documented 300 a minute and leaves a fifth
-        of every window to others, `math.inf` never waits.
+        Requests per second. None uses 80 % of the documented 300 a minute and leaves a fifth
+        of every window to others; `math.inf` never waits.
     templates
-        Ids of case templates whose fields are wanted, since Persona cannot list them.
+        Ids of case templates whose fields are needed, because Persona cannot list them.
     fresh
         Read the List endpoint, which shows a write at once; search lags by about a minute.
-        Filters that it cannot take are applied here.
+        Filters that it does not accept are applied locally.
     schema
-        A schema read earlier, to save the discovery requests.
+        A schema discovered earlier, to save the discovery requests.
     assume
         What is known of this service beyond its documentation, by name (see `ASSUME`).
 
     Raises
     ------
     AccessDeniedError
-        If there is no token, or it would travel in clear text.
+        If there is no token, or it would be sent in clear text.
 
     Notes
     -----
-    A search returns 100 cases a request and no total.
+    A search returns 100 cases per request, and no total.
     """
 
     name: ClassVar[str] = "persona"
-    can_count: ClassVar[bool] = False
-    can_search: ClassVar[bool] = False
-    max_sorts: ClassVar[int] = 1
-    lookback: ClassVar[float] = 120.0
-    page_size: ClassVar[int] = _PAGE
+    traits: ServiceTraits = PERSONA
+    token_variable: ClassVar[str] = TOKEN_VARIABLE
+    limits: RequestLimits | None = LIMITS
+    max_sorts: int = 1
+    page_size: int = 100  # the largest page (OpenAPI description)
+    lookback: float = 120.0
+    kinds: ClassVar[tuple[str, ...]] = KINDS
 
     ASSUME: ClassVar[dict[str, bool]] = {"exact_text": False}
-    """Unconfirmed facts, on the safe side. ``exact_text``: whether ``eq`` on text minds
-    letter case; if not, its answer is checked again here and its negation is not pushed."""
+    """Unconfirmed facts with safe values. ``exact_text``: whether ``eq`` on text is sensitive
+    to letter case; if not, the rows are checked again locally and its negation is not pushed."""
 
     def __init__(
         self,
         *,
         token: str | Callable[[], str] | None = None,
-        base_url: str = _API,
+        base_url: str = _EXAMPLE_URL,
         version: str = "2025-12-08",
         rate: float | None = None,
-        templates: Iterable[str] = (),
+        templates: str | Iterable[str] = (),
         fresh: bool = False,
         schema: Schema | None = None,
         assume: Mapping[str, bool] | None = None,
     ) -> None:
-        self.base_url = validate_base_url(base_url, _API)
+        self.base_url = validate_base_url(base_url, _EXAMPLE_URL)
         self.version = version
+        self.headers = {
+            "Key-Inflection": "kebab",
+            "Persona-Version": version,
+            "Accept": "application/json",
+        }
         self.templates = (templates,) if isinstance(templates, str) else tuple(templates)
         self.fresh = fresh
         self.assume = merge_assumptions(self.ASSUME, assume)
-        self._token = Bearer(token)
-        self._given = schema
-        self._rate = rate
-        _ = self.budget  # an impossible rate is an error now
+        self._token = token
+        self._schema = schema
+        self._uses_quota = rate is None
+        self.rate, self.burst = (_QUOTA * _SHARE, _BURST) if rate is None else (rate, 1.0)
+        _ = self.rate_limiter  # an invalid rate or a missing token is an error now
 
     def __repr__(self) -> str:
-        """Name the address; nothing secret is in it."""
         return f"PersonaCases(base_url={self.base_url!r})"
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the token behind: a copy elsewhere finds its own in the environment."""
-        lost = {"_token", "_session", "_blank", "budget"}
-        return {name: value for name, value in self.__dict__.items() if name not in lost}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take the token from the environment."""
-        self.__dict__.update(state, _token=Bearer(None))
-
-    @property
-    def rate(self) -> float:
-        """Requests a second."""
-        return _QUOTA * _SHARE if self._rate is None else self._rate
-
-    @property
-    def burst(self) -> float:
-        """Requests that may go at once after a pause."""
-        return _BURST if self._rate is None else 1.0
-
     def describe(self) -> dict[str, Any]:
-        """Tell address and version."""
+        """Return address and version."""
         return {
             "service": self.name,
             "base_url": self.base_url,
@@ -188,64 +159,44 @@ class PersonaCases:
         }
 
     @cached_property
-    def budget(self) -> RateLimiter:
-        """The request budget that every source of this host and token shares."""
-        key = (self._origin, hash(self._token.value()))
-        if self._rate is None:
-            return rate_limiter_for((*key, "quota"), rate=_QUOTA * _SHARE, burst=_BURST)
-        return rate_limiter_for((*key, "given"), rate=self._rate, burst=1.0)
+    def rate_limiter(self) -> RateLimiter:
+        """The rate limiter that every source of this host and token shares."""
+        origin = self.base_url.removesuffix(self._root)
+        # A given rate is used exactly as it is, so it is not shared with the default one.
+        kind = "quota" if self._uses_quota else "given"
+        key = (origin, hash(self._auth.value()), kind)
+        return rate_limiter_for(key, rate=self.rate, burst=self.burst)
 
-    @cached_property
-    def _session(self) -> requests.Session:
-        session = requests.Session()
-        if not is_loopback(self.base_url):  # no proxy is asked for this machine
-            told = session.merge_environment_settings(self.base_url, {}, None, None, None)
-            session.proxies, session.verify = told["proxies"], told["verify"]
-        session.trust_env = False  # the environment is told now; asking at each call is dear
-        adapter = HTTPAdapter(pool_maxsize=32)  # one connection a reader; nothing is retried here
-        session.mount("https://", adapter)
-        session.mount("http://", adapter)
-        session.headers.update(_headers(self.version))
-        return session
+    # --- discovery ---
 
-    @cached_property
-    def _blank(self) -> requests.PreparedRequest:
-        """What all requests have in common; merging it anew costs a quarter of a request."""
-        return self._session.prepare_request(requests.Request("GET", self.base_url))
+    def discover(self) -> Schema:
+        """Return the fields of the newest page, of its templates and of `templates`."""
+        request = Request(
+            "GET", f"{self._root}/cases", query=(("page[size]", str(self.page_size)),)
+        )
+        nothing_known = KnownFields({}, {})
+        page, names = self.fetch(
+            request,
+            lambda response: (
+                decode_page(response.body, nothing_known, ()),
+                present_names(response.body),
+            ),
+        )
+        ids = dict.fromkeys((*self.templates, *page.templates))
+        templates = [self._read_template(template_id) for template_id in ids]
+        return discover_schema([item for item in templates if item is not None], page, names)
 
-    # --- the fields -----------------------------------------------------------------------
-
-    @cached_property
-    def schema(self) -> Schema:
-        """The fields: what one newest page shows, and what its templates and `templates` tell."""
-        if self._given is not None:
-            return self._given
-        request = Request("GET", f"{self._root}/cases", query=(("page[size]", str(_PAGE)),))
-        run = ReadContext.for_discovery()
-        page, attributes = send_with_retry(partial(self._newest, request, run), self.budget, run)
-        names = dict.fromkeys((*self.templates, *page.templates))
-        told = [self._template(name, run) for name in names]
-        return discover_schema([item for item in told if item is not None], page, attributes)
-
-    def _newest(self, request: Request, run: ReadContext) -> tuple[DecodedPage, frozenset[str]]:
-        response, body = self._send(request, run)
-        return _read(response, lambda: (decode(body, Known({}, {}), ()), shown(body)))
-
-    def _template(self, name: str, run: ReadContext) -> Template | None:
-        request = Request("GET", f"{self._root}/case-templates/{quote(name, safe='')}")
+    def _read_template(self, template_id: str) -> Template | None:
+        request = Request("GET", f"{self._root}/case-templates/{quote(template_id, safe='')}")
         try:
-            return send_with_retry(partial(self._told, request, run), self.budget, run)
+            return self.fetch(request, lambda response: decode_template(response.body))
         except (errors.AccessDeniedError, errors.NotFoundError):
-            if name in self.templates:  # the user asked for it
+            if template_id in self.templates:  # named by the user
                 raise
-            return None  # its fields are known as far as the cases show them
-
-    def _told(self, request: Request, run: ReadContext) -> Template:
-        response, body = self._send(request, run)
-        return _read(response, lambda: decode_template(body))
+            return None  # its fields are known as far as cases show them
 
     @cached_property
-    def _known(self) -> Known:
+    def _known_fields(self) -> KnownFields:
         fields = self.schema.fields
         custom = {
             item.id.removeprefix("fields."): item for item in fields if item.namespace == "custom"
@@ -258,223 +209,134 @@ class PersonaCases:
             for item in fields
             if item.namespace == "system" and item.visible and item.id not in documented
         }
-        return Known(custom, names, attributes)
+        return KnownFields(custom, names, attributes)
 
-    # --- judging --------------------------------------------------------------------------
+    # --- what search and List can do ---
 
     def push_down(self, where: Expression) -> Pushdown:
-        """Divide a filter: what search can compare is pushed, within depth 2 and 20 clauses."""
-        one_by_one = by_id(where, self.pushdown_support)
-        if one_by_one is not None:
-            return one_by_one
-        return (legal_listed if self.fresh else legal)(
-            push_down(where, self.pushdown_support), self.pushdown_support
-        )
+        """Split a filter: what search evaluates is pushed, within depth 2 and 20 clauses."""
+        by_id = push_down_ids(where, self.pushdown_support)
+        if by_id is not None:
+            return by_id
+        if self.fresh:
+            return fit_to_list(push_down(where, self.pushdown_support), self.pushdown_support)
+        return super().push_down(where)
 
-    def pushdown_support(self, literal: Compare) -> PushdownSupport:
-        """Say how well search, or List, answers one comparison."""
-        return (
-            list_pushdown_support(literal) if self.fresh else pushdown_support(literal, self.assume)
-        )
+    def pushdown_support(self, comparison: Compare, /) -> PushdownSupport:
+        """Return how well search, or List, evaluates one comparison."""
+        if self.fresh:
+            return list_support(comparison)
+        return search_support(comparison, self.assume)
 
     def with_bound(self, where: Expression, bound: Expression) -> Expression | None:
-        """Add a bound to a pushed filter, if one search can hold both."""
-        if self.fresh or ids_of(where):
+        """Return a pushed filter with a bound, if one search can contain both."""
+        if self.fresh or case_ids(where):
             return None
-        return with_bound(where, bound, self.pushdown_support)
+        return super().with_bound(where, bound)
 
     def column_batches(self, fields: tuple[Field, ...]) -> list[tuple[Field, ...]]:
-        """Ask once: for all there is, or for the named fields and what a restart needs."""
+        """Return one pass: over all fields, or the given ones and what a restart needs."""
         if set(self.schema.active) <= set(fields):
             return [()]
         created = self.schema.resolve("created_at")
         return [tuple(dict.fromkeys([created, *fields]))]
 
     def can_sort_by(self, field: Field) -> bool:
-        """Tell whether search can sort by the field."""
-        return field.id in SORTED and not self.fresh
+        """Return whether search can sort by the field."""
+        return field.id in SORT_FIELDS and not self.fresh
 
-    # --- asking ---------------------------------------------------------------------------
+    # --- requests and pages ---
 
     @property
     def _root(self) -> str:
         return urlsplit(self.base_url).path
 
-    @property
-    def _origin(self) -> str:
-        return self.base_url.removesuffix(self._root)
-
     def request(self, scan: Scan, cursor: str | None = None) -> Request:
-        """Write the request for one page; a cursor is the next link, followed as it stands."""
+        """Return the request for one page; a cursor is the next link of the previous page."""
         query = fieldset(scan)
-        if (named := _id_of(scan)) is not None:
-            return Request("GET", f"{self._root}/cases/{quote(named, safe='')}", query=query)
-        path, pairs = f"{self._root}/cases" if self.fresh else f"{self._root}/cases/search", query
+        if (case_id := _single_id(scan)) is not None:
+            return Request("GET", f"{self._root}/cases/{quote(case_id, safe='')}", query=query)
+        path = f"{self._root}/cases" if self.fresh else f"{self._root}/cases/search"
         if cursor is not None:
-            link = urlsplit(cursor)
-            told = tuple(parse_qsl(link.query, keep_blank_values=True))
-            # The link keeps what pages; the fieldset must be said again where it does not.
-            pairs = (*told, *(pair for pair in query if pair[0] not in dict(told)))
+            # The link has what paging needs; the fieldset is added where it is missing.
+            link_query = tuple(parse_qsl(urlsplit(cursor).query, keep_blank_values=True))
+            names = dict(link_query)
+            query = (*link_query, *(pair for pair in query if pair[0] not in names))
         elif self.fresh:
-            pairs = (*list_parameters(scan.where, _PAGE), *pairs)
+            query = (*list_parameters(scan.where, self.page_size), *query)
         if self.fresh:
-            return Request("GET", path, query=pairs)
-        return Request("POST", path, search_body(scan, _PAGE), pairs)
+            return Request("GET", path, query=query)
+        return Request("POST", path, search_body(scan, self.page_size), query)
 
-    def command(self, request: Request) -> str:
-        """Write the request for curl; the token comes from the environment."""
-        headers = {**_headers(self.version), "Content-Type": "application/json"}
-        said = [part for name, text in headers.items() for part in ("-H", f"{name}: {text}")]
-        body = [] if request.body is None else ["-d", json.dumps(request.body, ensure_ascii=False)]
-        call = shlex.join(["curl", "-X", request.method, self._url(request), *said, *body])
-        return f'{call} -H "Authorization: Bearer ${VARIABLE}"'
-
-    def read_page(self, scan: Scan, cursor: str | None, run: ReadContext) -> Page:
-        """Ask for one page.
+    def read_page(self, scan: Scan, cursor: str | None, context: ReadContext) -> Page:
+        """Request one page.
 
         Raises
         ------
         ServiceError
-            What the service answered, once patience is at an end.
+            What the service answered, once no attempt is left.
         FilterError
-            If the service refuses a custom field that may not be searchable.
+            If the service rejects a custom field that may not be searchable.
         """
         try:
-            return send_with_retry(lambda: self._ask(scan, cursor, run), self.budget, run)
+            return super().read_page(scan, cursor, context)
         except errors.NotFoundError:
-            if _id_of(scan) is None:
+            if _single_id(scan) is None:
                 raise
-            return Page(0, {}, None, None, served_at({}))  # no such case
+            return Page(0, {}, None, None, served_at({}))  # the case does not exist
         except errors.InvalidRequestError as error:
-            if (told := unsearchable(error, scan)) is not None:
-                raise told from error
+            filter_error = unsearchable_field_error(error, scan)
+            if filter_error is not None:
+                raise filter_error from error
             raise
 
-    def count(self, scan: Scan, run: ReadContext) -> int:
-        """Persona tells no totals."""
-        raise NotImplementedError
-
-    def _ask(self, scan: Scan, cursor: str | None, run: ReadContext) -> Page:
-        request = self.request(scan, cursor)
-        response, body = self._send(request, run)
-        read = decode if _id_of(scan) is None else decode_one
-        answer = _read(response, lambda: read(body, self._known, scan.fields))
-        if not (answer.linked and answer.next != "") and answer.rows == _PAGE:
-            raise TransientError(invalid_response("a full page without a next link", response))
-        following = answer.next or None
-        if following is not None:
-            following = require_same_origin(following, base_url=self.base_url, path=request.path)
-        return Page(
-            answer.rows,
-            answer.columns,
-            following,
-            None,
-            served_at(response.headers),
-            new_fields=answer.new_fields,
+    def send(self, request: Request, context: ReadContext) -> HttpResponse:
+        """Send one request once; return its response if the status is 200."""
+        response: HttpResponse = self._http.send(
+            request.method, request.path, request.query, request.body, context
         )
+        self._update_rate_limit(response)
+        if response.status != _OK:
+            raise response_error(response, self.base_url)
+        return response
 
-    # --- what there is around a case --------------------------------------------------------
-
-    kinds: ClassVar[tuple[str, ...]] = tuple(
-        column for name, column in RELATIONSHIPS.items() if name not in TO_ONE
-    )
-
-    def related(self, _: tuple[str, ...]) -> None:
-        """Say that columns of these names hold the related things of a case."""
-
-    def events(self) -> NoReturn:
-        """Refuse: Persona's events are those of a whole environment, for three months.
-
-        Raises
-        ------
-        FilterError
-            Always.
-        """
-        raise errors.FilterError(
-            "Persona's API tells no audit history of a case; read created_at, updated_at, "
-            "assigned_at and closed_at instead, or have a webhook collect the case.* events"
-        )
-
-    # --- sending --------------------------------------------------------------------------
-
-    def _send(self, request: Request, run: ReadContext) -> tuple[requests.Response, bytes]:
-        response, body = self._exchange(request, run)
-        self._learn(response)
-        if response.status_code == _OK:
-            return response, body
-        raise from_service(response, self.base_url)
-
-    def _exchange(self, request: Request, run: ReadContext) -> tuple[requests.Response, bytes]:
-        try:
-            response = self._session.send(
-                self._prepared(request),
-                allow_redirects=False,  # a redirected POST becomes a GET or goes abroad
-                timeout=_timeout(run),
-                stream=True,  # so that `_whole` reads the body
-            )
-            return response, _whole(response)
-        except requests.RequestException as error:
-            failure = from_exception(error, self.base_url, late=not run.remaining())
-        raise TransientError(failure)  # out of the handler: its context would carry the token
-
-    def _prepared(self, request: Request) -> requests.PreparedRequest:
-        """Write the request on a copy of the blank, and sign it; no cookie goes back."""
-        prepared = self._blank.copy()
-        prepared.prepare_method(request.method)
-        prepared.prepare_url(self._url(request), None)
-        prepared.prepare_body(None, None, request.body)
-        prepared.prepare_auth(self._token)
-        return prepared
-
-    def _url(self, request: Request) -> str:
-        url = f"{self._origin}{request.path}"
-        return f"{url}?{urlencode(request.query)}" if request.query else url
-
-    def _learn(self, response: requests.Response) -> None:
-        """Leave a fifth of the window to others; nothing of it, if the user named a rate."""
+    def _update_rate_limit(self, response: HttpResponse) -> None:
+        """Leave a fifth of the window to others; if the user gave a rate, use all of it."""
         limit, remaining, reset = (
             parse_retry_after(response.headers.get(f"RateLimit-{name}"))
             for name in ("Limit", "Remaining", "Reset")
         )
         if limit is None or remaining is None or reset is None:
             return
-        ours = limit * _SHARE if self._rate is None else limit
-        self.budget.leave_only(ours - (limit - remaining), min(reset, _WINDOW))
+        available = limit * _SHARE if self._uses_quota else limit
+        used = limit - remaining
+        self.rate_limiter.limit_window(available - used, min(reset, _WINDOW))
+
+    def page(self, response: HttpResponse, scan: Scan) -> Page:
+        """Return the page in a response."""
+        decode = decode_page if _single_id(scan) is None else decode_case
+        decoded = decode(response.body, self._known_fields, scan.fields)
+        # Without the link nobody knows whether a full page is the last one.
+        has_link = decoded.has_next_link and decoded.next_link != ""
+        if not has_link and decoded.rows == self.page_size:
+            raise ValueError("a full page without a next link")
+        link = decoded.next_link or None
+        if link is not None:
+            path = self.request(scan).path
+            link = require_same_origin(link, base_url=self.base_url, path=path)
+        return Page(decoded.rows, decoded.columns, link, new_fields=decoded.new_fields)
+
+    # --- related items and history ---
+
+    def related(self, kinds: tuple[str, ...]) -> None:
+        """Return None: columns of these names hold the related items of a case."""
+
+    def events(self) -> NoReturn:
+        """Raise FilterError: Persona has no history of a case."""
+        raise_no_history()
 
 
-# --- one request ---------------------------------------------------------------------------
-
-
-def _headers(version: str) -> dict[str, str]:
-    """Say what a key's own defaults would change otherwise."""
-    return {"Key-Inflection": "kebab", "Persona-Version": version, "Accept": "application/json"}
-
-
-def _id_of(scan: Scan) -> str | None:
-    """Name the case that a scan is for, if it is for one."""
-    ids = ids_of(scan.where)
+def _single_id(scan: Scan) -> str | None:
+    """Return the id of the case, if the scan is for a single one."""
+    ids = case_ids(scan.where)
     return ids[0] if len(ids) == 1 else None
-
-
-def _timeout(run: ReadContext) -> tuple[float, float]:
-    """Wait for a connection, and for an answer, but not beyond the run's end."""
-    left = max(run.remaining(), _LEAST)
-    return min(CONNECT_TIMEOUT, left), min(READ_TIMEOUT, left)
-
-
-# --- one answer ----------------------------------------------------------------------------
-
-
-def _whole(response: requests.Response) -> bytes:
-    """Read a page at once, where requests would take it 10 kB at a time."""
-    if response.status_code == _OK:
-        return b"".join(response.iter_content(_AT_ONCE))
-    return response.content  # it stays there for who looks what went wrong
-
-
-def _read(response: requests.Response, decode: Callable[[], _Told]) -> _Told:
-    try:
-        return decode()
-    except (ValueError, RecursionError) as error:
-        failure = invalid_response(error, response)
-    raise TransientError(failure)  # out of the handler: its context would carry the answer

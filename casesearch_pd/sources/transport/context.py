@@ -1,7 +1,6 @@
-"""One read under way: its end, what it has sent, who stops it; and the one clock.
+"""The state of one read: its time limit, its counters, its cancellation; and the only clock.
 
-This is the only room that reads the clock and the only one that waits, so that a test can put
-another time in the place of both.
+Only this module reads the clock and waits, so that a test can replace both.
 """
 
 from __future__ import annotations
@@ -19,75 +18,153 @@ from casesearch_pd.errors import FilterError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Cancelled", "ReadContext", "monotonic_time", "use_context", "wall_time"]
+__all__ = [
+    "Cancelled",
+    "ReadContext",
+    "Tuning",
+    "default_tuning",
+    "monotonic_time",
+    "use_context",
+    "use_tuning",
+    "wall_time",
+]
 
 
 def monotonic_time() -> float:
-    """Tell the monotonic time, in seconds."""
+    """Return the monotonic time in seconds."""
     return time.monotonic()
 
 
 def wall_time() -> float:
-    """Tell the seconds since the epoch."""
+    """Return the seconds since the epoch."""
     return time.time()
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Numbers that balance speed, memory and persistence; no result depends on them.
+
+    Users need not know them. Tests replace some with `use_tuning`.
+
+    Parameters
+    ----------
+    max_throttle_seconds, max_fault_seconds, max_fault_attempts
+        How long one request is retried: waiting for throttles in total, and for any other
+        transient error by time and by number of attempts.
+    read_timeout, connect_timeout
+        Seconds without a response, or without a connection, after which an attempt has failed.
+    pages_before_workers, cases_before_workers
+        Pages of a result (cases of a per-case read) that one worker reads before others join.
+    min_split_pages
+        Pages that must remain of a window before it is split between two workers.
+    max_empty_pages
+        Empty pages with a cursor that are followed before the first row.
+    max_restarts
+        Restarts of a scan at the same position before its cursor is an error.
+    max_rereads
+        Passes over what changed during a read.
+    max_short_reads
+        Reads of a result that has fewer rows than the count.
+    pages_per_checkpoint_file
+        Pages between two files of a checkpoint.
+    flush_rows, batch_rows
+        Rows that are converted together, and rows that are completed and filtered together.
+    sort_run_rows, merge_step_rows, merge_memory_bytes
+        Rows that are sorted at once, rows of each run in memory during a merge, and the size
+        below which no temporary file is written.
+    part_rows
+        Rows of one Parquet file.
+    partition_rows, min_partition_rows
+        Rows of one Dask partition, intended and at least.
+    """
+
+    max_throttle_seconds: float = 120.0
+    max_fault_seconds: float = 20.0
+    max_fault_attempts: int = 6
+    read_timeout: float = 20.0
+    connect_timeout: float = 5.0
+    pages_before_workers: int = 8
+    cases_before_workers: int = 8
+    min_split_pages: int = 3
+    max_empty_pages: int = 20
+    max_restarts: int = 3
+    max_rereads: int = 3
+    max_short_reads: int = 2
+    pages_per_checkpoint_file: int = 20
+    flush_rows: int = 1_000
+    batch_rows: int = 10_000
+    sort_run_rows: int = 10_000
+    merge_step_rows: int = 500
+    merge_memory_bytes: int = 16 << 20
+    part_rows: int = 1_000_000
+    partition_rows: int = 50_000
+    min_partition_rows: int = 2_000
+
+
+_tuning = Tuning()
+
+
+def default_tuning() -> Tuning:
+    """Return the tuning of reads that begin now."""
+    return _tuning
+
+
+@contextmanager
+def use_tuning(tuning: Tuning) -> Iterator[Tuning]:
+    """Make a tuning the default of this process, in all threads, until the block ends."""
+    global _tuning  # noqa: PLW0603 - reads begin in threads that inherit no context variable
+    previous, _tuning = _tuning, tuning
+    try:
+        yield tuning
+    finally:
+        _tuning = previous
 
 
 @dataclass(slots=True)
 class ReadContext:
-    """One read: when it has to be done, on the monotonic clock, and what it has sent."""
+    """The state of one read, shared by all its workers."""
 
-    deadline: float = math.inf
+    deadline: float = math.inf  # on the monotonic clock
     requests: int = 0
     throttled: int = 0
-    response_seconds: float = 0.0  # seconds spent waiting for answers
-    cancelled: bool = False  # by the user; a read also halts when one of its readers fails
+    response_seconds: float = 0.0  # spent waiting for responses
+    cancelled: bool = False  # by the user; `cancel_event` is also set when a worker fails
     started_at: float = field(default_factory=monotonic_time)
     cancel_event: threading.Event = field(default_factory=threading.Event)
-    _answered: int = field(default=0, repr=False)
-    _resting: list[float] = field(default_factory=list, repr=False)  # when each may go
+    tuning: Tuning = field(default_factory=default_tuning)
+    _responses: int = field(default=0, repr=False)
+    _wake_times: list[float] = field(default_factory=list, repr=False)  # one per waiting worker
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def cancel(self) -> None:
-        """End the read as soon as no request is under way; whoever waits for leave is woken."""
+        """Stop the read before its next request; wake the workers that are waiting."""
         self.cancelled = True
         self.cancel_event.set()
 
     def raise_if_cancelled(self) -> None:
-        """Go on only if nobody halted the read.
-
-        Raises
-        ------
-        Halted
-            If somebody did.
-        """
+        """Raise `Cancelled` if the read was stopped."""
         if self.cancel_event.is_set():
             raise Cancelled
 
     def sleep(self, seconds: float) -> None:
-        """Wait, unless the read is halted meanwhile.
-
-        Raises
-        ------
-        Halted
-            If it is.
-        """
+        """Wait; raise `Cancelled` if the read is stopped before the time is over."""
         until = monotonic_time() + seconds
         with self._lock:
-            self._resting.append(until)
+            self._wake_times.append(until)
         try:
             if self.cancel_event.wait(seconds):
                 raise Cancelled
         finally:
             with self._lock:
-                self._resting.remove(until)
+                self._wake_times.remove(until)
 
     @property
     def seconds_until_next_request(self) -> float:
-        """Seconds until the next request may go; 0 while one is under way or none waits."""
+        """Seconds until the next request may be sent; 0 while one is under way or none waits."""
         with self._lock:
-            if self.requests > self._answered or not self._resting:
+            if self.requests > self._responses or not self._wake_times:
                 return 0.0
-            return max(0.0, min(self._resting) - monotonic_time())
+            return max(0.0, min(self._wake_times) - monotonic_time())
 
     def count_request(self) -> None:
         """Count one request."""
@@ -95,62 +172,67 @@ class ReadContext:
             self.requests += 1
 
     def count_response(self, seconds: float) -> None:
-        """Count an answer, and add how long it took."""
+        """Count a response, and add the time that it took."""
         with self._lock:
-            self._answered += 1
+            self._responses += 1
             self.response_seconds += seconds
 
     @classmethod
     def with_timeout(cls, seconds: float | None) -> ReadContext:
-        """Start counting now; None is without end.
+        """Return a read that begins now; None has no time limit.
 
         Raises
         ------
         FilterError
-            If the time is over before it begins.
+            If the timeout is not a positive number of seconds.
         """
         if seconds is None:
             return cls()
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-            raise FilterError(f"deadline={seconds!r} is no time; give seconds")
-        if not seconds > 0:
+        number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+        if not number or not seconds > 0:
             raise FilterError(
-                f"deadline={seconds!r} is over before it begins; give seconds above 0"
+                f"timeout must be a positive number of seconds or None, got {seconds!r}"
             )
         return cls(monotonic_time() + seconds)
 
     @classmethod
     def for_discovery(cls) -> ReadContext:
-        """Begin to ask for the fields: beside the read that needs them, halted and seen with it.
+        """Return a context for discovery requests within the current read of this thread.
 
-        It counts its requests apart, and has no deadline: what it finds serves later reads too.
+        It is cancelled with that read and its waits are visible there. It counts its own
+        requests and has no time limit, because later reads use the schema too.
         """
-        leader = _LEADER.get()
-        if leader is None:
+        parent = _CURRENT.get()
+        if parent is None:
             return cls()
-        return cls(cancel_event=leader.cancel_event, _resting=leader._resting, _lock=leader._lock)  # noqa: SLF001 - its own class
+        return cls(
+            cancel_event=parent.cancel_event,
+            tuning=parent.tuning,
+            _wake_times=parent._wake_times,  # noqa: SLF001 - its own class
+            _lock=parent._lock,  # noqa: SLF001 - its own class
+        )
 
     def elapsed(self) -> float:
-        """Seconds since it began."""
+        """Return the seconds since the read began."""
         return monotonic_time() - self.started_at
 
     def remaining(self) -> float:
-        """Seconds that remain; never below 0."""
+        """Return the seconds that remain, never below 0."""
         return max(0.0, self.deadline - monotonic_time())
 
 
-_LEADER: ContextVar[ReadContext | None] = ContextVar("the read of this thread", default=None)
+_CURRENT: ContextVar[ReadContext | None] = ContextVar("the current read", default=None)
 
 
 @contextmanager
-def use_context(run: ReadContext) -> Iterator[None]:
-    """Have what this thread asks of a source's fields belong to a read."""
-    token = _LEADER.set(run)
+def use_context(context: ReadContext) -> Iterator[None]:
+    """Make discovery requests of this thread part of a read."""
+    token = _CURRENT.set(context)
     try:
         yield
     finally:
-        _LEADER.reset(token)
+        _CURRENT.reset(token)
 
 
-class Cancelled(Exception):  # noqa: N818 - ends a thread, and reaches nobody
+class Cancelled(Exception):  # noqa: N818 - ends a thread, and no user sees it
     """The read was stopped before this request was sent."""

@@ -1,14 +1,10 @@
-"""What throttles teach of a service's true rate: requests and their fates in, a pace out.
+"""Rate limits: when the next request may be sent, and what throttles reveal about the true rate.
 
-A throttled request found the service's token bucket empty. Between two throttles it went from
-empty to empty, so what it let pass in that time is its rate, whatever the burst. A bucket too
-small to keep what a slow pace leaves shows less than its rate so; there the pace that ended in
-the throttle tells more. With each answer a little more is tried, so little that the next
-throttle is due after about as many requests as the estimate rests on: it doubles its sample,
-and throttles become rare.
+`RateLimiter` spaces requests by the generic cell rate algorithm. `RateEstimate` replaces the
+configured rate by a measured one as soon as the service throttles all the same.
 
-pyrate-limiter keeps to a rate that it is told, urllib3's ``Retry`` and stamina space out the
-tries of one request; none of them finds the rate that many requests share. No clock is read here.
+pyrate-limiter keeps a rate that it is given, and urllib3's ``Retry`` and stamina space the
+attempts of one request; none of them finds the rate that many requests share.
 """
 
 from __future__ import annotations
@@ -28,341 +24,360 @@ if TYPE_CHECKING:
 
 __all__ = ["Permit", "RateEstimate", "RateLimiter", "rate_limiter_for"]
 
+# --- constants of the estimate ---
+_BOLDNESS = 0.7  # with it the next throttle is due after 2 to 3 times the sample
+_MAX_SAMPLE = 60.0  # requests that an estimate rests on: about one throttle in as many requests
+_DECAY = 0.5  # weight of earlier measurements in the next one, because rates change
+_PLAUSIBLE_FACTOR = 5.0  # up to this times the measured rate, the attempted one may be right
+_HALF_REQUEST = 0.5  # where no request passed, the bucket was half full on average
+_MIN_RATE = 0.2  # requests per second that are attempted even if none passes
+_MIN_SECONDS = 0.001  # of a measurement
+# --- constants of the limiter ---
+_OPENING = 0.25  # more requests of a burst at once, for each response so far
+_REST_SHARE = 0.5  # of one interval: the pause of all workers after a throttle
+_REQUEUE_FACTOR = 1.2  # growth of the rate that is worth a new queue
+_MAX_WINDOW_WAIT = 0.25  # seconds between two looks at a window that is used up
+_IDLE_SECONDS = 1.0  # without a request, after which a bucket may have filled
+
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """One request that was let go: the how manieth of its budget, and when, in seconds."""
+    """Permission to send one request: its number, and the monotonic time in seconds."""
 
     number: int
-    at: float
+    sent_at: float
 
 
 @dataclass(slots=True)
 class RateEstimate:
-    """The rate that a service lets pass, as far as it has shown.
+    """The rate that a service has shown by throttling.
 
-    Parameters
-    ----------
-    pace
-        Requests a second that are tried; `math.inf` as long as nothing was throttled.
-    """
+    A throttled request found the service's token bucket empty. Between two throttles the bucket
+    went from empty to empty, so the number of requests that passed, divided by the time, is the
+    rate at which it fills, whatever its size. A bucket too small to store what a slow client
+    leaves unused yields too low a rate this way; there the rate of the attempt that ended in the
+    throttle is the better estimate.
 
-    pace: float = math.inf
-    _began: Permit | None = None  # the first request after a time without any
-    _emptied: Permit | None = None  # the last request that found the bucket empty
-    _taught: int = 0  # the last request that went before the last lesson
-    _refused: int = 0  # throttles among the requests since the bucket was empty
-    _answers: int = 0  # to requests since the last lesson
-    _sample: float = 0.0  # requests that the pace rests on
-    _passed: float = 0.0  # requests that passed from empty to empty; older ones count less
-    _seconds: float = 0.0  # and in which time
-
-    @property
-    def measured(self) -> bool:
-        """Whether the pace was measured from empty to empty."""
-        return self._seconds > 0
-
-    def begins(self, leave: Permit) -> None:
-        """Measure anew: after a time without requests the bucket may be full."""
-        self._began, self._emptied, self._refused = leave, None, 0
-
-    def served(self, leave: Permit, ceiling: float) -> None:
-        """Try a little more, the bolder the longer nothing is throttled.
-
-        Parameters
-        ----------
-        leave
-            The request that was answered.
-        ceiling
-            The rate that is wanted; once it has held for a while, all lessons are forgotten.
-        """
-        if math.isinf(self.pace) or leave.number <= self._taught:
-            return
-        self._answers += 1
-        bolder = _BOLDNESS * self._answers / (1 + self._sample) ** 3
-        self.pace = min(ceiling, self.pace * (1 + min(1.0, bolder)))
-        if self.pace == ceiling and self._answers > _SAMPLE:
-            self.pace, self._emptied, self._passed, self._seconds = math.inf, None, 0.0, 0.0
-
-    def throttled(self, leave: Permit, sent: int, ceiling: float) -> bool:
-        """Learn from a throttle; tell whether there was something to learn.
-
-        Parameters
-        ----------
-        leave
-            The request that was throttled.
-        sent
-            How many requests went until now: those on their way teach nothing new.
-        ceiling
-            The rate that is wanted.
-        """
-        if self._emptied is not None and leave.number > self._emptied.number:
-            self._refused += 1
-        if leave.number <= self._taught:
-            return False
-        learned = self._first(leave) if self._emptied is None else self._next(leave, self._emptied)
-        self.pace = min(ceiling, max(learned, _LEAST))
-        self._emptied, self._taught, self._refused, self._answers = leave, sent, 0, 0
-        return True
-
-    def _first(self, leave: Permit) -> float:
-        """Take what passed until now: the true rate is lower, for the first burst is in it."""
-        began = self._began or leave
-        passed, seconds = leave.number - began.number, leave.at - began.at
-        self._sample = min(passed, _SAMPLE)
-        return min(self.pace, passed / seconds if seconds > 0 and passed else math.inf)
-
-    def _next(self, leave: Permit, emptied: Permit) -> float:
-        passed = leave.number - emptied.number - self._refused
-        self._remember(passed, max(leave.at - emptied.at, _MOMENT))
-        known = max(self._passed, _HALF) / self._seconds
-        less = self.pace * (1 - 2 / (passed + 4))
-        return less if known < less < _NEAR * known else known
-
-    def _remember(self, passed: int, seconds: float) -> None:
-        self._passed = self._passed * _MEMORY + passed
-        self._seconds = self._seconds * _MEMORY + seconds
-        if self._passed > _SAMPLE:
-            self._seconds *= _SAMPLE / self._passed
-            self._passed = _SAMPLE
-        self._sample = self._passed
-
-
-_BOLDNESS = 0.7  # with it the next throttle is due after 2 to 3 times the sample
-_SAMPLE = 60.0  # requests that an estimate rests on at most: one throttle in about so many
-_MEMORY = 0.5  # what a lesson leaves of the lessons before, for rates change
-_NEAR = 5.0  # up to so many times what passed, the pace that was tried may be nearly right
-_HALF = 0.5  # of a request: where none passed, the bucket was filled half on the average
-_LEAST = 0.2  # requests a second that are tried when nothing passes at all
-_MOMENT = 0.001  # seconds
-
-
-@dataclass
-class RateLimiter:
-    """Leave to send, at so many requests a second after a first burst.
-
-    The leave is given by the generic cell rate algorithm: each request moves the time at which
-    the budget would be even by one interval, and may go as long as that is less than a burst
-    ahead. One request of the burst is kept back, because those that follow each other at
-    exactly the rate arrive at times closer together than they were sent. Where the service
-    throttles all the same, its true rate is lower, and `RateEstimate` finds it.
+    After each success the attempted rate grows a little, by so little that the next throttle is
+    due after about as many requests as the estimate rests on: each throttle doubles the sample,
+    and throttles become rare.
 
     Parameters
     ----------
     rate
-        Requests a second; `math.inf` never waits.
+        Requests per second to attempt; `math.inf` until the first throttle.
+    """
+
+    rate: float = math.inf
+    _first: Permit | None = None  # the first request after an idle time
+    _bucket_empty: Permit | None = None  # the last request that found the bucket empty
+    _last_informed: int = 0  # requests up to this number were sent before the last throttle
+    _throttles: int = 0  # since the bucket was empty
+    _successes: int = 0  # since the last throttle
+    _sample: float = 0.0  # requests that `rate` rests on
+    _passed: float = 0.0  # requests between two throttles; earlier measurements weigh less
+    _seconds: float = 0.0  # the time of those requests
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the rate was measured between two throttles."""
+        return self._seconds > 0
+
+    def restart(self, permit: Permit) -> None:
+        """Start a new measurement after an idle time, in which the bucket may have filled."""
+        self._first, self._bucket_empty, self._throttles = permit, None, 0
+
+    def record_success(self, permit: Permit, ceiling: float) -> None:
+        """Raise the attempted rate a little, the more the longer nothing was throttled.
+
+        Parameters
+        ----------
+        ceiling
+            The configured rate. Once it has been sustained, the estimate is forgotten.
+        """
+        if math.isinf(self.rate) or permit.number <= self._last_informed:
+            return
+        self._successes += 1
+        growth = _BOLDNESS * self._successes / (1 + self._sample) ** 3
+        self.rate = min(ceiling, self.rate * (1 + min(1.0, growth)))
+        if self.rate == ceiling and self._successes > _MAX_SAMPLE:
+            self.rate, self._bucket_empty = math.inf, None
+            self._passed = self._seconds = 0.0
+
+    def record_throttle(self, permit: Permit, last_sent: int, ceiling: float) -> bool:
+        """Update the rate after a throttle; return whether the throttle was informative.
+
+        Parameters
+        ----------
+        last_sent
+            The number of the last request sent so far. Those under way will be throttled for
+            the same reason and say nothing new.
+        ceiling
+            The configured rate.
+        """
+        if self._bucket_empty is not None and permit.number > self._bucket_empty.number:
+            self._throttles += 1
+        if permit.number <= self._last_informed:
+            return False
+        if self._bucket_empty is None:
+            rate = self._first_rate(permit)
+        else:
+            rate = self._measured_rate(permit, self._bucket_empty)
+        self.rate = min(ceiling, max(rate, _MIN_RATE))
+        self._bucket_empty, self._last_informed = permit, last_sent
+        self._throttles = self._successes = 0
+        return True
+
+    def _first_rate(self, permit: Permit) -> float:
+        """Return the rate so far: an upper bound, because it includes the first burst."""
+        first = self._first or permit
+        passed, seconds = permit.number - first.number, permit.sent_at - first.sent_at
+        self._sample = min(passed, _MAX_SAMPLE)
+        return min(self.rate, passed / seconds if seconds > 0 and passed else math.inf)
+
+    def _measured_rate(self, permit: Permit, bucket_empty: Permit) -> float:
+        passed = permit.number - bucket_empty.number - self._throttles
+        self._add(passed, max(permit.sent_at - bucket_empty.sent_at, _MIN_SECONDS))
+        measured = max(self._passed, _HALF_REQUEST) / self._seconds
+        # A small bucket loses what a slow client leaves unused, so the measured rate may be too
+        # low. The attempted rate, a little lowered, is preferred while it is plausible.
+        lowered = self.rate * (1 - 2 / (passed + 4))
+        return lowered if measured < lowered < _PLAUSIBLE_FACTOR * measured else measured
+
+    def _add(self, passed: int, seconds: float) -> None:
+        self._passed = self._passed * _DECAY + passed
+        self._seconds = self._seconds * _DECAY + seconds
+        if self._passed > _MAX_SAMPLE:
+            self._seconds *= _MAX_SAMPLE / self._passed
+            self._passed = _MAX_SAMPLE
+        self._sample = self._passed
+
+
+@dataclass
+class RateLimiter:
+    """Permission to send: so many requests per second, after a first burst.
+
+    The generic cell rate algorithm needs one number: the time at which all requests so far
+    would have been sent at exactly the rate. Each request moves it by one interval, and may be
+    sent while it is less than a burst ahead of the clock. One request of the burst is held
+    back, because requests that are sent at exactly the rate arrive closer together than that.
+
+    Parameters
+    ----------
+    rate
+        Requests per second; `math.inf` never waits.
     burst
-        Requests that the service takes at once after a pause.
+        Requests that the service accepts at once after a pause.
     """
 
     rate: float = math.inf
     burst: float = 1.0
     _estimate: RateEstimate = field(default_factory=RateEstimate, init=False, repr=False)
-    _even_at: float = field(default=-math.inf, init=False, repr=False)
+    _on_schedule_at: float = field(default=-math.inf, init=False, repr=False)
     _closed_until: float = field(default=-math.inf, init=False, repr=False)
-    _last_place: float = field(default=-math.inf, init=False, repr=False)  # when it is reached
-    _left: float = field(default=math.inf, init=False, repr=False)  # what may still go
-    _left_until: float = field(default=-math.inf, init=False, repr=False)  # and until when
-    _queue: int = field(default=0, init=False, repr=False)  # how often everybody queued again
-    _queue_pace: float = field(default=math.inf, init=False, repr=False)  # when they last did
-    _sent: int = field(default=0, init=False, repr=False)
-    _sent_at: float = field(default=-math.inf, init=False, repr=False)
-    _ended: int = field(default=0, init=False, repr=False)
-    _ended_at: float = field(default=-math.inf, init=False, repr=False)
-    _answers: int = field(default=0, init=False, repr=False)
-    _latency: float = field(default=math.inf, init=False, repr=False)  # the least that was met
+    _last_slot: float = field(default=-math.inf, init=False, repr=False)
+    # What the service says it still accepts, and until when.
+    _window_requests: float = field(default=math.inf, init=False, repr=False)
+    _window_end: float = field(default=-math.inf, init=False, repr=False)
+    # Each new queue invalidates the slots that waiting workers have reserved.
+    _queue: int = field(default=0, init=False, repr=False)
+    _queue_rate: float = field(default=math.inf, init=False, repr=False)
+    _requests: int = field(default=0, init=False, repr=False)
+    _last_request_at: float = field(default=-math.inf, init=False, repr=False)
+    _responses: int = field(default=0, init=False, repr=False)  # errors included
+    _last_response_at: float = field(default=-math.inf, init=False, repr=False)
+    _successes: int = field(default=0, init=False, repr=False)
+    _min_latency: float = field(default=math.inf, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse a rate that no request could ever pass."""
-        _check("rate", self.rate, "requests per second above 0", lambda rate: rate > 0)
-        _check("burst", self.burst, "1 or more", lambda burst: burst >= 1)
+        """Reject a rate at which no request could ever be sent."""
+        _require("rate", self.rate, "a number of requests per second above 0", lambda r: r > 0)
+        _require("burst", self.burst, "a number of requests, at least 1", lambda b: b >= 1)
 
     @property
-    def pace(self) -> float:
-        """Requests a second that go at present: the rate, unless throttles taught a lower one."""
-        return min(self.rate, self._estimate.pace)
+    def current_rate(self) -> float:
+        """Requests per second at present: the configured rate, or a lower measured one."""
+        return min(self.rate, self._estimate.rate)
 
-    def acquire(self, run: ReadContext) -> Permit:
-        """Wait for the leave to send one request.
+    def acquire(self, context: ReadContext) -> Permit:
+        """Wait until one request may be sent.
 
         Raises
         ------
         ThrottledError
-            If the run's time is over first.
-        Halted
-            If the run is stopped first.
+            If the time limit of the read is reached first.
+        Cancelled
+            If the read is stopped first.
         """
         while True:
-            run.raise_if_cancelled()
-            wait, queue = self._reserve(run.remaining())
+            context.raise_if_cancelled()
+            wait, queue = self._reserve(context.remaining())
             if wait is None:
                 raise ThrottledError(
-                    f"the deadline passes before the rate limit of {self.pace:g} requests a "
-                    "second lets another one go; give a longer timeout= or a narrower filter"
+                    f"the rate limit of {self.current_rate:g} requests per second allows no "
+                    "further request within the timeout; pass a longer timeout= or a narrower "
+                    "filter"
                 )
             if wait > 0:
-                run.sleep(wait)
-            leave = self._depart(queue)
-            if leave is not None:
-                run.count_request()
-                return leave
+                context.sleep(wait)
+            permit = self._use_slot(queue)
+            if permit is not None:
+                context.count_request()
+                return permit
 
-    def _reserve(self, patience: float) -> tuple[float | None, int]:
-        """Take the next place in the queue; no place, if that is too far away."""
+    def _reserve(self, max_wait: float) -> tuple[float | None, int]:
+        """Reserve the next slot; return the seconds until then (None if too far), and the queue."""
         with self._lock:
             now = monotonic_time()
-            rate, burst = self._allowed()
+            rate, burst = self._current_limits()
             interval = 0.0 if math.isinf(rate) else 1 / rate
-            go = max(
+            slot = max(
                 now,
                 self._closed_until,
-                self._even_at - (burst - 1) * interval,
-                self._last_place + self._spacing(),
+                self._on_schedule_at - (burst - 1) * interval,
+                self._last_slot + self._burst_spacing(),
             )
-            if go - now > patience:
+            if slot - now > max_wait:
                 return None, self._queue
-            self._even_at, self._last_place = max(self._even_at, go) + interval, go
-            return go - now, self._queue
+            self._on_schedule_at = max(self._on_schedule_at, slot) + interval
+            self._last_slot = slot
+            return slot - now, self._queue
 
-    def _allowed(self) -> tuple[float, float]:
-        """Tell rate and burst at present."""
-        if not math.isinf(self._estimate.pace):
-            return self.pace, 1.0
+    def _current_limits(self) -> tuple[float, float]:
+        """Return rate and burst at present; a measured rate has no burst, the bucket is empty."""
+        if not math.isinf(self._estimate.rate):
+            return self.current_rate, 1.0
         return self.rate, max(self.burst - 1, 1.0)
 
-    def _spacing(self) -> float:
-        """Tell the seconds between two requests of a burst: as few passed, few meet a limit.
+    def _burst_spacing(self) -> float:
+        """Return the seconds between two requests of a burst.
 
-        By Little's law so many are on their way at once as go within one round trip.
+        Spaced by the latency, one request is under way at a time; by half of it, two (Little's
+        law). The spacing shrinks with each success, so that few requests run into a limit that
+        is lower than configured.
         """
-        if not self._answers or not math.isinf(self._estimate.pace):
+        if not self._successes or not math.isinf(self._estimate.rate):
             return 0.0
-        return self._latency / (1 + _OPENING * self._answers)
+        return self._min_latency / (1 + _OPENING * self._successes)
 
-    def _depart(self, queue: int) -> Permit | None:
-        """Go, unless everybody was to queue again meanwhile."""
+    def _use_slot(self, queue: int) -> Permit | None:
+        """Return a permit, or None if the slot is invalid by now."""
         with self._lock:
             now = monotonic_time()
-            if queue != self._queue or not self._take_one_left(now):
+            if queue != self._queue or not self._take_from_window(now):
                 return None
-            idle = self._sent == self._ended and now - self._ended_at > _IDLE
-            self._sent, self._sent_at = self._sent + 1, now
-            leave = Permit(self._sent, now)
+            all_answered = self._requests == self._responses
+            idle = all_answered and now - self._last_response_at > _IDLE_SECONDS
+            self._requests, self._last_request_at = self._requests + 1, now
+            permit = Permit(self._requests, now)
             if idle:
-                self._estimate.begins(leave)
-            return leave
+                self._estimate.restart(permit)
+            return permit
 
-    def _queue_again(self, until: float) -> None:
-        """Take all places back: whoever waits asks for a new one, from then on, with no burst."""
-        rate, burst = self._allowed()
-        self._queue, self._queue_pace = self._queue + 1, self.pace
-        self._last_place = self._sent_at
-        self._even_at = until if math.isinf(rate) else until + (burst - 1) / rate
+    def _start_queue(self, at: float) -> None:
+        """Invalidate all reserved slots: those who wait reserve a new one, from `at` on."""
+        rate, burst = self._current_limits()
+        self._queue, self._queue_rate = self._queue + 1, self.current_rate
+        self._last_slot = self._last_request_at
+        self._on_schedule_at = at if math.isinf(rate) else at + (burst - 1) / rate  # no burst
 
     def change(self, rate: float, burst: float) -> None:
-        """Keep to another rate from now on; what went ahead of the old one is owed at the new.
+        """Change the limits; a burst that is not paid off yet is paid off at the new rate.
 
         Raises
         ------
         FilterError
-            If it lets no request pass; the old rate stays.
+            If no request could be sent at that rate; the old limits remain.
         """
         RateLimiter(rate, burst)
         with self._lock:
             now = monotonic_time()
-            ahead = max(0.0, self._even_at - now)
-            owed = 0.0 if math.isinf(self.rate) else ahead * self.rate
+            ahead = max(0.0, self._on_schedule_at - now)
+            ahead_requests = 0.0 if math.isinf(self.rate) else ahead * self.rate
             self.rate, self.burst = rate, burst
             if ahead:
-                self._even_at = now + owed / rate
-            self._queue, self._last_place = self._queue + 1, self._sent_at  # who waits asks again
+                self._on_schedule_at = now + ahead_requests / rate
+            self._queue, self._last_slot = self._queue + 1, self._last_request_at
 
     def close_for(self, seconds: float) -> None:
-        """Let nobody send for so many seconds: the service said so."""
+        """Send no request for so many seconds, as the service asked."""
         with self._lock:
             self._close(monotonic_time() + seconds)
 
     def _close(self, until: float) -> None:
         if until > self._closed_until:
             self._closed_until = until
-            self._queue_again(until)
+            self._start_queue(until)
 
-    def leave_only(self, requests: float, seconds: float) -> None:
-        """Let no more than so many go within so many seconds: the service said so."""
+    def limit_window(self, requests: float, seconds: float) -> None:
+        """Send no more than so many requests within so many seconds, as the service asked."""
         with self._lock:
-            # Those on their way may be counted already or not; each that comes back tells anew.
-            self._left = requests - (self._sent - self._ended - 1)
-            self._left_until = monotonic_time() + seconds
+            # The service may or may not have counted the requests under way. Each response
+            # brings a new number, so they are subtracted: too few for a moment is safe.
+            self._window_requests = requests - (self._requests - self._responses - 1)
+            self._window_end = monotonic_time() + seconds
             if requests <= 0:
-                self._close(self._left_until)
+                self._close(self._window_end)
 
-    def _take_one_left(self, now: float) -> bool:
-        """Take one of the requests that the service said are left; wait a little if none is."""
-        if now >= self._left_until:
+    def _take_from_window(self, now: float) -> bool:
+        """Use one request of the window; close for a moment and return False if none is left."""
+        if now >= self._window_end:
             return True
-        if self._left < 1:
-            self._close(
-                min(now + min(max(self._latency, _MOMENT_pace), _BRIEFLY), self._left_until)
-            )
+        if self._window_requests < 1:
+            wait = min(max(self._min_latency, _MIN_SECONDS), _MAX_WINDOW_WAIT)
+            self._close(min(now + wait, self._window_end))
             return False
-        self._left -= 1
+        self._window_requests -= 1
         return True
 
-    def served(self, leave: Permit) -> None:
-        """Count an answer, and try a little more."""
+    def record_success(self, permit: Permit) -> None:
+        """Count a response, and raise a measured rate a little."""
         with self._lock:
-            self._end()
-            self._answers += 1
-            self._latency = min(self._latency, self._ended_at - leave.at)
-            self._estimate.served(leave, self.rate)
-            if self.pace > _FASTER * self._queue_pace:
-                self._queue_again(self._sent_at + 1 / self.pace)
+            self._count_response()
+            self._successes += 1
+            self._min_latency = min(self._min_latency, self._last_response_at - permit.sent_at)
+            self._estimate.record_success(permit, self.rate)
+            if self.current_rate > _REQUEUE_FACTOR * self._queue_rate:
+                self._start_queue(self._last_request_at + 1 / self.current_rate)
 
-    def failed(self) -> None:
-        """Count a request that came to nothing."""
+    def record_failure(self) -> None:
+        """Count a request that failed for another reason than the rate."""
         with self._lock:
-            self._end()
+            self._count_response()
 
-    def throttled(self, leave: Permit) -> float | None:
-        """Learn from a throttle; tell how many seconds to wait, once the rate was measured."""
+    def record_throttle(self, permit: Permit) -> float | None:
+        """Update the measured rate; return the seconds to pause, once the rate is measured."""
         with self._lock:
-            self._end()
-            if self._estimate.throttled(leave, self._sent, self.rate):
-                self._queue_again(self._ended_at)
-            return _REST / self._estimate.pace if self._estimate.measured else None
+            self._count_response()
+            if self._estimate.record_throttle(permit, self._requests, self.rate):
+                self._start_queue(self._last_response_at)
+            return _REST_SHARE / self._estimate.rate if self._estimate.is_measured else None
 
-    def _end(self) -> None:
-        self._ended += 1
-        self._ended_at = monotonic_time()
-
-
-_OPENING = 0.25  # further requests on their way at once for each answer that came
-_REST = 0.5  # of the time that one request takes: how long a throttle keeps all back
-_FASTER = 1.2  # times the old pace: worth queuing again
-_MOMENT_pace, _BRIEFLY = 0.001, 0.25  # seconds
-_IDLE = 1.0  # seconds without a request, after which a bucket may have filled
+    def _count_response(self) -> None:
+        self._responses += 1
+        self._last_response_at = monotonic_time()
 
 
-def _check(name: str, value: float, allowed: str, holds: Callable[[float], bool]) -> None:
+def _require(name: str, value: float, allowed: str, is_valid: Callable[[float], bool]) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not holds(value):
-        raise FilterError(f"{name}={value!r} lets no request pass; give {allowed}")
+    if not number or not is_valid(value):
+        raise FilterError(f"{name} must be {allowed}, got {value!r}")
 
 
-_BUDGETS: dict[tuple[object, ...], RateLimiter] = {}
-_BUDGETS_LOCK = threading.Lock()
+_LIMITERS: dict[tuple[object, ...], RateLimiter] = {}
+_LIMITERS_LOCK = threading.Lock()
 
 
 def rate_limiter_for(key: tuple[object, ...], *, rate: float, burst: float) -> RateLimiter:
-    """Find the budget that everybody with this key shares, or open it.
+    """Return the rate limiter that all sources with this key share, created if necessary.
 
-    The service counts all of them together, so there is one; the last rate named holds.
+    The service counts their requests together. The limits of the last call apply to all.
     """
-    with _BUDGETS_LOCK:
-        known = _BUDGETS.get(key)
-        if known is None:
-            known = _BUDGETS[key] = RateLimiter(rate, burst)
-        elif (known.rate, known.burst) != (rate, burst):
-            known.change(rate, burst)
-        return known
+    with _LIMITERS_LOCK:
+        limiter = _LIMITERS.get(key)
+        if limiter is None:
+            limiter = _LIMITERS[key] = RateLimiter(rate, burst)
+        elif (limiter.rate, limiter.burst) != (rate, burst):
+            limiter.change(rate, burst)
+        return limiter

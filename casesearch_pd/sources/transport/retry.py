@@ -1,4 +1,10 @@
-"""One request sent until it has an answer, the error is final, or the patience is at an end."""
+"""Retries: send one request until it has a response, a permanent error, or no attempt left.
+
+A source raises `TransientError` for what may succeed when it is sent again; any other exception
+ends the request. Throttles and other faults have separate limits: a throttle says that the
+request was fine but early, so it may be repeated for minutes, while a service that answers with
+500 again and again will rarely recover within them.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +23,7 @@ from casesearch_pd.errors import (
     ServiceUnavailableError,
     ThrottledError,
 )
-from casesearch_pd.sources.transport.context import monotonic_time, wall_time
+from casesearch_pd.sources.transport.context import Tuning, monotonic_time, wall_time
 from casesearch_pd.sources.transport.timestamps import served_at
 
 if TYPE_CHECKING:
@@ -38,31 +44,27 @@ __all__ = [
     "transient_error",
 ]
 
-Answer = TypeVar("Answer")
+_Response = TypeVar("_Response")
 
-MAX_THROTTLE_SECONDS = 120.0  # seconds of being throttled, for one request
-MAX_FAULT_SECONDS = 20.0  # seconds of any other passing fault, for one request
-MAX_FAULT_ATTEMPTS = 6
-READ_TIMEOUT = 20.0  # seconds without an answer
-CONNECT_TIMEOUT = 5.0
-_THROTTLE_PAUSE = 0.4  # seconds at most after the first throttle, and twice as long each time
-_FAULT_PAUSE = 0.1
+# Seconds. A pause doubles with each attempt, from a first one up to the longest.
+_FIRST_THROTTLE_PAUSE = 0.4
+_FIRST_FAULT_PAUSE = 0.1
 _LONGEST_PAUSE = 20.0
 _SHORTEST_PAUSE = 0.05
-_DOUBLINGS = 32  # of a pause; beyond them its bound holds anyway
+_MAX_DOUBLINGS = 32  # beyond them the longest pause applies anyway, and 2**n stays a float
 
 
-class TransientError(Exception):  # noqa: N818 - a signal between a source and its budget, not an error that users see
-    """A passing fault: worth another try.
+class TransientError(Exception):
+    """An error that may not occur again when the request is repeated.
 
     Parameters
     ----------
     error
-        What to raise when the patience is at an end.
+        What to raise when no attempt is left.
     throttled
         Whether the service asked to slow down.
     wait
-        Seconds that the service asked to wait, where it said so.
+        Seconds that the service asked to wait, where it did.
     """
 
     def __init__(
@@ -74,106 +76,120 @@ class TransientError(Exception):  # noqa: N818 - a signal between a source and i
         self.wait = wait
 
 
-def send_with_retry(send: Callable[[], Answer], budget: RateLimiter, run: ReadContext) -> Answer:
-    """Send until there is an answer, a final error, or no patience left.
+def send_with_retry(
+    send: Callable[[], _Response], rate_limiter: RateLimiter, context: ReadContext
+) -> _Response:
+    """Send a request until there is a response, a permanent error, or no attempt left.
 
     Parameters
     ----------
     send
-        Sends once; raises `TransientError` for a passing fault, anything else is final.
+        Sends the request once. Raises `TransientError` for an error worth another attempt.
 
     Raises
     ------
     ServiceError
-        The last trouble's error.
-    Halted
-        If the run is stopped; no request of it goes after that.
+        The error of the last attempt.
+    Cancelled
+        If the read is stopped; no request is sent after that.
     """
-    patience = _Patience()
+    attempts = _Attempts(context.tuning)
     while True:
-        leave = budget.acquire(run)
+        permit = rate_limiter.acquire(context)
         try:
-            answer = _timed(send, run)
-        except TransientError as trouble:
-            pause = patience.pause(trouble, _learn(budget, leave, trouble))
-            if pause is None or pause > run.remaining():
-                raise trouble.error from trouble.__cause__
-            if trouble.throttled:
-                run.throttled += 1
-                budget.close_for(pause)  # for everybody: the service counts all together
+            response = _timed(send, context)
+        except TransientError as fault:
+            pause = attempts.next_pause(fault, _report(fault, permit, rate_limiter))
+            if pause is None or pause > context.remaining():
+                raise fault.error from fault.__cause__
+            # The service counts the requests of all workers together, so a throttle stops them
+            # all; any other fault concerns this request alone.
+            if fault.throttled:
+                context.throttled += 1
+                rate_limiter.close_for(pause)
             else:
-                run.sleep(pause)
+                context.sleep(pause)
         except BaseException:
-            budget.failed()
+            rate_limiter.record_failure()
             raise
         else:
-            budget.served(leave)
-            return answer
+            rate_limiter.record_success(permit)
+            return response
 
 
-def _learn(budget: RateLimiter, leave: Permit, trouble: TransientError) -> float | None:
-    if trouble.throttled:
-        return budget.throttled(leave)
-    budget.failed()
+def _report(fault: TransientError, permit: Permit, rate_limiter: RateLimiter) -> float | None:
+    """Report a fault to the rate limiter; return the pause it proposes, if it proposes one."""
+    if fault.throttled:
+        return rate_limiter.record_throttle(permit)
+    rate_limiter.record_failure()
     return None
 
 
-def _timed(send: Callable[[], Answer], run: ReadContext) -> Answer:
-    began = monotonic_time()
+def _timed(send: Callable[[], _Response], context: ReadContext) -> _Response:
+    start = monotonic_time()
     try:
         return send()
     finally:
-        run.count_response(monotonic_time() - began)
+        context.count_response(monotonic_time() - start)
 
 
 @dataclass(slots=True)
-class _Patience:
-    """How much longer one request is worth trying."""
+class _Attempts:
+    """The faults of one request so far, and the pause before its next attempt."""
 
-    throttled_for: float = 0.0
-    slowed: int = 0
+    tuning: Tuning
+    throttles: int = 0
+    throttle_seconds: float = 0.0
     faults: int = 0
-    until: float = math.inf
+    fault_deadline: float = math.inf
 
-    def pause(self, trouble: TransientError, known: float | None) -> float | None:
-        """Tell how long to wait before the next try; None when it is enough.
+    def next_pause(self, fault: TransientError, proposed: float | None) -> float | None:
+        """Return the seconds before the next attempt; None if there is none left.
 
         Parameters
         ----------
-        trouble
-            What happened.
-        known
-            The seconds after which the service may take another one, if throttles taught it.
+        proposed
+            The seconds in which the service takes one more request, once throttles have shown
+            its rate.
         """
-        if trouble.throttled:
-            self.slowed += 1
-            backoff = _backoff(self.slowed, _THROTTLE_PAUSE)
-            if known is not None:  # a place or two further back in the queue will do
-                backoff = min(backoff, known * 2 ** min(self.slowed - 1, _DOUBLINGS))
-            # "At once" over and over would be no pause at all.
-            pause = backoff if trouble.wait is None else max(trouble.wait, _SHORTEST_PAUSE)
-            self.throttled_for += pause
-            return pause if self.throttled_for <= MAX_THROTTLE_SECONDS else None
+        return self._after_throttle(fault, proposed) if fault.throttled else self._after(fault)
+
+    def _after_throttle(self, fault: TransientError, proposed: float | None) -> float | None:
+        self.throttles += 1
+        pause = _backoff(self.throttles, _FIRST_THROTTLE_PAUSE)
+        # Once the service's rate is known, there is no need to wait for more than a few requests.
+        if proposed is not None:
+            pause = min(pause, proposed * 2 ** min(self.throttles - 1, _MAX_DOUBLINGS))
+        # The service's own time takes precedence; "0 seconds" again and again would be no pause.
+        if fault.wait is not None:
+            pause = max(fault.wait, _SHORTEST_PAUSE)
+        self.throttle_seconds += pause
+        return pause if self.throttle_seconds <= self.tuning.max_throttle_seconds else None
+
+    def _after(self, fault: TransientError) -> float | None:
         self.faults += 1
-        self.until = min(self.until, monotonic_time() + MAX_FAULT_SECONDS)
-        pause = _backoff(self.faults, _FAULT_PAUSE) if trouble.wait is None else trouble.wait
-        return (
-            pause
-            if self.faults < MAX_FAULT_ATTEMPTS and monotonic_time() + pause <= self.until
-            else None
-        )
+        now = monotonic_time()
+        # The time limit starts with the first fault: a request that was throttled for a minute
+        # still has all its attempts.
+        self.fault_deadline = min(self.fault_deadline, now + self.tuning.max_fault_seconds)
+        pause = _backoff(self.faults, _FIRST_FAULT_PAUSE) if fault.wait is None else fault.wait
+        in_time = now + pause <= self.fault_deadline
+        return pause if in_time and self.faults < self.tuning.max_fault_attempts else None
 
 
-def _backoff(attempt: int, base: float) -> float:
-    """Wait a random part of an exponentially growing time, so that many readers spread out."""
-    longest = min(_LONGEST_PAUSE, base * 2 ** min(attempt - 1, _DOUBLINGS))
-    return float(random.uniform(0.5, 1.0) * longest)  # noqa: S311 - spreads readers, hides nothing
+def _backoff(attempt: int, first: float) -> float:
+    """Return a random part of an exponentially growing pause.
+
+    Without the randomness all workers that failed together would come back together.
+    """
+    longest = min(_LONGEST_PAUSE, first * 2 ** min(attempt - 1, _MAX_DOUBLINGS))
+    return float(random.uniform(0.5, 1.0) * longest)  # noqa: S311 - spreads requests, protects nothing
 
 
 def parse_retry_after(value: str | None, served_at: float | None = None) -> float | None:
-    """Read ``Retry-After`` in seconds, as seconds or as a date; None for rubbish.
+    """Return the seconds of a ``Retry-After`` header, a number or a date; None if it is invalid.
 
-    >>> retry_after("7"), retry_after("-3"), retry_after("soon")
+    >>> parse_retry_after("7"), parse_retry_after("-3"), parse_retry_after("soon")
     (7.0, None, None)
     """
     if value is None:
@@ -190,7 +206,7 @@ def parse_retry_after(value: str | None, served_at: float | None = None) -> floa
 
 @dataclass(frozen=True, slots=True)
 class ErrorResponse:
-    """An answer that is an error.
+    """A response that is an error.
 
     Parameters
     ----------
@@ -199,100 +215,105 @@ class ErrorResponse:
     code
         The service's name for the error.
     request_id
-        What the service's support asks for, where it gave one.
-    words
+        The id that the service's support asks for, if there is one.
+    text
         The service's own text.
     """
 
     status: int
     code: str
     request_id: str | None
-    words: str
+    text: str
 
     def error(self, kind: type[ServiceError], message: str) -> ServiceError:
-        """Make an error that has what the answer tells."""
+        """Return an exception with the status, code and request id of the response."""
         return kind(message, status=self.status, code=self.code, request_id=self.request_id)
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorAdvice:
-    """What a user can do about a final error.
+    """What a user can do about a permanent error.
 
     Parameters
     ----------
-    denied
-        Where access is denied.
-    missing
-        Where there is no such thing.
-    elsewhere
-        Where the service redirects.
+    access_denied
+        If access is denied.
+    not_found
+        If what was requested does not exist.
+    redirected
+        If the service redirects elsewhere.
     """
 
-    denied: str
-    missing: str
-    elsewhere: str
+    access_denied: str
+    not_found: str
+    redirected: str
 
 
 def transient_error(
-    failure: ErrorResponse,
-    waits: str | None,
+    response: ErrorResponse,
+    retry_after: str | None,
     headers: Mapping[str, str],
     *,
     throttled: bool = False,
 ) -> TransientError | None:
-    """Say what passes by itself: throttles and 5xx; None for what is final.
+    """Return the transient error of a throttle or a 5xx response; None for any other response.
 
     Parameters
     ----------
-    failure
-        The answer.
-    waits
-        Its ``Retry-After``, or what stands for it.
+    retry_after
+        The value of ``Retry-After`` or of the header that takes its place.
     headers
-        Its headers, for the service's clock.
+        All headers, for the service's clock.
     throttled
         Whether the service throttles, whatever the status.
     """
-    words, status = failure.words, failure.status
-    if status == 429 or throttled:  # noqa: PLR2004 - statuses are known by number, here and below
-        message = f"the service is throttling ({words}); pass a lower rate="
-        wait = parse_retry_after(waits, served_at(headers).timestamp())
-        return TransientError(failure.error(ThrottledError, message), throttled=True, wait=wait)
-    if status == 408 or status >= 500:  # noqa: PLR2004
-        message = f"the service fails ({words}); try again later"
-        return TransientError(failure.error(ServiceUnavailableError, message))
+    if response.status == 429 or throttled:  # noqa: PLR2004 - statuses are known by number, here and below
+        error = response.error(
+            ThrottledError, f"the service is throttling ({response.text}); pass a lower rate="
+        )
+        wait = parse_retry_after(retry_after, served_at(headers).timestamp())
+        return TransientError(error, throttled=True, wait=wait)
+    if response.status == 408 or response.status >= 500:  # noqa: PLR2004
+        message = f"the service failed ({response.text}); try again later"
+        return TransientError(response.error(ServiceUnavailableError, message))
     return None
 
 
 def permanent_error(
-    failure: ErrorResponse, advice: ErrorAdvice, *, denied: bool = False
+    response: ErrorResponse, advice: ErrorAdvice, *, denied: bool = False
 ) -> ServiceError:
-    """Say what no other try would change; `denied` where the code says so and not the status."""
-    status, words = failure.status, failure.words
-    if status in {401, 403} or denied:
-        message = f"the service denies access ({words}); {advice.denied}"
-        return failure.error(AccessDeniedError, message)
-    if status == 404:  # noqa: PLR2004
-        return failure.error(NotFoundError, f"not found ({words}); {advice.missing}")
-    if status < 400:  # noqa: PLR2004
-        message = f"the service redirects elsewhere ({status}), {advice.elsewhere}"
-        return failure.error(NotFoundError, message)
-    return invalid_request(failure)
+    """Return the error of a response that would be the same if the request was repeated.
+
+    Parameters
+    ----------
+    denied
+        Whether the code of the error denies access, whatever the status.
+    """
+    if response.status in {401, 403} or denied:
+        message = f"access denied ({response.text}); {advice.access_denied}"
+        return response.error(AccessDeniedError, message)
+    if response.status == 404:  # noqa: PLR2004
+        return response.error(NotFoundError, f"not found ({response.text}); {advice.not_found}")
+    if response.status < 400:  # noqa: PLR2004
+        message = f"the service redirects elsewhere ({response.status}), {advice.redirected}"
+        return response.error(NotFoundError, message)
+    return invalid_request(response)
 
 
-def invalid_request(failure: ErrorResponse) -> ServiceError:
-    """Say that the service does not accept the request."""
-    message = f"the service refuses the request ({failure.words})"
-    return failure.error(InvalidRequestError, message)
+def invalid_request(response: ErrorResponse) -> ServiceError:
+    """Return the error of a request that the service rejects."""
+    return response.error(
+        InvalidRequestError, f"the service rejected the request ({response.text})"
+    )
 
 
 def malformed_response(
-    why: object, status: int | None, request_id: str | None
+    reason: object, status: int | None, request_id: str | None
 ) -> InvalidResponseError:
-    """Say that a success holds no answer."""
+    """Return the error of a success status without a valid result."""
     return InvalidResponseError(
-        f"the service answered {status} with what is no answer ({why}); "
-        "a proxy between may have changed it",
+        f"the service returned status {status} without a valid result ({reason}); "
+        "a proxy in between may have changed the response",
         status=status,
         request_id=request_id,
     )

@@ -1,38 +1,72 @@
-"""Times as both wires spell them: instants go out in milliseconds, the service's clock comes in."""
+"""Times on the wire: format the bounds of filters, parse the cells and the clock of responses."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import date, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["format_timestamp", "served_at"]
+__all__ = ["format_timestamp", "parse_timestamp", "served_at", "times_as_text"]
+
+_USUAL_LENGTH = len("2026-03-14T09:30:00.000Z")
 
 
-def format_timestamp(moment: pd.Timestamp, op: str) -> str:
-    """Write an instant in the wires' milliseconds, rounded so that no case is lost.
+def format_timestamp(timestamp: pd.Timestamp, op: str) -> str:
+    """Return a bound in the milliseconds of both services, rounded so that no case is lost.
 
     >>> moment = pd.Timestamp("2026-03-14T09:30:00.000500Z")
-    >>> instant(moment, "gte"), instant(moment, "lt")
+    >>> format_timestamp(moment, "gte"), format_timestamp(moment, "lt")
     ('2026-03-14T09:30:00.000Z', '2026-03-14T09:30:00.001Z')
     """
-    coarse = moment.floor("ms") if op in {"gt", "gte"} else moment.ceil("ms")
-    return coarse.strftime("%Y-%m-%dT%H:%M:%S.") + f"{coarse.microsecond // 1000:03d}Z"
+    rounded = timestamp.floor("ms") if op in {"gt", "gte"} else timestamp.ceil("ms")
+    return rounded.strftime("%Y-%m-%dT%H:%M:%S.") + f"{rounded.microsecond // 1000:03d}Z"
+
+
+def parse_timestamp(text: Any) -> pd.Timestamp | None:
+    """Return the UTC time of a cell in microseconds; None if the cell holds no time."""
+    # The form that both services use is parsed ten times as fast by Python itself.
+    if isinstance(text, str) and len(text) == _USUAL_LENGTH and text[-1] == "Z":
+        with suppress(ValueError):
+            return pd.Timestamp(datetime.fromisoformat(text)).as_unit("us")
+    try:
+        timestamp = pd.to_datetime(text, format="ISO8601", utc=True)
+        return None if pd.isna(timestamp) else pd.Timestamp(timestamp).floor("us").as_unit("us")
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def times_as_text(cells: list[Any]) -> list[Any]:
+    """Return a column whose Python dates and times are ISO 8601 text; naive times are UTC.
+
+    >>> times_as_text([datetime(2026, 3, 14, 9, 30), "2026-03-14T09:30:00Z", None])
+    ['2026-03-14T09:30:00+00:00', '2026-03-14T09:30:00Z', None]
+    """
+    return [_as_text(cell) if isinstance(cell, date) else cell for cell in cells]
+
+
+def _as_text(cell: date) -> str | None:
+    if pd.isna(cell):
+        return None  # NaT is an instance of datetime
+    if isinstance(cell, datetime) and cell.tzinfo is None:
+        return f"{cell.isoformat()}+00:00"
+    return cell.isoformat()
 
 
 def served_at(headers: Mapping[str, str]) -> pd.Timestamp:
-    """Read the service's clock off an answer; ours where it does not tell."""
+    """Return the service's clock from the ``Date`` header; this machine's if there is none."""
     try:
-        return _clock(headers["date"])
+        return _parse_date(headers["date"])
     except (KeyError, ValueError, TypeError):
         return pd.Timestamp.now("UTC").floor("s")
 
 
-@lru_cache(maxsize=4)  # many answers come within one second
-def _clock(date: str) -> pd.Timestamp:
-    return pd.Timestamp(parsedate_to_datetime(date)).tz_convert("UTC")
+@lru_cache(maxsize=4)  # many responses arrive within one second
+def _parse_date(text: str) -> pd.Timestamp:
+    return pd.Timestamp(parsedate_to_datetime(text)).tz_convert("UTC")

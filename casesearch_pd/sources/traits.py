@@ -1,0 +1,91 @@
+"""What differs between services beyond their wire format, as values that provenance stores.
+
+A DataFrame outlives its source, so whatever its analysis has to know about the service (which
+cases are open, whether tags have keys) is written into its provenance as `ServiceTraits`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["AMAZON_CONNECT", "PERSONA", "ServiceTraits", "mixes_services", "traits_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceTraits:
+    """What a service means by its cases.
+
+    Parameters
+    ----------
+    display_name
+        The name of the service for people, such as ``"Amazon Connect"``.
+    closed_status
+        The status of closed cases, in any letter case. None if a case is closed exactly when
+        it has a ``closed_at``.
+    keyed_tags
+        Whether tags have a key and a value (``"team=red"``). None if it is unknown: then the
+        values decide.
+    case_id_pattern
+        A regular expression that every case id of the service matches from its beginning, and
+        no other service's. Empty if ids have no documented form.
+    """
+
+    display_name: str = ""
+    closed_status: str | None = "closed"
+    keyed_tags: bool | None = None
+    case_id_pattern: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the traits as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> ServiceTraits:
+        """Return the traits that `to_json` stored; keys of a later version are ignored."""
+        names = {item.name for item in fields(cls)}
+        return cls(**{name: value for name, value in stored.items() if name in names})
+
+
+# Amazon Connect keeps last_closed_datetime after a case is reopened, so only the status says
+# whether a case is open. Its case ids have no documented form but their length (service model).
+AMAZON_CONNECT = ServiceTraits("Amazon Connect", keyed_tags=True)
+# A Persona environment names its statuses itself; its ids begin with "case_" (OpenAPI description).
+PERSONA = ServiceTraits("Persona", closed_status=None, keyed_tags=False, case_id_pattern="case_")
+
+# Provenance written before it contained traits names only the service.
+_BY_SERVICE = {"connect": AMAZON_CONNECT, "persona": PERSONA}
+
+
+def traits_of(provenance: Mapping[str, Any]) -> ServiceTraits:
+    """Return the traits of the service that a DataFrame was read from.
+
+    Parameters
+    ----------
+    provenance
+        What ``df.cases.provenance`` returns; empty for a DataFrame of unknown origin.
+    """
+    if isinstance(stored := provenance.get("traits"), dict):
+        return ServiceTraits.from_json(stored)
+    source = provenance.get("source") or {}
+    origin = source.get("of") or source  # a mirror describes the source that it copies
+    return _BY_SERVICE.get(str(origin.get("service")), ServiceTraits())
+
+
+def mixes_services(ids: Iterable[str], *, known: Iterable[ServiceTraits] = ()) -> bool:
+    """Return whether some of the case ids belong to one service and some to another.
+
+    >>> mixes_services(["case_1", "case_2"]), mixes_services(["case_1", "0b6fd8ee"])
+    (False, True)
+    """
+    patterns = {item.case_id_pattern for item in (*_BY_SERVICE.values(), *known)} - {""}
+    ids = list(ids)
+    # Not every service has a pattern, so only a pattern that some of the ids match is evidence.
+    return any(
+        0 < sum(matches(item) is not None for item in ids) < len(ids)
+        for matches in (re.compile(pattern).match for pattern in sorted(patterns))
+    )
