@@ -28,11 +28,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import boto3
-from replay import PAGE, Embedded, Handler, Replay, Server
+from replay import PAGE, EmulatorClient, Handler, Replay, Server
 
 import casesearch_pd as cs
 from casesearch_pd.emulator import CaseService
-from casesearch_pd.emulator.limits import Buckets, Window
+from casesearch_pd.emulator.limits import RateLimitWindow, TokenBuckets
 
 _SAMPLE = 200
 _SMALL_PAGE = 10  # cases: the limit is measured, not the pages
@@ -152,8 +152,8 @@ class LimitedServer(Server):
     def __init__(self, replay: Replay, trial: Trial, seed: int) -> None:
         super().__init__(replay, 0.0)
         self.RequestHandlerClass = Limited
-        self._buckets = Buckets(trial.rate, trial.burst, time.monotonic)
-        self._window = Window(round(trial.rate * _MINUTE), time.monotonic)
+        self._buckets = TokenBuckets(trial.rate, trial.burst, time.monotonic)
+        self._window = RateLimitWindow(round(trial.rate * _MINUTE), time.monotonic)
         self._jitter = 0.0 if trial.known else _JITTER
         self._draw, self._lock = random.Random(seed), threading.Lock()
         self._times: list[float] = []
@@ -190,7 +190,7 @@ class LimitedServer(Server):
 def serve(trial: Trial, seed: int) -> None:
     """Serve until standard input ends; then print what was counted."""
     with CaseService(_SAMPLE, kept_requests=0) as service:
-        replay = Still(Embedded(service), trial.cases)
+        replay = Still(EmulatorClient(service), trial.cases)
         with LimitedServer(replay, trial, seed) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             url = f"http://127.0.0.1:{server.server_address[1]}"

@@ -16,7 +16,7 @@ from tests import legal_requests
 from tests.filter_trees import ZONES, trees
 from tests.hostile_cases import NOW, case_rows, hostile_rows
 from tests.law_bench import DISJOINT, KINDS, LAW, QUICK, a_bench, quietly
-from tests.local_clients import persona_all
+from tests.emulator_clients import persona_all
 from tests.plain_reading import holds
 
 

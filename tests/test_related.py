@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import casesearch_pd as cs
-from tests.local_clients import aws, connect_client
+from tests.emulator_clients import aws, connect_client
 
 EVENT_COLUMNS = ["case_id", "at", "event", "field", "old", "new", "by"]
 TEXT = pd.StringDtype(na_value=float("nan"))

@@ -1,6 +1,6 @@
-"""The embedded case service: Amazon Connect Cases and Persona on loopback, strict as documented.
+"""An emulator of Amazon Connect Cases and Persona on loopback, as strict as their documentation.
 
-It shares no code with the clients: both sides meet on the wire only.
+It shares no code with the clients: an error of one side cannot hide an error of the other.
 """
 
 from casesearch_pd.emulator.faults.fault import Fault

@@ -1,4 +1,4 @@
-"""``python -m casesearch_pd.emulator``: the case service on a port, for clients in any language."""
+"""``python -m casesearch_pd.emulator``: the emulator on a port, for clients in any language."""
 
 import argparse
 import contextlib
@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from casesearch_pd.emulator.options import check_option_names
 from casesearch_pd.emulator.service import CaseService
 
 _TEMPLATE = """\
@@ -34,42 +35,62 @@ Stop with Ctrl-C.
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until interrupted, or for a number of seconds."""
-    given = _parser().parse_args(arguments)
-    cases = given.cases if given.data is None else pd.read_parquet(given.data)
+    parser = _parser()
+    settings = parser.parse_args(arguments)
+    try:
+        cases = settings.cases if settings.data is None else _read_cases(settings.data)
+        options = dict(settings.set)
+        service = CaseService(cases, seed=settings.seed, port=settings.port, **options).start()
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
     stop = threading.Event()
-    with (
-        _interrupts(stop),
-        CaseService(cases, seed=given.seed, port=given.port, **dict(given.set)) as service,
-    ):
+    with _stop_on_signals(stop), service:
         sys.stdout.write(_instructions(service))
         sys.stdout.flush()
-        stop.wait(given.seconds)
+        stop.wait(settings.seconds)
+
+
+def _read_cases(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"cannot read {str(path)!r} as Parquet: {error}") from error
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m casesearch_pd.emulator", description=__doc__)
-    parser.add_argument("--cases", type=int, default=1000, help="how many cases to generate")
-    parser.add_argument("--data", type=Path, help="a Parquet file of cases to serve instead")
+    parser = argparse.ArgumentParser(
+        prog="python -m casesearch_pd.emulator",
+        description="Serve Amazon Connect Cases and Persona on 127.0.0.1 for clients of any kind.",
+    )
+    parser.add_argument("--cases", type=int, default=1000, help="number of cases to generate")
+    parser.add_argument("--data", type=Path, help="Parquet file of cases to serve instead")
     parser.add_argument("--seed", type=int, default=0, help="seed of the generated cases")
     parser.add_argument(
         "--port", type=int, default=8080, help="port on 127.0.0.1, 0 for a free one"
     )
-    parser.add_argument("--seconds", type=float, help="stop by itself after so long")
+    parser.add_argument("--seconds", type=float, help="stop after this number of seconds")
     parser.add_argument(
         "--set",
-        type=_choice,
+        type=_option,
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a choice where the documents leave it open, such as unset=null or rate=2",
+        help="an option of the emulator, such as unset=null or rate=2; may be repeated",
     )
     return parser
 
 
-def _choice(text: str) -> tuple[str, Any]:
-    name, _, value = text.partition("=")
+def _option(text: str) -> tuple[str, Any]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
+    try:
+        check_option_names([name])
+    except TypeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
     with contextlib.suppress(ValueError):
         parsed = json.loads(value)
+        # "null" is a value of `unset`. An option is None by default, so it need not be set to None.
         return name, value if parsed is None else parsed
     return name, value
 
@@ -85,15 +106,15 @@ def _instructions(service: CaseService) -> str:
 
 
 @contextlib.contextmanager
-def _interrupts(stop: threading.Event) -> Any:
-    """Let Ctrl-C and a polite kill end the service instead of a traceback."""
-    kept = {
+def _stop_on_signals(stop: threading.Event) -> Any:
+    """Let SIGINT (Ctrl-C) and SIGTERM set an event instead of raising KeyboardInterrupt."""
+    handlers = {
         one: signal.signal(one, lambda *_: stop.set()) for one in (signal.SIGINT, signal.SIGTERM)
     }
     try:
         yield
     finally:
-        for one, handler in kept.items():
+        for one, handler in handlers.items():
             signal.signal(one, handler)
 
 

@@ -1,4 +1,4 @@
-"""What passes between the server and the two wires: a request as received, an answer to send."""
+"""The HTTP server on loopback: requests, replies, and delivery of a reply late or in part."""
 
 import io
 import logging
@@ -43,31 +43,31 @@ class Request:
         return parse_qsl(urlsplit(self.target).query, keep_blank_values=True)
 
 
-Cut = Literal["nothing", "half a head", "half a body"]
+SentPart = Literal["nothing", "half a head", "half a body"]
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """How a reply leaves on a bad day.
+    """A delivery that is disturbed by faults.
 
     Parameters
     ----------
     delay
-        Seconds from the arrival of the request until the reply leaves.
-    cut
-        How much of it leaves before the connection ends, or None for all of it.
+        Seconds from the arrival of the request until the reply is sent.
+    part
+        The part that is sent before the connection ends, or None for the complete reply.
     reset
-        Whether the connection then ends by a TCP reset instead of in order.
+        Whether the connection then ends with a TCP reset instead of an orderly shutdown.
     """
 
     delay: float = 0.0
-    cut: Cut | None = None
+    part: SentPart | None = None
     reset: bool = False
 
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer: status, JSON body, further headers, and how it leaves if not at once."""
+    """One reply: status, body, further headers, and its delivery if that is disturbed."""
 
     status: int
     content: bytes
@@ -76,12 +76,12 @@ class Reply:
 
 
 def parse_json(content: bytes) -> Any:
-    """Return a JSON body, or raise ValueError in words that can be sent back.
+    """Return a decoded JSON body; the message of the error can be sent to the client.
 
     Raises
     ------
     ValueError
-        No JSON, not UTF-8, a lone surrogate, or nested beyond any use.
+        If the body is not JSON in UTF-8, has a lone surrogate, or is nested too deeply.
     """
     try:
         return msgspec.json.decode(content)
@@ -92,25 +92,25 @@ def parse_json(content: bytes) -> Any:
 
 
 _LOG = logging.getLogger(__name__)
-_MOST_BYTES = 1 << 20
-# SO_LINGER: on, no time to send what is left; Windows has two shorts there
-_RESET_AT_ONCE = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+_MAX_BODY_BYTES = 1 << 20
+# SO_LINGER on, with no time to send the rest: closing sends a reset. Windows has two shorts here.
+_RESET_ON_CLOSE = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
-Answer = Callable[[Request], Reply]
+Responder = Callable[[Request], Reply]
 
 
 @dataclass(frozen=True)
 class ReceivedRequest:
-    """A request that the service has answered.
+    """A request that the service answered.
 
     Parameters
     ----------
     method, path
         As received; the path is still percent-encoded and has no query string.
     query
-        The decoded query string: name → values.
+        The decoded query string: values by name.
     headers
-        Lower-case name → value, without ``authorization``.
+        Values by lower-case name, without ``authorization``.
     body
         The parsed JSON body, or None.
     status
@@ -131,25 +131,25 @@ class Server(ThreadingHTTPServer):
     Parameters
     ----------
     answer
-        Turns each request into a reply; called from many threads.
+        Returns the reply to a request; called from many threads.
     clock
-        The time told in ``Date``.
+        Returns the time of the ``Date`` header.
     port
         The port, or 0 for a free one.
-    kept
-        How many requests `received` holds at least, before the oldest are dropped; 0 for none.
+    log_size
+        Minimum number of latest requests in `requests`, before the oldest are dropped; 0 for none.
     """
 
     daemon_threads = False
     request_queue_size = 128
 
     def __init__(
-        self, answer: Answer, *, clock: Callable[[], datetime], port: int, kept: int
+        self, answer: Responder, *, clock: Callable[[], datetime], port: int, log_size: int
     ) -> None:
         self.answer = answer
         self.clock = clock
-        self.received: list[ReceivedRequest] = []
-        self._kept = kept
+        self.requests: list[ReceivedRequest] = []
+        self._log_size = log_size
         self.stopping = threading.Event()
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -166,46 +166,47 @@ class Server(ThreadingHTTPServer):
         self.shutdown()
         self._thread.join()
         with self._lock:
-            held = list(self._open)
-        for connection in held:
-            _shut(connection)
+            connections = list(self._open)
+        for connection in connections:
+            _shut_down(connection)
         self.server_close()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Remember a connection before its thread begins, so that `close` can end it."""
+        """Register a connection before its thread begins, so that `close` can end it."""
         with self._lock:
             self._open.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Forget a connection that has ended."""
+        """Remove a connection that has ended."""
         with self._lock:
             self._open.discard(request)
         super().shutdown_request(request)
 
     def record(self, request: Request, reply: Reply) -> None:
-        """Keep what was asked and how it was answered, without the authorization."""
+        """Store a request and the status of its reply, without the authorization."""
         _LOG.debug("%s %s %d", request.method, request.path, reply.status)
-        if not self._kept:
+        if not self._log_size:
             return
         with self._lock:
-            self.received.append(_received(request, reply))
-            if len(self.received) > 2 * self._kept:
-                del self.received[: -self._kept]
+            self.requests.append(_record_of(request, reply))
+            # Dropping half of the list at once keeps the cost per request constant.
+            if len(self.requests) > 2 * self._log_size:
+                del self.requests[: -self._log_size]
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - as inherited
-        """Log what went wrong in a connection; a client that went away is nothing."""
+        """Log the error of a connection; a client that closed it is not an error."""
         _LOG.debug("connection from %s ended", client_address, exc_info=True)
 
 
-def _shut(connection: socket.socket) -> None:
+def _shut_down(connection: socket.socket) -> None:
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
         _LOG.debug("a connection was closed already")
 
 
-def _received(request: Request, reply: Reply) -> ReceivedRequest:
+def _record_of(request: Request, reply: Reply) -> ReceivedRequest:
     parts = urlsplit(request.target)
     headers = {name: value for name, value in request.headers.items() if name != "authorization"}
     query = parse_qs(parts.query, keep_blank_values=True)
@@ -249,12 +250,12 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = answer  # noqa: N815
 
     def _content(self) -> bytes | None:
-        """Return the body, or None after having refused it."""
+        """Return the body, or None after an error reply to it."""
         length = self.headers.get("Content-Length", "0")
         if "Transfer-Encoding" in self.headers or not length.isdecimal():
             self._refuse(411, "a Content-Length is needed")
-        elif int(length) > _MOST_BYTES:
-            self._refuse(413, f"a body may have {_MOST_BYTES} bytes")
+        elif int(length) > _MAX_BODY_BYTES:
+            self._refuse(413, f"a body may have {_MAX_BODY_BYTES} bytes")
         else:
             return self.rfile.read(int(length))
         return None
@@ -274,53 +275,54 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _deliver(self, reply: Reply, delivery: Delivery, arrived: float) -> None:
         """Send a reply late, in part or not at all, unless the service stops before."""
-        left = arrived + delivery.delay - time.monotonic()
-        if left > 0 and self.server.stopping.wait(left):
+        delay = arrived + delivery.delay - time.monotonic()
+        if delay > 0 and self.server.stopping.wait(delay):
             self.close_connection = True
-        elif delivery.cut is None:
+        elif delivery.part is None:
             self._send(reply)
         else:
-            self._send_part(reply, delivery.cut)
+            self._send_part(reply, delivery.part)
             self.close_connection = True
             if delivery.reset:
                 self._reset()
 
-    def _send_part(self, reply: Reply, cut: Cut) -> None:
-        connection, whole = self.wfile, io.BytesIO()
-        self.wfile = whole
+    def _send_part(self, reply: Reply, part: SentPart) -> None:
+        connection, buffer = self.wfile, io.BytesIO()
+        self.wfile = buffer
         self._send(reply)
         self.wfile = connection
-        sent = whole.getvalue()
-        connection.write(sent[: _reach(sent, cut)])
+        content = buffer.getvalue()
+        connection.write(content[: _part_size(content, part)])
         connection.flush()
 
     def _reset(self) -> None:
-        """End the connection by a reset: it must be closed before anyone shuts it down in order."""
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_ONCE)
-        for held in (self.rfile, self.wfile, self.connection):
-            held.close()
-        self.wfile = io.BytesIO()  # the inherited handler flushes once more
+        """End the connection with a reset: it must be closed before its orderly shutdown."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        for stream in (self.rfile, self.wfile, self.connection):
+            stream.close()
+        # The inherited handler flushes `wfile` once more.
+        self.wfile = io.BytesIO()
 
     def date_time_string(self, timestamp: float | None = None) -> str:  # noqa: ARG002 - as inherited
         """Return the service's time, which may not be the machine's."""
         return format_datetime(self.server.clock(), usegmt=True)
 
     def version_string(self) -> str:
-        """Return the name told in the Server header."""
+        """Return the value of the Server header."""
         return "casesearch"
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as inherited
-        """Say nothing here: `Server.record` logs, without query and headers."""
+        """Log nothing here: `Server.record` logs, without query and headers."""
 
 
-def _reach(sent: bytes, cut: Cut) -> int:
-    head = sent.index(b"\r\n\r\n") + 4
-    match cut:
+def _part_size(content: bytes, part: SentPart) -> int:
+    head = content.index(b"\r\n\r\n") + 4
+    match part:
         case "nothing":
             return 0
         case "half a head":
             return head // 2
         case "half a body":
-            return (head + len(sent)) // 2
+            return (head + len(content)) // 2
         case _:
-            assert_never(cut)
+            assert_never(part)

@@ -1,40 +1,46 @@
-"""The case service: cases from a seed or a frame, one store, two wires, one port."""
+"""The case service: generated cases or a DataFrame, served as two services on one port."""
 
 import hashlib
 import logging
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
 from typing import Any, Self
 
 import pandas as pd
 
-from casesearch_pd.emulator.amazon_connect import routes as connect
-from casesearch_pd.emulator.amazon_connect.responses import ConnectError, Domain, error_reply
-from casesearch_pd.emulator.data.frames import adopt, truth
+from casesearch_pd.emulator.amazon_connect.responses import (
+    ConnectError,
+    Domain,
+    PageTokens,
+    connect_error_reply,
+)
+from casesearch_pd.emulator.amazon_connect.routes import answer_connect
+from casesearch_pd.emulator.data.frames import from_frame, to_frame
 from casesearch_pd.emulator.data.generate import generate
 from casesearch_pd.emulator.data.related import RelatedItems
-from casesearch_pd.emulator.data.schema import SCHEMA, Schema, made_id, made_user_id
-from casesearch_pd.emulator.data.store import EVERYTHING, Lag, SqlValue, Store
+from casesearch_pd.emulator.data.schema import SCHEMA, Schema, make_id, make_user_id
+from casesearch_pd.emulator.data.store import EVERYTHING, Row, SqlValue, Store
 from casesearch_pd.emulator.data.values import now_utc, stored_time, stored_value
 from casesearch_pd.emulator.faults.fault import Fault
 from casesearch_pd.emulator.faults.schedule import Faults
-from casesearch_pd.emulator.limits import Buckets, Tokens, Window
-from casesearch_pd.emulator.options import EmulatorOptions
-from casesearch_pd.emulator.persona import routes as persona
-from casesearch_pd.emulator.persona.pages import Environment
-from casesearch_pd.emulator.persona.query import PersonaError
+from casesearch_pd.emulator.limits import RateLimitWindow, TokenBuckets
+from casesearch_pd.emulator.options import EmulatorOptions, check_option_names
+from casesearch_pd.emulator.persona.filter import PersonaError
+from casesearch_pd.emulator.persona.responses import Environment, persona_error_reply
+from casesearch_pd.emulator.persona.routes import answer_persona, is_persona
 from casesearch_pd.emulator.server import ReceivedRequest, Reply, Request, Server
 
 REGION = "us-east-1"
 ACCOUNT = "111122223333"
 DOMAIN_ID = "5f1c7b0e-8d2a-4c36-9b1f-0a4e6d7c8b90"
-TOKEN = "persona_sandbox_7f3b2c1d-0000-4000-8000-5a6b7c8d9e0f"  # noqa: S105 - lets in here only
+TOKEN = "persona_sandbox_7f3b2c1d-0000-4000-8000-5a6b7c8d9e0f"  # noqa: S105 - valid here only
 _UNLIMITED = 1_000_000
 _YEAR = timedelta(days=365)
+_LOG = logging.getLogger(__name__)
 
 
 class CaseService:
@@ -43,36 +49,36 @@ class CaseService:
     Parameters
     ----------
     cases
-        How many cases to generate, or a frame of cases to serve: columns named as in the shared
-        vocabulary (``case_id title status created_at …``) become system fields, the others custom
-        fields by dtype. Naive times are UTC; times are cut to milliseconds; lists of text are one
-        text, joined by ``", "``, on Connect.
+        Number of cases to generate, or a DataFrame of cases to serve: columns named as in the
+        shared vocabulary (``case_id title status created_at …``) become system fields, all others
+        custom fields by dtype. Naive times are UTC; times are truncated to milliseconds; lists of
+        text are one text, joined by ``", "``, on Connect.
     seed
         Seed of the generated cases.
     now
-        The service's time at its start; default is the machine's. Generated cases lie before it
+        The service's time at its start; default is the machine's. Generated cases are before it
         (before the full hour, by default), and the ``Date`` header advances from it.
     domain_id, token
-        What clients must know: the Connect domain and the Persona API key.
+        Credentials of the clients: the Connect domain and the Persona API key.
     access_key
-        The one AWS access key id to let in, or None for any.
+        The only AWS access key id to accept, or None for any.
     port
         The port on 127.0.0.1, or 0 for a free one.
-    kept_requests
-        How many of the last requests `requests` holds at least; 0 for none.
+    request_log_size
+        Minimum number of latest requests in `requests`; 0 for none.
     faults
-        What goes wrong and when, as `Fault` describes; change it later through ``service.faults``.
+        Faults of the service, as `Fault` describes; change them later through ``service.faults``.
     latency
-        Seconds from the arrival of a request until its reply leaves, or the least and the most of
-        them; short for ``Fault("latency", latency, operation=None)``.
-    **choices
-        What the documents leave open, by name: ``unset``, ``text_match``, ``window``, ``rate`` and
-        the others of `EmulatorOptions`, which describes them.
+        Seconds from the arrival of a request until its reply is sent, or a pair of minimum and
+        maximum; short for ``Fault("latency", latency, operation=None)``.
+    **options
+        Behavior that the documentation leaves open, by name: ``unset``, ``text_match``,
+        ``window``, ``rate`` and the others of `EmulatorOptions`, which describes them.
 
     Raises
     ------
     ValueError
-        A frame that cannot be served, a choice or a fault that there is not.
+        If the DataFrame cannot be served, or an option or a fault is invalid.
 
     Examples
     --------
@@ -91,12 +97,13 @@ class CaseService:
         token: str = TOKEN,
         access_key: str | None = None,
         port: int = 0,
-        kept_requests: int = 10_000,
+        request_log_size: int = 10_000,
         faults: Iterable[Fault] = (),
         latency: float | tuple[float, float] = 0.0,
-        **choices: Any,
+        **options: Any,
     ) -> None:
-        self._choices = EmulatorOptions(**choices)
+        check_option_names(options)
+        self._options = EmulatorOptions(**options)
         self._started = time.monotonic()
         self._advanced = 0.0
         self._base = _base_time(now)
@@ -107,15 +114,15 @@ class CaseService:
         always = [Fault("latency", latency, operation=None)] if latency else []
         self.faults = Faults([*faults, *always], clock=self.clock, seconds=self._seconds)
         self.domain_id, self.token, self.region = domain_id, token, REGION
-        self._port, self._kept, self._seed = port, kept_requests, seed
-        live = _load(
-            cases, seed=seed, now=self.clock() if isinstance(cases, pd.DataFrame) else self._base
-        )
-        self._lag = Lag(live, self._choices.index_delay, self._seconds)
-        self._domain = self._make_domain(access_key)
-        self._environment = self._make_environment()
+        self._port, self._request_log_size, self._seed = port, request_log_size, seed
+        latest = self.clock() if isinstance(cases, pd.DataFrame) else self._base
+        live = _load(cases, seed=seed, now=latest)
+        self._lag = IndexLag(live, self._options.index_delay, self._seconds)
+        self._domain = self._create_domain(access_key)
+        self._environment = self._create_environment()
+        # A finalizer closes the databases also where a service is never stopped.
         self._closing = weakref.finalize(self, _close, self._lag, self._domain.items)
-        self._buckets = Buckets(self._choices.rate, self._choices.burst, self._seconds)
+        self._buckets = TokenBuckets(self._options.rate, self._options.burst, self._seconds)
 
     def __repr__(self) -> str:
         if not self._closing.alive:
@@ -126,31 +133,30 @@ class CaseService:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self) -> Self:
-        """Begin to answer; return the service itself.
+        """Start to answer requests and return the service itself.
 
         Raises
         ------
         RuntimeError
-            It was stopped: its cases are gone, so make a new one.
+            If the service was stopped: its cases are deleted.
         """
         if not self._closing.alive:
-            raise RuntimeError("this service was stopped and its cases are gone; make a new one")
+            raise RuntimeError(
+                "the service was stopped and its cases are deleted; create a new one"
+            )
         if self._server is None:
-            self._server = Server(self._answer, clock=self.clock, port=self._port, kept=self._kept)
+            self._server = Server(
+                self._answer, clock=self.clock, port=self._port, log_size=self._request_log_size
+            )
             self._server.open()
         return self
 
     def stop(self) -> None:
-        """Stop answering, end all connections and threads, drop the cases."""
+        """Stop answering, end all connections and threads, delete the cases."""
         if self._server is not None and self._closing.alive:
             self._server.close()
         self._closing()
@@ -162,7 +168,7 @@ class CaseService:
 
     @property
     def url(self) -> str:
-        """Where it listens: boto3's ``endpoint_url``; Persona's base is this and ``/api/v1``."""
+        """The base address: boto3's ``endpoint_url``; Persona's base is this and ``/api/v1``."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
@@ -172,61 +178,62 @@ class CaseService:
 
     @property
     def requests(self) -> list[ReceivedRequest]:
-        """What was asked so far, oldest first; clear it as you like."""
-        return self._running().received
+        """The requests so far, oldest first; the list may be cleared."""
+        return self._running().requests
 
     def clock(self) -> datetime:
         """Return the service's time, in UTC, which advances as real time does."""
         return self._zero + timedelta(seconds=self._seconds())
 
     def advance(self, seconds: float) -> None:
-        """Move the service's time ahead: tokens expire, budgets refill, searches catch up."""
+        """Advance the service's time: tokens expire, rate limits reset, search indexes catch up."""
         self._advanced += seconds
 
     def insert(self, case: Mapping[str, Any]) -> str:
-        """Add a case given by column names and return its id.
+        """Add a case, a mapping of column names to values, and return its id.
 
         Raises
         ------
         ValueError
-            An unknown column, a value that does not fit, an id that is taken.
+            If a column is unknown, a value does not fit it, or the id exists.
         """
         with self._lock:
-            row = {**self._defaults(), **_held(self._stored(case))}
+            values = {name: one for name, one in self._encode(case).items() if one is not None}
+            row = {**self._defaults(), **values}
             live = self._lag.live
             case_id = str(row["case_id"])
             if live.rows(["case_id"], live.is_case(case_id)):
-                raise ValueError(f"case_id {case_id!r} is taken")
-            stored = [row.get(column.name) for column in live.schema.columns]
-            self._lag.apply(lambda store: store.add([stored]))
+                raise ValueError(f"case_id {case_id!r} exists already; use update() to change it")
+            values_in_order = [row.get(column.name) for column in live.schema.columns]
+            self._lag.apply(lambda store: store.add([values_in_order]))
             return case_id
 
     def update(self, case_id: str, **columns: Any) -> None:
-        """Change columns of a case; ``updated_at`` becomes now unless it is given.
+        """Change columns of a case; ``updated_at`` becomes now unless it is among them.
 
         Raises
         ------
         KeyError
-            No such case.
+            If there is no such case.
         ValueError
-            An unknown column, or a value that does not fit.
+            If a column is unknown, or a value does not fit it.
         """
-        values = {"updated_at": stored_time(self.clock()), **self._stored(columns)}
+        values = {"updated_at": stored_time(self.clock()), **self._encode(columns)}
         if not self._lag.apply(lambda store: store.change(case_id, values)):
             raise KeyError(case_id)
 
     def delete(self, case_id: str) -> None:
-        """Remove a case, or raise KeyError."""
+        """Delete a case; raise KeyError if there is no such case."""
         if not self._lag.apply(lambda store: store.remove(case_id)):
             raise KeyError(case_id)
 
     def frame(self, wire: str | None = None) -> pd.DataFrame:
-        """Return all cases as they stand, one row a case, in the order of their ids.
+        """Return all current cases, one row per case, in the order of their ids.
 
         Parameters
         ----------
         wire
-            ``connect`` or ``persona`` for the columns which that wire shows, None for all. On
+            ``connect`` or ``persona`` for the columns that this service has, None for all. On
             Persona a reopened case has no ``closed_at``, on Connect it keeps its last one.
 
         Returns
@@ -235,36 +242,38 @@ class CaseService:
             One column for each column served: text as ``str``, numbers as ``Float64`` and
             ``Int64``, ``boolean``, ``datetime64[us, UTC]``, lists and maps as objects.
         """
-        return truth(self._lag.live, wire)
+        return to_frame(self._lag.live, wire)
 
-    def user_id(self, shown: str) -> str:
+    def user_id(self, address: str) -> str:
         """Return the hidden id by which Persona's search knows an assignee or resolver."""
-        return made_user_id(shown)
+        return make_user_id(address)
 
     def _defaults(self) -> dict[str, SqlValue]:
         self._inserted += 1
         now = stored_time(self.clock())
         return {
-            "case_id": made_id("case", self._seed, "inserted", self._inserted),
+            "case_id": make_id("case", self._seed, "inserted", self._inserted),
             "created_at": now,
             "updated_at": now,
             "template_id": self._lag.live.schema.templates[0].id,
             "status": "open",
         }
 
-    def _stored(self, case: Mapping[str, Any]) -> dict[str, SqlValue]:
-        known = self._lag.live.schema.by_name
-        unknown = sorted(set(case) - set(known))
+    def _encode(self, case: Mapping[str, Any]) -> dict[str, SqlValue]:
+        columns = self._lag.live.schema.by_name
+        unknown = sorted(set(case) - set(columns))
         if unknown:
-            raise ValueError(f"unknown column {unknown[0]!r}, not one of {sorted(known)}")
-        return {name: stored_value(known[name], value) for name, value in case.items()}
+            raise ValueError(f"unknown column {unknown[0]!r}, not one of {sorted(columns)}")
+        return {name: stored_value(columns[name], value) for name, value in case.items()}
 
     def _running(self) -> Server:
         if self._server is None:
-            raise RuntimeError("the service is not started: use it in a with statement, or start()")
+            raise RuntimeError(
+                "the service is not started; use it in a with statement, or call start()"
+            )
         return self._server
 
-    def _make_domain(self, access_key: str | None) -> Domain:
+    def _create_domain(self, access_key: str | None) -> Domain:
         secret = hashlib.sha256(f"{self._seed} {self.domain_id}".encode()).digest()
         return Domain(
             store=self._lag.searched,
@@ -272,24 +281,24 @@ class CaseService:
             region=REGION,
             account=ACCOUNT,
             created=self._base - _YEAR,
-            tokens=Tokens(secret, self._seconds, self._choices.token_lifetime),
+            tokens=PageTokens(secret, self._seconds, self._options.token_lifetime),
             access_key=access_key,
-            choices=self._choices,
+            options=self._options,
             live=self._lag.live,
             items=RelatedItems(self._lag.live),
             clock=self.clock,
         )
 
-    def _make_environment(self) -> Environment:
-        rate = self._choices.rate
+    def _create_environment(self) -> Environment:
+        rate = self._options.rate
         limit = _UNLIMITED if rate is None else max(round(rate * 60), 1)
         return Environment(
             store=self._lag.searched,
             live=self._lag.live,
             token=self.token,
-            window=Window(limit, self._seconds),
+            window=RateLimitWindow(limit, self._seconds),
             created=self._base - _YEAR,
-            choices=self._choices,
+            options=self._options,
         )
 
     def _seconds(self) -> float:
@@ -297,30 +306,70 @@ class CaseService:
 
     def _answer(self, request: Request) -> Reply:
         try:
-            return self.faults.answer(request, self._routed)
-        except Exception:  # noqa: BLE001 - a service that has failed still answers, and logs why
+            return self.faults.answer(request, self._answer_without_faults)
+        except Exception:  # noqa: BLE001 - a client must get a reply, and the log the error
             _LOG.exception("%s %s failed", request.method, request.path)
-            return _FAILED[persona.is_persona(request)]
+            return _INTERNAL_ERRORS[is_persona(request)]
 
-    def _routed(self, request: Request) -> Reply:
+    def _answer_without_faults(self, request: Request) -> Reply:
         self._lag.catch_up()
-        if persona.is_persona(request):
-            return persona.answer(self._environment, request)
-        return connect.answer(self._domain, request, self._buckets.refuses)
+        if is_persona(request):
+            return answer_persona(self._environment, request)
+        return answer_connect(self._domain, request, self._buckets.refuses)
 
 
-_LOG = logging.getLogger(__name__)
-_FAILED = {
-    True: persona.error_reply(PersonaError(500, "Internal server error")),
-    False: error_reply(ConnectError(500, "InternalServerException", "internal failure")),
+_INTERNAL_ERRORS = {
+    True: persona_error_reply(PersonaError(500, "Internal server error")),
+    False: connect_error_reply(ConnectError(500, "InternalServerException", "internal failure")),
 }
 
-
-def _held(values: Mapping[str, SqlValue]) -> dict[str, SqlValue]:
-    return {name: value for name, value in values.items() if value is not None}
+Change = Callable[[Store], bool]
 
 
-def _close(lag: Lag, items: RelatedItems) -> None:
+class IndexLag:
+    """The live store, and the store that searches see: a delayed copy, or the same without a delay.
+
+    Parameters
+    ----------
+    live
+        The store that sees every change at once.
+    delay
+        Seconds until `searched` sees a change.
+    clock
+        Monotonic time in seconds.
+    """
+
+    def __init__(self, live: Store, delay: float, clock: Callable[[], float]) -> None:
+        self.live = live
+        self.searched = live.copy() if delay else live
+        self._delay, self._clock = delay, clock
+        self._pending: deque[tuple[float, Change]] = deque()
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close both stores."""
+        self.live.close()
+        self.searched.close()
+
+    def apply(self, change: Change) -> bool:
+        """Apply a change to the live store, and later to the searched one; return its result."""
+        with self._lock:
+            result = change(self.live)
+            if self.searched is not self.live:
+                self._pending.append((self._clock() + self._delay, change))
+            return result
+
+    def catch_up(self) -> None:
+        """Apply the changes that are due to the searched store."""
+        if not self._pending:
+            return
+        with self._lock:
+            now = self._clock()
+            while self._pending and self._pending[0][0] <= now:
+                self._pending.popleft()[1](self.searched)
+
+
+def _close(lag: IndexLag, items: RelatedItems) -> None:
     lag.close()
     items.close()
 
@@ -341,9 +390,9 @@ def _load(cases: int | pd.DataFrame, *, seed: int, now: datetime) -> Store:
 
 def _cases(
     cases: int | pd.DataFrame, *, seed: int, now: datetime
-) -> tuple[Schema, Iterator[Iterable[tuple[SqlValue, ...]]]]:
+) -> tuple[Schema, Iterator[Iterable[Row]]]:
     if isinstance(cases, pd.DataFrame):
-        return adopt(cases, now=now)
+        return from_frame(cases, now=now)
     if not isinstance(cases, int) or cases < 0:
-        raise ValueError(f"cases={cases!r} is neither a number of cases nor a DataFrame")
+        raise ValueError(f"cases must be a non-negative integer or a DataFrame, got {cases!r}")
     return SCHEMA, generate(cases, seed=seed, now=now)

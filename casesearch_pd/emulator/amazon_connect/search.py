@@ -1,4 +1,4 @@
-"""SearchCases: the request's body in, one page of cases out."""
+"""SearchCases: the check of its request, the rows of a page, and field values as it shows them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,122 +8,124 @@ import msgspec
 
 from casesearch_pd.emulator.amazon_connect.filter import (
     InvalidRequest,
+    check_members,
     condition,
     connect_expression,
-    field_ids,
-    known_field,
-    listed,
-    members,
-    page_size,
-    text,
+    find_field,
+    parse_field_ids,
+    parse_list,
+    parse_page_size,
+    parse_text,
 )
-from casesearch_pd.emulator.amazon_connect.responses import Domain, position
+from casesearch_pd.emulator.amazon_connect.responses import Domain, token_position
 from casesearch_pd.emulator.data.schema import Column
-from casesearch_pd.emulator.data.store import EVERYTHING, Key, Row, SqlValue, Where, all_of
+from casesearch_pd.emulator.data.store import EVERYTHING, Row, SortKey, SqlValue, Where, all_of
 from casesearch_pd.emulator.data.values import wire_time
 
 _MEMBERS = {"maxResults", "nextToken", "searchTerm", "filter", "sorts", "fields"}
-_MOST_RESULTS, _USUAL_RESULTS = 100, 25
-_MOST_FIELDS, _MOST_SORTS = 25, 2
-_LONGEST_TERM = 255
-_ALWAYS = ("case_id", "template_id", "tags")
+_MAX_PAGE_SIZE, _DEFAULT_PAGE_SIZE = 100, 25
+_MAX_FIELDS, _MAX_SORTS = 25, 2
+_MAX_TERM_LENGTH = 255
+_BASE_COLUMNS = ("case_id", "template_id", "tags")
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where a page starts: the keys of the row before it, and how many rows came before."""
+class _Position:
+    """The start of a page: the sort values of the row before it, and the number of rows before."""
 
     after: Sequence[SqlValue] | None = None
-    skipped: int = 0
+    offset: int = 0
 
 
 @dataclass(frozen=True)
 class _Search:
-    """A request, checked: which cases in which order, what of them, how many from where."""
+    """A valid request: the cases, their order, the columns, the page and what its token covers."""
 
     where: Where
-    order: Sequence[Key]
+    order: Sequence[SortKey]
     columns: Sequence[Column]
     size: int
-    place: _Place
+    position: _Position
     scope: Sequence[Any]
 
 
-def search_cases(domain: Domain, sent: Any) -> dict[str, Any]:
-    """Return the answer to SearchCases.
+def search_cases(domain: Domain, content: Any) -> dict[str, Any]:
+    """Return the response to SearchCases.
 
     Raises
     ------
     InvalidRequest
-        Anything that the service model does not allow.
+        If the service model does not allow the request.
     """
-    search = _checked(domain, sent)
+    search = _parse_search(domain, content)
     rows = _rows(domain, search)
-    reach = _reach(domain, search.place, search.size)
-    answer: dict[str, Any] = {
-        "cases": _cases(domain, rows[:reach], search),
+    # A result window (an option) ends the result early: no row after it, and no token to one.
+    size = _rows_within_window(domain, search.position, search.size)
+    response: dict[str, Any] = {
+        "cases": _cases(domain, rows[:size], search),
         "totalCount": domain.store.count(search.where),
     }
-    if len(rows) > reach and _reach(domain, search.place, search.size + 1) > reach:
-        last = [list(rows[reach - 1][: len(search.order)]), search.place.skipped + reach]
-        answer["nextToken"] = domain.tokens.issue(last, search.scope)
-    return answer
+    if len(rows) > size and _rows_within_window(domain, search.position, search.size + 1) > size:
+        last = [list(rows[size - 1][: len(search.order)]), search.position.offset + size]
+        response["nextToken"] = domain.tokens.issue(last, search.scope)
+    return response
 
 
-def _checked(domain: Domain, sent: Any) -> _Search:
-    members(sent, _MEMBERS, "body")
-    body = {name: value for name, value in sent.items() if value is not None}
-    asked = body.get("maxResults")
-    size = page_size(asked, "maxResults", most=_MOST_RESULTS, default=_USUAL_RESULTS)
+def _parse_search(domain: Domain, content: Any) -> _Search:
+    check_members(content, _MEMBERS, "body")
+    body = {name: value for name, value in content.items() if value is not None}
+    size = parse_page_size(
+        body.get("maxResults"), "maxResults", maximum=_MAX_PAGE_SIZE, default=_DEFAULT_PAGE_SIZE
+    )
     where = _where(domain, body)
     order = _order(domain, body.get("sorts", []))
     columns = _columns(domain, body.get("fields"))
     scope = ["search", {name: body[name] for name in sorted(body) if name != "nextToken"}]
-    place = _place(domain, body.get("nextToken"), scope)
-    return _Search(where, order, columns, size, place, scope)
+    position = _parse_position(domain, body.get("nextToken"), scope)
+    return _Search(where, order, columns, size, position, scope)
 
 
 def _rows(domain: Domain, search: _Search) -> list[Row]:
-    """Return the rows of the page, and one more if there is one."""
+    """Return the rows of the page, and the row after them if there is one."""
     return domain.store.page(
-        [*_ALWAYS, *(column.name for column in search.columns)],
+        [*_BASE_COLUMNS, *(column.name for column in search.columns)],
         search.where,
         search.order,
-        after=search.place.after,
+        after=search.position.after,
         limit=search.size + 1,
-        offset=search.place.skipped if domain.choices.cursor == "offset" else 0,
+        offset=search.position.offset if domain.options.cursor == "offset" else 0,
     )
 
 
-def _reach(domain: Domain, place: _Place, size: int) -> int:
+def _rows_within_window(domain: Domain, position: _Position, size: int) -> int:
     """Return how many rows of a page are within the result window."""
-    window = domain.choices.window
-    return size if window is None else min(size, window - place.skipped)
+    window = domain.options.window
+    return size if window is None else min(size, window - position.offset)
 
 
 def _where(domain: Domain, body: Mapping[str, Any]) -> Where:
     parts = []
-    term = text(body.get("searchTerm", ""), "searchTerm", most=_LONGEST_TERM)
+    term = parse_text(body.get("searchTerm", ""), "searchTerm", maximum=_MAX_TERM_LENGTH)
     if term.strip():
         parts.append(domain.store.having_words(term))
     if "filter" in body:
-        parts.append(condition(domain.store, body["filter"], domain.choices))
+        parts.append(condition(domain.store, body["filter"], domain.options))
     return all_of(parts) if parts else EVERYTHING
 
 
-def _order(domain: Domain, sorts: Any) -> list[Key]:
-    asked = listed(sorts, "sorts", most=_MOST_SORTS)
-    keys = [_sort_key(domain, sort, number) for number, sort in enumerate(asked, 1)]
+def _order(domain: Domain, sorts: Any) -> list[SortKey]:
+    items = parse_list(sorts, "sorts", maximum=_MAX_SORTS)
+    keys = [_sort_key(domain, sort, number) for number, sort in enumerate(items, 1)]
     if not keys:
-        # "sorted from most-recently to least-recently updated": Connect administrator guide
+        # "sorted from most-recently to least-recently updated": Connect administrator guide.
         keys = [domain.store.key("updated_at", descending=True)]
     return [*keys, domain.store.key("case_id")]
 
 
-def _sort_key(domain: Domain, sort: Any, number: int) -> Key:
+def _sort_key(domain: Domain, sort: Any, number: int) -> SortKey:
     path = f"sorts.{number}.member"
-    members(sort, {"fieldId", "sortOrder"}, path)
-    column = known_field(domain.store.schema, sort.get("fieldId"), f"{path}.fieldId")
+    check_members(sort, {"fieldId", "sortOrder"}, path)
+    column = find_field(domain.store.schema, sort.get("fieldId"), f"{path}.fieldId")
     direction = sort.get("sortOrder")
     if direction not in ("Asc", "Desc"):
         raise InvalidRequest(f"{path}.sortOrder: {direction!r} is not one of ['Asc', 'Desc']")
@@ -131,57 +133,59 @@ def _sort_key(domain: Domain, sort: Any, number: int) -> Key:
         column.name,
         expression=connect_expression(domain.store, column),
         descending=direction == "Desc",
-        nulls_last=domain.choices.nulls_last,
+        nulls_last=domain.options.nulls_last,
     )
 
 
 def _columns(domain: Domain, fields: Any) -> list[Column]:
     if fields is None:
-        shown = domain.choices.default_fields == "system"
-        return [one for one in domain.store.schema.by_connect.values() if shown and not one.custom]
+        if domain.options.default_fields == "none":
+            return []
+        return [one for one in domain.store.schema.by_connect.values() if not one.custom]
     return [
-        known_field(domain.store.schema, one, f"fields.{number}.member.id")
-        for number, one in enumerate(field_ids(fields, most=_MOST_FIELDS), 1)
+        find_field(domain.store.schema, one, f"fields.{number}.member.id")
+        for number, one in enumerate(parse_field_ids(fields, maximum=_MAX_FIELDS), 1)
     ]
 
 
-def _place(domain: Domain, token: Any, scope: Any) -> _Place:
-    found = position(domain, token, scope)
-    if found is None:
-        return _Place()
-    after, skipped = found
-    return _Place(None if domain.choices.cursor == "offset" else after, skipped)
+def _parse_position(domain: Domain, token: Any, scope: Any) -> _Position:
+    position = token_position(domain, token, scope)
+    if position is None:
+        return _Position()
+    after, offset = position
+    return _Position(None if domain.options.cursor == "offset" else after, offset)
 
 
 def _cases(domain: Domain, rows: Sequence[Row], search: _Search) -> list[dict[str, Any]]:
-    shows = [value_shower(column) for column in search.columns]
+    encoders = [value_encoder(column) for column in search.columns]
     ids = [column.connect for column in search.columns]
+    # A row is its sort values, then the base columns, then the requested fields.
     keys = len(search.order)
-    first = keys + len(_ALWAYS)
+    first = keys + len(_BASE_COLUMNS)
     missing = missing_value(domain)
-    omit = domain.choices.unset == "omit"
+    omit = domain.options.unset == "omit"
     return [
         {
             "caseId": row[keys],
             "templateId": row[keys + 1],
             "fields": [
-                {"id": field_id, "value": missing if value is None else show(value)}
-                for field_id, show, value in zip(ids, shows, row[first:], strict=True)
+                {"id": field_id, "value": missing if value is None else encode(value)}
+                for field_id, encode, value in zip(ids, encoders, row[first:], strict=True)
                 if value is not None or not omit
             ],
-            "tags": shown_tags(row[keys + 2]),
+            "tags": tag_map(row[keys + 2]),
         }
         for row in rows
     ]
 
 
 def missing_value(domain: Domain) -> Any:
-    """Return what is shown for a field that a case does not have, where it is shown at all."""
-    return {"emptyValue": {}} if domain.choices.unset == "empty" else None
+    """Return the value of a field that a case does not have, where such fields are included."""
+    return {"emptyValue": {}} if domain.options.unset == "empty" else None
 
 
-def value_shower(column: Column) -> Callable[[SqlValue], dict[str, Any]]:
-    """Return the function that turns a stored value into a FieldValueUnion."""
+def value_encoder(column: Column) -> Callable[[SqlValue], dict[str, Any]]:
+    """Return the function that encodes a stored value as a FieldValueUnion."""
     match column.kind:
         case "datetime":
             return lambda value: {"stringValue": wire_time(str(value))}
@@ -192,19 +196,19 @@ def value_shower(column: Column) -> Callable[[SqlValue], dict[str, Any]]:
         case "user":
             return lambda value: {"userArnValue": value}
         case "list":
-            return lambda value: {"stringValue": joined_list(value)}
+            return lambda value: {"stringValue": join_list(value)}
         case _:
             return lambda value: {"stringValue": value}
 
 
-def joined_list(stored: SqlValue) -> str:
-    """Return a stored list of text as the one text that Connect shows of it."""
-    return ", ".join(msgspec.json.decode(str(stored), type=list[str]))
+def join_list(value: SqlValue) -> str:
+    """Return a stored list of text as one text, as Connect shows it."""
+    return ", ".join(msgspec.json.decode(str(value), type=list[str]))
 
 
-def shown_tags(stored: SqlValue) -> dict[str, str]:
+def tag_map(value: SqlValue) -> dict[str, str]:
     """Return stored tags, a list of ``key=value``, as a map."""
-    if stored is None or stored == "[]":
+    if value is None or value == "[]":
         return {}
-    pairs = (tag.partition("=") for tag in msgspec.json.decode(str(stored), type=list[str]))
+    pairs = (tag.partition("=") for tag in msgspec.json.decode(str(value), type=list[str]))
     return {key: value for key, _, value in pairs}

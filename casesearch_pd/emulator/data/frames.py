@@ -1,7 +1,7 @@
-"""A user's own DataFrame as cases: columns by name and dtype become a schema and rows to store.
+"""Conversion of a user's DataFrame to cases, and of cases to a DataFrame.
 
-Columns of the shared vocabulary become system fields on each wire that has them; all others are
-custom fields under their own name. Nothing that the frame lacks is offered.
+Columns of the shared vocabulary become system fields of each service that has them; all others are
+custom fields under their own name. The schema has no field that the frame lacks.
 """
 
 from collections import Counter
@@ -13,25 +13,27 @@ from typing import Any
 import pandas as pd
 
 from casesearch_pd.emulator.data.schema import (
+    PERSONA_ATTRIBUTES,
+    PERSONA_RELATIONSHIPS,
     Column,
     Option,
     Schema,
     Template,
     custom_field_id,
-    made_id,
+    make_id,
 )
 from casesearch_pd.emulator.data.store import SqlValue, Store
-from casesearch_pd.emulator.data.values import shown_series, stored_time, stored_value
-from casesearch_pd.emulator.persona.render import ATTRIBUTES, RELATIONSHIPS
+from casesearch_pd.emulator.data.values import stored_time, stored_value, to_series
 
-_MOST_COLUMNS = 500  # fields of a domain, by the Amazon Connect quotas page
+# Fields of a domain, from the Amazon Connect quotas page.
+_MAX_COLUMNS = 500
 _PREVIEW = 5
 _TEXTS = frozenset({"text", "select", "user"})
 
 
 @dataclass(frozen=True, slots=True)
-class _System:
-    """A name of the shared vocabulary: the kind it needs and its names on the wires."""
+class _SystemColumn:
+    """A name of the shared vocabulary: the kind of its column and its names in the services."""
 
     kind: str
     label: str
@@ -39,94 +41,97 @@ class _System:
     persona: str = ""
 
 
-SYSTEM: Mapping[str, _System] = {
-    "case_id": _System("text", "Case Id", "case_id", "id"),
-    "reference": _System("text", "Reference number", "reference_number", "name"),
-    "template_id": _System("text", "Template Id", "", "relationships.case_template"),
-    "title": _System("text", "Title", "title"),
-    "summary": _System("text", "Summary", "summary"),
-    "status": _System("select", "Status", "status", "status"),
-    "created_at": _System("datetime", "Created", "created_datetime", "created_at"),
-    "updated_at": _System("datetime", "Last updated", "last_updated_datetime", "updated_at"),
-    "closed_at": _System("datetime", "Last closed", "last_closed_datetime", "resolved_at"),
-    "sla_at": _System("datetime", "Next SLA breach", "next_sla_breach_datetime", "sla_expires_at"),
-    "assignee": _System("text", "Assigned user", "assigned_user", "assignee_id"),
-    "queue": _System("text", "Assigned queue", "assigned_queue", "relationships.case_queue"),
-    "tags": _System("list", "Tags", "", "tags"),
-    "case_reason": _System("select", "Case reason", "case_reason"),
-    "customer_id": _System("text", "Customer", "customer_id"),
-    "created_by": _System("user", "Created by", "created_by"),
-    "last_updated_user": _System("user", "Last updated by", "last_updated_user"),
-    "last_reopened_datetime": _System("datetime", "Last reopened", "last_reopened_datetime"),
-    "resolution": _System("text", "Resolution", "", "resolution"),
-    "assigned_at": _System("datetime", "Assigned", "", "assigned_at"),
-    "redacted_at": _System("datetime", "Redacted", "", "redacted_at"),
+SYSTEM_COLUMNS: Mapping[str, _SystemColumn] = {
+    "case_id": _SystemColumn("text", "Case Id", "case_id", "id"),
+    "reference": _SystemColumn("text", "Reference number", "reference_number", "name"),
+    "template_id": _SystemColumn("text", "Template Id", "", "relationships.case_template"),
+    "title": _SystemColumn("text", "Title", "title"),
+    "summary": _SystemColumn("text", "Summary", "summary"),
+    "status": _SystemColumn("select", "Status", "status", "status"),
+    "created_at": _SystemColumn("datetime", "Created", "created_datetime", "created_at"),
+    "updated_at": _SystemColumn("datetime", "Last updated", "last_updated_datetime", "updated_at"),
+    "closed_at": _SystemColumn("datetime", "Last closed", "last_closed_datetime", "resolved_at"),
+    "sla_at": _SystemColumn(
+        "datetime", "Next SLA breach", "next_sla_breach_datetime", "sla_expires_at"
+    ),
+    "assignee": _SystemColumn("text", "Assigned user", "assigned_user", "assignee_id"),
+    "queue": _SystemColumn("text", "Assigned queue", "assigned_queue", "relationships.case_queue"),
+    "tags": _SystemColumn("list", "Tags", "", "tags"),
+    "case_reason": _SystemColumn("select", "Case reason", "case_reason"),
+    "customer_id": _SystemColumn("text", "Customer", "customer_id"),
+    "created_by": _SystemColumn("user", "Created by", "created_by"),
+    "last_updated_user": _SystemColumn("user", "Last updated by", "last_updated_user"),
+    "last_reopened_datetime": _SystemColumn("datetime", "Last reopened", "last_reopened_datetime"),
+    "resolution": _SystemColumn("text", "Resolution", "", "resolution"),
+    "assigned_at": _SystemColumn("datetime", "Assigned", "", "assigned_at"),
+    "redacted_at": _SystemColumn("datetime", "Redacted", "", "redacted_at"),
     **{
-        f"{role}_{part}": _System("text", f"{role} {part}".capitalize(), "", f"{role}_{part}")
+        f"{role}_{part}": _SystemColumn("text", f"{role} {part}".capitalize(), "", f"{role}_{part}")
         for role in ("creator", "assigner", "resolver", "updater")
         for part in ("id", "type")
     },
     **{
-        name: _System("list", name.capitalize(), "", f"relationships.{name}")
+        name: _SystemColumn("list", name.capitalize(), "", f"relationships.{name}")
         for name in ("accounts", "inquiries", "reports", "verifications", "txns", "case_comments")
     },
 }
-_OFFERED_ELSEWHERE = frozenset({"template_id", "tags"})
-"""Shown on Connect with every case, not as a field."""
+_CASE_MEMBERS = frozenset({"template_id", "tags"})
+"""Members of every case on Connect, which are not fields there."""
 
 
-def adopt(
+def from_frame(
     frame: pd.DataFrame, *, now: datetime
 ) -> tuple[Schema, Iterator[Iterable[tuple[SqlValue, ...]]]]:
-    """Return the schema that a frame states and its rows, in one chunk.
+    """Return the schema of a frame and its rows, in one chunk.
 
     Parameters
     ----------
     frame
-        One row a case; ``created_at`` is needed, ``case_id`` is made where it is missing.
+        One row per case; ``created_at`` is required, a missing ``case_id`` is generated.
     now
         No ``created_at`` may be later.
 
     Raises
     ------
     ValueError
-        A column's name or dtype, a duplicate ``case_id``, a ``created_at`` that is missing or
-        lies in the future; the message names the column and the next step.
+        If a column's name or dtype is not supported, a ``case_id`` is a duplicate, or a
+        ``created_at`` is missing or in the future.
     """
     _check_names(frame)
     kinds = {name: _kind(name, frame[name]) for name in frame.columns if name != "template"}
     columns = [_column(name, kinds[name], frame[name]) for name in kinds]
     cells = {column.name: _cells(column, frame[column.name]) for column in columns}
-    templates = _complete(frame, columns, cells)
+    templates = _add_required_columns(frame, columns, cells)
     _check_rows(cells, now)
-    ordered = tuple(columns)
-    rows = zip(*(cells[column.name] for column in ordered), strict=True)
-    return Schema(ordered, templates), iter([rows])
+    rows = zip(*(cells[column.name] for column in columns), strict=True)
+    return Schema(tuple(columns), templates), iter([rows])
 
 
 def _check_names(frame: pd.DataFrame) -> None:
     for name in frame.columns:
         if not isinstance(name, str) or not name.strip():
-            raise ValueError(f"column {name!r}: names must be text; rename it")
+            raise ValueError(f"column names must be text, got {name!r}; rename the column")
     repeated = frame.columns[frame.columns.duplicated()]
     if len(repeated):
-        raise ValueError(f"column {repeated[0]!r} is there twice; rename one")
-    if frame.shape[1] > _MOST_COLUMNS:
-        raise ValueError(f"{frame.shape[1]} columns; a domain holds {_MOST_COLUMNS} fields")
+        raise ValueError(f"column {repeated[0]!r} is a duplicate; rename one of the two")
+    if frame.shape[1] > _MAX_COLUMNS:
+        raise ValueError(
+            f"a domain has at most {_MAX_COLUMNS} fields, got {frame.shape[1]} columns; drop some"
+        )
     if "created_at" not in frame.columns:
         raise ValueError(
-            "the frame has no created_at column, which both services page by; add one, "
+            "the frame has no created_at column, which paging needs on both services; add one, "
             "for example frame.assign(created_at=pd.Timestamp.now('UTC'))"
         )
 
 
 def _kind(name: str, values: pd.Series) -> str:
-    found = _dtype_kind(name, values)
-    system = SYSTEM.get(name)
+    kind = _dtype_kind(name, values)
+    system = SYSTEM_COLUMNS.get(name)
     if system is None:
-        return found
-    fits = _TEXTS if found in _TEXTS else {found}
-    if system.kind in fits or values.isna().all():
+        return kind
+    compatible = _TEXTS if kind in _TEXTS else {kind}
+    if system.kind in compatible or values.isna().all():
         return system.kind
     raise ValueError(
         f"column {name!r} has dtype {values.dtype}, but {name} is a {system.kind} field; "
@@ -163,17 +168,17 @@ def _category_kind(name: str, dtype: pd.CategoricalDtype) -> str:
 
 
 def _object_kind(name: str, values: pd.Series) -> str:
-    held = [value for value in values if not _missing(value)]
-    found = {_value_kind(value) for value in held} or {"text"}
-    if found == {"integer", "number"}:
+    present = [value for value in values if not _is_missing(value)]
+    kinds = {_value_kind(value) for value in present} or {"text"}
+    if kinds == {"integer", "number"}:
         return "number"
-    if len(found) == 1 and "" not in found:
-        return found.pop()
-    names = sorted({type(value).__name__ for value in held})
-    raise _unsupported(name, f"{values.dtype} holding {', '.join(names[:_PREVIEW])}")
+    if len(kinds) == 1 and "" not in kinds:
+        return kinds.pop()
+    names = sorted({type(value).__name__ for value in present})
+    raise _unsupported(name, f"{values.dtype} with values of type {', '.join(names[:_PREVIEW])}")
 
 
-def _missing(value: Any) -> bool:
+def _is_missing(value: Any) -> bool:
     return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))
 
 
@@ -206,12 +211,12 @@ def _unsupported(name: str, what: str) -> ValueError:
 
 
 def _column(name: str, kind: str, values: pd.Series) -> Column:
-    system = SYSTEM.get(name, _System(kind, name))
-    custom = not system.connect and name not in _OFFERED_ELSEWHERE
+    system = SYSTEM_COLUMNS.get(name, _SystemColumn(kind, name))
+    custom = not system.connect and name not in _CASE_MEMBERS
     return Column(
         name,
         kind,
-        system.label if system.connect or name in _OFFERED_ELSEWHERE else name,
+        system.label if system.connect or name in _CASE_MEMBERS else name,
         system.connect or (custom_field_id(name) if custom else ""),
         custom,
         system.persona or f"fields.{name}",
@@ -222,9 +227,10 @@ def _column(name: str, kind: str, values: pd.Series) -> Column:
 def _options(name: str, kind: str, values: pd.Series) -> tuple[Option, ...]:
     if kind != "select":
         return ()
-    found = values.cat.categories if hasattr(values, "cat") else sorted(values.dropna().unique())
-    extra = [value for value in ("open", "closed") if name == "status" and value not in set(found)]
-    return tuple(Option(value, value) for value in [*extra, *found])
+    labels = values.cat.categories if hasattr(values, "cat") else sorted(values.dropna().unique())
+    # Every case can be opened and closed, whatever values the frame has.
+    extra = [one for one in ("open", "closed") if name == "status" and one not in set(labels)]
+    return tuple(Option(label, label) for label in [*extra, *labels])
 
 
 def _cells(column: Column, values: pd.Series) -> list[SqlValue]:
@@ -235,45 +241,44 @@ def _cells(column: Column, values: pd.Series) -> list[SqlValue]:
 
 def _time_cells(values: pd.Series) -> list[SqlValue]:
     utc = pd.to_datetime(values, utc=True).dt.tz_localize(None)
-    cut = utc.dt.floor("ms")
-    text = cut.dt.strftime("%Y-%m-%dT%H:%M:%S.%f").str[:23]
+    text = utc.dt.floor("ms").dt.strftime("%Y-%m-%dT%H:%M:%S.%f").str[:23]
     return [None if missing else str(one) for one, missing in zip(text, utc.isna(), strict=True)]
 
 
-def _complete(
+def _add_required_columns(
     frame: pd.DataFrame, columns: list[Column], cells: dict[str, list[SqlValue]]
 ) -> tuple[Template, ...]:
-    """Add the columns that the wires cannot do without, and return the templates."""
+    """Add the columns that the services require, and return the templates."""
     size = len(frame)
-    made: list[SqlValue] = [made_id("case", "frame", number) for number in range(size)]
-    given = cells.get("case_id", made)
-    cells["case_id"] = [own or new for own, new in zip(given, made, strict=True)]
+    new_ids: list[SqlValue] = [make_id("case", "frame", number) for number in range(size)]
+    ids = cells.get("case_id", new_ids)
+    cells["case_id"] = [own or new for own, new in zip(ids, new_ids, strict=True)]
     cells.setdefault("updated_at", list(cells["created_at"]))
     updated = zip(cells["updated_at"], cells["created_at"], strict=True)
     cells["updated_at"] = [own or other for own, other in updated]
     templates = _templates(frame, cells)
-    here = {column.name for column in columns}
+    names = {column.name for column in columns}
     for name in ("case_id", "template_id", "updated_at"):
-        if name not in here:
-            offered = _column(name, SYSTEM[name].kind, pd.Series(dtype="str"))
-            hidden = replace(
-                offered, connect="", persona="" if name == "updated_at" else offered.persona
-            )
-            columns.append(offered if name == "case_id" else hidden)
+        if name not in names:
+            column = _column(name, SYSTEM_COLUMNS[name].kind, pd.Series(dtype="str"))
+            # Only the id becomes a field: the frame has no values for the others.
+            persona = "" if name == "updated_at" else column.persona
+            hidden = replace(column, connect="", persona=persona)
+            columns.append(column if name == "case_id" else hidden)
     return templates
 
 
 def _templates(frame: pd.DataFrame, cells: dict[str, list[SqlValue]]) -> tuple[Template, ...]:
     size = len(frame)
     names: Sequence[Any] = frame["template"].tolist() if "template" in frame else ["Cases"] * size
-    names = ["Cases" if _missing(name) else str(name) for name in names]
-    made: list[SqlValue] = [made_id("ctmpl", "frame", name) for name in names]
-    given = cells.get("template_id", made)
-    cells["template_id"] = [own or new for own, new in zip(given, made, strict=True)]
+    names = ["Cases" if _is_missing(name) else str(name) for name in names]
+    new_ids: list[SqlValue] = [make_id("ctmpl", "frame", name) for name in names]
+    ids = cells.get("template_id", new_ids)
+    cells["template_id"] = [own or new for own, new in zip(ids, new_ids, strict=True)]
     only_ids = "template" not in frame and "template_id" in frame
-    pairs = dict(zip(cells["template_id"], given if only_ids else names, strict=True))
-    found = tuple(Template(str(one), str(name or "Cases")) for one, name in pairs.items())
-    return found or (Template(made_id("ctmpl", "frame", "Cases"), "Cases"),)
+    pairs = dict(zip(cells["template_id"], ids if only_ids else names, strict=True))
+    templates = tuple(Template(str(one), str(name or "Cases")) for one, name in pairs.items())
+    return templates or (Template(make_id("ctmpl", "frame", "Cases"), "Cases"),)
 
 
 def _check_rows(cells: Mapping[str, list[SqlValue]], now: datetime) -> None:
@@ -287,19 +292,15 @@ def _check_rows(cells: Mapping[str, list[SqlValue]], now: datetime) -> None:
     latest = max((str(time) for time in created), default="")
     if latest > stored_time(now):
         raise ValueError(
-            f"created_at goes up to {latest}Z, which is later than now, {stored_time(now)}Z; "
+            f"the latest created_at, {latest}Z, is after the service's time, {stored_time(now)}Z; "
             "drop those rows, or pass a later now="
         )
     if len(set(ids)) < len(ids):
-        twice = Counter(ids).most_common(1)[0][0]
-        raise ValueError(f"case_id {twice!r} is there twice; ids must be unique")
+        repeated = Counter(ids).most_common(1)[0][0]
+        raise ValueError(f"case_id {repeated!r} is a duplicate; ids must be unique")
 
 
-_WITH_EVERY_CASE = frozenset({"template_id", "tags"})
-"""Shown on Connect with every case, not as a field."""
-
-
-def truth(store: Store, wire: str | None) -> pd.DataFrame:
+def to_frame(store: Store, wire: str | None) -> pd.DataFrame:
     """Return all cases in the order of their ids.
 
     Parameters
@@ -307,38 +308,39 @@ def truth(store: Store, wire: str | None) -> pd.DataFrame:
     store
         The cases.
     wire
-        ``connect`` or ``persona`` for the columns which that wire shows, None for all.
+        ``connect`` or ``persona`` for the columns that this service has, None for all.
     """
-    named = _named(store.schema.columns, wire)
-    rows = store.rows([column.name for column in named.values()])
-    held = list(zip(*rows, strict=True)) if rows else [()] * len(named)
+    columns = _columns_by_name(store.schema.columns, wire)
+    rows = store.rows([column.name for column in columns.values()])
+    cells = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
     return pd.DataFrame(
         {
-            name: shown_series(column, list(values))
-            for (name, column), values in zip(named.items(), held, strict=True)
+            name: to_series(column, list(values))
+            for (name, column), values in zip(columns.items(), cells, strict=True)
         }
     )
 
 
-def _named(columns: Sequence[Column], wire: str | None) -> dict[str, Column]:
+def _columns_by_name(columns: Sequence[Column], wire: str | None) -> dict[str, Column]:
     match wire:
         case None:
             return {column.name: column for column in columns}
         case "connect":
-            return {c.name: c for c in columns if c.connect or c.name in _WITH_EVERY_CASE}
+            return {c.name: c for c in columns if c.connect or c.name in _CASE_MEMBERS}
         case "persona":
-            return _of_persona([column for column in columns if column.persona])
+            return _persona_columns([column for column in columns if column.persona])
         case _:
-            raise ValueError(f"wire={wire!r} is not one of 'connect', 'persona', None")
+            raise ValueError(f"wire must be 'connect', 'persona' or None, got {wire!r}")
 
 
-def _of_persona(columns: Sequence[Column]) -> dict[str, Column]:
-    """Return columns by the names that a reader gives them: a taken key gets ``fields_``."""
+def _persona_columns(columns: Sequence[Column]) -> dict[str, Column]:
+    """Return columns by name; a custom key that is also a system name gets ``fields_``."""
     system = {_system_name(column): column for column in columns if not column.persona_key}
     custom = {column.persona_key: column for column in columns if column.persona_key}
-    taken = {*system, *ATTRIBUTES, *RELATIONSHIPS}
-    free = {f"fields_{key}" if key in taken else key: column for key, column in custom.items()}
-    return system | free
+    reserved = {*system, *PERSONA_ATTRIBUTES, *PERSONA_RELATIONSHIPS}
+    return system | {
+        f"fields_{key}" if key in reserved else key: column for key, column in custom.items()
+    }
 
 
 def _system_name(column: Column) -> str:

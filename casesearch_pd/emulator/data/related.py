@@ -1,7 +1,7 @@
-"""What happened around a generated case: contacts, comments, files, SLAs, its history.
+"""Related items of generated cases (contacts, comments, files, SLAs) and the history of a case.
 
-Nothing of it is stored: it follows from the case's own row, so the same case always tells the same.
-A frame's cases have no related items (none are made up), only the history that their times tell.
+They are not stored but derived from the case's row, so a case always has the same items and events.
+Cases of a DataFrame have no related items, and a history that follows from their times.
 """
 
 import threading
@@ -39,7 +39,7 @@ ITEMS = Schema(
     ),
     (),
 )
-"""Related items, kept like cases: a store of its own gives them filters, orders and pages."""
+"""The schema of related items, whose store gives them filters, orders and pages as for cases."""
 
 _CHANNELS = {"ch_01": "VOICE", "ch_02": "EMAIL", "ch_03": "CHAT", "ch_04": "TASK", "ch_05": "CHAT"}
 _COMMENTS = (
@@ -47,17 +47,18 @@ _COMMENTS = (
     "Escalated to second line, see the log.",
     "お客様へ折り返し連絡済み。",
 )
-_READ = (
+_COLUMNS = (
     ROWID, "case_id", "created_at", "updated_at", "contacts", "contact_channel", "case_comments",
     "attachments", "sla_at", "created_by",
 )  # fmt: skip
-_MOST_CONTACTS = 12
-_SHARED = 10  # every tenth case shares its first contact with the case before it
+_MAX_CONTACTS = 12
+# Every tenth case shares its first contact with the case before it.
+_SHARING_INTERVAL = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One entry of a case's history: (field, old value, new value) for each field changed."""
+    """One event of a case's history: (field, old value, new value) for each changed field."""
 
     number: int
     type: str
@@ -71,8 +72,8 @@ def items_of(store: Store, where: Where, now: str) -> Iterator[tuple[SqlValue, .
     """Yield the related items of matching cases as rows of `ITEMS`; late SLAs are overdue."""
     if not store.schema.generated:
         return
-    for row in store.rows(_READ, where):
-        case = dict(zip(_READ, row, strict=True))
+    for row in store.rows(_COLUMNS, where):
+        case = dict(zip(_COLUMNS, row, strict=True))
         yield from _contacts(case)
         yield from _comments(case)
         yield from _files(case)
@@ -80,7 +81,7 @@ def items_of(store: Store, where: Where, now: str) -> Iterator[tuple[SqlValue, .
 
 
 class RelatedItems:
-    """The related items of all cases, gathered when they are first asked for and after changes.
+    """The related items of all cases, generated at their first use and after changes of the cases.
 
     Parameters
     ----------
@@ -95,7 +96,7 @@ class RelatedItems:
         self._lock = threading.Lock()
 
     def current(self, now: str) -> Store:
-        """Return the items of all cases as they stand."""
+        """Return the items of all current cases."""
         with self._lock:
             if self._items is None or self._version != self._live.version:
                 self._version = self._live.version
@@ -105,7 +106,7 @@ class RelatedItems:
             return self._items
 
     def close(self) -> None:
-        """Drop the items."""
+        """Delete the items."""
         with self._lock:
             self._drop()
 
@@ -116,28 +117,29 @@ class RelatedItems:
 
 
 def contact_arn(row: int, number: int) -> str:
-    """Return the ARN of a case's contact; the last group of its UUID says which row and number."""
-    holder = row - 1 if number == 0 and row % _SHARED == 0 else row
-    start = blake2b(b"%d %d" % (holder, number), digest_size=9).hexdigest()
-    last = f"{holder * _MOST_CONTACTS + number:012x}"
+    """Return the ARN of a case's contact."""
+    owner = row - 1 if number == 0 and row % _SHARING_INTERVAL == 0 else row
+    start = blake2b(b"%d %d" % (owner, number), digest_size=9).hexdigest()
+    # The last group of the UUID encodes row and number, so `cases_of_contact` needs no index.
+    last = f"{owner * _MAX_CONTACTS + number:012x}"
     return f"{INSTANCE}/contact/{start[:8]}-{start[8:12]}-4{start[12:15]}-8{start[15:18]}-{last}"
 
 
 def cases_of_contact(store: Store, arn: str) -> list[tuple[SqlValue, ...]]:
     """Return (case id, template id) of the cases that a contact belongs to."""
     try:
-        holder = int(arn.rpartition("-")[2], 16) // _MOST_CONTACTS
+        owner = int(arn.rpartition("-")[2], 16) // _MAX_CONTACTS
     except ValueError:
         return []
-    found = store.rows(
+    rows = store.rows(
         (ROWID, "case_id", "template_id", "contacts"),
-        Where("rowid IN (?, ?)", (holder % 2**62, (holder + 1) % 2**62)),
+        Where("rowid IN (?, ?)", (owner % 2**62, (owner + 1) % 2**62)),
     )
-    return [row[1:3] for row in found if arn in _arns(row[0], row[3])]
+    return [row[1:3] for row in rows if arn in _arns(row[0], row[3])]
 
 
 def _arns(row: Any, contacts: Any) -> list[str]:
-    return [contact_arn(row, number) for number in range(min(contacts or 0, _MOST_CONTACTS))]
+    return [contact_arn(row, number) for number in range(min(contacts or 0, _MAX_CONTACTS))]
 
 
 def _contacts(case: Mapping[str, Any]) -> Iterator[tuple[SqlValue, ...]]:
@@ -152,14 +154,14 @@ def _contacts(case: Mapping[str, Any]) -> Iterator[tuple[SqlValue, ...]]:
 
 
 def _comments(case: Mapping[str, Any]) -> Iterator[tuple[SqlValue, ...]]:
-    for number, _ in enumerate(_listed(case["case_comments"])):
+    for number, _ in enumerate(_decode_list(case["case_comments"])):
         body = _COMMENTS[case[ROWID] % len(_COMMENTS)]
         content = {"comment": {"body": body, "contentType": "Text/Plain"}}
         yield _item(case, "Comment", number, case["updated_at"], content)
 
 
 def _files(case: Mapping[str, Any]) -> Iterator[tuple[SqlValue, ...]]:
-    for number, _ in enumerate(_listed(case["attachments"])):
+    for number, _ in enumerate(_decode_list(case["attachments"])):
         arn = f"{INSTANCE}/file/{_uuid(case, 'file', number)}"
         content = {"file": {"fileArn": arn}}
         yield _item(case, "File", number, case["updated_at"], content, file_arn=arn)
@@ -202,62 +204,65 @@ def _uuid(case: Mapping[str, Any], *parts: object) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_OID, repr((case["case_id"], *parts))))
 
 
-def _listed(kept: str | None) -> Sequence[Any]:
-    return () if kept is None else msgspec.json.decode(kept, type=list[Any])
+def _decode_list(text: str | None) -> Sequence[Any]:
+    return () if text is None else msgspec.json.decode(text, type=list[Any])
 
 
 def _between(case: Mapping[str, Any], number: int, of: int) -> str:
-    """Return a time between a case's first and last moment."""
+    """Return a time between the creation and the last update of a case."""
     first, last = (datetime.fromisoformat(case[name]) for name in ("created_at", "updated_at"))
     at = first + (last - first) * number / max(of, 1)
     return at.isoformat(timespec="milliseconds")
 
 
 def history(store: Store, case_id: str, now: str) -> list[Event] | None:
-    """Return what happened to a case, oldest first, or None where there is no such case."""
+    """Return the events of a case, oldest first, or None where there is no such case."""
     where = store.is_case(case_id)
     names = [column.name for column in store.schema.columns]
     rows = store.rows(names, where)
     if not rows:
         return None
     case: dict[str, Any] = dict(zip(names, rows[0], strict=True))
-    steps = sorted([*_steps(store.schema, case), *_item_steps(store, where, now)], key=_when)
+    steps = sorted(
+        [*_case_steps(store.schema, case), *_item_steps(store, where, now)], key=_step_order
+    )
     return [Event(number, *step) for number, step in enumerate(steps)]
 
 
 _Step = tuple[str, str, tuple[tuple[Column, SqlValue, SqlValue], ...], str | None, str | None]
 
 
-def _when(step: _Step) -> tuple[str, bool]:
+def _step_order(step: _Step) -> tuple[str, bool]:
     return step[1], step[0] != "Case.Created"
 
 
-def _steps(schema: Schema, case: Mapping[str, Any]) -> Iterator[_Step]:
+def _case_steps(schema: Schema, case: Mapping[str, Any]) -> Iterator[_Step]:
     by = schema.by_connect
     author = case.get("created_by")
-    first = [name for name in ("title", "customer_id", "case_reason") if name in by]
+    names = [name for name in ("title", "customer_id", "case_reason") if name in by]
     status = by.get("status")
-    started = [(by[name], None, case[by[name].name]) for name in first]
-    started += [(status, None, "open")] if status else []
-    yield "Case.Created", case["created_at"], tuple(started), author, None
-    for at, old, new in _turns(case) if "status" in by else ():
+    changes = [(by[name], None, case[by[name].name]) for name in names]
+    changes += [(status, None, "open")] if status else []
+    yield "Case.Created", case["created_at"], tuple(changes), author, None
+    for at, old, new in _status_changes(case) if "status" in by else ():
         yield "Case.Updated", at, ((by["status"], old, new),), case.get("last_updated_user"), None
 
 
-def _turns(case: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return the changes of the status: those that have times, and the one to what it is now."""
+def _status_changes(case: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the status changes: those that have times, and the one to the current status."""
     closed, reopened = case.get("closed_at"), case.get("last_reopened_datetime")
-    turns = [(closed, "open", "closed")] if closed is not None else []
-    turns += [(reopened, "closed", "open")] if reopened is not None else []
-    turns.sort()
-    before, updated = turns[-1][2] if turns else "open", case.get("updated_at")
-    if updated is not None and case.get("status") not in (None, before):
-        turns.append((max([updated, *(at for at, _, _ in turns)]), before, case["status"]))
-    return turns
+    changes = [(closed, "open", "closed")] if closed is not None else []
+    changes += [(reopened, "closed", "open")] if reopened is not None else []
+    changes.sort()
+    previous, updated = changes[-1][2] if changes else "open", case.get("updated_at")
+    if updated is not None and case.get("status") not in (None, previous):
+        latest = max([updated, *(at for at, _, _ in changes)])
+        changes.append((latest, previous, case["status"]))
+    return changes
 
 
 def _item_steps(store: Store, where: Where, now: str) -> Iterator[_Step]:
     for item in items_of(store, where, now):
         _, _, kind, at, _, author, *_ = item
-        made_by = None if author is None else str(author)
-        yield "RelatedItem.Created", str(at), (), made_by, str(kind)
+        creator = None if author is None else str(author)
+        yield "RelatedItem.Created", str(at), (), creator, str(kind)

@@ -1,4 +1,4 @@
-"""What the service offers: columns of cases, their names on both wires, templates.
+"""The schema of cases: columns, their names and types in both services, templates; the demo schema.
 
 One column has up to three names: its own in frames (``queue``), its field id on Amazon Connect
 Cases (``assigned_queue``), its key on Persona (``case_queue``; ``fields.KEY`` for a custom field).
@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 TEXT_KINDS = frozenset({"text", "select", "url", "user", "email"})
 NUMBER_KINDS = frozenset({"number", "integer"})
 JSON_KINDS = frozenset({"list", "choices", "hash", "json"})
-"""Kinds kept as JSON text: lists of text, several choices, maps, anything."""
+"""Kinds stored as JSON text: lists of text, several options, maps, any JSON."""
 
 CONNECT_TYPES: Mapping[str, str] = {
     "text": "Text",
@@ -28,7 +28,7 @@ CONNECT_TYPES: Mapping[str, str] = {
     "datetime": "DateTime",
     "date": "Text",
 }
-"""Kind of a column → FieldType of Amazon Connect Cases; lists and dates are text there."""
+"""Kind of a column → field type of Amazon Connect Cases, where lists and dates are text."""
 
 PERSONA_TYPES: Mapping[str, str] = {
     "text": "string",
@@ -48,13 +48,24 @@ PERSONA_TYPES: Mapping[str, str] = {
 }
 """Kind of a column → type of a field schema of a Persona case template."""
 
+PERSONA_ATTRIBUTES = (
+    "status", "name", "resolution", "created_at", "updated_at", "assigned_at", "resolved_at",
+    "redacted_at", "sla_expires_at", "creator_id", "creator_type", "assignee_id", "assigner_id",
+    "assigner_type", "resolver_id", "resolver_type", "updater_id", "updater_type", "tags",
+)  # fmt: skip
+PERSONA_RELATIONSHIPS = (
+    "case_template", "case_queue", "case_comments", "accounts", "inquiries", "reports",
+    "verifications", "txns",
+)  # fmt: skip
+"""Members of a Persona case in the order of its responses."""
+
 _IDS = uuid.UUID("6f0b7a52-1d0e-5c2c-9d55-0f4f3f0c8a11")
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One value of a select: what is stored, what people read."""
+    """One option of a select: its stored value, and its label for people."""
 
     value: str
     label: str
@@ -62,7 +73,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of cases and where each wire shows it.
+    """A column of cases and its names in both services.
 
     Parameters
     ----------
@@ -71,21 +82,22 @@ class Column:
     kind
         ``text select url user email number integer boolean datetime date list choices hash json``.
     label
-        What people read: the field's name on Connect, the field schema's label on Persona.
+        Its name for people: the field's name on Connect, the field schema's label on Persona.
     connect
-        The field id on Connect, or "" where it is not offered.
+        The field id on Connect, or "" where Connect does not have it.
     custom
         Whether it is a custom field on Connect.
     persona
-        The attribute in snake_case, ``fields.KEY`` or ``relationships.NAME``; "" where not offered.
+        The attribute in snake_case, ``fields.KEY`` or ``relationships.NAME``; "" where Persona does
+        not have it.
     options
-        The values of a select or of several choices.
+        The options of the kinds ``select`` and ``choices``.
     templates
-        The templates that have this custom field; empty means all.
+        The ids of the templates that have this custom field; empty means all.
     searchable
-        Whether Persona lets predicates use it.
+        Whether Persona accepts it in predicates.
     multiline
-        Whether Connect calls the text multi-line.
+        Whether it is multi-line text on Connect.
     """
 
     name: str
@@ -113,7 +125,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A case template; both wires show the same id."""
+    """A case template; it has the same id in both services."""
 
     id: str
     name: str
@@ -122,7 +134,7 @@ class Template:
 
 @dataclass(frozen=True)
 class Schema:
-    """All columns, in the order in which the store keeps them, and the templates.
+    """All columns, in the order of the store's rows, and the templates.
 
     Parameters
     ----------
@@ -131,9 +143,9 @@ class Schema:
     templates
         The case templates.
     resolutions
-        What a Persona case can be resolved as.
+        The possible resolutions of a Persona case.
     generated
-        Whether its cases were generated, so that more can be made up around them.
+        Whether the cases were generated, so that related items can be generated too.
     """
 
     columns: tuple[Column, ...]
@@ -157,7 +169,7 @@ class Schema:
 
     @cached_property
     def sql(self) -> dict[str, str]:
-        """Column names → names in the store, which takes letter case for the same name."""
+        """Names in the store by column name: SQLite's names ignore case, so they are numbers."""
         return {column.name: f"c{index}" for index, column in enumerate(self.columns)}
 
     def template(self, template_id: str) -> Template | None:
@@ -170,8 +182,8 @@ def custom_field_id(name: str) -> str:
     return str(uuid.uuid5(_IDS, name))
 
 
-def made_id(prefix: str, *parts: object) -> str:
-    """Return an id as Persona writes them, ``case_`` and 24 characters, from what it stands for."""
+def make_id(prefix: str, *parts: object) -> str:
+    """Return an id as Persona writes them, ``case_`` and 24 characters, derived from the parts."""
     number = int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:18])
     digits = []
     for _ in range(24):
@@ -181,17 +193,17 @@ def made_id(prefix: str, *parts: object) -> str:
 
 
 @lru_cache(maxsize=100_000)
-def made_user_id(shown: str) -> str:
-    """Return the hidden ``user_…`` id behind a shown name or e-mail address.
+def make_user_id(address: str) -> str:
+    """Return the hidden ``user_…`` id of a name or e-mail address.
 
-    Persona's OpenAPI description: predicates take ``user_ABC123`` where answers show e-mails.
+    Persona's OpenAPI description: predicates take ``user_ABC123`` where responses show e-mails.
     """
-    return made_id("user", "user", shown)
+    return make_id("user", "user", address)
 
 
-SUPPORT = made_id("ctmpl", "support")
-REVIEW = made_id("ctmpl", "review")
-RETIRED = made_id("ctmpl", "retired")
+SUPPORT = make_id("ctmpl", "support")
+REVIEW = make_id("ctmpl", "review")
+RETIRED = make_id("ctmpl", "retired")
 TEMPLATES = (
     Template(SUPPORT, "Customer support"),
     Template(REVIEW, "Identity review"),

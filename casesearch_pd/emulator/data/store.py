@@ -1,26 +1,35 @@
-"""Conditions on cases: SQL text and its values, combined by and, or, not.
-
-A comparison with a missing value is NULL in SQL, which WHERE takes for false; only under ``not``
-does the difference show, so that is where it is made two-valued.
-"""
+"""The store of cases: an SQLite table with exact counts, total orders and pages after a row."""
 
 import sqlite3
 import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
 import msgspec
 
-from casesearch_pd.emulator.data.schema import JSON_KINDS, TEXT_KINDS, Schema, made_user_id
+from casesearch_pd.emulator.data.schema import JSON_KINDS, TEXT_KINDS, Schema, make_user_id
 
 SqlValue = str | int | float | None
+Row = tuple[SqlValue, ...]
+
+ALWAYS_SET = frozenset({"created_at", "updated_at"})
+ROWID = ""
+"""The name of SQLite's own row number among names of columns."""
+# The sort value of a text is its beginning: a page token with it must fit 9,000 characters.
+SORT_LENGTH = 512
+_LONG_KINDS = TEXT_KINDS | JSON_KINDS
+# SQLite sorts NULL < numbers < text < blobs, so these come after and before every value.
+_AFTER_ALL = "x''"
+_BEFORE_ALL = "-9e999"
+_MAX_COUNTS = 512
+_MAX_ORDERS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """A condition in SQL and the values of its placeholders."""
+    """A condition on cases: its SQL and the values of the placeholders."""
 
     sql: str
     values: tuple[SqlValue, ...] = ()
@@ -31,43 +40,32 @@ NOTHING = Where("0")
 
 
 def all_of(parts: Sequence[Where]) -> Where:
-    """Return the condition that holds where every part does; no parts hold everywhere."""
-    return _joined(parts, " AND ") if parts else EVERYTHING
+    """Return the conjunction of the parts; without parts it is true."""
+    return _combine(parts, " AND ") if parts else EVERYTHING
 
 
 def any_of(parts: Sequence[Where]) -> Where:
-    """Return the condition that holds where some part does; no parts hold nowhere."""
-    return _joined(parts, " OR ") if parts else NOTHING
+    """Return the disjunction of the parts; without parts it is false."""
+    return _combine(parts, " OR ") if parts else NOTHING
 
 
-def negated(part: Where) -> Where:
-    """Return the condition that holds exactly where the part does not."""
+def negate(part: Where) -> Where:
+    """Return the condition that is true exactly where the part is not."""
+    # A comparison with a missing value is NULL in SQL. WHERE treats it as false, but NOT keeps it
+    # NULL, so a negation must be two-valued.
     return Where(f"({part.sql}) IS NOT TRUE", part.values)
 
 
-def _joined(parts: Sequence[Where], word: str) -> Where:
+def _combine(parts: Sequence[Where], word: str) -> Where:
     if len(parts) == 1:
         return parts[0]
     sql = word.join(f"({part.sql})" for part in parts)
     return Where(sql, tuple(value for part in parts for value in part.values))
 
 
-Row = tuple[SqlValue, ...]
-
-_PAST_ALL = "x''"  # SQLite sorts NULL < numbers < text < blobs
-_BEFORE_ALL = "-9e999"
-_COUNTS_KEPT = 512
-_ORDERS_KEPT = 64
-SORTED_CHARACTERS = 512  # a text's key: a cursor must fit the 9,000 characters of a token
-_LONG_KINDS = TEXT_KINDS | JSON_KINDS
-ALWAYS_SET = frozenset({"created_at", "updated_at"})
-ROWID = ""
-"""Stands for SQLite's own row number where columns are named."""
-
-
 @dataclass(frozen=True, slots=True)
-class Key:
-    """One sort key: an SQL expression, its direction, and where its missing values go."""
+class SortKey:
+    """One sort key: an SQL expression, its direction, and the place of its missing values."""
 
     sql: str
     descending: bool = False
@@ -75,20 +73,20 @@ class Key:
     nullable: bool = True
 
     @property
-    def total(self) -> str:
+    def total_sql(self) -> str:
         """The expression with its missing values replaced by a sentinel."""
-        return self.filled(self.sql)
+        return self.with_sentinel(self.sql)
 
-    def filled(self, sql: str) -> str:
-        """Return any expression with its missing values treated as this key's are."""
+    def with_sentinel(self, sql: str) -> str:
+        """Return an expression with its missing values replaced by this key's sentinel."""
         if not self.nullable:
             return sql
-        high = self.descending != self.nulls_last
-        return f"COALESCE({sql}, {_PAST_ALL if high else _BEFORE_ALL})"
+        is_high = self.descending != self.nulls_last
+        return f"COALESCE({sql}, {_AFTER_ALL if is_high else _BEFORE_ALL})"
 
-    def reversed(self) -> "Key":
-        """Return the same key walked backwards."""
-        return Key(self.sql, not self.descending, not self.nulls_last, self.nullable)
+    def reverse(self) -> "SortKey":
+        """Return the key of the opposite order."""
+        return SortKey(self.sql, not self.descending, not self.nulls_last, self.nullable)
 
 
 class Store:
@@ -99,7 +97,7 @@ class Store:
     schema
         The columns.
     identity
-        The column that tells rows apart.
+        The column with the unique id of a row.
     """
 
     def __init__(self, schema: Schema, *, identity: str = "case_id") -> None:
@@ -110,9 +108,9 @@ class Store:
         # An empty name is a private database that spills to a file of its own when it grows.
         self._db = sqlite3.connect("", check_same_thread=False, isolation_level=None)
         self._counts: OrderedDict[Where, int] = OrderedDict()
-        self._orders: OrderedDict[tuple[Key, ...], str] = OrderedDict()
+        self._orders: OrderedDict[tuple[SortKey, ...], str] = OrderedDict()
         self._numbers = count()
-        self._words = False
+        self._has_word_index = False
         self._create()
 
     def close(self) -> None:
@@ -133,13 +131,15 @@ class Store:
         expression: str | None = None,
         descending: bool = False,
         nulls_last: bool = True,
-    ) -> Key:
-        """Return the sort key of a column, or of what a wire shows of it."""
+    ) -> SortKey:
+        """Return the sort key of a column, or of an expression that a service shows for it."""
         sql = expression or self.expression(name)
         column = self.schema.by_name.get(name)
         if column is not None and column.kind in _LONG_KINDS and name != self.identity:
-            sql = f"substr({sql}, 1, {SORTED_CHARACTERS})"
-        return Key(sql, descending, nulls_last, nullable=name not in {self.identity, *ALWAYS_SET})
+            sql = f"substr({sql}, 1, {SORT_LENGTH})"
+        return SortKey(
+            sql, descending, nulls_last, nullable=name not in {self.identity, *ALWAYS_SET}
+        )
 
     def add(self, rows: Iterable[Sequence[SqlValue]]) -> bool:
         """Add rows of stored values in the order of the schema's columns; return True."""
@@ -148,7 +148,7 @@ class Store:
             self._db.execute("BEGIN")
             self._db.executemany(f"INSERT INTO cases VALUES ({marks})", rows)  # noqa: S608 - marks
             self._db.execute("COMMIT")
-            self._changed()
+            self._after_change()
             return True
 
     def change(self, case_id: str, values: Mapping[str, SqlValue]) -> bool:
@@ -156,35 +156,35 @@ class Store:
         names = ", ".join(f"{self.schema.sql[name]} = ?" for name in values)
         where = f"{self.schema.sql[self.identity]} = ?"
         with self._lock:
-            done = self._db.execute(
+            cursor = self._db.execute(
                 f"UPDATE cases SET {names} WHERE {where}",  # noqa: S608 - own names
                 (*values.values(), case_id),
             )
-            self._changed()
-            return done.rowcount == 1
+            self._after_change()
+            return cursor.rowcount == 1
 
     def remove(self, case_id: str) -> bool:
         """Remove one case; return whether there was such a case."""
         where = f"{self.schema.sql[self.identity]} = ?"
         with self._lock:
-            done = self._db.execute(f"DELETE FROM cases WHERE {where}", (case_id,))  # noqa: S608
-            self._changed()
-            return done.rowcount == 1
+            cursor = self._db.execute(f"DELETE FROM cases WHERE {where}", (case_id,))  # noqa: S608
+            self._after_change()
+            return cursor.rowcount == 1
 
     def count(self, where: Where) -> int:
-        """Return how many cases match, exactly."""
+        """Return the exact number of matching cases."""
         with self._lock:
             if where not in self._counts:
-                self._counts[where] = self._counted(where)
-                if len(self._counts) > _COUNTS_KEPT:
+                self._counts[where] = self._count(where)
+                if len(self._counts) > _MAX_COUNTS:
                     self._counts.popitem(last=False)
             return self._counts[where]
 
     def rows(self, names: Sequence[str], where: Where = EVERYTHING) -> list[Row]:
         """Return the named columns of all matching cases, in the order of their ids."""
-        chosen = ", ".join(self.expression(name) for name in names)
-        ordered = f"ORDER BY {self.expression(self.identity)}"
-        sql = f"SELECT {chosen} FROM cases WHERE {where.sql} {ordered}"  # noqa: S608 - own names
+        columns = ", ".join(self.expression(name) for name in names)
+        order = f"ORDER BY {self.expression(self.identity)}"
+        sql = f"SELECT {columns} FROM cases WHERE {where.sql} {order}"  # noqa: S608 - own names
         with self._lock:
             return self._db.execute(sql, where.values).fetchall()
 
@@ -192,7 +192,7 @@ class Store:
         self,
         names: Sequence[str],
         where: Where,
-        order: Sequence[Key],
+        order: Sequence[SortKey],
         *,
         after: Sequence[SqlValue] | None,
         limit: int,
@@ -203,36 +203,36 @@ class Store:
         Parameters
         ----------
         names
-            The columns to return, after the sort keys.
+            The columns to return, after the sort values.
         order
             The sort keys; the last one is unique.
         after
-            The sort keys of the row before the page, or None for the first page.
+            The sort values of the row before the page, or None for the first page.
 
         Returns
         -------
         list of tuple
-            Each row is its sort keys, then the named columns.
+            Each row is its sort values, then the named columns.
         """
         keys = tuple(order)
-        chosen = ", ".join([key.sql for key in keys] + [self.expression(name) for name in names])
-        ordered = ", ".join(f"{key.total} {'DESC' if key.descending else 'ASC'}" for key in keys)
-        found: list[Row] = []
+        columns = ", ".join([key.sql for key in keys] + [self.expression(name) for name in names])
+        rows: list[Row] = []
         with self._lock:
-            self._prepare(keys)
-            for piece in _pieces(keys, after):
+            self._create_index(keys)
+            for after_range in _ranges_after(keys, after):
                 sql = (
-                    f"SELECT {chosen} FROM cases WHERE ({where.sql}) AND {piece.sql} "  # noqa: S608
-                    f"ORDER BY {ordered} LIMIT ? OFFSET ?"
+                    f"SELECT {columns} FROM cases "  # noqa: S608 - own names
+                    f"WHERE ({where.sql}) AND {after_range.sql} "
+                    f"ORDER BY {_order_sql(keys)} LIMIT ? OFFSET ?"
                 )
-                values = (*where.values, *piece.values, limit - len(found), offset)
-                found += self._db.execute(sql, values).fetchall()
-                if len(found) >= limit:
+                values = (*where.values, *after_range.values, limit - len(rows), offset)
+                rows += self._db.execute(sql, values).fetchall()
+                if len(rows) >= limit:
                     break
-        return found
+        return rows
 
     def is_case(self, case_id: str) -> Where:
-        """Return the condition that a row is the one of that id."""
+        """Return the condition for the row with an id."""
         return Where(f"{self.expression(self.identity)} = ?", (case_id,))
 
     def copy(self) -> "Store":
@@ -241,17 +241,16 @@ class Store:
         other.add(self.rows([column.name for column in self.schema.columns]))
         return other
 
-    def rank(self, where: Where, order: Sequence[Key], place: Sequence[SqlValue]) -> int:
-        """Return how many matching cases come before a place in an order, itself included."""
-        backwards = [key.reversed() for key in order]
-        return 1 + sum(
-            self.count(all_of([where, piece])) for piece in _pieces(tuple(backwards), place)
-        )
+    def rank(self, where: Where, order: Sequence[SortKey], values: Sequence[SqlValue]) -> int:
+        """Return the rank, from 1, of the case with these sort values among the matching cases."""
+        opposite = tuple(key.reverse() for key in order)
+        ranges = _ranges_after(opposite, values)
+        return 1 + sum(self.count(all_of([where, one])) for one in ranges)
 
-    def place_of(self, case_id: str, order: Sequence[Key]) -> Row | None:
-        """Return the sort keys of one case, or None where there is no such case."""
-        chosen = ", ".join(key.sql for key in order)
-        sql = f"SELECT {chosen} FROM cases WHERE {self.expression(self.identity)} = ?"  # noqa: S608
+    def sort_values_of(self, case_id: str, order: Sequence[SortKey]) -> Row | None:
+        """Return the sort values of one case, or None where there is no such case."""
+        columns = ", ".join(key.sql for key in order)
+        sql = f"SELECT {columns} FROM cases WHERE {self.expression(self.identity)} = ?"  # noqa: S608
         with self._lock:
             row: Row | None = self._db.execute(sql, (case_id,)).fetchone()
         return row
@@ -276,44 +275,44 @@ class Store:
         self._db.execute(f"CREATE TABLE cases ({names})")
         self._db.execute(f"CREATE UNIQUE INDEX by_id ON cases ({self.schema.sql[self.identity]})")
 
-    def _counted(self, where: Where) -> int:
+    def _count(self, where: Where) -> int:
         sql = f"SELECT count(*) FROM cases WHERE {where.sql}"  # noqa: S608 - own names only
         return int(self._db.execute(sql, where.values).fetchone()[0])
 
-    def _changed(self) -> None:
+    def _after_change(self) -> None:
         self.version += 1
         self._counts.clear()
 
-    def _prepare(self, keys: tuple[Key, ...]) -> None:
-        """Make the index of an order, unless there is one; drop the one unused for longest."""
-        backwards = tuple(key.reversed() for key in keys)
+    def _create_index(self, keys: tuple[SortKey, ...]) -> None:
+        """Create the index of an order unless there is one; drop the least recently used one."""
         if keys[0].sql == self.schema.sql[self.identity]:
             return
-        for known in (keys, backwards):
-            if known in self._orders:
-                self._orders.move_to_end(known)
+        # SQLite reads an index in both directions.
+        for order in (keys, tuple(key.reverse() for key in keys)):
+            if order in self._orders:
+                self._orders.move_to_end(order)
                 return
-        parts = ", ".join(f"{key.total} {'DESC' if key.descending else 'ASC'}" for key in keys)
         self._orders[keys] = f"order{next(self._numbers)}"
-        self._db.execute(f"CREATE INDEX {self._orders[keys]} ON cases ({parts})")
-        if len(self._orders) > _ORDERS_KEPT:
+        self._db.execute(f"CREATE INDEX {self._orders[keys]} ON cases ({_order_sql(keys)})")
+        if len(self._orders) > _MAX_ORDERS:
             self._db.execute(f"DROP INDEX {self._orders.popitem(last=False)[1]}")
 
     def _index_words(self) -> None:
-        if self._words:
+        if self._has_word_index:
             return
-        new, held = self._all_text("new"), self._all_text("cases")
+        new, current = self._all_text("new"), self._all_text("cases")
         fill = f"INSERT INTO words(rowid, all_text) VALUES (new.rowid, {new})"  # noqa: S608 - own names
         drop = "DELETE FROM words WHERE rowid = old.rowid"
         tokens = "unicode61 remove_diacritics 0"
         self._db.execute(f"CREATE VIRTUAL TABLE words USING fts5(all_text, tokenize='{tokens}')")
         self._db.execute(
-            f"INSERT INTO words(rowid, all_text) SELECT cases.rowid, {held} FROM cases"  # noqa: S608 - own names
+            f"INSERT INTO words(rowid, all_text) SELECT cases.rowid, {current} FROM cases"  # noqa: S608 - own names
         )
+        # Triggers keep the index current when cases change later.
         for event, steps in {"INSERT": fill, "DELETE": drop, "UPDATE": f"{drop}; {fill}"}.items():
             name = f"words_{event}"
             self._db.execute(f"CREATE TRIGGER {name} AFTER {event} ON cases BEGIN {steps}; END")
-        self._words = True
+        self._has_word_index = True
 
     def _all_text(self, row: str) -> str:
         names = [
@@ -324,17 +323,25 @@ class Store:
         return " || ' ' || ".join(f"COALESCE({row}.{name}, '')" for name in names)
 
 
-def _pieces(keys: tuple[Key, ...], after: Sequence[SqlValue] | None) -> list[Where]:
-    """Return what lies after a row, as consecutive ranges that an index serves one by one."""
+def _ranges_after(keys: tuple[SortKey, ...], after: Sequence[SqlValue] | None) -> list[Where]:
+    """Return the rows after a row as consecutive ranges, in order.
+
+    For keys (a, b) they are ``a = ? AND b > ?``, then ``a > ?``. SQLite answers each range from the
+    index of the order; it does not for one condition with OR.
+    """
     if after is None:
         return [EVERYTHING]
-    return [_piece(keys, after, depth) for depth in reversed(range(len(keys)))]
+    return [_range_after(keys, after, depth) for depth in reversed(range(len(keys)))]
 
 
-def _piece(keys: tuple[Key, ...], after: Sequence[SqlValue], depth: int) -> Where:
-    tests = [f"{key.total} = {key.filled('?')}" for key in keys[:depth]]
+def _order_sql(keys: Sequence[SortKey]) -> str:
+    return ", ".join(f"{key.total_sql} {'DESC' if key.descending else 'ASC'}" for key in keys)
+
+
+def _range_after(keys: tuple[SortKey, ...], after: Sequence[SqlValue], depth: int) -> Where:
+    tests = [f"{key.total_sql} = {key.with_sentinel('?')}" for key in keys[:depth]]
     last = keys[depth]
-    tests.append(f"{last.total} {'<' if last.descending else '>'} {last.filled('?')}")
+    tests.append(f"{last.total_sql} {'<' if last.descending else '>'} {last.with_sentinel('?')}")
     return Where(" AND ".join(tests), tuple(after[: depth + 1]))
 
 
@@ -350,21 +357,21 @@ def _token_equal(text: str | None, folded: str) -> bool | None:
     return None if text is None else set(folded.split()) <= set(text.casefold().split())
 
 
-def _joined_list(kept: str | None) -> str | None:
-    return None if kept is None else ", ".join(_decode_texts(kept))
+def _join_list(items: str | None) -> str | None:
+    return None if items is None else ", ".join(_decode_texts(items))
 
 
-def _has_tag(kept: str | None, key: str, value: str) -> bool:
-    tags = () if kept is None else (tag.partition("=") for tag in _decode_texts(kept))
-    return any(found == key and held == value for found, _, held in tags)
+def _has_tag(tags: str | None, key: str, value: str) -> bool:
+    pairs = () if tags is None else (tag.partition("=") for tag in _decode_texts(tags))
+    return any((tag_key, tag_value) == (key, value) for tag_key, _, tag_value in pairs)
 
 
-def _has_item(kept: str | None, item: str) -> bool | None:
-    return None if kept is None else item in _decode_texts(kept)
+def _has_item(items: str | None, item: str) -> bool | None:
+    return None if items is None else item in _decode_texts(items)
 
 
-def _user_id(shown: str | None) -> str | None:
-    return None if shown is None else made_user_id(shown)
+def _user_id(address: str | None) -> str | None:
+    return None if address is None else make_user_id(address)
 
 
 _decode_texts = msgspec.json.Decoder(list[str]).decode
@@ -372,53 +379,8 @@ _FUNCTIONS: Mapping[str, Callable[..., SqlValue]] = {
     "has_text": _has_text,
     "caseless_equal": _caseless_equal,
     "token_equal": _token_equal,
-    "joined_list": _joined_list,
+    "joined_list": _join_list,
     "has_tag": _has_tag,
     "has_item": _has_item,
     "user_id": _user_id,
 }
-
-Change = Callable[[Store], bool]
-
-
-class Lag:
-    """Two stores of the same cases, or one and the same where there is no delay.
-
-    Parameters
-    ----------
-    live
-        The store that sees every change at once.
-    delay
-        Seconds until the searched store sees a change.
-    clock
-        Seconds, steadily rising.
-    """
-
-    def __init__(self, live: Store, delay: float, clock: Callable[[], float]) -> None:
-        self.live = live
-        self.searched = live.copy() if delay else live
-        self._delay, self._clock = delay, clock
-        self._waiting: deque[tuple[float, Change]] = deque()
-        self._lock = threading.Lock()
-
-    def close(self) -> None:
-        """Close both stores."""
-        self.live.close()
-        self.searched.close()
-
-    def apply(self, change: Change) -> bool:
-        """Make a change, now and for searches later; return what it says of the live store."""
-        with self._lock:
-            done = change(self.live)
-            if self.searched is not self.live:
-                self._waiting.append((self._clock() + self._delay, change))
-            return done
-
-    def catch_up(self) -> None:
-        """Let searches see what has become due."""
-        if not self._waiting:
-            return
-        with self._lock:
-            now = self._clock()
-            while self._waiting and self._waiting[0][0] <= now:
-                self._waiting.popleft()[1](self.searched)

@@ -1,4 +1,4 @@
-"""Times on the wire and in the store: ISO 8601 text in, comparable text out.
+"""Stored values: their encoding from Python values, and ISO 8601 times as comparable text.
 
 A time is stored as 23 characters of UTC, ``2022-03-16T23:16:57.893``, without the zone's letter.
 Such texts compare as instants, also with a finer one: ``…57.893`` < ``…57.8931`` < ``…57.894``.
@@ -23,24 +23,24 @@ _INSTANT = re.compile(
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
-def stored_time(moment: datetime) -> str:
-    """Return a moment as stored: UTC, cut (not rounded) to milliseconds."""
-    utc = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+def stored_time(time: datetime) -> str:
+    """Return a time as stored: UTC, truncated (not rounded) to milliseconds."""
+    utc = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     return utc.replace(tzinfo=None).isoformat(timespec="milliseconds")
 
 
-def wire_time(stored: str) -> str:
+def wire_time(time: str) -> str:
     """Return a stored time as both services write it, ``2022-03-16T23:16:57.893Z``."""
-    return stored + "Z"
+    return time + "Z"
 
 
 def parse_instant(text: str) -> str:
-    """Return ISO 8601 text with a zone as comparable text, every digit of its fraction kept.
+    """Return ISO 8601 text with an offset as comparable text with all digits of its fraction.
 
     Raises
     ------
     ValueError
-        No date, time and offset, or a moment that the calendar does not have.
+        If it is not a date, time and offset, or the calendar does not have that time.
     """
     match = _INSTANT.fullmatch(text)
     if match is None:
@@ -48,13 +48,14 @@ def parse_instant(text: str) -> str:
     day, clock, fraction, _, sign, hours, minutes = match.groups()
     if fraction and clock.count(":") == 1:
         raise ValueError(f"{text!r} has a fraction of a minute")
-    moment = datetime.fromisoformat(f"{day}T{clock}") - _offset(sign, hours, minutes)
+    time = datetime.fromisoformat(f"{day}T{clock}") - _offset(sign, hours, minutes)
+    # Python's times end at microseconds; the fraction stays text so that no digit is lost.
     digits = (fraction or "").rstrip("0").ljust(3, "0")
-    return f"{moment.isoformat(timespec='seconds')}.{digits}"
+    return f"{time.isoformat(timespec='seconds')}.{digits}"
 
 
 def parse_date(text: str) -> str:
-    """Return a calendar date, ``YYYY-MM-DD``, or raise ValueError."""
+    """Return a calendar date, ``YYYY-MM-DD``; raise ValueError for anything else."""
     if _DATE.fullmatch(text) is None:
         raise ValueError(f"{text!r} is not a date of the form YYYY-MM-DD")
     return date.fromisoformat(text).isoformat()
@@ -63,23 +64,24 @@ def parse_date(text: str) -> str:
 def _offset(sign: str | None, hours: str | None, minutes: str | None) -> timedelta:
     if sign is None or hours is None:
         return timedelta()
-    span = timedelta(hours=int(hours), minutes=int(minutes or 0))
+    offset = timedelta(hours=int(hours), minutes=int(minutes or 0))
     if int(minutes or 0) >= 60:  # noqa: PLR2004 - minutes of an hour
         raise ValueError("the offset has more than 59 minutes")
-    timezone(span)  # refuses a day and more
-    return -span if sign == "-" else span
+    # The constructor raises for an offset of a day or more.
+    timezone(offset)
+    return -offset if sign == "-" else offset
 
 
-_MOST = 2**63 - 1
+_MAX_INTEGER = 2**63 - 1
 
 
 def stored_value(column: Column, value: Any) -> SqlValue:
-    """Return a value as the store keeps it; missing of any kind is None.
+    """Return a value as stored; a missing value of any type is None.
 
     Raises
     ------
     ValueError
-        The value does not fit the column's kind, or no JSON could carry it.
+        If the value does not fit the column's kind, or JSON cannot represent it.
     """
     if value is None or value is pd.NA or value is pd.NaT or _is_nan(value):
         return None
@@ -87,19 +89,19 @@ def stored_value(column: Column, value: Any) -> SqlValue:
         return _ENCODERS[column.kind](value)
     except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
         raise ValueError(
-            f"column {column.name!r}: {value!r} is no {column.kind}: {error}"
+            f"column {column.name!r} of kind {column.kind} cannot hold {value!r}: {error}"
         ) from error
 
 
-def shown_series(column: Column, kept: list[SqlValue]) -> pd.Series:
-    """Return stored values as the column of a frame that has the fitting dtype."""
+def to_series(column: Column, values: list[SqlValue]) -> pd.Series:
+    """Return stored values as a Series of the dtype for the column's kind."""
     if column.kind == "datetime":
-        times = pd.Series(kept, dtype="str")
+        times = pd.Series(values, dtype="str")
         return pd.to_datetime(times, format="ISO8601", utc=True).astype("datetime64[us, UTC]")
     if column.kind in JSON_KINDS:
-        decoded = [None if v is None else msgspec.json.decode(str(v)) for v in kept]
+        decoded = [None if v is None else msgspec.json.decode(str(v)) for v in values]
         return pd.Series(decoded, dtype=object)
-    return pd.Series(kept, dtype=_DTYPES.get(column.kind, "str"))
+    return pd.Series(values, dtype=_DTYPES.get(column.kind, "str"))
 
 
 _DTYPES: Mapping[str, str] = {"number": "Float64", "integer": "Int64", "boolean": "boolean"}
@@ -111,29 +113,34 @@ def _is_nan(value: Any) -> bool:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError("text is needed")
-    value.encode()  # a lone surrogate is no text that JSON could carry
+        raise TypeError("text is required")
+    # A lone surrogate has no UTF-8 encoding, so JSON cannot represent it.
+    value.encode()
     return str(value)
 
 
 def _number(value: Any) -> float | int:
     if isinstance(value, (bool, str)) or not math.isfinite(value):
-        raise ValueError("a finite number is needed")
+        raise ValueError("a finite number is required")
     if float(value).is_integer() and not isinstance(value, float):
         return _integer(value)
     return float(value)
 
 
 def _integer(value: Any) -> int:
-    whole = int(value)
-    if isinstance(value, (bool, str)) or whole != value or not -_MOST <= whole <= _MOST:
-        raise ValueError("a whole number of at most 64 bits is needed")
-    return whole
+    integer = int(value)
+    if (
+        isinstance(value, (bool, str))
+        or integer != value
+        or not -_MAX_INTEGER <= integer <= _MAX_INTEGER
+    ):
+        raise ValueError("an integer of at most 64 bits is required")
+    return integer
 
 
 def _boolean(value: Any) -> int:
     if str(value) not in {"True", "False"} or isinstance(value, str):
-        raise ValueError("True or False is needed")
+        raise ValueError("True or False is required")
     return int(value)
 
 
@@ -141,7 +148,7 @@ def _datetime(value: Any) -> str:
     if isinstance(value, str):
         return parse_instant(value)[:23]
     if not isinstance(value, datetime):
-        raise TypeError("a date-time is needed")
+        raise TypeError("a date-time is required")
     return stored_time(value)
 
 
@@ -149,13 +156,13 @@ def _date(value: Any) -> str:
     if isinstance(value, str):
         return parse_date(value)
     if not isinstance(value, date):
-        raise TypeError("a date is needed")
+        raise TypeError("a date is required")
     return value.isoformat()[:10]
 
 
 def _texts(value: Any) -> str:
     if isinstance(value, str):
-        raise TypeError("a list of text is needed")
+        raise TypeError("a list of text is required")
     return msgspec.json.encode([_text(item) for item in value]).decode()
 
 

@@ -1,12 +1,12 @@
-"""Amazon Connect Cases as faults see it: a search's token is in its body, a list's in the query."""
+"""The wire format of Amazon Connect Cases: a token is in a search's body, or in a list's query."""
 
 from dataclasses import replace
 from http.client import responses
 from typing import Any
 
-from casesearch_pd.emulator.amazon_connect import routes as connect
-from casesearch_pd.emulator.amazon_connect.responses import ConnectError, error_reply
-from casesearch_pd.emulator.faults.wire import Wire, dumped, sent_body, with_query
+from casesearch_pd.emulator.amazon_connect.responses import ConnectError, connect_error_reply
+from casesearch_pd.emulator.amazon_connect.routes import ROUTES, operation_of
+from casesearch_pd.emulator.faults.wire import WireFormat, dump_json, request_body, with_query
 from casesearch_pd.emulator.server import Reply, Request
 
 _CODES = {
@@ -26,15 +26,15 @@ def _is_list(request: Request) -> bool:
     return request.path.endswith("-list")
 
 
-def _sent_token(request: Request) -> str | None:
-    sent = dict(request.query) if _is_list(request) else sent_body(request)
-    return sent.get("nextToken") or None
+def _token_of(request: Request) -> str | None:
+    parameters = dict(request.query) if _is_list(request) else request_body(request)
+    return parameters.get("nextToken") or None
 
 
 def _with_token(request: Request, token: str | None) -> Request:
     if _is_list(request):
         return with_query(request, "nextToken", token)
-    return replace(request, content=dumped({**sent_body(request), "nextToken": token}))
+    return replace(request, content=dump_json({**request_body(request), "nextToken": token}))
 
 
 def _cases(body: Any) -> list[Any] | None:
@@ -46,9 +46,9 @@ def _next_token(body: Any) -> str | None:
     return token
 
 
-def _lead_to(body: Any, _: Request, token: str | None) -> None:
+def _set_next_cursor(body: Any, _: Request, token: str | None) -> None:
     if token is None:
-        _drop_token(body)
+        _remove_token(body)
     else:
         _set_token(body, token)
 
@@ -57,7 +57,7 @@ def _set_token(body: Any, token: Any) -> None:
     body["nextToken"] = token
 
 
-def _drop_token(body: Any) -> bool:
+def _remove_token(body: Any) -> bool:
     return body.pop("nextToken", None) is not None
 
 
@@ -67,10 +67,10 @@ def _fields(case: Any) -> list[Any]:
 
 
 def _set_value(case: Any, field: str | None, value: Any) -> bool:
-    shown = [one for one in _fields(case) if field in (None, one["id"])]
-    for one in shown[-1:]:
+    matches = [one for one in _fields(case) if field in (None, one["id"])]
+    for one in matches[-1:]:
         one["value"] = value
-    return bool(shown)
+    return bool(matches)
 
 
 def _update_time(case: Any) -> tuple[dict[str, Any], str] | None:
@@ -82,20 +82,22 @@ def _update_time(case: Any) -> tuple[dict[str, Any], str] | None:
 
 def _error(status: int, message: str) -> Reply:
     code = _CODES.get(status, _CODES[500 if status >= _SERVER_ERROR else 400])
-    return error_reply(ConnectError(status, code, message or responses.get(status, "Error")))
+    return connect_error_reply(
+        ConnectError(status, code, message or responses.get(status, "Error"))
+    )
 
 
-CONNECT = Wire(
+CONNECT = WireFormat(
     name="connect",
-    operations=frozenset(operation.__name__ for operation in connect.ROUTES.values()),
-    operation_of=connect.operation_of,
-    sent_cursor=_sent_token,
+    operations=frozenset(operation.__name__ for operation in ROUTES.values()),
+    operation_of=operation_of,
+    request_cursor=_token_of,
     with_cursor=_with_token,
     cases=_cases,
     next_cursor=_next_token,
-    lead_to=_lead_to,
-    set_next=_set_token,
-    drop_next=_drop_token,
+    set_next_cursor=_set_next_cursor,
+    set_next_raw=_set_token,
+    remove_next=_remove_token,
     set_value=_set_value,
     update_time=_update_time,
     error=_error,

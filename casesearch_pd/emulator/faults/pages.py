@@ -1,6 +1,7 @@
-"""Cursors of the faults' own: back to a page of which some cases have been shown.
+"""Faults of pages and cursors, and the bookmarks by which a later request gets the other rows.
 
-A bookmark holds all it needs, so it is good as long as the page it leads to.
+A fault that shortens a page returns a bookmark instead of the service's cursor: it encodes the
+cursor of the same page and the number of cases sent. No state is stored, so it never expires.
 """
 
 import base64
@@ -12,213 +13,220 @@ from typing import Any
 import msgspec
 
 from casesearch_pd.emulator.data.values import stored_time, wire_time
-from casesearch_pd.emulator.faults.fault import Effect, Turn
-from casesearch_pd.emulator.faults.wire import Wire, case_id, dumped
+from casesearch_pd.emulator.faults.fault import Effect, Exchange
+from casesearch_pd.emulator.faults.wire import WireFormat, case_id, dump_json
 from casesearch_pd.emulator.server import Reply, Request, parse_json
 
-MARK = "case_again-"
+BOOKMARK_PREFIX = "case_again-"
 _OK = 200
 
 
 @dataclass(frozen=True)
 class _Bookmark:
-    """The cursor of a page, how many of its cases were shown, and the last of them."""
+    """The cursor of a page, the number of its cases that were sent, and the id of the last one."""
 
     cursor: str | None
-    shown: int
+    count: int
     last: str | None
 
 
-def bookmark(cursor: str | None, shown: int, last: str | None) -> str:
+def make_bookmark(cursor: str | None, count: int, last: str | None) -> str:
     """Return the cursor to the rest of a page.
 
     Parameters
     ----------
     cursor
-        The cursor that the page itself was asked for with; it may be a bookmark.
-    shown
-        How many of its cases have been shown.
+        The cursor that the page was requested with; it may be a bookmark.
+    count
+        Number of its cases that were sent.
     last
-        The id of the last one shown.
+        The id of the last case that was sent.
     """
-    held = _read(cursor)
-    if held is not None:
-        cursor, shown, last = held.cursor, held.shown + shown, last or held.last
-    told = dumped(astuple(_Bookmark(cursor, shown, last)))
-    return MARK + base64.urlsafe_b64encode(told).decode()
+    bookmark = _parse_bookmark(cursor)
+    if bookmark is not None:
+        cursor, count, last = bookmark.cursor, bookmark.count + count, last or bookmark.last
+    content = dump_json(astuple(_Bookmark(cursor, count, last)))
+    return BOOKMARK_PREFIX + base64.urlsafe_b64encode(content).decode()
 
 
-def resumed(answer: Callable[[Request], Reply], wire: Wire, request: Request) -> Reply:
-    """Answer a request, which may have come by a bookmark."""
-    held = _read(wire.sent_cursor(request))
-    if held is None:
+def answer_bookmark(
+    answer: Callable[[Request], Reply], wire: WireFormat, request: Request
+) -> Reply:
+    """Return the reply to a request, whose cursor may be a bookmark."""
+    bookmark = _parse_bookmark(wire.request_cursor(request))
+    if bookmark is None:
         return answer(request)
-    reply = answer(wire.with_cursor(request, held.cursor))
-    return _rest(reply, wire, held) if reply.status == _OK else reply
+    reply = answer(wire.with_cursor(request, bookmark.cursor))
+    return _remaining_cases(reply, wire, bookmark) if reply.status == _OK else reply
 
 
-def _read(cursor: str | None) -> _Bookmark | None:
-    if cursor is None or not cursor.startswith(MARK):
+def _parse_bookmark(cursor: str | None) -> _Bookmark | None:
+    if cursor is None or not cursor.startswith(BOOKMARK_PREFIX):
         return None
     try:
-        told = base64.b64decode(cursor.removeprefix(MARK), altchars=b"-_", validate=True)
-        return _Bookmark(*msgspec.json.decode(told, type=tuple[str | None, int, str | None]))
-    except (ValueError, msgspec.DecodeError):  # not one of ours: the service will refuse it
+        text = cursor.removeprefix(BOOKMARK_PREFIX)
+        content = base64.b64decode(text, altchars=b"-_", validate=True)
+        return _Bookmark(*msgspec.json.decode(content, type=tuple[str | None, int, str | None]))
+    except (ValueError, msgspec.DecodeError):
+        # Not a bookmark of this module: the service refuses the cursor.
         return None
 
 
-def _rest(reply: Reply, wire: Wire, held: _Bookmark) -> Reply:
+def _remaining_cases(reply: Reply, wire: WireFormat, bookmark: _Bookmark) -> Reply:
     page = parse_json(reply.content)
     cases = wire.cases(page) or []
-    del cases[: _shown([case_id(case) for case in cases], held)]
-    return replace(reply, content=dumped(page))
+    del cases[: _position_in_page([case_id(case) for case in cases], bookmark)]
+    return replace(reply, content=dump_json(page))
 
 
-def _shown(ids: list[str | None], held: _Bookmark) -> int:
-    """Return how many cases of the page as it is now have been shown."""
-    if held.last is None:
-        return held.shown
-    if held.last in ids:  # the count alone would miss what came and went before it
-        return ids.index(held.last) + 1
-    return held.shown - 1
+def _position_in_page(ids: list[str | None], bookmark: _Bookmark) -> int:
+    """Return how many cases of the current page were sent before."""
+    if bookmark.last is None:
+        return bookmark.count
+    # Cases may have been inserted or deleted since, so the last id decides, not the count.
+    if bookmark.last in ids:
+        return ids.index(bookmark.last) + 1
+    return bookmark.count - 1
 
 
-Change = Callable[[Turn, dict[str, Any]], bool]
+Change = Callable[[Exchange, dict[str, Any]], bool]
 _A_MINUTE = timedelta(minutes=1)
 
 
-def on_page(change: Change) -> Effect:
-    """Return the effect of a change to parsed pages."""
+def page_effect(change: Change) -> Effect:
+    """Return the effect that applies a change to parsed pages."""
 
-    def effect(turn: Turn) -> Reply | None:
-        page = turn.page()
-        return turn.changed(page) if page is not None and change(turn, page) else None
+    def effect(exchange: Exchange) -> Reply | None:
+        page = exchange.page()
+        return exchange.with_page(page) if page is not None and change(exchange, page) else None
 
     return effect
 
 
-def _empty(turn: Turn, page: dict[str, Any]) -> bool:
-    return _cut(turn, page, 0)
+def _empty(exchange: Exchange, page: dict[str, Any]) -> bool:
+    return _shorten(exchange, page, 0)
 
 
-def _short(turn: Turn, page: dict[str, Any]) -> bool:
-    return _cut(turn, page, turn.fault.value)
+def _short(exchange: Exchange, page: dict[str, Any]) -> bool:
+    return _shorten(exchange, page, exchange.fault.value)
 
 
-def _cut(turn: Turn, page: dict[str, Any], size: int) -> bool:
-    cases = turn.cases(page)
+def _shorten(exchange: Exchange, page: dict[str, Any], size: int) -> bool:
+    cases = exchange.cases(page)
     if len(cases) <= size:
         return False
-    _lead_back(turn, page, turn.cursor, cases[:size])
+    _set_bookmark(exchange, page, exchange.cursor, cases[:size])
     del cases[size:]
     return True
 
 
-def _lead_back(turn: Turn, page: Any, cursor: str | None, shown: list[Any]) -> None:
-    """Let a page lead to what the page of a cursor has after those shown."""
-    last = case_id(shown[-1]) if shown else None
-    turn.wire.lead_to(page, turn.request, bookmark(cursor, len(shown), last))
+def _set_bookmark(exchange: Exchange, page: Any, cursor: str | None, cases: list[Any]) -> None:
+    """Set the next cursor of a page to the cases after these of the cursor's page."""
+    last = case_id(cases[-1]) if cases else None
+    exchange.wire.set_next_cursor(page, exchange.request, make_bookmark(cursor, len(cases), last))
 
 
-def _long(turn: Turn, page: dict[str, Any]) -> bool:
-    cursor = turn.wire.next_cursor(page)
+def _long(exchange: Exchange, page: dict[str, Any]) -> bool:
+    cursor = exchange.wire.next_cursor(page)
     if cursor is None:
         return False
-    following = turn.page_of(turn.ask(turn.wire.with_cursor(turn.request, cursor)))
+    following = exchange.page_of(
+        exchange.answer(exchange.wire.with_cursor(exchange.request, cursor))
+    )
     if following is None:
         return False
-    found = turn.cases(following)
-    taken = found[: turn.fault.value]
-    turn.cases(page).extend(taken)
-    if taken == found:
-        turn.wire.lead_to(page, turn.request, turn.wire.next_cursor(following))
+    cases = exchange.cases(following)
+    extra = cases[: exchange.fault.value]
+    exchange.cases(page).extend(extra)
+    if extra == cases:
+        exchange.wire.set_next_cursor(page, exchange.request, exchange.wire.next_cursor(following))
     else:
-        _lead_back(turn, page, cursor, taken)
+        _set_bookmark(exchange, page, cursor, extra)
     return True
 
 
-def _repeat(turn: Turn, page: dict[str, Any]) -> bool:
-    cases = turn.cases(page)
+def _repeat(exchange: Exchange, page: dict[str, Any]) -> bool:
+    cases = exchange.cases(page)
     if not cases:
         return False
-    _lead_back(turn, page, turn.cursor, cases[:-1])
-    if turn.fault.value == "older":
-        _age(turn, cases[-1])
+    _set_bookmark(exchange, page, exchange.cursor, cases[:-1])
+    if exchange.fault.value == "older":
+        _make_older(exchange, cases[-1])
     return True
 
 
-def _age(turn: Turn, case: Any) -> None:
-    place = turn.wire.update_time(case)
-    if place is not None:
-        holder, key = place
+def _make_older(exchange: Exchange, case: Any) -> None:
+    location = exchange.wire.update_time(case)
+    if location is not None:
+        holder, key = location
         holder[key] = wire_time(stored_time(datetime.fromisoformat(holder[key]) - _A_MINUTE))
 
 
-def _same_token(turn: Turn, page: dict[str, Any]) -> bool:
-    if turn.cursor is not None:
-        turn.wire.lead_to(page, turn.request, turn.cursor)
-    return turn.cursor is not None
+def _same_token(exchange: Exchange, page: dict[str, Any]) -> bool:
+    if exchange.cursor is not None:
+        exchange.wire.set_next_cursor(page, exchange.request, exchange.cursor)
+    return exchange.cursor is not None
 
 
-def _cycle(turn: Turn, page: dict[str, Any]) -> bool:
-    """Hand out the token of the reply before the last one, found by the token that was sent."""
-    earlier = turn.memory.get(turn.cursor or "")
-    handed = earlier or turn.wire.next_cursor(page)
-    if handed is not None:
-        turn.memory[handed] = turn.cursor
-        turn.wire.lead_to(page, turn.request, handed)
+def _cycle(exchange: Exchange, page: dict[str, Any]) -> bool:
+    """Set the next token to that of the reply before the last one: A, B, A, B, …."""
+    earlier = exchange.memory.get(exchange.cursor or "")
+    token = earlier or exchange.wire.next_cursor(page)
+    if token is not None:
+        exchange.memory[token] = exchange.cursor
+        exchange.wire.set_next_cursor(page, exchange.request, token)
     return earlier is not None
 
 
-def _no_token(turn: Turn, page: dict[str, Any]) -> bool:
-    return turn.wire.drop_next(page)
+def _no_token(exchange: Exchange, page: dict[str, Any]) -> bool:
+    return exchange.wire.remove_next(page)
 
 
-def _token(turn: Turn, page: dict[str, Any]) -> bool:
-    turn.wire.set_next(page, turn.fault.value)
+def _token(exchange: Exchange, page: dict[str, Any]) -> bool:
+    exchange.wire.set_next_raw(page, exchange.fault.value)
     return True
 
 
-def _absolute(turn: Turn, page: dict[str, Any]) -> bool:
+def _absolute_link(exchange: Exchange, page: dict[str, Any]) -> bool:
     link = page["links"].get("next")
     if not link:
         return False
-    origin = turn.fault.value or f"http://{turn.request.headers.get('host', '127.0.0.1')}"
-    turn.wire.set_next(page, origin.rstrip("/") + link)
+    origin = exchange.fault.value or f"http://{exchange.request.headers.get('host', '127.0.0.1')}"
+    exchange.wire.set_next_raw(page, origin.rstrip("/") + link)
     return True
 
 
-def _total(turn: Turn, page: dict[str, Any]) -> bool:
-    return _count_more(page, turn.fault.value)
+def _total(exchange: Exchange, page: dict[str, Any]) -> bool:
+    return _add_to_total(page, exchange.fault.value)
 
 
-def _moving_total(turn: Turn, page: dict[str, Any]) -> bool:
-    return _count_more(page, turn.fault.value * turn.number)
+def _moving_total(exchange: Exchange, page: dict[str, Any]) -> bool:
+    return _add_to_total(page, exchange.fault.value * exchange.number)
 
 
-def _count_more(page: dict[str, Any], more: int) -> bool:
+def _add_to_total(page: dict[str, Any], more: int) -> bool:
     if "totalCount" in page:
         page["totalCount"] = max(page["totalCount"] + more, 0)
     return "totalCount" in page
 
 
-def _expired(turn: Turn) -> Reply | None:
-    if turn.cursor is None:
+def _expired_token(exchange: Exchange) -> Reply | None:
+    if exchange.cursor is None:
         return None
-    return turn.wire.error(400, "the page token has expired")
+    return exchange.wire.error(400, "the page token has expired")
 
 
-PAGES: Mapping[str, Effect] = {
-    "empty_page": on_page(_empty),
-    "short_page": on_page(_short),
-    "long_page": on_page(_long),
-    "repeated_case": on_page(_repeat),
-    "same_token": on_page(_same_token),
-    "token_cycle": on_page(_cycle),
-    "no_token": on_page(_no_token),
-    "token": on_page(_token),
-    "expired_token": _expired,
-    "absolute_link": on_page(_absolute),
-    "total": on_page(_total),
-    "moving_total": on_page(_moving_total),
+PAGE_EFFECTS: Mapping[str, Effect] = {
+    "empty_page": page_effect(_empty),
+    "short_page": page_effect(_short),
+    "long_page": page_effect(_long),
+    "repeated_case": page_effect(_repeat),
+    "same_token": page_effect(_same_token),
+    "token_cycle": page_effect(_cycle),
+    "no_token": page_effect(_no_token),
+    "token": page_effect(_token),
+    "expired_token": _expired_token,
+    "absolute_link": page_effect(_absolute_link),
+    "total": page_effect(_total),
+    "moving_total": page_effect(_moving_total),
 }

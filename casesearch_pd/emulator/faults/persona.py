@@ -1,47 +1,48 @@
-"""Persona as faults see it: cursors in links, and in requests the query string before the body."""
+"""The wire format of Persona: cursors are in links; a request's query string precedes its body."""
 
 from dataclasses import replace
 from http.client import responses
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from casesearch_pd.emulator.faults.wire import Wire, dumped, sent_body, with_query
-from casesearch_pd.emulator.persona import routes as persona
-from casesearch_pd.emulator.persona.query import PersonaError
+from casesearch_pd.emulator.faults.wire import WireFormat, dump_json, request_body, with_query
+from casesearch_pd.emulator.persona.filter import PersonaError
+from casesearch_pd.emulator.persona.responses import persona_error_reply
+from casesearch_pd.emulator.persona.routes import ROUTES, operation_of
 from casesearch_pd.emulator.server import Reply, Request
 
 _AFTER, _SIZE = "page[after]", "page[size]"
-_USUAL_SIZE = 10
+_DEFAULT_PAGE_SIZE = 10
 
 
-def _sent_page(request: Request) -> dict[str, Any]:
-    page = sent_body(request).get("page")
+def _body_page(request: Request) -> dict[str, Any]:
+    page = request_body(request).get("page")
     return page if isinstance(page, dict) else {}
 
 
-def _sent_after(request: Request) -> str | None:
-    return dict(request.query).get(_AFTER) or _sent_page(request).get("after") or None
+def _cursor_of(request: Request) -> str | None:
+    return dict(request.query).get(_AFTER) or _body_page(request).get("after") or None
 
 
-def _with_after(request: Request, after: str | None) -> Request:
-    """Return the request with its cursor in the query string, which goes before the body."""
-    page = _sent_page(request)
+def _with_cursor(request: Request, after: str | None) -> Request:
+    """Return the request with its cursor in the query string, which takes precedence."""
+    page = _body_page(request)
     if page.pop("after", None) is not None:
-        request = replace(request, content=dumped({**sent_body(request), "page": page}))
+        request = replace(request, content=dump_json({**request_body(request), "page": page}))
     return with_query(request, _AFTER, after)
 
 
 def _cases(body: Any) -> list[Any] | None:
-    found: list[Any] | None = body.get("data")
-    return found
+    cases: list[Any] | None = body.get("data")
+    return cases
 
 
-def _next_after(body: Any) -> str | None:
+def _next_cursor(body: Any) -> str | None:
     link = body["links"]["next"]
     return dict(parse_qsl(urlsplit(link).query)).get(_AFTER) if link else None
 
 
-def _lead_to(body: Any, request: Request, after: str | None) -> None:
+def _set_next_cursor(body: Any, request: Request, after: str | None) -> None:
     if after is None:
         body["links"]["next"] = None
     else:
@@ -50,20 +51,19 @@ def _lead_to(body: Any, request: Request, after: str | None) -> None:
 
 
 def _own_link(request: Request) -> str:
-    """Return a link as the service would make it, where the page has none."""
-    sent = dict(request.query)
-    kept = {} if request.method == "POST" else sent
-    size = str(sent.get(_SIZE) or _sent_page(request).get("size") or _USUAL_SIZE)
-    return with_query(
-        replace(request, target=f"{request.path}?{urlencode(kept)}"), _SIZE, size
-    ).target
+    """Return a link as the service would write it, for a page that has none."""
+    query = dict(request.query)
+    size = str(query.get(_SIZE) or _body_page(request).get("size") or _DEFAULT_PAGE_SIZE)
+    link_query = {} if request.method == "POST" else query
+    link = replace(request, target=f"{request.path}?{urlencode(link_query)}")
+    return with_query(link, _SIZE, size).target
 
 
 def _set_link(body: Any, link: Any) -> None:
     body["links"]["next"] = link
 
 
-def _drop_link(body: Any) -> bool:
+def _remove_link(body: Any) -> bool:
     del body["links"]["next"]
     return True
 
@@ -86,20 +86,20 @@ def _update_time(case: Any) -> tuple[dict[str, Any], str] | None:
 
 
 def _error(status: int, message: str) -> Reply:
-    return persona.error_reply(PersonaError(status, responses.get(status, "Error"), message))
+    return persona_error_reply(PersonaError(status, responses.get(status, "Error"), message))
 
 
-PERSONA = Wire(
+PERSONA = WireFormat(
     name="persona",
-    operations=frozenset(operation.__name__ for _, operation in persona.ROUTES.values()),
-    operation_of=persona.operation_of,
-    sent_cursor=_sent_after,
-    with_cursor=_with_after,
+    operations=frozenset(operation.__name__ for _, operation in ROUTES.values()),
+    operation_of=operation_of,
+    request_cursor=_cursor_of,
+    with_cursor=_with_cursor,
     cases=_cases,
-    next_cursor=_next_after,
-    lead_to=_lead_to,
-    set_next=_set_link,
-    drop_next=_drop_link,
+    next_cursor=_next_cursor,
+    set_next_cursor=_set_next_cursor,
+    set_next_raw=_set_link,
+    remove_next=_remove_link,
     set_value=_set_value,
     update_time=_update_time,
     error=_error,

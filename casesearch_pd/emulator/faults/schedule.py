@@ -1,4 +1,4 @@
-"""The faults of a service: those that a request meets have their way with its reply."""
+"""The faults of a running service, and which of them apply to a request."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -8,26 +8,26 @@ from functools import partial
 from typing import Any
 
 from casesearch_pd.emulator.faults.amazon_connect import CONNECT
-from casesearch_pd.emulator.faults.fault import Effect, Fault, Turn
-from casesearch_pd.emulator.faults.pages import PAGES, resumed
+from casesearch_pd.emulator.faults.fault import Effect, Exchange, Fault
+from casesearch_pd.emulator.faults.pages import PAGE_EFFECTS, answer_bookmark
 from casesearch_pd.emulator.faults.persona import PERSONA
-from casesearch_pd.emulator.faults.responses import ANSWERS, DELIVERY
-from casesearch_pd.emulator.faults.wire import Wire
+from casesearch_pd.emulator.faults.responses import DELIVERY_EFFECTS, RESPONSE_EFFECTS
+from casesearch_pd.emulator.faults.wire import WireFormat
 from casesearch_pd.emulator.persona.routes import is_persona
 from casesearch_pd.emulator.server import Reply, Request
 
-EFFECTS: dict[str, Effect] = {**PAGES, **ANSWERS, **DELIVERY}
-_Ask = Callable[[Request], Reply]
+EFFECTS: dict[str, Effect] = {**PAGE_EFFECTS, **RESPONSE_EFFECTS, **DELIVERY_EFFECTS}
+_Answer = Callable[[Request], Reply]
 
 
 @dataclass
-class _Armed:
-    """A fault with its counts: requests of its kind, times it happened, when it first could."""
+class _FaultState:
+    """A fault with its counts: requests of its operation, effects, and the time of its start."""
 
     fault: Fault
     number: int = 0
-    happened: int = 0
-    begun: float | None = None
+    effects: int = 0
+    started_at: float | None = None
     memory: dict[str, Any] = field(default_factory=dict)
 
 
@@ -37,11 +37,11 @@ class Faults:
     Parameters
     ----------
     faults
-        Those to begin with.
+        The first faults.
     clock
-        The service's time.
+        Returns the service's time.
     seconds
-        Seconds of the same time, steadily rising.
+        Returns the same time as monotonic seconds.
 
     Examples
     --------
@@ -61,7 +61,7 @@ class Faults:
     ) -> None:
         self._clock, self._seconds = clock, seconds
         self._lock = threading.Lock()
-        self._armed: list[_Armed] = []
+        self._states: list[_FaultState] = []
         self._used = False
         for fault in faults:
             self.append(fault)
@@ -70,70 +70,75 @@ class Faults:
         return f"{type(self).__name__}({list(self)})"
 
     def __len__(self) -> int:
-        return len(self._armed)
+        return len(self._states)
 
     def __iter__(self) -> Iterator[Fault]:
         with self._lock:
-            return iter([armed.fault for armed in self._armed])
+            return iter([state.fault for state in self._states])
 
     def append(self, fault: Fault) -> None:
-        """Add a fault, which counts requests from now on."""
+        """Add a fault; it counts requests from now on."""
         if not isinstance(fault, Fault):
-            raise TypeError(f"{fault!r} is not a Fault")
+            raise TypeError(f"a Fault is required, got {fault!r}")
         with self._lock:
             self._used = True
-            self._armed.append(_Armed(fault))
+            self._states.append(_FaultState(fault))
 
     def remove(self, fault: Fault) -> None:
-        """Take a fault away, or raise ValueError."""
+        """Remove a fault; raise ValueError if it is not there."""
         with self._lock:
-            found = [armed for armed in self._armed if armed.fault == fault]
-            if not found:
+            state = next((one for one in self._states if one.fault == fault), None)
+            if state is None:
                 raise ValueError(f"{fault!r} is not among the faults")
-            self._armed.remove(found[0])
+            self._states.remove(state)
 
     def clear(self) -> None:
-        """Take all faults away; the service is well again."""
+        """Remove all faults."""
         with self._lock:
-            self._armed.clear()
+            self._states.clear()
 
     def happened(self, fault: Fault | None = None) -> int:
-        """Return how often a fault, or all of them together, changed what a request got."""
+        """Return the number of replies that a fault, or all faults together, changed."""
         with self._lock:
-            return sum(one.happened for one in self._armed if fault in (None, one.fault))
+            return sum(one.effects for one in self._states if fault in (None, one.fault))
 
-    def answer(self, request: Request, service: _Ask) -> Reply:
-        """Return the service's reply after the faults that the request meets."""
+    def answer(self, request: Request, service: _Answer) -> Reply:
+        """Return the service's reply with the faults that apply to the request."""
         if not self._used:
             return service(request)
         wire = PERSONA if is_persona(request) else CONNECT
-        ask: _Ask = partial(resumed, service, wire)
-        for armed, number in self._met(wire, wire.operation_of(request)):
-            ask = partial(self._act, armed, number, wire, ask)
+        ask: _Answer = partial(answer_bookmark, service, wire)
+        # Each fault wraps the answer function of those before it.
+        for state, number in self._matching_faults(wire, wire.operation_of(request)):
+            ask = partial(self._act, state, number, wire, ask)
         return ask(request)
 
-    def _met(self, wire: Wire, operation: str) -> list[tuple[_Armed, int]]:
-        """Count a request and return the faults that it meets, those of the delivery last."""
+    def _matching_faults(self, wire: WireFormat, operation: str) -> list[tuple[_FaultState, int]]:
+        """Count a request and return the faults that apply to it, those of the delivery last."""
         with self._lock:
-            met = [
-                (armed, armed.number)
-                for armed in self._armed
-                if armed.fault.concerns(wire.name, operation) and self._meets(armed)
+            matching = [
+                (state, state.number)
+                for state in self._states
+                if state.fault.applies_to(wire.name, operation) and self._meets(state)
             ]
-        return sorted(met, key=lambda one: one[0].fault.kind in DELIVERY)
+        return sorted(matching, key=lambda one: one[0].fault.kind in DELIVERY_EFFECTS)
 
-    def _meets(self, armed: _Armed) -> bool:
-        armed.number += 1
+    def _meets(self, state: _FaultState) -> bool:
+        state.number += 1
         now = self._seconds()
-        if armed.begun is None and armed.number > armed.fault.after:
-            armed.begun = now
-        return armed.fault.meets(armed.number, now - (now if armed.begun is None else armed.begun))
+        if state.started_at is None and state.number > state.fault.after:
+            state.started_at = now
+        return state.fault.matches(
+            state.number, now - (now if state.started_at is None else state.started_at)
+        )
 
-    def _act(self, armed: _Armed, number: int, wire: Wire, ask: _Ask, request: Request) -> Reply:
-        turn = Turn(armed.fault, number, request, wire, ask, self._clock, armed.memory)
-        reply = EFFECTS[armed.fault.kind](turn)
+    def _act(
+        self, state: _FaultState, number: int, wire: WireFormat, ask: _Answer, request: Request
+    ) -> Reply:
+        exchange = Exchange(state.fault, number, request, wire, ask, self._clock, state.memory)
+        reply = EFFECTS[state.fault.kind](exchange)
         if reply is None:
-            return turn.reply
+            return exchange.reply
         with self._lock:
-            armed.happened += 1
+            state.effects += 1
         return reply

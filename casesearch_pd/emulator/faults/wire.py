@@ -1,4 +1,4 @@
-"""What faults must know of a wire: where its pages hold cases and cursors, how its errors look."""
+"""The wire format of a service as faults need it: its cursors, cases and errors; JSON helpers."""
 
 import json
 import math
@@ -12,8 +12,8 @@ from casesearch_pd.emulator.server import Reply, Request, parse_json
 
 
 @dataclass(frozen=True)
-class Wire:
-    """One wire, as faults see it.
+class WireFormat:
+    """The wire format of one service.
 
     Parameters
     ----------
@@ -22,53 +22,52 @@ class Wire:
     operations
         The names of its operations.
     operation_of
-        The name of the operation that a request asks for.
-    sent_cursor, with_cursor
-        The cursor of a request, and the same request with another one, or without.
+        Returns the name of a request's operation.
+    request_cursor, with_cursor
+        Return the cursor of a request, and the request with another cursor or without one.
     cases
-        The list of cases (or fields, templates …) in an answer, or None.
-    next_cursor, lead_to
-        The cursor that an answer leads on with, and the change of it to another one for the
-        same request, or to the end.
-    set_next, drop_next
-        The change of what stands in the place of the next cursor to anything, or to nothing;
-        False where nothing stands there.
+        Returns the list of cases (or fields, templates …) of a response, or None.
+    next_cursor, set_next_cursor
+        Return the next cursor of a response, and set it to another one for the same request, or to
+        the end.
+    set_next_raw, remove_next
+        Set the place of the next cursor to any value, and remove it; False where there is none.
     set_value
-        The change of a field's value in a case; False where the case does not show the field.
+        Sets the value of a field in a case; returns False where the case does not have the field.
     update_time
-        The object and key that hold when a case was updated, or None where it is not shown.
+        Returns the object and the key of a case's update time, or None where it has none.
     error
-        The error of a status, in the documented shape.
+        Returns the error of a status in the documented shape.
     """
 
     name: str
     operations: frozenset[str]
     operation_of: Callable[[Request], str]
-    sent_cursor: Callable[[Request], str | None]
+    request_cursor: Callable[[Request], str | None]
     with_cursor: Callable[[Request, str | None], Request]
     cases: Callable[[Any], list[Any] | None]
     next_cursor: Callable[[Any], str | None]
-    lead_to: Callable[[Any, Request, str | None], None]
-    set_next: Callable[[Any, Any], None]
-    drop_next: Callable[[Any], bool]
+    set_next_cursor: Callable[[Any, Request, str | None], None]
+    set_next_raw: Callable[[Any, Any], None]
+    remove_next: Callable[[Any], bool]
     set_value: Callable[[Any, str | None, Any], bool]
     update_time: Callable[[Any], tuple[dict[str, Any], str] | None]
     error: Callable[[int, str], Reply]
 
 
 def case_id(case: Any) -> str | None:
-    """Return the id of a case of either wire, or None for anything else."""
-    found = case.get("caseId", case.get("id"))
-    return found if isinstance(found, str) else None
+    """Return the id of a case of either service, or None for anything else."""
+    value = case.get("caseId", case.get("id"))
+    return value if isinstance(value, str) else None
 
 
-def dumped(body: Any) -> bytes:
+def dump_json(body: Any) -> bytes:
     """Return JSON bytes as compact as the service's own."""
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def sent_body(request: Request) -> dict[str, Any]:
-    """Return the body of a request; one that is no object says nothing here."""
+def request_body(request: Request) -> dict[str, Any]:
+    """Return the body of a request, or an empty one where it is not an object."""
     try:
         body = parse_json(request.content or b"{}")
     except ValueError:
@@ -77,9 +76,10 @@ def sent_body(request: Request) -> dict[str, Any]:
 
 
 def with_query(request: Request, name: str, value: str | None) -> Request:
-    """Return a request with one pair of its query string set, or without it."""
-    pairs = {**dict(request.query), name: value}  # a pair that is there keeps its place
-    query = urlencode({key: held for key, held in pairs.items() if held is not None})
+    """Return a request with one parameter of its query string set, or removed for None."""
+    # An existing parameter keeps its position.
+    parameters = {**dict(request.query), name: value}
+    query = urlencode({key: one for key, one in parameters.items() if one is not None})
     return replace(request, target=urlsplit(request.target)._replace(query=query).geturl())
 
 
@@ -92,19 +92,19 @@ def _is_any(_: Any) -> bool:
     return True
 
 
-def _is_whole(value: Any) -> bool:
+def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_count(value: Any) -> bool:
-    """Return whether a value is a whole number from 1."""
-    return _is_whole(value) and value >= 1
+    """Return whether a value is a positive integer."""
+    return _is_integer(value) and value >= 1
 
 
 def is_time(value: Any) -> bool:
-    """Return whether a value is a finite number of seconds from 0."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value) and value >= 0
+    """Return whether a value is a finite, non-negative number of seconds."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and value >= 0
 
 
 def _is_latency(value: Any) -> bool:
@@ -117,38 +117,38 @@ def _is_retry_after(value: Any) -> bool:
     return value is None or isinstance(value, str | timedelta) or is_time(value)
 
 
-def _is_address(value: Any) -> bool:
+def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value)
 
 
 def _is_headers(value: Any) -> bool:
     return isinstance(value, Mapping) and all(
-        isinstance(name, str) and isinstance(held, str | None) for name, held in value.items()
+        isinstance(name, str) and isinstance(one, str | None) for name, one in value.items()
     )
 
 
-_COUNT = (is_count, "a number of cases, from 1")
-_WHOLE = (_is_whole, "a whole number of cases")
-VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+_COUNT = (is_count, "a positive number of cases")
+_INTEGER = (_is_integer, "an integer")
+VALUE_RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "short_page": _COUNT,
     "long_page": _COUNT,
-    "repeated_case": (lambda value: value in (None, "older"), "'older', or left out"),
+    "repeated_case": (lambda value: value in (None, "older"), "'older', or omitted"),
     "token": (_is_any, "anything"),
     "absolute_link": (
-        lambda value: value is None or _is_address(value),
-        "an origin such as 'https://elsewhere.example', or left out",
+        lambda value: value is None or _is_text(value),
+        "an origin such as 'https://elsewhere.example', or omitted",
     ),
-    "total": _WHOLE,
-    "moving_total": _WHOLE,
+    "total": _INTEGER,
+    "moving_total": _INTEGER,
     "body": (_is_any, "anything"),
     "value": (_is_any, "anything"),
-    "without": (_is_address, "the name of a member"),
+    "without": (_is_text, "the name of a member"),
     "keys": (lambda value: value in ("kebab", "snake", "camel"), "'kebab', 'snake' or 'camel'"),
     "headers": (_is_headers, "a mapping of names to text or None"),
-    "throttle": (_is_retry_after, "seconds, a timedelta, text, or left out"),
-    "redirect": (_is_address, "an address"),
-    "latency": (_is_latency, "seconds from 0, or a pair of them in order"),
-    "silence": (is_time, "seconds from 0"),
+    "throttle": (_is_retry_after, "seconds, a timedelta, text, or omitted"),
+    "redirect": (_is_text, "an address"),
+    "latency": (_is_latency, "non-negative seconds, or a pair of minimum and maximum"),
+    "silence": (is_time, "non-negative seconds"),
     "reset": (lambda value: value in ("before", "in", "after"), "'before', 'in' or 'after'"),
 }
-"""Kind → whether a value fits it, and what would; kinds that are not here take none."""
+"""By kind: whether a value fits, and a description of values that do; other kinds have none."""

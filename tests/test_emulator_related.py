@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from casesearch_pd.emulator import CaseService
-from tests.local_clients import aws, connect_client, post_connect, search_all
+from tests.emulator_clients import aws, connect_client, post_connect, search_all
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from casesearch_pd.emulator import CaseService
-from tests.local_clients import persona, persona_all, persona_search
+from tests.emulator_clients import persona, persona_all, persona_search
 
 SIX = (
     "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Request-Id",

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from casesearch_pd.emulator import CaseService
-from tests.local_clients import (
+from tests.emulator_clients import (
     connect_client,
     ids_of,
     persona,
@@ -275,7 +275,7 @@ def test_frame_returns_what_was_given():
 def test_real_incidents_come_back_cell_by_cell():
     frame = pd.read_parquet(INCIDENTS)
     began = time.perf_counter()
-    with CaseService(frame, kept_requests=0) as service:
+    with CaseService(frame, request_log_size=0) as service:
         assert time.perf_counter() - began < 10
         fields = post_connect(service, b"", "fields-list").json()["fields"]
         names = {field["fieldId"]: field["name"] for field in fields}

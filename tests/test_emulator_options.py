@@ -3,7 +3,7 @@
 import pytest
 
 from casesearch_pd.emulator import CaseService
-from tests.local_clients import (
+from tests.emulator_clients import (
     connect_client,
     ids_of,
     persona,

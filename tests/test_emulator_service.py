@@ -16,7 +16,7 @@ import pytest
 
 from casesearch_pd.emulator import CaseService
 from casesearch_pd.emulator.__main__ import main
-from tests.local_clients import (
+from tests.emulator_clients import (
     SIGNATURE,
     connect_client,
     ids_of,
@@ -242,7 +242,7 @@ def test_many_threads_read_while_cases_change():
 
 
 def test_requests_are_kept_without_the_authorization():
-    with CaseService(3, kept_requests=5) as service:
+    with CaseService(3, request_log_size=5) as service:
         persona_search(service, {"page": {"size": 1}}, {"fields[case]": "status"})
         post_connect(service, b"{")
         one, two = service.requests
@@ -254,7 +254,7 @@ def test_requests_are_kept_without_the_authorization():
         for _ in range(20):
             post_connect(service, {})
         assert 5 <= len(service.requests) <= 10
-    with CaseService(3, kept_requests=0) as silent:
+    with CaseService(3, request_log_size=0) as silent:
         post_connect(silent, {})
         assert silent.requests == []
 

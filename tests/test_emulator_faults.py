@@ -20,7 +20,7 @@ from casesearch_pd.demo import LocalCases
 from casesearch_pd.emulator import CaseService, Fault
 from casesearch_pd.emulator.faults.fault import Kind
 from casesearch_pd.emulator.faults.schedule import EFFECTS
-from tests.local_clients import SIGNATURE, connect_client, persona, persona_search, post_connect
+from tests.emulator_clients import SIGNATURE, connect_client, persona, persona_search, post_connect
 
 NOW = datetime(2026, 1, 15, 12, 34, 56, 789_000, UTC)
 WIRES = ("connect", "persona")

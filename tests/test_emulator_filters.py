@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from casesearch_pd.emulator import CaseService
-from tests.local_clients import ids_of, persona_all, post_connect
+from tests.emulator_clients import ids_of, persona_all, post_connect
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 EARLY, LATE = (datetime(year, 1, 1) for year in (2020, 2027))  # noqa: DTZ001 - drawn, then UTC
@@ -31,7 +31,7 @@ OPERATORS = {
 PERSONA = {"eq": "equalTo", "gt": "greaterThan", "gte": "greaterThanOrEqualTo", "lt": "lessThan",
            "lte": "lessThanOrEqualTo"}  # fmt: skip
 TREES = settings(
-    max_examples=60, timeout=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

@@ -9,7 +9,7 @@ from botocore import UNSIGNED
 from botocore.exceptions import ClientError
 
 from casesearch_pd.emulator import CaseService
-from tests.local_clients import (
+from tests.emulator_clients import (
     SIGNATURE,
     aws,
     connect_client,
