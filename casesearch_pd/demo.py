@@ -23,6 +23,7 @@ from casesearch_pd.accessor import CasesAccessor
 from casesearch_pd.emulator import CaseService, Fault
 from casesearch_pd.errors import FilterError
 from casesearch_pd.reading.api import count_cases, read_cases
+from casesearch_pd.sources.registry import open_registered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,7 +141,8 @@ def open_source(text: str) -> Source:
     ----------
     text
         ``connect://DOMAIN?region=eu-west-2``, ``persona://``, ``demo://connect``,
-        ``demo://persona``, or the path of a mirror's file. Credentials come from the environment,
+        ``demo://persona``, the path of a mirror's file, or the address of a service that was
+        registered with `register_source`. Credentials come from the environment,
         never from the text.
 
     Raises
@@ -158,6 +160,8 @@ def open_source(text: str) -> Source:
         from casesearch_pd.mirror.mirror import Mirror  # noqa: PLC0415 - DuckDB is dear
 
         return Mirror(text)
+    if (registered := open_registered(text)) is not None:
+        return registered
     parts = urlsplit(text)
     named = dict(parse_qsl(parts.query, keep_blank_values=True))
     strange = sorted(named.keys() - _SAYS.get(parts.scheme, set()))
