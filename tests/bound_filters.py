@@ -20,7 +20,7 @@ from casesearch_pd.query.expressions import (
 from casesearch_pd.query.schema import Field, Option, Schema
 
 # The same examples everywhere: a law is not a lottery, and machines are slow now and then.
-LAW = settings(timeout=None, derandomize=True, max_examples=150, database=None)
+LAW = settings(deadline=None, derandomize=True, max_examples=150, database=None)
 
 TEXT = Field("title", "title", "Title", "text")
 CHOICE = Field(

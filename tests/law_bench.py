@@ -34,7 +34,7 @@ DISJOINT = {"persona", "persona-caseless", "persona-bare", "persona-generated"}
 UNASKED = ["attachments", "address", "raw_check", "internal_notes"]
 RELATED = ["tags", "accounts", "inquiries", "reports", "verifications", "txns", "case_comments"]
 
-LAW = settings(timeout=None, suppress_health_check=list(HealthCheck), print_blob=True)
+LAW = settings(deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 QUICK = settings(LAW, derandomize=True, database=None)
 
 

@@ -1,14 +1,14 @@
-"""Cases that are told apart at a glance, a service of them, and the test that none is missing."""
+"""Numbered cases, an emulator that serves them, and assertions that none is missing."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
-import pytest
 
 import casesearch_pd as cs
-from casesearch_pd.reading.fetch import workers as crew
+from casesearch_pd.sources.transport.context import Tuning, use_tuning
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 SERVICES = ("connect", "persona")
@@ -16,7 +16,7 @@ PLAIN = ["case_id", "title", "status", "count", "created_at"]
 
 
 def numbered(size, *, ties=1, extras=0):
-    """Make cases, `ties` of them at each creation time, with so many more columns."""
+    """Return cases, `ties` of them at each creation time, with a number of extra columns."""
     number = np.arange(size)
     cases = pd.DataFrame(
         {
@@ -37,56 +37,59 @@ CASES = numbered(1150, ties=3, extras=22)
 
 
 @contextmanager
-def served(page_size, **crew_constants):
-    """Serve the cases to a source of each service, which know their fields already.
+def serve_cases(page_size, **tuning):
+    """Serve the cases to a source of each service, fields discovered.
 
-    `page_size` is Connect's; the constants are those of the crew, smaller than in earnest, so
-    that these few cases are shared among readers.
+    Parameters
+    ----------
+    page_size
+        The page size of Amazon Connect.
+    tuning
+        Fields of `Tuning`, smaller than the defaults so that these few cases have several workers
+        and several files.
     """
-    with cs.LocalCases(CASES, now=NOW) as running, pytest.MonkeyPatch.context() as patch:
-        for name, value in crew_constants.items():
-            patch.setattr(crew, name, value)
-        running.sources = {
-            "connect": running.connect_cases(page_size=page_size),
-            "persona": running.persona_cases(),
+    with cs.LocalCases(CASES, now=NOW) as service, use_tuning(replace(Tuning(), **tuning)):
+        service.sources = {
+            "connect": service.connect_cases(page_size=page_size),
+            "persona": service.persona_cases(),
         }
-        for source in running.sources.values():
-            _ = source.schema
-        yield running
+        for source in service.sources.values():
+            assert source.schema.fields
+        yield service
 
 
 def without_faults(service):
-    """Lend a service to one test, and take its faults away again."""
+    """Yield a service to one test, and remove its faults afterwards."""
     service.faults.clear()
     yield service
     service.faults.clear()
 
 
-def read(source, **named):
-    """Read without a bar."""
-    return cs.read_cases(source, progress=False, **named)
+def read(source, **options):
+    """Read without a progress bar."""
+    return cs.read_cases(source, progress=False, **options)
 
 
 def by_id(frame, columns=PLAIN):
-    """Bring rows into an order that does not depend on how they came."""
-    shown = [name for name in columns if name in frame]
-    return frame[shown].sort_values("case_id", ignore_index=True)
+    """Return the rows in an order that does not depend on how they were read."""
+    present = [name for name in columns if name in frame]
+    return frame[present].sort_values("case_id", ignore_index=True)
 
 
-def assert_whole(frame, cases):
-    """Hold every cell of a frame to the cases that were served."""
+def assert_complete(frame, cases):
+    """Check that a frame has every case, equal in every cell."""
     columns = [name for name in cases if name in frame]
     assert len(columns) >= min(len(cases.columns), 4)
-    told, true = by_id(frame, columns), by_id(cases, columns)
-    pd.testing.assert_frame_equal(told, true, check_dtype=False)
+    pd.testing.assert_frame_equal(by_id(frame, columns), by_id(cases, columns), check_dtype=False)
     assert frame.cases.provenance["complete"] is True
 
 
-def assert_part(frame, cases):
-    """Hold the rows of a frame that is not whole to the cases that were served."""
+def assert_partial(frame, cases):
+    """Check that a frame has some of the cases, equal in every cell, and says so."""
     assert 0 < len(frame) < len(cases)
-    some = cases[cases["case_id"].isin(frame["case_id"])]
+    expected = cases[cases["case_id"].isin(frame["case_id"])]
     columns = [name for name in cases if name in frame]
-    told, true = by_id(frame, columns), by_id(some, columns)
-    pd.testing.assert_frame_equal(told, true, check_dtype=False)
+    pd.testing.assert_frame_equal(
+        by_id(frame, columns), by_id(expected, columns), check_dtype=False
+    )
     assert frame.cases.provenance["complete"] is False

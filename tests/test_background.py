@@ -17,14 +17,14 @@ from casesearch_pd.errors import capture_warnings, warn
 from casesearch_pd.reading.background import BackgroundRead, Snapshot
 from casesearch_pd.reading.fetch.passes import ReadState
 from casesearch_pd.sources import registry as again
-from tests.numbered_cases import CASES, PLAIN, SERVICES, by_id, read, served, without_faults
+from tests.numbered_cases import CASES, PLAIN, SERVICES, by_id, read, serve_cases, without_faults
 
 AT_MOST = 20  # seconds for what takes a moment
 
 
 @pytest.fixture(scope="module")
 def service():
-    with served(25, _ALONE=3, _WORTH=2) as running:
+    with serve_cases(25, pages_before_workers=3, min_split_pages=2) as running:
         yield running
 
 
@@ -49,9 +49,9 @@ class Gate:
         options = {"page_size": 25} if name == "connect" else {}
         self.source = getattr(local, f"{name}_cases")(schema=local.sources[name].schema, **options)
         self.reached, self.opened, self.pages = threading.Event(), threading.Event(), 0
-        self._real, self._page, self._act = self.source.page, page, act
+        self._real, self._page, self._act = self.source.read_page, page, act
         self._lock = threading.Lock()
-        self.source.page = self._asked
+        self.source.read_page = self._asked
 
     def _asked(self, *question):
         with self._lock:
@@ -124,7 +124,7 @@ def test_a_read_shows_how_far_it_is(local, name):
     assert gate.reached.wait(AT_MOST)
     seen = found.progress
     assert (seen.rows, seen.pages, seen.requests) == (2 * gate.source.page_size, 2, 2)
-    assert (seen.this_pass, seen.passes, seen.waiting) == (1, 1, 0.0)
+    assert (seen.current_pass, seen.passes, seen.waiting) == (1, 1, 0.0)
     assert seen.total == (len(CASES) if name == "connect" else None)
     assert found.plan.passes == 1
     until(lambda one: one.progress.seconds > seen.seconds, found)
@@ -139,7 +139,7 @@ def test_each_pass_has_rows_of_its_own(local):
     found = BackgroundRead(gate.source, {"max_workers": 1}).start()
     assert gate.reached.wait(AT_MOST)
     seen = found.progress
-    assert (seen.this_pass, seen.passes, seen.pages) == (2, 2, 48)
+    assert (seen.current_pass, seen.passes, seen.pages) == (2, 2, 48)
     assert (seen.rows, seen.total) == (50, len(CASES))
     gate.opened.set()
     assert found.wait(AT_MOST)
@@ -250,7 +250,7 @@ def test_a_second_read_goes_on_where_the_first_is_cancelled(local):
 @cache
 def _whole(name, wide, some):
     """Read what the law below reads, once."""
-    with served(25) as running:
+    with serve_cases(25) as running:
         return _read(running.sources[name], wide=wide, some=some)
 
 
@@ -265,7 +265,7 @@ def _asked(*, wide, some):
     return columns | filters
 
 
-@settings(timeout=None, max_examples=40, derandomize=True)
+@settings(deadline=None, max_examples=40, derandomize=True)
 @given(
     name=st.sampled_from(SERVICES),
     workers=st.integers(1, 4),

@@ -15,14 +15,14 @@ from casesearch_pd.reading.fetch import pipeline as exhaust
 from casesearch_pd.reading.frames.columns import describe_invalid_values
 from casesearch_pd.sources.transport.context import Cancelled, ReadContext, use_context
 from casesearch_pd.sources.transport.rate_limit import RateLimiter
-from tests.numbered_cases import CASES, PLAIN, SERVICES, by_id, read, served, without_faults
+from tests.numbered_cases import CASES, PLAIN, SERVICES, by_id, read, serve_cases, without_faults
 
 PAGES = 46  # of 25 cases each
 
 
 @pytest.fixture(scope="module")
 def service():
-    with served(25, _ALONE=3, _WORTH=2) as running:
+    with serve_cases(25, pages_before_workers=3, min_split_pages=2) as running:
         yield running
 
 
@@ -70,7 +70,7 @@ def interrupted(source, run, bar=False, **named):
 
 
 def assert_some(partial):
-    """Hold every cell to the cases that were served, whatever columns came."""
+    """Hold every cell to the cases that were serve_cases, whatever columns came."""
     came = partial.dropna(axis="columns", how="all")
     some = CASES[CASES["case_id"].isin(partial["case_id"])]
     assert len(some) == len(partial)
@@ -186,7 +186,7 @@ def test_the_sweep(local, monkeypatch):
         if "updated_at" in repr(scan.where):
             run.cancel()
 
-    hooked(monkeypatch, source, "page", cancels)
+    hooked(monkeypatch, source, "read_page", cancels)
     partial = interrupted(source, run)
     assert run.cancelled
     assert len(partial) == len(CASES)
@@ -249,7 +249,7 @@ def test_the_rate_limit_is_not_waited_for(local, name):
     options = {"rate": 1 / 900, "schema": local.sources[name].schema}
     options |= {"burst": 1, "page_size": 25} if name == "connect" else {}
     source, halt = getattr(local, f"{name}_cases")(**options), Waited()
-    source.budget = RateLimiter(1 / 900)
+    source.rate_limiter = RateLimiter(1 / 900)
     run, ended = ReadContext(halt=halt), []
     reader = threading.Thread(
         target=lambda: ended.append(_stopped(source, run)), name="reader", daemon=True
@@ -302,7 +302,7 @@ def test_no_pause_after_a_fault_is_waited_for(local, name, fault):
     run = ReadContext(halt=halt)
     halt.act = run.cancel
     source = getattr(local, f"{name}_cases")(schema=local.sources[name].schema)
-    source.budget = RateLimiter()
+    source.rate_limiter = RateLimiter()
     local.faults.append(fault)
     partial = interrupted(source, run, columns=PLAIN)
     assert len(partial) == source.page_size
@@ -318,7 +318,7 @@ def test_an_error_that_comes_after_the_cancel_is_no_news(
     """The answer to a request that nobody waits for any more; it is the cause all the same."""
     run, source = ReadContext(), local.sources[name]
     local.faults.append(Fault("error", status=status, at=3))
-    hooked(monkeypatch, source, "page", lambda *_: run.requests == 2 and run.cancel())
+    hooked(monkeypatch, source, "read_page", lambda *_: run.requests == 2 and run.cancel())
     real = ReadContext.raise_if_cancelled
     monkeypatch.setattr(
         ReadContext, "raise_if_cancelled", lambda self: None if self.requests < 3 else real(self)
@@ -360,7 +360,7 @@ def test_chunks_say_that_they_are_not_all(local, monkeypatch):
 def test_a_file_is_not_begun_by_half(local, monkeypatch, tmp_path):
     run, source = ReadContext(), local.sources["connect"]
     monkeypatch.setattr(ReadContext, "within", lambda _: run)
-    hooked(monkeypatch, source, "page", lambda *_: run.requests == 3 and run.cancel())
+    hooked(monkeypatch, source, "read_page", lambda *_: run.requests == 3 and run.cancel())
     with pytest.raises(cs.ReadInterrupted):
         cs.to_parquet(source, tmp_path / "cases.parquet", columns=PLAIN, progress=False)
     assert not (tmp_path / "cases.parquet").exists()

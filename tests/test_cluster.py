@@ -283,7 +283,7 @@ def test_cases_that_came_while_a_mirror_was_filled_are_there(tmp_path):
     with cs.LocalCases(numbered(900), now=NOW) as local:
         source, mirror = local.connect_cases(), cs.Mirror(tmp_path / "cases.duckdb")
         _ = source.schema
-        page, came = type(source).page, []
+        page, came = type(source).read_page, []
 
         def slowly(self, *asked):
             told = page(self, *asked)
@@ -293,7 +293,7 @@ def test_cases_that_came_while_a_mirror_was_filled_are_there(tmp_path):
             return told
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(type(source), "page", slowly)
+            patch.setattr(type(source), "read_page", slowly)
             mirror.sync(source, progress=False)
         assert "new" in set(whole(mirror)["case_id"])
         told = by_id(cs.to_dask(mirror, npartitions=3).compute())
@@ -337,7 +337,7 @@ def far_away(ddf, monkeypatch):
     """Read the first partition as another process would: with nothing of this session."""
     monkeypatch.setattr(again, "_ALIVE", set())
     monkeypatch.setattr(cluster, "_MADE", {})
-    monkeypatch.setattr(pace, "_BUDGETS", {})
+    monkeypatch.setattr(pace, "_LIMITERS", {})
     reader = pickle.loads(pickle.dumps(ddf.expr.func))
     window = ddf.expr.iterables[0][0]
     return reader, lambda: reader(window, ["case_id", "status"])
@@ -378,8 +378,8 @@ def test_processes_share_the_rate(local, monkeypatch, name):
     read()
     assert cluster._MADE[reader.key] is made  # a source a partition would be a budget a partition
     assert len(cluster._MADE) == 8  # and one for every read ever would never be let go
-    assert (made.budget.rate, made.budget.burst) == (80 / 8, 1)
-    assert source.budget.rate == 80  # in this process nothing is divided
+    assert (made.rate_limiter.rate, made.rate_limiter.burst) == (80 / 8, 1)
+    assert source.rate_limiter.rate == 80  # in this process nothing is divided
 
 
 def test_the_source_of_the_session_reads_in_its_own_process(local, monkeypatch):

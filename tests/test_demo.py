@@ -133,4 +133,4 @@ def test_local_sources_take_options_of_their_own():
 def test_a_given_rate_holds_for_both_sides():
     """A source that is quicker than its service would be throttled all the time."""
     with cs.LocalCases(cases=5, rate=50) as local:
-        assert local.connect_cases().budget.rate == 50
+        assert local.connect_cases().rate_limiter.rate == 50

@@ -202,8 +202,8 @@ class Gate:
 
     def __init__(self, source, page):
         self.reached, self.opened = threading.Event(), threading.Event()
-        self.source, self._real, self._page, self._pages = source, source.page, page, 0
-        source.page = self._asked
+        self.source, self._real, self._page, self._pages = source, source.read_page, page, 0
+        source.read_page = self._asked
 
     def _asked(self, *question):
         self._pages += 1
@@ -236,7 +236,7 @@ def test_cancel_twice_in_a_row_and_search_again(local):
         assert 0 < len(form.frame) < 600
         assert form.frame.cases.provenance["complete"] is False
         assert "Cancelled" in named(form, "cs-problem").value
-        source.page = gate._real
+        source.read_page = gate._real
     form.cancel()  # nothing is under way
     assert len(ran(form).frame) == 600
     assert named(form, "cs-problem").value == ""
@@ -253,7 +253,7 @@ def test_one_form_is_cancelled_twice(local):
         gate.opened.set()
         assert form.wait(AT_MOST)
         assert "Cancelled" in named(form, "cs-problem").value
-        source.page = gate._real
+        source.read_page = gate._real
     assert len(ran(form).frame) == 600
 
 
@@ -311,11 +311,11 @@ def test_the_wait_for_the_rate_limit_is_told(local):
 def test_a_bug_is_told_and_the_form_goes_on(local):
     source = paged(local)
     form = cs.CaseForm(source, columns=["case_id"])
-    real = source.page
-    source.page = lambda *_: 1 / 0
+    real = source.read_page
+    source.read_page = lambda *_: 1 / 0
     ran(form)
     assert "ZeroDivisionError" in named(form, "cs-problem").value
-    source.page = real
+    source.read_page = real
     assert len(ran(form).frame) == 600
 
 

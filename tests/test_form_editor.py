@@ -32,7 +32,7 @@ from casesearch_pd.form.options import OptionsEditor
 from casesearch_pd.form.value_inputs import close
 from casesearch_pd.query.binding import bind
 from casesearch_pd.query.schema import Field, Option, Schema
-from casesearch_pd.reading.plan import binding_context
+from casesearch_pd.reading.options import binding_context
 from tests import form_trees
 from tests.law_bench import QUICK, quietly
 

@@ -1,4 +1,4 @@
-"""The laws of what the form holds: as an expression, as code, as JSON, and back."""
+"""The laws of a form's query: as an expression, as code, as JSON, and back."""
 
 import json
 import operator
@@ -13,99 +13,110 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import casesearch_pd as cs
-from casesearch_pd.form.model import code as entries
-from casesearch_pd.form.model import tree
-from casesearch_pd.form.model.code import as_code
-from casesearch_pd.form.model.meaning import from_expression, to_expression
-from casesearch_pd.form.model.question import FormQuery
+from casesearch_pd.form.model.code import read_cases_code
+from casesearch_pd.form.model.conversion import from_expression, to_expression
+from casesearch_pd.form.model.query import FormQuery
+from casesearch_pd.form.model.saved_form import query_from_json, query_to_json, tree_to_json
 from casesearch_pd.form.model.tree import Group, Rule
+from casesearch_pd.form.model.value_text import (
+    from_lines,
+    from_text,
+    to_lines,
+    to_text,
+    value_type,
+)
 from casesearch_pd.query.binding import BindingContext, bind
 from casesearch_pd.query.coercion import is_collection
 from casesearch_pd.query.expressions import TRUE, And, Compare, Not, Or, any_of, literals, to_nnf
+from casesearch_pd.query.schema import Field, Schema
 from casesearch_pd.reading.local_filter import filter_frame
-from casesearch_pd.reading.plan import OPTIONS, parse_filter
+from casesearch_pd.reading.options import RESERVED_NAMES, Query, parse_filter
 from tests import form_trees
-from tests.filter_trees import trees as any_trees
-from tests.form_trees import KEYED, OPEN, groups, rules, settled, trees, unfinished
+from tests.filter_trees import trees as filter_expressions
+from tests.form_trees import (
+    KEYED,
+    OPEN,
+    groups,
+    incomplete_rules,
+    normalize_tree,
+    rules,
+    trees,
+)
 from tests.hostile_cases import NOW, hostile_rows
 from tests.law_bench import QUICK, a_bench, quietly
 from tests.plain_reading import holds
 
-SCHEMAS = {"keyed": KEYED, "open": OPEN}
-
-
-@pytest.fixture(scope="module")
-def local():
-    with cs.LocalCases(cases=60, seed=3, now=NOW) as service:
-        yield service
+SERVICE = {"cases": 60, "seed": 3}
 
 
 @pytest.fixture(scope="module", params=["connect", "persona", "keyed", "open"])
-def source(request, local):
-    """Make a source of each service, and one of each with a hostile schema; none is sent much."""
+def source(request, service):
+    """Return a source of each service, and one of each with a hostile schema."""
     match request.param:
-        case "connect" | "persona" as service:
-            return getattr(local, f"{service}_cases")()
         case "keyed":
-            return local.connect_cases(schema=KEYED)
-        case _:
-            return local.persona_cases(schema=OPEN)
+            return service.connect_cases(schema=KEYED)
+        case "open":
+            return service.persona_cases(schema=OPEN)
+        case name:
+            return service.sources[name]
 
 
 @pytest.fixture(scope="module")
 def bench():
-    with a_bench("connect", hostile_rows(), {}, {}) as made:
-        yield made
+    with a_bench("connect", hostile_rows(), {}, {}) as bench:
+        yield bench
 
 
-def bound(term, schema, tz="UTC"):
+def bind_at_now(term, schema, tz="UTC"):
     with quietly():
         return bind(term, BindingContext(schema, tz, pd.Timestamp(NOW)))
 
 
-# --- form, expression, form -------------------------------------------------------------------
+# --- tree, expression, tree -------------------------------------------------------------------
 
 
 @settings(QUICK, max_examples=70)
 @given(data=st.data())
-def test_a_tree_comes_back_from_its_expression(source, data):
-    """A row that came back as another, or not at all, would ask for other cases."""
-    drawn = data.draw(trees(source.schema))
-    still = settled(drawn, source.schema)
-    assert repr(from_expression(to_expression(drawn), source.schema)) == repr(still)
-    assert settled(still, source.schema) == still
-    assert to_expression(still) == to_expression(drawn)
-    assert bound(to_expression(still), source.schema) == bound(to_expression(drawn), source.schema)
+def test_a_tree_is_restored_from_its_expression(source, data):
+    """A row that was restored as another one, or not at all, would find other cases."""
+    schema = source.schema
+    tree = data.draw(trees(schema))
+    normalized = normalize_tree(tree, schema)
+    assert repr(from_expression(to_expression(tree), schema)) == repr(normalized)
+    assert normalize_tree(normalized, schema) == normalized
+    assert to_expression(normalized) == to_expression(tree)
+    bound = bind_at_now(to_expression(tree), schema)
+    assert bind_at_now(to_expression(normalized), schema) == bound
 
 
 @settings(QUICK, max_examples=30)
 @given(data=st.data())
-def test_rows_that_are_not_finished_say_nothing(source, data):
-    """A row that is being written must neither match nothing nor be guessed."""
-    rule = rules(source.schema) | unfinished(source.schema)
-    drawn = data.draw(groups(rule))
-    back = from_expression(to_expression(drawn), source.schema)
-    assert repr(back) == repr(settled(drawn, source.schema))
+def test_incomplete_rows_are_left_out_of_the_expression(source, data):
+    """A row that is being edited must neither hide every case nor be guessed."""
+    rule = rules(source.schema) | incomplete_rules(source.schema)
+    tree = data.draw(groups(rule))
+    restored = from_expression(to_expression(tree), source.schema)
+    assert repr(restored) == repr(normalize_tree(tree, source.schema))
 
 
-def keeps(member, row, tz):
-    """Tell whether a tree keeps a row: its groups read here, its rows as filters are typed."""
+def matches(member, row, tz):
+    """Return whether a tree matches a case: groups evaluated here, rules as typed filters."""
     if isinstance(member, Rule):
-        return holds(_typed(member), row, tz)
-    found = [keeps(item, row, tz) for item in member.members if not _bare(item)]
-    joined = all(found) if member.combinator == "and" or not found else any(found)
-    return not joined if member.negated and found else joined
+        return holds(_typed_filter(member), row, tz)
+    results = [matches(item, row, tz) for item in member.members if not _is_empty(item)]
+    result = all(results) if member.combinator == "and" or not results else any(results)
+    return not result if member.negated and results else result
 
 
-def _bare(member):
-    return isinstance(member, Group) and all(map(_bare, member.members))
+def _is_empty(member):
+    return isinstance(member, Group) and all(map(_is_empty, member.members))
 
 
-def _typed(rule):
-    return TYPED[rule.operator](cs.field(rule.field), rule.value)
+def _typed_filter(rule):
+    return TYPED_FILTERS[rule.operator](cs.field(rule.field), rule.value)
 
 
-TYPED = {
+TYPED_FILTERS = {
     "eq": operator.eq,
     "ne": operator.ne,
     "lt": operator.lt,
@@ -117,84 +128,86 @@ TYPED = {
     "contains": lambda name, value: name.contains(value),
     "not contains": lambda name, value: ~name.contains(value),
     "between": lambda name, value: name.between(*value),
-    "missing": lambda name, _: name.isna(),
-    "there": lambda name, _: name.notna(),
+    "isna": lambda name, _: name.isna(),
+    "notna": lambda name, _: name.notna(),
 }
 
 
 @settings(QUICK, max_examples=60)
 @given(data=st.data())
-def test_a_tree_keeps_the_rows_that_it_says(bench, data):
-    """AND, OR and NOT as they stand on the screen, read row by row and by the mask."""
-    held = {item.names[0] for item in bench.asked.columns}
-    fields = [item for item in bench.source.schema.fields if item.column in held]
-    drawn = data.draw(trees(bench.source.schema, fields=fields, here=True))
+def test_a_tree_matches_the_cases_that_the_screen_promises(bench, data):
+    """AND, OR and NOT as they are on the screen, evaluated case by case and by the mask."""
+    names = {item.names[0] for item in bench.asked.columns}
+    fields = [item for item in bench.source.schema.fields if item.column in names]
+    tree = data.draw(trees(bench.source.schema, fields=fields, comparable=True))
     tz = data.draw(st.sampled_from(["UTC", "America/Sao_Paulo"]))
-    wanted = sorted(row["case_id"] for row in bench.asked.rows if keeps(drawn, row, tz))
-    for said in (drawn, settled(drawn, bench.source.schema)):
-        found = filter_frame(bench.whole, to_expression(said), {}, tz=tz)
-        assert sorted(found["case_id"]) == wanted
+    expected = sorted(row["case_id"] for row in bench.asked.rows if matches(tree, row, tz))
+    for variant in (tree, normalize_tree(tree, bench.source.schema)):
+        result = filter_frame(bench.whole, to_expression(variant), {}, tz=tz)
+        assert sorted(result["case_id"]) == expected
 
 
-# --- form, code, form -------------------------------------------------------------------------
+# --- query, code, query -----------------------------------------------------------------------
 
 
-def executed(code, source):
-    """Run code, and tell what it gives to read_cases."""
-    given_ = {}
+def run_code(code, source):
+    """Run code, and return the arguments with which it calls read_cases."""
+    arguments = {}
 
-    def read_cases(asked_of, where=None, **named):
-        assert asked_of is source
-        given_.update(named, where=where)
+    def read_cases(argument, where=None, **keywords):
+        assert argument is source
+        arguments.update(keywords, where=where)
 
-    exec(
-        compile(code, "code", "exec"),
-        {"cs": SimpleNamespace(field=cs.field, read_cases=read_cases), "source": source},
-    )
-    return given_
+    names = {"cs": SimpleNamespace(field=cs.field, read_cases=read_cases), "source": source}
+    exec(compile(code, "code", "exec"), names)
+    return arguments
 
 
-def question_of(source, *, where=None, **given_):
-    """Take what read_cases takes, its options apart from its filters."""
-    options = {name: value for name, value in given_.items() if name in OPTIONS}
-    filters = {name: value for name, value in given_.items() if name not in OPTIONS}
+def form_query(source, **arguments):
+    """Return the form's query for arguments of read_cases."""
+    options = {name: value for name, value in arguments.items() if name in RESERVED_NAMES}
+    filters = {name: value for name, value in arguments.items() if name not in RESERVED_NAMES}
     with quietly():
-        return FormQuery.of(source, where, filters, **options)
+        return FormQuery.from_query(source, Query(filters=filters, **options))
+
+
+def code_of(query, source):
+    return read_cases_code(query.to_arguments(source.schema))
 
 
 @settings(QUICK, max_examples=50)
 @given(data=st.data())
-def test_a_question_comes_back_from_its_code(source, data):
-    """Who copies the code must ask what the form asked."""
-    question = data.draw(form_trees.questions(source, trees(source.schema)))
-    code = as_code(question.arguments(source.schema))
-    back = question_of(source, **executed(code, source))
-    still = replace(question, tree=settled(question.tree, source.schema))
-    assert repr(back) == repr(still)
-    assert as_code(back.arguments(source.schema)) == code
-    code.encode()  # a file can hold it
+def test_a_query_is_restored_from_its_code(source, data):
+    """A user who copies the code must find the same cases as in the form."""
+    query = data.draw(form_trees.queries(source, trees(source.schema)))
+    code = code_of(query, source)
+    restored = form_query(source, **run_code(code, source))
+    normalized = replace(query, tree=normalize_tree(query.tree, source.schema))
+    assert repr(restored) == repr(normalized)
+    assert code_of(restored, source) == code
+    code.encode()  # it can be written to a file
 
 
 @settings(QUICK, max_examples=30)
 @given(data=st.data())
-def test_code_is_laid_out_in_lines(source, data):
-    """A line may only be longer than a page is wide if one condition is."""
-    question = FormQuery(data.draw(trees(source.schema)))
-    for line in as_code(question.arguments(source.schema)).splitlines():
+def test_long_code_is_split_into_lines(source, data):
+    """A line may only be too long if a single condition is."""
+    query = FormQuery(data.draw(trees(source.schema)))
+    for line in code_of(query, source).splitlines():
         assert len(line) <= 88 or (
             line.count("cs.field(") <= 1 and line.count(", ") <= _commas(line)
         )
 
 
 def _commas(line):
-    """Count the commas that one value of a line may hold: those of its longest text."""
+    """Return how many commas one value of a line may have: those of its longest text."""
     return max(line.count(", "), 0) if '"' in line or "'" in line else 1
 
 
-def test_a_real_read_takes_the_code(local):
-    """The arguments above are taken by a stand-in; here by read_cases."""
-    source = local.connect_cases()
-    question = question_of(
+def test_read_cases_runs_the_code(local):
+    """The tests above use a stand-in for read_cases."""
+    source = local.sources["connect"]
+    query = form_query(
         source,
         where=~(cs.field("status") == "closed") | cs.field("title").contains("a"),
         created_at__lt=pd.Timedelta(days=1),
@@ -203,32 +216,33 @@ def test_a_real_read_takes_the_code(local):
         limit=5,
     )
     names = {"cs": cs, "source": source}
-    exec(as_code(question.arguments(source.schema)), names)
+    exec(code_of(query, source), names)
     assert len(names["df"]) == 5
     assert [*names["df"].columns] == ["status", "title"]
 
 
 @settings(QUICK, max_examples=30)
 @given(data=st.data())
-def test_rows_side_by_side_are_keywords(source, data):
-    """An expression where keywords do is harder to read and to change."""
-    drawn = data.draw(form_trees.flat(source.schema))
-    given_ = FormQuery(drawn).arguments(source.schema)
-    plain = all(_is_plain(rule, source.schema) for rule in drawn.members)
-    assert ("where" not in given_) == plain
-    nested = Group("or", members=(Group(members=drawn.members),))
-    assert FormQuery(nested).arguments(source.schema) == given_
+def test_rows_without_groups_are_keywords(source, data):
+    """An expression is harder to read and to change than keywords."""
+    tree = data.draw(form_trees.flat_trees(source.schema))
+    arguments = FormQuery(tree).to_arguments(source.schema)
+    are_keywords = all(_is_keyword(rule, source.schema) for rule in tree.members)
+    assert ("where" not in arguments) == are_keywords
+    nested = Group("or", members=(Group(members=tree.members),))
+    assert FormQuery(nested).to_arguments(source.schema) == arguments
 
 
-LOOKUPS = {"eq": "", "in": "", "ne": "__ne", "not in": "__ne", "missing": "__isna"}
-LOOKUPS |= {"there": "__isna"}
-UNTYPED = {"class", "ﬁne", "2nd line", 'ha"rd\\', *form_trees.UNTOLD}
-NO_NAMES = {"limit", "source", "__debug__", "amount__ne", "limit__ne"}
+LOOKUPS = {"eq": "", "in": "", "ne": "__ne", "not in": "__ne", "isna": "__isna"}
+LOOKUPS |= {"notna": "__isna"}
+INVALID_IDENTIFIERS = {"class", "ﬁne", "2nd line", 'ha"rd\\', *form_trees.UNLISTED}
 
 
-def _is_plain(rule, schema):
+def _is_keyword(rule, schema):
     name = rule.field + LOOKUPS.get(rule.operator, f"__{rule.operator}")
-    if rule.operator == "not contains" or rule.field in UNTYPED:
+    if rule.operator == "not contains":
+        return False
+    if rule.field in INVALID_IDENTIFIERS:
         return name.startswith("class__")
     column = schema.find(rule.field)
     if name in {"limit", "source", "__debug__"} or column is None:
@@ -237,17 +251,27 @@ def _is_plain(rule, schema):
 
 
 @pytest.mark.parametrize(
-    ("asked", "code"),
+    ("arguments", "code"),
     [
         ({}, "df = cs.read_cases(source)"),
-        ({"status": "open", "limit": 20}, 'df = cs.read_cases(source, status=["open"], limit=20)'),
+        ({"status": "open", "limit": 20}, 'df = cs.read_cases(source, status="open", limit=20)'),
     ],
 )
-def test_code_is_what_somebody_would_type(local, asked, code):
-    made = as_code(
-        question_of(local.connect_cases(), **asked).arguments(local.connect_cases().schema)
-    )
-    assert made == code.replace('["open"]', '"open"')
+def test_code_is_what_a_user_would_type(local, arguments, code):
+    source = local.sources["connect"]
+    assert code_of(form_query(source, **arguments), source) == code
+
+
+@pytest.mark.parametrize("name", ["nrows", "usecols", "limit"])
+def test_a_field_named_like_an_option_is_no_keyword(local, name):
+    """The code would be refused, or read as the option of that name."""
+    field = Field(name, f"{name}-id", name, "number", "custom")
+    schema = Schema((*KEYED.fields[:3], field))
+    source = local.connect_cases(schema=schema)
+    query = form_query(source, where={name: 3})
+    assert [*query.to_arguments(schema)] == ["where"]
+    restored = form_query(source, **run_code(code_of(query, source), source))
+    assert restored == query
 
 
 # --- JSON -------------------------------------------------------------------------------------
@@ -255,33 +279,42 @@ def test_code_is_what_somebody_would_type(local, asked, code):
 
 @settings(QUICK, max_examples=40)
 @given(data=st.data())
-def test_a_question_comes_back_from_its_file(source, data):
-    """Unfinished rows included: who saves a form closes the notebook in the middle of a word."""
-    rule = rules(source.schema) | unfinished(source.schema)
-    question = data.draw(form_trees.questions(source, groups(rule)))
-    text = json.dumps(question.to_json())
-    back = FormQuery.from_json(json.loads(text))
-    assert repr(back) == repr(question)
-    assert back.tree == question.tree
+def test_a_query_is_restored_from_its_file(source, data):
+    """Incomplete rows included: a user may save the form in the middle of an edit."""
+    rule = rules(source.schema) | incomplete_rules(source.schema)
+    query = data.draw(form_trees.queries(source, groups(rule)))
+    text = json.dumps(query_to_json(query))
+    restored = query_from_json(json.loads(text))
+    assert repr(restored) == repr(query)
+    assert restored.tree == query.tree
+
+
+def test_operators_of_earlier_saved_forms_are_read():
+    """Forms were saved when the operators had other keys."""
+    members = [
+        {"field": "queue", "operator": key, "value": None} for key in ("missing", "there", "eq")
+    ]
+    tree = {"combinator": "or", "negated": False, "members": members}
+    query = query_from_json({"format": 1, "tree": tree})
+    assert [rule.operator for rule in query.tree.members] == ["isna", "notna", "eq"]
 
 
 @settings(QUICK, max_examples=250)
 @given(data=st.data())
 def test_a_damaged_file_is_refused_in_words(data):
-    """Whatever somebody's editor did to the file, the form says so."""
-    question = data.draw(
-        form_trees.questions(SimpleNamespace(schema=KEYED, searches=True), trees(KEYED))
-    )
-    told = question.to_json()
-    path = data.draw(st.sampled_from([*_places(told)]))
-    damaged = _damaged(told, path, data.draw(_JUNK))
+    """Whatever a text editor did to the file, the form explains it."""
+    source = SimpleNamespace(schema=KEYED, can_search=True)
+    record = query_to_json(data.draw(form_trees.queries(source, trees(KEYED))))
+    path = data.draw(st.sampled_from([*_paths(record)]))
+    damaged = _replace_at(record, path, data.draw(_JUNK))
     try:
-        read = FormQuery.from_json(damaged)
+        query = query_from_json(damaged)
     except cs.FilterError:
         return
-    again = json.loads(json.dumps(read.to_json()))
-    assert FormQuery.from_json(again) == read  # what is taken is a question like any other
-    to_expression(read.tree)
+    # What is accepted is a query like any other.
+    record = json.loads(json.dumps(query_to_json(query)))
+    assert query_from_json(record) == query
+    to_expression(query.tree)
 
 
 _JUNK = st.recursive(
@@ -298,24 +331,22 @@ _JUNK = st.recursive(
 )
 
 
-def _places(told, path=()):
+def _paths(record, path=()):
     yield path
-    items = (
-        told.items()
-        if isinstance(told, dict)
-        else enumerate(told)
-        if isinstance(told, list)
-        else ()
-    )
+    items = ()
+    if isinstance(record, dict):
+        items = record.items()
+    elif isinstance(record, list):
+        items = enumerate(record)
     for key, value in items:
-        yield from _places(value, (*path, key))
+        yield from _paths(value, (*path, key))
 
 
-def _damaged(told, path, junk):
+def _replace_at(record, path, junk):
     if not path:
         return junk
-    copy = dict(told) if isinstance(told, dict) else list(told)
-    copy[path[0]] = _damaged(copy[path[0]], path[1:], junk)
+    copy = dict(record) if isinstance(record, dict) else list(record)
+    copy[path[0]] = _replace_at(copy[path[0]], path[1:], junk)
     return copy
 
 
@@ -325,16 +356,16 @@ for _ in range(5_000):
 
 
 @pytest.mark.parametrize(
-    "told",
+    "record",
     [
         None,
         [],
         {"format": 2, "tree": {}},
         {"format": 1},
-        {"format": 1, "tree": tree.to_json(Rule("status"))},
+        {"format": 1, "tree": tree_to_json(Rule("status"))},
         {"format": 1, "tree": DEEP},
-        {"format": 1, "tree": tree.to_json(Group()), "serch": "refund"},
-        {"format": 1, "tree": tree.to_json(Group()), "limit": True},
+        {"format": 1, "tree": tree_to_json(Group()), "serch": "refund"},
+        {"format": 1, "tree": tree_to_json(Group()), "limit": True},
         {
             "format": 1,
             "tree": {
@@ -344,69 +375,70 @@ for _ in range(5_000):
             },
         },
     ],
-    ids=["none", "a list", "a later one", "no tree", "a rule", "deep", "a typo", "true", "a span"],
+    ids=["none", "list", "later", "no tree", "rule", "deep", "typo", "boolean", "duration"],
 )
-def test_what_is_no_saved_form_is_refused(told):
+def test_another_json_is_refused(record):
     with pytest.raises(cs.FilterError):
-        FormQuery.from_json(told)
+        query_from_json(record)
 
 
-# --- whatever read_cases takes ----------------------------------------------------------------
+# --- any filter of read_cases -----------------------------------------------------------------
 
 
-def meant(term):
-    """Bring a bound expression into one shape, whatever the order of its terms."""
+def unordered(term):
+    """Return a bound expression in a form that does not depend on the order of its terms."""
     match to_nnf(term):
         case And(terms):
-            return ("and", frozenset(map(meant, terms)))
+            return ("and", frozenset(map(unordered, terms)))
         case Or(terms):
-            return ("or", frozenset(map(meant, terms)))
+            return ("or", frozenset(map(unordered, terms)))
         case other:
             return other
 
 
 def has_rows(term):
-    """Tell whether the form has rows for a filter: no empty list, no period but Y, M and D."""
+    """Return whether the form has rows for a filter: no empty list, only years, months, days."""
     return all(
-        _has_a_row(item) for literal in literals(term) for item in _listed(literal)
+        _has_row(item) for literal in literals(term) for item in _items(literal)
     ) and not any(is_collection(item.value) and len(item.value) == 0 for item in literals(term))
 
 
-def _listed(literal):
+def _items(literal):
     return literal.value if is_collection(literal.value) else (literal.value,)
 
 
-def _has_a_row(value):
+def _has_row(value):
     if isinstance(value, pd.Period):
         return value.freqstr in {"Y-DEC", "M", "D"}
     return not isinstance(value, np.datetime64) or np.datetime_data(value.dtype)[0] != "W"
 
 
-def check_taken(source, where, filters, tz="UTC"):
-    """Hold one filter to the law: rows of the same meaning, or a refusal with a reason."""
-    asked = parse_filter(where, filters, None, source.schema)
-    if not has_rows(asked):
-        with pytest.raises(cs.FilterError, match=r"the form (has no row|knows years)"):
-            question_of(source, where=where, tz=tz, **filters)
+def check_conversion(source, where, filters, tz="UTC"):
+    """Check that a filter has rows of the same meaning, or is refused with a reason."""
+    expression = parse_filter(where, filters, None, source.schema)
+    if not has_rows(expression):
+        with pytest.raises(cs.FilterError, match=r"the form has (no row|rows only for years)"):
+            form_query(source, where=where, tz=tz, **filters)
         return
-    question = question_of(source, where=where, tz=tz, **filters)
-    said = to_expression(question.tree)
-    assert meant(bound(said, source.schema, tz)) == meant(bound(asked, source.schema, tz))
-    back = question_of(source, **executed(as_code(question.arguments(source.schema)), source))
-    assert repr(back) == repr(question)
+    query = form_query(source, where=where, tz=tz, **filters)
+    bound = bind_at_now(expression, source.schema, tz)
+    converted = bind_at_now(to_expression(query.tree), source.schema, tz)
+    assert unordered(converted) == unordered(bound)
+    restored = form_query(source, **run_code(code_of(query, source), source))
+    assert repr(restored) == repr(query)
 
 
 @settings(QUICK, max_examples=100)
 @given(data=st.data())
 def test_any_filter_has_rows_or_is_refused(bench, data):
-    """A form that started with less than it was given would read other cases."""
+    """A form that began with a part of its filter would find other cases."""
     tz = data.draw(st.sampled_from(["UTC", "Europe/Berlin"]))
-    drawn = data.draw(any_trees(bench.asked, tz))
-    check_taken(bench.source, drawn, {}, tz)
+    where = data.draw(filter_expressions(bench.asked, tz))
+    check_conversion(bench.source, where, {}, tz)
 
 
 KATHMANDU = timezone(timedelta(hours=5, minutes=45))
-TAKEN = {
+FILTERS = {
     "keywords": (None, {"status": "open", "amount__gte": 3}),
     "a list with a missing value": (None, {"status": ["open", None]}),
     "none of a list with a missing value": (None, {"title__ne": ["open", None, "a\nb"]}),
@@ -416,7 +448,7 @@ TAKEN = {
     "a set": (None, {"amount": {3, 2.5}}),
     "a series": (None, {"title": pd.Series(["a", "b", "a"])}),
     "numbers of numpy": (None, {"amount": np.array([1, 2]), "size__lt": np.int64(7)}),
-    "truth of numpy": (None, {"vip": np.True_, "title__isna": np.False_}),
+    "a boolean of numpy": (None, {"vip": np.True_, "title__isna": np.False_}),
     "a day": (None, {"created_at": date(2026, 3, 29)}),
     "a month": (None, {"created_at": pd.Period("2026-03", "M")}),
     "a year of numpy": (None, {"created_at__gt": np.datetime64("2025")}),
@@ -441,99 +473,106 @@ TAKEN = {
     "no case": (any_of([]), {}),
     "every case": (TRUE, {}),
     "built by hand": (Or((And(()), Compare("title", "eq", "a"))), {"vip": True}),
-    "a hand's double denial": (Not(Not(Compare("title", "contains", "a"))), {}),
+    "a double negation by hand": (Not(Not(Compare("title", "contains", "a"))), {}),
     "no case by hand": (And((Not(And(())), Compare("title", "eq", "a"))), {}),
     "an id": (None, {"created_datetime__lt": "2026"}),
 }
 
 
-@pytest.mark.parametrize("name", TAKEN)
-def test_each_way_of_asking_has_rows_or_is_refused(bench, name):
-    where, filters = TAKEN[name]
+@pytest.mark.parametrize("name", FILTERS)
+def test_each_kind_of_filter_has_rows_or_is_refused(bench, name):
+    where, filters = FILTERS[name]
     if isinstance(where, dict) and "limit" in where:
         where = {key: value for key, value in where.items() if key != "limit"}
     if name in {"no case", "no case by hand"}:
         with pytest.raises(cs.FilterError, match="no case at all"):
-            question_of(bench.source, where=where, **filters)
+            form_query(bench.source, where=where, **filters)
         return
-    check_taken(bench.source, where, filters)
+    check_conversion(bench.source, where, filters)
 
 
 def test_a_bound_filter_has_rows_too(bench):
-    """Who binds a filter before it is read gets the same rows, its times in UTC."""
+    """A filter that is bound before it is read gets the same rows, with times in UTC."""
     schema = bench.source.schema
-    asked = (cs.field("created_at") == "2026-03") & cs.field("title").isna()
-    question = question_of(bench.source, where=bound(asked, schema))
-    assert bound(to_expression(question.tree), schema) == bound(asked, schema)
+    where = (cs.field("created_at") == "2026-03") & cs.field("title").isna()
+    bound = bind_at_now(where, schema)
+    query = form_query(bench.source, where=bound)
+    assert bind_at_now(to_expression(query.tree), schema) == bound
 
 
 @pytest.mark.parametrize("tags", [5, b"a", [5], "", ["a\nb"], [""], {"team": "a\nb"}])
 def test_tags_that_fit_no_line_are_refused(local, tags):
-    for source in (local.connect_cases(), local.persona_cases()):
+    for source in local.sources.values():
         with pytest.raises(cs.FilterError):
-            question_of(source, tags=tags)
+            form_query(source, tags=tags)
 
 
-def test_two_values_of_one_tag_are_held(local):
-    source = local.connect_cases()
-    question = question_of(source, tags=["team=red", "team=a=b"])
-    assert question.arguments(source.schema) == {"tags": ["team=red", "team=a=b"]}
-    assert question_of(source, **question.arguments(source.schema)) == question
+def test_tags_of_a_generator_are_read_once(local):
+    """A generator is empty when it is read a second time."""
+    query = form_query(local.sources["connect"], tags=(tag for tag in ["team=red"]))
+    assert query.tags == ("team=red",)
 
 
-def test_a_field_that_no_schema_told_is_found_again(local):
-    """Its column may be close to a known one, which only its id tells apart."""
+def test_two_values_of_one_tag_are_preserved(local):
+    source = local.sources["connect"]
+    query = form_query(source, tags=["team=red", "team=a=b"])
+    arguments = query.to_arguments(source.schema)
+    assert arguments == {"tags": ["team=red", "team=a=b"]}
+    assert form_query(source, **arguments) == query
+
+
+def test_a_field_outside_the_schema_is_named_by_its_id(local):
+    """Its column may be close to a field of the schema, from which only the id distinguishes it."""
     source = local.persona_cases(schema=OPEN)
-    question = question_of(
+    query = form_query(
         source, where={"fields.amounts": 5}, columns=["fields.amounts"], sort="-fields.amounts"
     )
-    assert question.columns == ("fields.amounts",)
-    assert question_of(source, **question.arguments(OPEN)) == question
+    assert query.columns == ("fields.amounts",)
+    assert form_query(source, **query.to_arguments(OPEN)) == query
 
 
-# --- entries ----------------------------------------------------------------------------------
+# --- values as text ---------------------------------------------------------------------------
 
 
 @settings(QUICK, max_examples=300)
 @given(data=st.data())
-def test_a_value_comes_back_from_its_box(data):
-    """A value that changed by being shown would ask for other cases after a click."""
-    kind = data.draw(st.sampled_from(["text", "select", "url", "number", "integer", "boolean",
-                                      "datetime", "list", "any"]))  # fmt: skip
-    value = data.draw(form_trees.values(kind))
-    typed = entries.kind_of(kind, value)
-    back = entries.from_text(typed, entries.to_text(value))
-    assert repr(back) == repr(value)
-    assert "\n" not in entries.to_text(value)
-    if kind != "any":
-        held = data.draw(st.lists(form_trees.values(kind)).map(tuple))
-        assert repr(entries.from_lines(kind, entries.to_lines(held))) == repr(held)
+def test_a_value_is_restored_from_its_text(data):
+    """A value that changed by being displayed would find other cases after a click."""
+    field_type = data.draw(st.sampled_from(["text", "select", "url", "number", "integer",
+                                            "boolean", "datetime", "list", "any"]))  # fmt: skip
+    value = data.draw(form_trees.values(field_type))
+    restored = from_text(value_type(field_type, value), to_text(value))
+    assert repr(restored) == repr(value)
+    assert "\n" not in to_text(value)
+    if field_type != "any":
+        values = data.draw(st.lists(form_trees.values(field_type)).map(tuple))
+        assert repr(from_lines(field_type, to_lines(values))) == repr(values)
 
 
-CENTURIES = timedelta(days=106_751)  # the longest text that pandas reads as a length of time
+CENTURIES = timedelta(days=106_751)  # the longest duration that pandas reads as text
 
 
 @settings(QUICK)
-@given(span=st.timedeltas(-CENTURIES, CENTURIES))
-def test_a_length_of_time_comes_back_from_its_box(span):
-    """In words while it is a whole number of some unit, by the clock otherwise."""
-    value = pd.Timedelta(span)
-    assert entries.from_text("datetime", entries.to_text(value)) == value
+@given(duration=st.timedeltas(-CENTURIES, CENTURIES))
+def test_a_duration_is_restored_from_its_text(duration):
+    """In words if it is a whole number of some unit, else by the clock."""
+    value = pd.Timedelta(duration)
+    assert from_text("datetime", to_text(value)) == value
 
 
 @pytest.mark.parametrize(
-    ("kind", "text"),
+    ("field_type", "text"),
     [("number", "nan"), ("number", "1e999"), ("integer", "two"), ("boolean", "maybe"),
      ("datetime", "a while ago"), ("datetime", "in NaT"), ("number", "9" * 5_000)],
 )  # fmt: skip
-def test_what_is_no_value_is_refused(kind, text):
-    """`nan` would have asked for missing values, and `1e999` for none."""
+def test_a_text_that_is_no_value_is_refused(field_type, text):
+    """`nan` would search for missing values, and `1e999` for none."""
     with pytest.raises(cs.FilterError):
-        entries.from_text(kind, text)
+        from_text(field_type, text)
 
 
 @pytest.mark.parametrize(
-    ("kind", "text", "value"),
+    ("field_type", "text", "value"),
     [
         ("text", '"urgent"', '"urgent"'),
         ("text", '""', ""),
@@ -546,5 +585,5 @@ def test_what_is_no_value_is_refused(kind, text):
         ("datetime", " 2026-03 ", "2026-03"),
     ],
 )
-def test_what_is_typed_is_read_as_it_is_meant(kind, text, value):
-    assert entries.from_text(kind, text) == value
+def test_a_typed_text_is_read_as_intended(field_type, text, value):
+    assert from_text(field_type, text) == value

@@ -146,7 +146,7 @@ def test_one_file_is_written_at_a_time_and_the_kernel_stays_free(cases, tmp_path
         path.write_text("a", "utf-8")
         return path
 
-    monkeypatch.setattr("casesearch_pd.export.csv_excel.to_csv", slow)
+    monkeypatch.setattr("casesearch_pd.export.files.to_csv", slow)
     results = shown(cases)
     by_class(results, "cs-export-name").value = str(tmp_path / "a")
     by_class(results, "cs-export-csv").click()

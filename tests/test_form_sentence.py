@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 
 import pandas as pd
 import pytest
+from casesearch_pd.form.model.question import FormQuery
 
 import casesearch_pd as cs
-from casesearch_pd.form.model.question import FormQuery
 from casesearch_pd.form.model.sentence import expected_rows, prefix_for, sentence_for
 from casesearch_pd.query.expressions import FALSE, TRUE
 from casesearch_pd.query.schema import Field, Option, Schema
 from casesearch_pd.reading.explain import Cost, Plan
-from casesearch_pd.render.sentences import filter_in_words
+from casesearch_pd.render.sentences import describe_filter
 from tests.law_bench import quietly
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -300,11 +300,11 @@ ALIKE = Schema(
 )
 def test_fields_and_choices_are_said_by_their_labels(term, said):
     """Two fields of one label must still be told apart."""
-    assert filter_in_words(term, ALIKE) == said
+    assert describe_filter(term, ALIKE) == said
 
 
 def test_a_long_text_is_cut_before_a_read_only():
     """A sentence is read at a glance; a report says all."""
     term = name("team_1") == "x" * 500
-    assert len(filter_in_words(term, ALIKE, ahead=True)) < 120
-    assert "x" * 500 in filter_in_words(term, ALIKE)
+    assert len(describe_filter(term, ALIKE, before_read=True)) < 120
+    assert "x" * 500 in describe_filter(term, ALIKE)

@@ -39,7 +39,7 @@ def hostile():
 
 
 @given(case_rows(), st.data())
-@settings(timeout=None, max_examples=40)
+@settings(deadline=None, max_examples=40)
 def test_the_pages_of_a_sorted_frame_are_its_rows_each_once(rows, data):
     """A row that is lost or doubled at the border of a page would be believed."""
     frame = to_frame(rows)
@@ -58,7 +58,7 @@ def test_the_pages_of_a_sorted_frame_are_its_rows_each_once(rows, data):
 
 
 @given(case_rows(), st.data())
-@settings(timeout=None, max_examples=60)
+@settings(deadline=None, max_examples=60)
 def test_rows_are_in_order_stable_and_missing_ones_last(rows, data):
     """Against Python's own stable sort."""
     frame = to_frame(rows)

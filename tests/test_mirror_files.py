@@ -431,7 +431,7 @@ def test_few_files_stay_open(emulator, tmp_path):
         mirror = cs.Mirror(tmp_path / f"{number}.duckdb")
         mirror.sync(source, columns=["status"], progress=False, status="open")
         assert cs.count_cases(mirror) > 0
-    assert len(storage._OPEN_FILES) <= storage._MAX_OPEN_FILES
+    assert len(storage._OPEN_FILES._files) <= storage._MAX_OPEN_FILES
 
 
 def test_a_missing_duckdb_says_what_to_install():

@@ -163,7 +163,7 @@ def test_of_two_types_met_late_text_wins(tmp_path):
     mixed = pd.Series([None] * 100 + [1] * 100 + [2.5] * 50 + ["x"] * 80, dtype=object)
     with cs.LocalCases(late_cases(other=["a"] * 330), now=NOW) as local:
         source = blind(local, "other")
-        real = source.page
+        real = source.read_page
 
         def page(*asked):
             got = real(*asked)
@@ -176,7 +176,7 @@ def test_of_two_types_met_late_text_wins(tmp_path):
             return got
 
         page.rows = 0
-        source.page = page
+        source.read_page = page
         path = cs.to_parquet(source, f"{tmp_path}/cases/", chunksize=100)
     told = pd.read_parquet(path)["other"]
     assert told.isna().sum() == 100
@@ -223,7 +223,7 @@ def test_the_first_read_that_breaks_off_leaves_nothing(local, tmp_path):
 def test_a_stopped_read_leaves_the_old_file(local, tmp_path, monkeypatch):
     source, path = local.sources["persona"], tmp_path / "cases.parquet"
     path.write_text("old")
-    real, asked = source.page, []
+    real, asked = source.read_page, []
 
     def page(*question):
         asked.append(1)
@@ -231,7 +231,7 @@ def test_a_stopped_read_leaves_the_old_file(local, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return real(*question)
 
-    monkeypatch.setattr(source, "page", page, raising=False)
+    monkeypatch.setattr(source, "read_page", page, raising=False)
     with pytest.raises(cs.ReadInterrupted):
         cs.to_parquet(source, path, columns=["case_id"], chunksize=100)
     assert files(tmp_path) == ["cases.parquet"]

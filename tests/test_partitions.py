@@ -14,11 +14,12 @@ from casesearch_pd.query.schema import Field
 from casesearch_pd.reading.distributed import partitions as planning
 from casesearch_pd.reading.distributed.partitions import Partition, partitions
 from casesearch_pd.reading.frames.frame import mask
-from casesearch_pd.reading.plan import build_query, make_plan
+from casesearch_pd.reading.options import Query, bind_query
+from casesearch_pd.reading.plan import make_plan
 from casesearch_pd.sources.transport.context import ReadContext
 from tests.numbered_cases import NOW, SERVICES, numbered
 
-QUICK = settings(timeout=None, derandomize=True, database=None)
+QUICK = settings(deadline=None, derandomize=True, database=None)
 START = pd.Timestamp("2026-01-01", tz="UTC")
 CREATED = Field("created_at", "created_datetime", "Created", "datetime")
 SIZE = 2400
@@ -46,7 +47,7 @@ def local():
 
 def planned(source, *, number=None, readers=1, **filters):
     """Plan, and tell how many requests it took."""
-    route = make_plan(source, build_query(source, None, filters), quiet=True)
+    route = make_plan(source, bind_query(source, Query(filters=filters)), quiet=True)
     run = ReadContext()
     return partitions(route, run, number=number, readers=readers), run.requests
 

@@ -1,6 +1,7 @@
-"""Pictures: what they show and say with none, one and many cases, and what they leave behind."""
+"""Plots: what they show with none, one and many cases, and what they leave unchanged."""
 
 import json
+import re
 import runpy
 from pathlib import Path
 
@@ -21,8 +22,8 @@ plt = pytest.importorskip("matplotlib.pyplot")
 NOW = pd.Timestamp("2026-03-14T12:00Z")
 DOCS = Path(__file__).parents[1] / "docs"
 BACKENDS = [None, "numpy_nullable", "pyarrow"]
-# Every picture, drawn from a frame.
-PICTURES = {
+# The call of every plot.
+PLOTS = {
     "backlog": lambda df, ax: df.cases.plot.backlog(ax=ax),
     "flow": lambda df, ax: df.cases.plot.flow(ax=ax),
     "ages": lambda df, ax: df.cases.plot.ages(ax=ax),
@@ -36,7 +37,7 @@ PICTURES = {
 
 
 @pytest.fixture(autouse=True)
-def _no_figure_is_left():
+def _close_all_figures():
     yield
     plt.close("all")
 
@@ -47,24 +48,24 @@ def as_of(frame, now=NOW):
 
 
 def cases(number, zone="UTC"):
-    """Build cases by arithmetic, so that every numpy draws the same pictures.
+    """Return cases made by arithmetic, so that every numpy version draws the same plots.
 
-    The last one comes a day before the read; one in six is open; there are 15 queues, of which
-    the first is the largest.
+    The last one was created a day before the read; one in six is open; of 15 queues the last is
+    the largest.
     """
     at = np.arange(number)
     created = NOW - pd.to_timedelta(1 + at[::-1] * 0.31, unit="D")
     closed = created + pd.to_timedelta(0.2 + at * 37 % 23 / 4, unit="D")
-    still = (at % 6 == 0) | (closed > NOW)
+    is_open = (at % 6 == 0) | (closed > NOW)
     frame = pd.DataFrame(
         {
-            "case_id": [f"c{one:04}" for one in at],
-            "status": np.where(still, "open", "closed"),
+            "case_id": [f"c{number:04}" for number in at],
+            "status": np.where(is_open, "open", "closed"),
             "created_at": created.as_unit("us"),
-            "closed_at": closed.where(~still).as_unit("us"),
+            "closed_at": closed.where(~is_open).as_unit("us"),
             "sla_at": (created + pd.to_timedelta(1 + at % 5, unit="D")).as_unit("us"),
             "last_reopened_datetime": (created + pd.Timedelta("6h")).where(at % 29 == 1),
-            "queue": [f"queue {min(one % 29, 14)}" for one in at],
+            "queue": [f"queue {min(number % 29, 14)}" for number in at],
         }
     )
     times = ["created_at", "closed_at", "sla_at", "last_reopened_datetime"]
@@ -72,8 +73,8 @@ def cases(number, zone="UTC"):
     return as_of(frame)
 
 
-def opened(*days):
-    """Build open cases of these ages."""
+def open_cases(*days):
+    """Return open cases of these ages."""
     created = NOW - pd.to_timedelta(list(days), unit="D")
     return as_of(
         pd.DataFrame(
@@ -87,8 +88,8 @@ def opened(*days):
     )
 
 
-def on_paper(draw):
-    """Draw on a figure of our own, to the last pixel: some things are found out only then."""
+def render(draw):
+    """Draw on a new figure and render it: some errors occur only then."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     ax = draw(figure.add_subplot())
@@ -105,7 +106,7 @@ def labels(axis):
 
 
 def ages(frame):
-    ax = on_paper(frame.cases.plot.ages)
+    ax = render(frame.cases.plot.ages)
     counts = [int(bar.get_height()) for bar in ax.patches]
     return dict(zip(labels(ax.xaxis), counts, strict=True))
 
@@ -114,86 +115,86 @@ def widths(container):
     return [float(bar.get_width()) for bar in container]
 
 
-# --- all of them -----------------------------------------------------------------------------
+# --- all plots -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 400])
-@pytest.mark.parametrize("name", PICTURES)
-def test_any_number_of_cases_is_a_picture(name, number):
-    """Warnings are errors here: no limits without extent, no log of 0, no missing sign."""
-    ax = on_paper(lambda ax: PICTURES[name](cases(number), ax))
+@pytest.mark.parametrize("name", PLOTS)
+def test_any_number_of_cases_has_a_plot(name, number):
+    """Warnings are errors: no empty axis limits, no log of 0, no missing glyph."""
+    ax = render(lambda ax: PLOTS[name](cases(number), ax))
     assert title(ax)[-1] == "as of 2026-03-14 12:00 UTC"
 
 
-@pytest.mark.parametrize("name", PICTURES)
-def test_the_given_axes_are_drawn_on_and_returned(name):
-    """A figure of our own beside the user's would be left open, and shown twice in a notebook."""
+@pytest.mark.parametrize("name", PLOTS)
+def test_the_axes_argument_is_drawn_on_and_returned(name):
+    """A second figure would stay open, and be shown twice in a notebook."""
     ax = Figure().add_subplot()
-    assert PICTURES[name](cases(20), ax) is ax
+    assert PLOTS[name](cases(20), ax) is ax
     assert plt.get_fignums() == []
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", PLOTS)
 def test_without_axes_there_is_one_new_figure(name, monkeypatch):
     monkeypatch.setattr(plt, "show", lambda *_, **__: pytest.fail("a library never shows"))
-    ax = PICTURES[name](cases(20), None)
+    ax = PLOTS[name](cases(20), None)
     assert plt.get_fignums() == [ax.figure.number]
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", PLOTS)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_every_backend_draws_the_same(name, backend):
     frame = cases(60, "Europe/Berlin")
     other = frame if backend is None else frame.convert_dtypes(dtype_backend=backend)
-    one, two = (on_paper(lambda ax, df=df: PICTURES[name](df, ax)) for df in (frame, other))
+    one, two = (render(lambda ax, df=df: PLOTS[name](df, ax)) for df in (frame, other))
     pixels = [np.asarray(ax.figure.canvas.buffer_rgba()) for ax in (one, two)]
     assert (pixels[0] == pixels[1]).all()
 
 
-@pytest.mark.parametrize("name", PICTURES)
-def test_the_frame_stays_as_it_was(name):
+@pytest.mark.parametrize("name", PLOTS)
+def test_the_frame_is_not_modified(name):
     frame = cases(30)
     before = frame.copy(deep=True)
-    PICTURES[name](frame, Figure().add_subplot())
+    PLOTS[name](frame, Figure().add_subplot())
     pd.testing.assert_frame_equal(frame, before)
     assert frame.attrs == before.attrs
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", PLOTS)
 def test_a_legend_covers_no_data(name):
-    ax = on_paper(lambda ax: PICTURES[name](cases(400), ax))
+    ax = render(lambda ax: PLOTS[name](cases(400), ax))
     legend = ax.get_legend()
     if legend is not None:
-        # A hair's breadth is lost when both are rounded to pixels.
+        # Rounding to pixels may make them overlap a little.
         assert not legend.get_window_extent().padded(-2).overlaps(ax.get_window_extent())
         assert not legend.get_window_extent().overlaps(ax.title.get_window_extent())
 
 
-def test_pictures_of_several_groups_or_events_have_a_legend():
-    """Without one nobody knows which colour is which."""
-    told = {
-        name: on_paper(lambda ax, draw=draw: draw(cases(400), ax)).get_legend()
-        for name, draw in PICTURES.items()
+def test_plots_of_several_series_have_a_legend():
+    """Without one the colours have no meaning."""
+    legends = {
+        name: render(lambda ax, draw=draw: draw(cases(400), ax)).get_legend()
+        for name, draw in PLOTS.items()
     }
-    assert {name for name, legend in told.items() if legend} == {
+    assert {name for name, legend in legends.items() if legend} == {
         "flow",
         "time_to_close_by",
         "breakdown",
     }
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", PLOTS)
 @pytest.mark.parametrize("style", ["dark_background", "ggplot"])
-def test_the_user_s_style_stays(name, style):
-    """Black words on a black ground would not be seen."""
+def test_the_user_s_style_applies(name, style):
+    """Black text on a black background would be invisible."""
     with plt.style.context(style):
-        ax = on_paper(lambda ax: PICTURES[name](cases(60), ax))
-        words = [text for text in ax.findobj(Text) if text.get_text()]
-        wanted = {mpl.colors.to_hex(mpl.rcParams[key]) for key in _INKS}
-    assert {mpl.colors.to_hex(text.get_color()) for text in words} <= wanted
+        ax = render(lambda ax: PLOTS[name](cases(60), ax))
+        texts = [text for text in ax.findobj(Text) if text.get_text()]
+        allowed = {mpl.colors.to_hex(mpl.rcParams[key]) for key in _TEXT_COLOURS}
+    assert {mpl.colors.to_hex(text.get_color()) for text in texts} <= allowed
 
 
-_INKS = ("text.color", "axes.labelcolor", "xtick.color", "ytick.color")
+_TEXT_COLOURS = ("text.color", "axes.labelcolor", "xtick.color", "ytick.color")
 
 
 @pytest.mark.parametrize(
@@ -207,76 +208,76 @@ _INKS = ("text.color", "axes.labelcolor", "xtick.color", "ytick.color")
         ("sla", "sla_at"),
     ],
 )
-def test_a_column_that_was_not_read_is_named(draw, column):
+def test_a_missing_column_is_named_in_the_error(draw, column):
     frame = cases(5).drop(columns=column)
     with pytest.raises(KeyError, match=rf"columns=.*{column}"):
         getattr(frame.cases.plot, draw)()
 
 
-def test_a_group_that_was_not_read_is_named():
+def test_a_missing_group_column_is_named_in_the_error():
     with pytest.raises(KeyError, match=r"columns=.*'team'"):
         cases(5).cases.plot.breakdown("team")
 
 
 @pytest.mark.parametrize("service", ["connect", "persona"])
-def test_cases_of_both_services_are_drawn(service):
+def test_cases_of_both_services_have_plots(service):
     with cs.LocalCases(cases=200, seed=3, now=NOW.to_pydatetime()) as local:
         frame = cs.read_cases(getattr(local, f"{service}_cases")(), tz="Asia/Tokyo", progress=False)
-    for draw in PICTURES.values():
-        ax = on_paper(lambda ax, draw=draw: draw(frame, ax))
+    for draw in PLOTS.values():
+        ax = render(lambda ax, draw=draw: draw(frame, ax))
         assert title(ax)[-1] == "as of 2026-03-14 21:00 JST"
 
 
 # --- ages ------------------------------------------------------------------------------------
 
 
-def test_no_open_case_is_a_picture_too():
-    assert sum(ages(opened()).values()) == 0
+def test_no_open_case_has_a_plot():
+    assert sum(ages(open_cases()).values()) == 0
 
 
 def test_one_open_case():
-    assert ages(opened(3)) == {"<1": 0, "1–2": 0, "2–4": 1}  # noqa: RUF001 - a dash
-    assert title(opened(3).cases.plot.ages())[0] == "1 open case by age"
+    assert ages(open_cases(3)) == {"<1": 0, "1–2": 0, "2–4": 1}  # noqa: RUF001 - a dash
+    assert title(open_cases(3).cases.plot.ages())[0] == "1 open case by age"
 
 
-def test_many_open_cases_fall_into_spans_that_grow():
-    counted = ages(opened(*range(400)))
-    assert counted["<1"] == 1
-    assert counted["7–14"] == 7  # noqa: RUF001 - a dash
-    assert counted["365+"] == 35
-    assert sum(counted.values()) == 400
+def test_many_open_cases_are_in_ranges_of_growing_width():
+    counts = ages(open_cases(*range(400)))
+    assert counts["<1"] == 1
+    assert counts["7–14"] == 7  # noqa: RUF001 - a dash
+    assert counts["365+"] == 35
+    assert sum(counts.values()) == 400
 
 
 @pytest.mark.parametrize("days", [0, 1, 2, 364.9, 365, 366, 4000])
 def test_every_case_is_in_a_bar(days):
-    """A case at the edge of a span must not fall between two."""
-    assert sum(ages(opened(days)).values()) == 1
+    """A case at the edge of a range must not fall between two."""
+    assert sum(ages(open_cases(days)).values()) == 1
 
 
-def test_a_case_of_this_very_second_is_counted():
-    """The service tells its clock in whole seconds, so a new case may seem to come from later."""
-    assert ages(opened(-0.5 / 86_400)) == {"<1": 1}
+def test_a_case_created_in_the_second_of_the_read_is_counted():
+    """The service states its clock in whole seconds, so a new case may seem to be later."""
+    assert ages(open_cases(-0.5 / 86_400)) == {"<1": 1}
 
 
-def test_cases_without_a_time_and_closed_ones_are_left_out():
-    frame = opened(1, 1, 1)
+def test_cases_without_a_creation_time_and_closed_ones_are_excluded():
+    frame = open_cases(1, 1, 1)
     frame.loc[0, "created_at"] = pd.NaT
     frame.loc[1, "status"] = "Closed"
     assert sum(ages(frame).values()) == 1
 
 
 def test_ages_need_no_closed_at():
-    """A read of the open cases has no reason to ask for it."""
-    assert ages(opened(3).drop(columns="closed_at"))["2–4"] == 1  # noqa: RUF001 - a dash
+    """A read of the open cases has no reason to include it."""
+    assert ages(open_cases(3).drop(columns="closed_at"))["2–4"] == 1  # noqa: RUF001 - a dash
 
 
-def test_ages_say_what_they_show():
-    ax = opened(1, 2).cases.plot.ages()
+def test_ages_have_axis_and_bar_labels():
+    ax = open_cases(1, 2).cases.plot.ages()
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("age (days)", "open cases")
     assert [text.get_text() for text in ax.texts] == ["", "1", "1"]
 
 
-# --- along the calendar ----------------------------------------------------------------------
+# --- backlog and flow ------------------------------------------------------------------------
 
 
 def test_the_backlog_is_what_flow_counts():
@@ -292,19 +293,19 @@ def test_flow_draws_what_flow_counts():
     frame = cases(400)
     ax = frame.cases.plot.flow("MS")
     counts = frame.cases.flow("MS")
-    drawn = {patch.get_label(): list(patch.get_data()[0]) for patch in ax.patches}
-    assert drawn == {name: counts[name].tolist() for name in ("opened", "closed", "reopened")}
+    values = {patch.get_label(): list(patch.get_data()[0]) for patch in ax.patches}
+    assert values == {name: counts[name].tolist() for name in ("opened", "closed", "reopened")}
     assert title(ax)[0] == f"400 cases opened, {counts['closed'].sum()} closed"
     assert ax.get_ylabel() == "cases per month"
 
 
-def test_without_a_reopening_there_is_no_line_of_them():
+def test_without_reopenings_there_is_no_line_for_them():
     ax = cases(40).drop(columns="last_reopened_datetime").cases.plot.flow()
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["opened", "closed"]
 
 
-def test_an_unfinished_period_is_as_short_as_it_is():
-    """Half a month of cases in a whole month's place would look like a fall."""
+def test_an_unfinished_period_is_drawn_shorter():
+    """Half a month of cases drawn as a full month would look like a fall."""
     edges = mdates.num2date(cases(400).cases.plot.flow("MS").patches[0].get_data().edges)
     assert edges[-2:] == [pd.Timestamp("2026-03-01", tz="UTC"), NOW]
 
@@ -312,42 +313,42 @@ def test_an_unfinished_period_is_as_short_as_it_is():
 @pytest.mark.parametrize(
     ("days", "unit"), [(0.5, "hour"), (30, "day"), (200, "week"), (1000, "month"), (9000, "year")]
 )
-def test_the_period_suits_the_span(days, unit):
-    assert opened(days).cases.plot.flow().get_ylabel() == f"cases per {unit}"
+def test_the_period_suits_the_time_span(days, unit):
+    assert open_cases(days).cases.plot.flow().get_ylabel() == f"cases per {unit}"
 
 
-def test_a_freq_that_is_none_is_refused():
+def test_an_unknown_freq_is_rejected():
     with pytest.raises(ValueError, match="unknown freq 'fortnight'"):
         cases(5).cases.plot.flow("fortnight")
 
 
 def test_dates_are_those_of_the_frame_s_zone():
-    """A midnight of Auckland is noon in Greenwich: the axis would name the day before."""
+    """Midnight in Auckland is about noon in UTC: the axis would show the day before."""
     frame = cases(100, "Pacific/Auckland")
-    ax = on_paper(lambda ax: frame.cases.plot.backlog("D", ax=ax))
+    ax = render(lambda ax: frame.cases.plot.backlog("D", ax=ax))
     ticks = mdates.num2date(ax.get_xticks(), tz=frame["created_at"].dt.tz)
     assert {tick.hour for tick in ticks} == {0}
 
 
-def test_survivors_are_warned_of():
-    """A read of open cases only has no closures: a flow of it is no flow of the desk."""
+def test_survivorship_bias_is_warned_of():
+    """A read of open cases has no closings, so its flow is not that of all cases."""
     with cs.LocalCases(cases=60, seed=1) as local:
         frame = cs.read_cases(local.connect_cases(), status="open", progress=False)
     for draw in ("backlog", "flow", "time_to_close"):
-        with pytest.warns(UserWarning, match="survivors only"):
+        with pytest.warns(UserWarning, match="survivorship bias"):
             getattr(frame.cases.plot, draw)()
 
 
-# --- weekday and hour ------------------------------------------------------------------------
+# --- heatmap ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("zone", "day", "hour"), [("UTC", 0, 23), ("Europe/Berlin", 1, 0), ("Asia/Kolkata", 1, 4)]
 )
-def test_a_case_is_in_the_hour_of_its_zone(zone, day, hour):
-    frame = opened(1, 1)
+def test_a_case_is_in_its_local_hour(zone, day, hour):
+    frame = open_cases(1, 1)
     frame["created_at"] = pd.to_datetime(["2026-03-09T23:10Z", None]).tz_convert(zone)
-    ax = on_paper(lambda ax: frame.cases.plot.heatmap(ax=ax))
+    ax = render(lambda ax: frame.cases.plot.heatmap(ax=ax))
     counts = np.asarray(ax.images[0].get_array())
     assert counts.shape == (7, 24)
     assert counts.sum() == counts[day, hour] == 1
@@ -359,36 +360,36 @@ def test_a_case_is_in_the_hour_of_its_zone(zone, day, hour):
 # --- time to close ---------------------------------------------------------------------------
 
 
-def test_open_cases_are_not_taken_for_closed():
-    """Of four cases one was closed in a day and one in three; two wait since two days."""
-    frame = opened(9, 9, 2, 2)
+def test_open_cases_are_not_counted_as_closed():
+    """Of four cases one was closed after a day, one after three; two are two days old."""
+    frame = open_cases(9, 9, 2, 2)
     frame.loc[:1, "status"] = "closed"
     frame["closed_at"] = frame["created_at"] + pd.to_timedelta([1, 3, None, None], unit="D")
     ax = frame.cases.plot.time_to_close()
     days, shares = ax.lines[0].get_data()
-    # After a day a quarter; then two are censored, and the only one left is closed.
+    # After a day a quarter; then two are censored, and the last one is closed.
     assert dict(zip(days, shares, strict=True)) == {0: 0, 1: 0.25, 3: 1}
-    assert title(ax)[0] == "Time to close of 4 cases: half in 3.0 days"
+    assert title(ax)[0] == "Time to close of 4 cases: median 3.0 days"
     assert ax.get_xlabel() == "time since creation (days)"
 
 
-def test_the_band_holds_the_curve():
+def test_the_band_contains_the_curve():
     ax = cases(400).cases.plot.time_to_close()
     band = ax.collections[0].get_paths()[0].vertices[:, 1]
     shares = ax.lines[0].get_ydata()
     assert 0 <= np.nanmin(band) < shares[-1] < np.nanmax(band) <= 1
 
 
-def test_where_nothing_was_closed_half_is_not():
-    assert title(opened(1, 2).cases.plot.time_to_close())[0].endswith("half not yet")
+def test_without_closed_cases_the_median_is_not_reached():
+    assert title(open_cases(1, 2).cases.plot.time_to_close())[0].endswith("median not reached")
 
 
-def test_each_group_has_its_curve_and_the_small_ones_share_one():
+def test_each_large_group_has_a_curve_and_the_others_share_one():
     ax = cases(400).cases.plot.time_to_close("queue")
-    told = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert len(ax.lines) == len(told) == 7
-    assert told[0].startswith("queue 14: in ")
-    assert told[-1].startswith("other (9): in ")
+    entries = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert len(ax.lines) == len(entries) == 7
+    assert re.fullmatch(r"queue 14: [\d.]+ days", entries[0])
+    assert re.fullmatch(r"other \(9\): [\d.]+ days", entries[-1])
     assert len({line.get_color() for line in ax.lines}) == 7
     assert len(ax.collections) == 0, "seven bands would hide each other"
 
@@ -399,16 +400,16 @@ def test_few_groups_keep_their_bands():
     assert len(frame.cases.plot.time_to_close("team").collections) == 2
 
 
-def test_a_long_tail_does_not_press_the_curve_against_the_axis():
+def test_a_long_tail_does_not_compress_the_curve():
     frame = cases(400)
     frame.loc[1, "created_at"] = NOW - pd.Timedelta(days=3000)
     assert frame.cases.plot.time_to_close().get_xlim()[1] < 30
 
 
-def test_a_curve_of_many_steps_is_drawn_with_those_that_can_be_seen():
+def test_a_curve_of_many_steps_is_drawn_with_the_visible_ones():
     """A million steps would take seconds to draw, and megabytes in a report."""
     number = 50_000
-    frame = opened(*np.linspace(100, 1000, number))
+    frame = open_cases(*np.linspace(100, 1000, number))
     frame["status"] = "closed"
     frame["closed_at"] = frame["created_at"] + pd.to_timedelta(np.linspace(1, 90, number), unit="D")
     ax = frame.cases.plot.time_to_close()
@@ -417,11 +418,11 @@ def test_a_curve_of_many_steps_is_drawn_with_those_that_can_be_seen():
     assert np.interp(45.5, days, shares) == pytest.approx(0.5, abs=1e-3)
 
 
-# --- by a column -----------------------------------------------------------------------------
+# --- breakdown -------------------------------------------------------------------------------
 
 
 def test_bars_are_the_counts_of_open_and_closed():
-    frame = opened(1, 1, 1, 1)
+    frame = open_cases(1, 1, 1, 1)
     frame["status"] = ["open", "closed", "closed", "pending"]
     frame["queue"] = ["b", "b", "a", "b"]
     ax = frame.cases.plot.breakdown("queue")
@@ -434,30 +435,30 @@ def test_bars_are_the_counts_of_open_and_closed():
     assert ax.yaxis_inverted(), "the largest is on top"
 
 
-def test_there_are_a_dozen_bars_at_most():
+def test_there_are_at_most_twelve_bars():
     frame = cases(400)
     ax = frame.cases.plot.breakdown("queue")
-    said = labels(ax.yaxis)
-    assert len(said) == 12
-    assert said[-1] == "other (4)"
+    bar_labels = labels(ax.yaxis)
+    assert len(bar_labels) == 12
+    assert bar_labels[-1] == "other (4)"
     assert sum(sum(widths(bars)) for bars in ax.containers) == len(frame)
 
 
-def test_a_dozen_groups_need_no_other():
-    frame = opened(*range(24)).assign(queue=[f"q{at % 12}" for at in range(24)])
+def test_twelve_groups_need_no_other_group():
+    frame = open_cases(*range(24)).assign(queue=[f"q{at % 12}" for at in range(24)])
     assert sorted(labels(frame.cases.plot.breakdown("queue").yaxis)) == sorted(
         f"q{at}" for at in range(12)
     )
 
 
 def test_a_missing_value_is_a_group():
-    frame = opened(1, 1, 1).assign(queue=["a", None, None])
+    frame = open_cases(1, 1, 1).assign(queue=["a", None, None])
     assert labels(frame.cases.plot.breakdown("queue").yaxis) == ["(missing)", "a"]
 
 
 def test_a_case_is_in_the_bar_of_each_of_its_tags():
     tags = pd.Series([["red", "late"], ["red"], [], None], dtype=object)
-    ax = opened(1, 1, 1, 1).assign(tags=tags).cases.plot.breakdown("tags")
+    ax = open_cases(1, 1, 1, 1).assign(tags=tags).cases.plot.breakdown("tags")
     assert dict(zip(labels(ax.yaxis), widths(ax.containers[0]), strict=True)) == {
         "red": 2,
         "(missing)": 2,
@@ -466,16 +467,16 @@ def test_a_case_is_in_the_bar_of_each_of_its_tags():
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "expected"),
     [
         ([True, True, False], ["True", "False"]),
         ([1.0, 1.0, 2.5], ["1", "2.5"]),
         ([{"a": 1}, {"a": 1}, {"b": 2}], ["{'a': 1}", "{'b': 2}"]),
     ],
 )
-def test_any_column_makes_groups(values, said):
-    frame = opened(1, 1, 1).assign(of=pd.Series(values))
-    assert labels(frame.cases.plot.breakdown("of").yaxis) == said
+def test_any_column_makes_groups(values, expected):
+    frame = open_cases(1, 1, 1).assign(group=pd.Series(values))
+    assert labels(frame.cases.plot.breakdown("group").yaxis) == expected
 
 
 @pytest.mark.parametrize(
@@ -486,8 +487,8 @@ def test_any_column_makes_groups(values, said):
         lambda queue: "Billing" if queue == "q-1" else None,
     ],
 )
-def test_names_put_words_for_ids(names):
-    frame = opened(1, 1, 1).assign(queue=["q-1", "q-1", "q-2"])
+def test_names_replace_ids(names):
+    frame = open_cases(1, 1, 1).assign(queue=["q-1", "q-1", "q-2"])
     assert labels(frame.cases.plot.breakdown("queue", names=names).yaxis) == ["Billing", "q-2"]
     frame["sla_at"] = NOW - pd.Timedelta(days=1)
     frame["status"], frame["closed_at"] = "closed", NOW
@@ -511,23 +512,25 @@ HOSTILE = [
 ]
 
 
-def test_words_are_drawn_as_they_are():
-    """A formula would be drawn for them, or raise: matplotlib reads what stands between $ signs."""
+def test_text_is_drawn_literally():
+    """Matplotlib would take text between $ signs for a formula, and draw it or raise."""
     column = "the $col_{umn}$\nname"
     frame = cases(len(HOSTILE) * 3)
     frame[column] = pd.Series(HOSTILE * 3, dtype=object)
     for draw in ("breakdown", "time_to_close", "sla"):
-        ax = on_paper(lambda ax, draw=draw: getattr(frame.cases.plot, draw)(column, ax=ax))
+        ax = render(lambda ax, draw=draw: getattr(frame.cases.plot, draw)(column, ax=ax))
         legend = ax.get_legend()
-        drawn = [ax.title, *ax.get_yticklabels(), *(legend.get_texts() if legend else [])]
-        told = [text for text in drawn if "$" in text.get_text()]
-        assert told
-        assert not any(text.get_parse_math() for text in told)
-        assert all(len(line) < 70 for text in drawn for line in text.get_text().splitlines())
+        texts = [ax.title, *ax.get_yticklabels(), *(legend.get_texts() if legend else [])]
+        with_dollar = [text for text in texts if "$" in text.get_text()]
+        assert with_dollar
+        assert not any(text.get_parse_math() for text in with_dollar)
+        assert all(len(line) < 70 for text in texts for line in text.get_text().splitlines())
 
 
 def test_long_labels_keep_both_ends():
-    frame = opened(1, 1).assign(queue=["customer care of the region north", "customer care south"])
+    frame = open_cases(1, 1).assign(
+        queue=["customer care of the region north", "customer care south"]
+    )
     assert labels(frame.cases.plot.breakdown("queue").yaxis) == [
         "customer care of t…ion north",
         "customer care south",
@@ -537,76 +540,76 @@ def test_long_labels_keep_both_ends():
 # --- SLA -------------------------------------------------------------------------------------
 
 
-def promised():
-    """Build five cases: two kept their SLA, two missed it (one is open), one still has time."""
-    frame = opened(9, 9, 9, 9, 9).assign(queue=["a", "a", "b", "b", "b"])
+def cases_with_sla():
+    """Return five cases: two met their SLA, two missed it (one is open), one still has time."""
+    frame = open_cases(9, 9, 9, 9, 9).assign(queue=["a", "a", "b", "b", "b"])
     frame["sla_at"] = NOW - pd.to_timedelta([8, 1, 1, 1, -1], unit="D")
     frame["closed_at"] = NOW - pd.to_timedelta([8, 2, 0.5, None, None], unit="D")
     frame.loc[:2, "status"] = "closed"
     return frame
 
 
-def test_attainment_is_the_share_of_what_is_decided():
-    ax = promised().cases.plot.sla("queue")
+def test_attainment_is_the_share_of_known_outcomes():
+    ax = cases_with_sla().cases.plot.sla("queue")
     assert labels(ax.yaxis) == ["a", "b"]
     assert widths(ax.containers[0]) == [1, 0]
     assert [text.get_text() for text in ax.texts] == ["100% of 2", "0% of 2"]
     assert title(ax)[0] == "Within SLA: 50% (2 of 4 cases) by queue"
 
 
-def test_over_time_a_case_counts_when_its_sla_ran_out():
-    """By creation the latest periods would know their quickest cases only."""
-    ax = promised().cases.plot.sla(freq="D")
+def test_over_time_a_case_counts_when_its_sla_expired():
+    """By creation, only the fastest cases of the latest periods would be known."""
+    ax = cases_with_sla().cases.plot.sla(freq="D")
     shares = ax.patches[0].get_data()
     days = mdates.num2date(shares.edges[:-1])
-    told = {day.day: share for day, share in zip(days, shares.values, strict=True) if share >= 0}
-    assert told == {6: 1, 13: pytest.approx(1 / 3)}
-    assert ax.get_xlabel() == "day in which the SLA ran out (UTC)"
+    by_day = {day.day: share for day, share in zip(days, shares.values, strict=True) if share >= 0}
+    assert by_day == {6: 1, 13: pytest.approx(1 / 3)}
+    assert ax.get_xlabel() == "day in which the SLA expired (UTC)"
 
 
-def test_no_attainment_where_closed_cases_tell_no_sla():
-    """Amazon Connect tells the next breach only: a share of the rest would always be 0."""
-    frame = promised()
+def test_no_attainment_where_closed_cases_have_no_sla():
+    """Amazon Connect states only the next breach: a share of the rest would always be 0."""
+    frame = cases_with_sla()
     frame.loc[frame["status"] == "closed", "sla_at"] = pd.NaT
     for ax in (frame.cases.plot.sla(), frame.cases.plot.sla("queue")):
-        assert ax.texts[0].get_text().startswith("no closed case tells its SLA")
+        assert ax.texts[0].get_text().startswith("no closed case has a value in sla_at")
         assert ax.patches[:] == []
 
 
-def test_groups_and_periods_at_once_are_refused():
+def test_groups_and_periods_exclude_each_other():
     with pytest.raises(ValueError, match=r"by=.*freq="):
-        promised().cases.plot.sla("queue", freq="D")
+        cases_with_sla().cases.plot.sla("queue", freq="D")
 
 
-# --- the pictures themselves -----------------------------------------------------------------
+# --- baseline images -------------------------------------------------------------------------
 
 
 @pytest.mark.mpl_image_compare(
     style="default",
-    tolerance=5,  # of 255: edges of lines are rounded otherwise by other versions
+    tolerance=5,  # of 255: other versions round the edges of lines differently
     savefig_kwargs={"dpi": 60},
 )
-@pytest.mark.parametrize("name", PICTURES)
-def test_pictures_look_as_they_did(name):
-    """Words are left out: they are tested above, and fonts differ from version to version."""
+@pytest.mark.parametrize("name", PLOTS)
+def test_plots_match_their_baseline_images(name):
+    """Text is hidden: it is tested above, and fonts differ from version to version."""
     figure = Figure(figsize=(4, 3))
     canvas = FigureCanvasAgg(figure)
-    ax = PICTURES[name](cases(400, "Europe/Berlin"), figure.add_axes((0.1, 0.1, 0.8, 0.8)))
+    ax = PLOTS[name](cases(400, "Europe/Berlin"), figure.add_axes((0.1, 0.1, 0.8, 0.8)))
     if ax.get_legend() is not None:
         ax.get_legend().remove()
     for text in figure.findobj(Text):
         text.set_visible(False)
-    canvas.draw()  # makes the ticks, whose words come only now
+    canvas.draw()  # creates the tick labels
     for text in figure.findobj(Text):
         text.set_visible(False)
     return figure
 
 
-def test_the_gallery_of_the_readme_is_what_its_script_draws(tmp_path):
-    """A picture that no command makes any more would show what is not there."""
-    drawn = runpy.run_path(str(DOCS / "gallery.py"))["draw"](tmp_path)
-    assert len(drawn) == 4
-    for path in drawn:
-        kept = plt.imread(DOCS / path.name)
-        assert plt.imread(path).shape == kept.shape
-        assert abs(plt.imread(path) - kept).mean() < 0.05, "draw it again: python docs/gallery.py"
+def test_the_gallery_of_the_readme_is_up_to_date(tmp_path):
+    """An outdated image would show what the package no longer draws."""
+    paths = runpy.run_path(str(DOCS / "gallery.py"))["draw"](tmp_path)
+    assert len(paths) == 4
+    for path in paths:
+        image = plt.imread(DOCS / path.name)
+        assert plt.imread(path).shape == image.shape
+        assert abs(plt.imread(path) - image).mean() < 0.05, "draw it again: python docs/gallery.py"

@@ -11,16 +11,16 @@ from casesearch_pd.query.binding import bind
 from casesearch_pd.reading.api import bind_arguments, read_routed, routed
 from casesearch_pd.reading.fetch import progress
 from casesearch_pd.reading.fetch.progress import progress_bar
-from casesearch_pd.reading.plan import binding_context
+from casesearch_pd.reading.options import binding_context
 from casesearch_pd.sources.transport.context import ReadContext
-from tests.numbered_cases import CASES, PLAIN, SERVICES, served, without_faults
+from tests.numbered_cases import CASES, PLAIN, SERVICES, serve_cases, without_faults
 
 ALL = len(CASES)
 
 
 @pytest.fixture(scope="module")
 def service():
-    with served(25, _ALONE=3, _WORTH=2) as running:
+    with serve_cases(25, pages_before_workers=3, min_split_pages=2) as running:
         yield running
 
 

@@ -6,18 +6,16 @@ import pytest
 
 import casesearch_pd as cs
 from casesearch_pd.emulator import Fault
-from casesearch_pd.sources.amazon_connect import source as connect_module
-from casesearch_pd.sources.persona import source as persona_module
 from tests.numbered_cases import (
     CASES,
     NOW,
     PLAIN,
     SERVICES,
-    assert_part,
-    assert_whole,
+    assert_complete,
+    assert_partial,
     numbered,
     read,
-    served,
+    serve_cases,
     without_faults,
 )
 
@@ -34,14 +32,14 @@ pytestmark = pytest.mark.usefixtures("clock")
 @pytest.fixture(scope="module")
 def service():
     """Serve cases in 24 pages of Connect and 12 of Persona: four readers share them."""
-    with served(50, _ALONE=3) as running:
+    with serve_cases(50, pages_before_workers=3) as running:
         yield running
 
 
 @pytest.fixture
 def local(service):
     for source in service.sources.values():
-        source.__dict__.pop("budget", None)  # it has the clock of another test
+        source.__dict__.pop("rate_limiter", None)  # it has the clock of another test
     yield from without_faults(service)
 
 
@@ -104,12 +102,12 @@ BOTH = [
 def test_a_fault_that_passes_costs_no_row(local, service_name, fault, manner):
     """A row lost to a bad page would be lost in silence: nobody counts 1,150 rows by eye."""
     frame = stricken(local, service_name, PASSING[fault], **MANNERS[manner])
-    assert_whole(frame, CASES)
+    assert_complete(frame, CASES)
 
 
 def test_cases_without_relationships_are_cases_all_the_same(local):
     frame = stricken(local, "persona", Fault("without", "relationships", **SOME), max_workers=1)
-    assert_whole(frame, CASES)
+    assert_complete(frame, CASES)
     assert frame["template_id"].isna().sum() == 500
 
 
@@ -157,7 +155,7 @@ def test_every_legal_retry_after_is_waited_for(local, clock, service_name, form,
     value, seconds = WAITS[form]
     faults = Fault("throttle", value, at=5)
     frame = stricken(local, service_name, faults, columns=PLAIN, max_workers=workers)
-    assert_whole(frame, CASES)
+    assert_complete(frame, CASES)
     assert max(clock.slept, default=0.0) >= seconds
     assert sum(clock.slept) < 60 * workers
 
@@ -169,20 +167,19 @@ def test_a_minute_of_throttling_is_sat_out(local, clock, monkeypatch, service_na
     monkeypatch.setattr(clock, "sleep", lambda seconds: (rest(seconds), local.advance(seconds)))
     faults = Fault("throttle", None, after=2, seconds=60)
     frame = stricken(local, service_name, faults, columns=PLAIN)
-    assert_whole(frame, CASES)
+    assert_complete(frame, CASES)
     assert 55 < sum(clock.slept) < 120
 
 
 @pytest.mark.parametrize("kind", ["silence", "latency"])
 @pytest.mark.parametrize("service_name", SERVICES)
-def test_an_answer_that_does_not_come_is_asked_for_again(local, monkeypatch, service_name, kind):
+def test_an_answer_that_does_not_come_is_asked_for_again(local, service_name, kind):
     """Without a read timeout one lost answer holds a notebook for ever."""
-    for module in (connect_module, persona_module):
-        monkeypatch.setattr(module, "READ_TIMEOUT", 0.2)
-    open_source = {"connect": local.connect, "persona": local.persona}[service_name]
-    source = open_source(schema=local.sources[service_name].schema)
-    local.faults.append(Fault(kind, 1.0, at=3))
-    assert_whole(read(source, columns=PLAIN), CASES)
+    with tuned(read_timeout=0.2):
+        open_source = getattr(local, f"{service_name}_cases")
+        source = open_source(schema=local.sources[service_name].schema)
+        local.faults.append(Fault(kind, 1.0, at=3))
+        assert_complete(read(source, columns=PLAIN), CASES)
     assert local.faults.happened() == 1
 
 
@@ -216,7 +213,7 @@ def test_what_was_read_before_a_lasting_fault_is_kept(local, service_name, fault
         stricken(local, service_name, what, **MANNERS[manner])
     assert isinstance(broken.value.__cause__, cause)
     rows = broken.value.partial
-    assert_part(rows.dropna(axis="columns", how="all"), CASES)
+    assert_partial(rows.dropna(axis="columns", how="all"), CASES)
     assert all("created_at from" in window for window in broken.value.missing)
     assert broken.value.missing
 
@@ -227,7 +224,7 @@ def test_a_partial_frame_is_had_by_asking_and_with_a_warning(local, service_name
     with pytest.warns(UserWarning, match=r"not whole.*created_at from"):
         rows = read(local.sources[service_name], columns=PLAIN, on_error="partial", max_workers=1)
     assert len(rows) == 4 * (50 if service_name == "connect" else 100)
-    assert_part(rows, CASES)
+    assert_partial(rows, CASES)
     assert "broke off" in str(rows.cases.provenance["notes"])
 
 
@@ -238,7 +235,7 @@ def test_a_deadline_ends_errors_without_end(local, clock, service_name, workers)
     local.faults.append(Fault("throttle", 10, after=6))
     with pytest.raises(cs.IncompleteReadError) as broken:
         read(local.sources[service_name], columns=PLAIN, timeout=25, max_workers=workers)
-    assert_part(broken.value.partial, CASES)
+    assert_partial(broken.value.partial, CASES)
     assert sum(clock.slept) <= 25 * workers
 
 
@@ -274,7 +271,7 @@ def test_one_window_that_fails_for_good_costs_only_itself(local):
     """The other readers finish theirs; what lacks is named by its window."""
     source = local.sources["connect"]
     first = CASES["created_at"].iloc[-30]
-    real = source.page
+    real = source.read_page
 
     def page(scan, cursor, run):
         found = real(scan, cursor, run)
@@ -283,18 +280,18 @@ def test_one_window_that_fails_for_good_costs_only_itself(local):
             raise cs.ServiceUnavailableError("this window never answers")
         return found
 
-    source.page = page
+    source.read_page = page
     try:
         with pytest.raises(cs.IncompleteReadError, match="never answers") as broken:
             read(source, columns=PLAIN, max_workers=4)
     finally:
-        del source.page
+        del source.read_page
     lost = CASES[~CASES["case_id"].isin(broken.value.partial["case_id"])]
     (window,) = broken.value.missing
     assert window.endswith("to the end")
     assert 0 < len(lost) < 300
     assert lost["created_at"].is_monotonic_increasing
-    assert_part(broken.value.partial, CASES)
+    assert_partial(broken.value.partial, CASES)
 
 
 # --- what the services may do without telling -------------------------------------------------
@@ -308,7 +305,7 @@ def test_a_result_window_is_met_by_cutting(service_name, size, workers):
     cases = numbered(size, ties=3)
     with cs.LocalCases(cases, now=NOW, window=300) as local:
         frame = read(getattr(local, service_name)(), columns=PLAIN, max_workers=workers)
-    assert_whole(frame, cases)
+    assert_complete(frame, cases)
 
 
 def test_tokens_that_expire_while_somebody_waits_are_replaced(monkeypatch):
@@ -316,10 +313,10 @@ def test_tokens_that_expire_while_somebody_waits_are_replaced(monkeypatch):
     cases = numbered(200)
     with cs.LocalCases(cases, now=NOW, token_lifetime=5) as local:
         source = local.connect_cases(page_size=20)
-        real = source.page
+        real = source.read_page
         slow = lambda *asked: (local.advance(10), real(*asked))[1]  # noqa: E731 - one line of a test
-        monkeypatch.setattr(source, "page", slow, raising=False)
-        assert_whole(read(source, columns=PLAIN), cases)
+        monkeypatch.setattr(source, "read_page", slow, raising=False)
+        assert_complete(read(source, columns=PLAIN), cases)
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -333,4 +330,4 @@ def test_hundreds_of_cases_at_one_time_are_never_lost(service_name, cursor, work
         options = {"page_size": 50} if service_name == "connect" else {}
         source = getattr(local, service_name)(**options)
         frame = read(source, columns=PLAIN, max_workers=workers)
-    assert_whole(frame, cases)
+    assert_complete(frame, cases)

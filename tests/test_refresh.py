@@ -125,7 +125,7 @@ def test_what_changes_during_a_refresh_is_found_by_the_next(service, data):
         for case in ids[::2]:
             local.update(case, title="more than one page changed")
         between = [*data.draw(st.lists(changes(), max_size=8), label="between")]
-        asking = source.page
+        asking = source.read_page
 
         def page(scan, cursor, run):
             for drawn in between.pop() if between else ():
@@ -133,7 +133,7 @@ def test_what_changes_during_a_refresh_is_found_by_the_next(service, data):
             pass_time(local, 0.3)
             return asking(scan, cursor, run)
 
-        source.page = page
+        source.read_page = page
         frame = frame.cases.refresh(source)
         assert frame["case_id"].is_unique
         between.clear()
@@ -149,7 +149,7 @@ def times(monkeypatch):
     """Set the moment that relative times count from, which is this machine's."""
     clock = SimpleNamespace(moment=pd.Timestamp(NOW))
     monkeypatch.setattr(
-        "casesearch_pd.reading.plan.binding_context",
+        "casesearch_pd.reading.options.binding_context",
         lambda schema, tz: BindingContext(schema, tz, clock.moment),
     )
     return clock

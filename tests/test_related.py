@@ -601,7 +601,7 @@ def test_what_the_frame_has_is_kept_when_the_rest_is_stopped(persona, theirs):
 # --- laws ---------------------------------------------------------------------------------------
 
 
-@settings(max_examples=20, timeout=None)
+@settings(max_examples=20, deadline=None)
 @given(pick=st.data())
 def test_parts_make_the_whole(source, cases, events, related, pick):
     """Whichever cases are asked for, and in whatever order, each has the same rows."""

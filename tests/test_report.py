@@ -1,4 +1,4 @@
-"""Reports: one file that is whole in itself, tells what it lacks, and takes no text for markup."""
+"""Reports: one self-contained file, which names what it lacks and escapes all text."""
 
 import base64
 import json
@@ -21,7 +21,7 @@ import casesearch_pd as cs
 from casesearch_pd import field
 from casesearch_pd.query.expressions import FALSE, TRUE, Compare
 from casesearch_pd.query.serialization import filter_from_json, filter_to_json
-from casesearch_pd.render.sentences import filter_conditions, filter_in_words
+from casesearch_pd.render.sentences import describe_conditions, describe_filter
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 HOSTILE = [
@@ -29,7 +29,7 @@ HOSTILE = [
     "\"quoted\" 'twice'", "&lt;b&gt;", "]]>", "<!--", "$x_1$", "日本語", "a\x00b",
     "javascript:alert(1)",
 ]  # fmt: skip
-# What an element may be and bear; whatever else is in the file came in through a text.
+# All elements and attributes of a report; any other came in through a text.
 ELEMENTS = {
     "html", "head", "meta", "title", "style", "body", "main", "header", "h1", "h2", "h3", "p", "ul",
     "li", "dl", "dt", "dd", "small", "div", "figure", "figcaption", "img", "table", "caption",
@@ -42,7 +42,7 @@ ATTRIBUTES = {
 
 
 class Page(HTMLParser):
-    """What a browser sees of a file: elements with their attributes, and text."""
+    """The elements of a file with their attributes, and its text, as a browser sees them."""
 
     def __init__(self, path):
         super().__init__()
@@ -51,7 +51,7 @@ class Page(HTMLParser):
         self.feed(path.read_text("utf-8"))
 
     def handle_starttag(self, tag, attrs):
-        """Note an element and, in a table, its row or cell."""
+        """Record an element and, in a table, its row or cell."""
         self.elements.append((tag, dict(attrs)))
         self._open.append(tag)
         if tag == "table":
@@ -62,12 +62,12 @@ class Page(HTMLParser):
             self.tables[-1][-1].append("")
 
     def handle_endtag(self, tag):
-        """Leave an element, and those in it that have no end."""
+        """Leave an element, and those in it that have no end tag."""
         while self._open and self._open.pop() != tag:
             pass
 
     def handle_data(self, data):
-        """Note text that is seen."""
+        """Record visible text."""
         if "style" in self._open:
             return
         self.text += data
@@ -75,61 +75,52 @@ class Page(HTMLParser):
             self.tables[-1][-1][-1] += data
 
     def of(self, tag):
-        """List the attributes of all elements of a name."""
+        """Return the attributes of all elements of a name."""
         return [attrs for name, attrs in self.elements if name == tag]
 
     @property
-    def pictures(self):
-        """Unpack the pictures."""
-        return [base64.b64decode(one["src"].partition(",")[2]) for one in self.of("img")]
+    def charts(self):
+        """Return the content of the charts."""
+        return [base64.b64decode(image["src"].partition(",")[2]) for image in self.of("img")]
 
 
 @pytest.fixture(scope="module")
-def local():
-    with cs.LocalCases(cases=300, seed=4, now=NOW) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def frames(local):
-    return {
-        "connect": cs.read_cases(local.connect_cases()),
-        "persona": cs.read_cases(local.persona_cases()),
-    }
+def frames(service):
+    return {name: cs.read_cases(source) for name, source in service.sources.items()}
 
 
 @pytest.fixture
-def reported(tmp_path):
-    """Write a report and read it, with every warning an error: they belong into the report."""
+def report_page(tmp_path):
+    """Return a function that writes a report and parses it; a warning outside it is an error."""
 
-    def report(frame, **options):
+    def write(frame, **options):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             return Page(frame.cases.report(tmp_path / "cases.html", **options))
 
-    return report
+    return write
 
 
 def own_frame(size=1, **columns):
     created = pd.date_range("2026-03-01", periods=size, freq="h", tz="UTC", unit="us")
-    held = {
+    values = {
         "case_id": [f"c{at}" for at in range(size)],
         "status": ["open", "closed"] * (size // 2) + ["open"] * (size % 2),
         "created_at": created,
         "closed_at": created + pd.Timedelta(days=1),
     }
-    frame = pd.DataFrame(held | columns)
+    frame = pd.DataFrame(values | columns)
     return frame.assign(closed_at=frame["closed_at"].where(frame["status"] == "closed"))
 
 
-# --- what is in it --------------------------------------------------------------------------
+# --- content ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("service", ["connect", "persona"])
-def test_it_says_how_many_and_how_long(frames, reported, service):
-    """The figures are those of the accessor, so that nobody has to choose between two."""
-    frame = frames[service]
-    page = reported(frame)
+@pytest.mark.parametrize("name", ["connect", "persona"])
+def test_it_has_the_counts_and_durations(frames, report_page, name):
+    """The figures are those of the accessor, so that the two never disagree."""
+    frame = frames[name]
+    page = report_page(frame)
     summary = frame.cases.summary()
     assert "300 cases, as of Saturday, 14 March 2026, 12:00 UTC" in page.text
     assert f"open{summary['open'].sum():,}" in page.text
@@ -137,168 +128,171 @@ def test_it_says_how_many_and_how_long(frames, reported, service):
     assert by_status == {
         status: [f"{row['count']:,}", f"{row['open']:,}"] for status, row in summary.iterrows()
     }
-    titles = " ".join(one["alt"] for one in page.of("img"))
+    titles = " ".join(image["alt"] for image in page.of("img"))
     for word in ("opened", "Backlog", "by age", "Time to close", "by status", "weekday and hour"):
         assert word in titles
-    assert page.text.count("Left out") == 1
-    assert "Left out (SLA): no closed case tells its SLA" in page.text
+    assert page.text.count("Not shown") == 1
+    assert "Not shown (SLA): no closed case has a value in sla_at" in page.text
 
 
-def test_it_needs_nothing_else(frames, reported):
-    """A report is opened from a mail, on a train, in five years."""
-    page = reported(frames["connect"])
+def test_it_loads_nothing(frames, report_page):
+    """A report may be opened from an email, offline, in five years."""
+    page = report_page(frames["connect"])
     for tag, attrs in page.elements:
         assert tag in ELEMENTS
         assert set(attrs) <= ATTRIBUTES
-    assert all(one["src"].startswith("data:image/svg+xml;base64,") for one in page.of("img"))
+    assert all(image["src"].startswith("data:image/svg+xml;base64,") for image in page.of("img"))
     policy = next(m["content"] for m in page.of("meta") if m.get("http-equiv"))
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
     assert page.of("html") == [{"lang": "en"}]
-    assert all(len(one["alt"]) > 10 for one in page.of("img"))
+    assert all(len(image["alt"]) > 10 for image in page.of("img"))
 
 
-def test_pictures_can_be_read_by_any_program(frames, reported):
-    for svg in reported(frames["persona"]).pictures:
+def test_charts_are_valid_svg(frames, report_page):
+    for svg in report_page(frames["persona"]).charts:
         root = ET.fromstring(svg)
         assert root.tag.endswith("svg")
         assert not re.search(rb"<script|xlink:href=\"http|<foreignObject", svg)
 
 
-def test_a_picture_of_many_cases_is_small(reported):
-    """A curve has a step a case: a report of a million cases must open in a browser."""
+def test_a_chart_of_many_cases_is_small(report_page):
+    """A curve has a step per case: a report of a million cases must open in a browser."""
     frame = own_frame(40_000)
     frame["closed_at"] = frame["closed_at"] + pd.to_timedelta(np.arange(40_000), unit="s")
-    pictures = reported(frame).pictures
-    assert max(map(len, pictures)) < 200_000
-    assert any(b"<image" in svg and b"Time to close" in svg for svg in pictures)
+    charts = report_page(frame).charts
+    assert max(map(len, charts)) < 200_000
+    assert any(b"<image" in svg and b"Time to close" in svg for svg in charts)
 
 
-def test_it_tells_the_query_in_words_and_as_code(local, reported):
+def test_it_has_the_query_in_words_and_as_code(local, report_page):
     frame = cs.read_cases(
         local.connect_cases(),
         status=["open", "pending"],
         created_at__gte="2026-02",
         sort="-created_at",
     )
-    page = reported(frame)
+    page = report_page(frame)
     assert "status is 'open' or 'pending'" in page.text
-    assert "created_at is not before 2026-02" in page.text
+    assert "created_at is on or after 2026-02" in page.text
     assert "field('created_at') >= '2026-02'" in page.text
     assert json.dumps(frame.cases.provenance["filter"]) in page.text
     assert "Order-created_at" in page.text
     assert "Completeyes" in page.text
-    every = reported(cs.read_cases(local.connect_cases(), columns=["case_id"])).text
+    every = report_page(cs.read_cases(local.connect_cases(), columns=["case_id"])).text
     assert "None: every case." in every
 
 
-def test_it_warns_of_what_the_filter_hides(local, reported):
-    """The backlog of a frame of open cases looks as if nothing were ever closed."""
-    page = reported(cs.read_cases(local.connect_cases(), status="open"))
-    assert "survivors only" in page.text
+def test_it_warns_of_survivorship_bias(local, report_page):
+    """In the backlog of a frame of open cases nothing seems ever to be closed."""
+    page = report_page(cs.read_cases(local.connect_cases(), status="open"))
+    assert "survivorship bias" in page.text
 
 
-def test_the_sla_is_told_where_closed_cases_keep_it(reported):
+def test_sla_attainment_is_shown_where_closed_cases_have_sla_at(report_page):
     frame = own_frame(4)
-    page = reported(frame.assign(sla_at=frame["created_at"] + pd.Timedelta(hours=30)))
+    page = report_page(frame.assign(sla_at=frame["created_at"] + pd.Timedelta(hours=30)))
     assert "within SLA50%" in page.text.replace("\n", "")
-    assert "Left out" not in page.text
-    assert any(b"Within SLA" in svg for svg in page.pictures)
+    assert "Not shown" not in page.text
+    assert any(b"Within SLA" in svg for svg in page.charts)
 
 
-def test_the_table_is_bounded_and_says_so(reported):
+def test_the_table_is_limited_and_says_so(report_page):
     frame = own_frame(250, **{f"x{at}": ["y"] * 250 for at in range(12)})
-    page = reported(frame)
+    page = report_page(frame)
     cases = page.tables[-1]
     assert [row[0] for row in cases[1:]] == [f"c{at}" for at in range(200)]
     assert len(cases[0]) == 10
-    assert "50 more are left out" in page.text
-    assert "6 of 16 columns are left out" in page.text
+    assert "50 more are not shown" in page.text
+    assert "6 of 16 columns are not shown" in page.text
 
 
-def test_cells_are_readable(reported):
+def test_cells_are_readable(report_page):
     at = pd.to_datetime(["2026-03-29T01:30Z"]).as_unit("us").tz_convert("Europe/Berlin")
     frame = own_frame(
         created_at=at, tags=[["a", "b"]], amount=[-73.9], title=["x" * 500], level=[pd.NA]
     ).astype({"level": "Int64"})
-    head, row = reported(frame).tables[-1]
+    head, row = report_page(frame).tables[-1]
     cells = dict(zip(head, row, strict=True))
     assert cells["created_at (Europe/Berlin)"] == "2026-03-29 03:30"
     assert cells["tags"] == "a, b"
     assert cells["amount"] == "-73.9"
     assert cells["title"].endswith("x…")
     assert len(cells["title"]) < 200
-    assert "level" not in cells, "a column without values says nothing"
+    assert "level" not in cells, "a column without values is not shown"
 
 
-def test_names_put_words_for_ids(reported):
+def test_names_replace_ids(report_page):
     queue = "arn:aws:connect:us-east-1:1:instance/i/queue/0f14d0ab-9605-4a62-a9e4-5ed26688389b"
     frame = own_frame(4, queue=[queue, queue, "q2", None])
-    page = reported(frame, names={queue: "Billing"}, title="Our week")
+    page = report_page(frame, names={queue: "Billing"}, title="Our week")
     assert page.text.count("Billing") == 3, "in the table of groups and in two rows"
     assert queue not in page.text
-    assert b"Billing" in next(svg for svg in page.pictures if b"by queue" in svg)
+    assert b"Billing" in next(svg for svg in page.charts if b"by queue" in svg)
     assert "Our week" in page.text
 
 
-def test_only_the_largest_groups_are_told(reported):
+def test_only_the_largest_groups_are_shown(report_page):
     names = [f"ann{at % 40}" for at in range(100)]
-    page = reported(own_frame(100, assignee=names))
+    page = report_page(own_frame(100, assignee=names))
     assert "12 largest of 40 groups" in page.text
 
 
-# --- frames that lack something -------------------------------------------------------------
+# --- incomplete frames ----------------------------------------------------------------------
 
 
-def test_times_without_a_zone_are_those_of_utc(frames, reported):
-    """A file may have lost the zone; the week that the report counts must not."""
+def test_times_without_a_zone_are_utc(frames, report_page):
+    """A file may have lost the zone; the last seven days are the same."""
     naive = frames["connect"].copy()
     for column in naive.select_dtypes("datetimetz"):
         naive[column] = naive[column].dt.tz_localize(None)
-    wanted, found = (reported(made) for made in (frames["connect"], naive))
-    told = re.search(r"opened in 7 days\s*[\d,]+", wanted.text)
-    assert told is not None
-    assert told[0] in found.text
+    expected, page = (report_page(frame) for frame in (frames["connect"], naive))
+    match = re.search(r"opened in 7 days\s*[\d,]+", expected.text)
+    assert match is not None
+    assert match[0] in page.text
 
 
-def test_no_case_makes_a_report(frames, reported):
-    page = reported(frames["connect"].head(0))
+def test_an_empty_frame_has_a_report(frames, report_page):
+    page = report_page(frames["connect"].head(0))
     assert "0 cases, as of" in page.text
     assert "300 cases were read, and 0 are in this report" in page.text
 
 
-def test_a_frame_of_nothing_makes_a_report(reported):
-    page = reported(pd.DataFrame({"case_id": pd.Series([], dtype="str")}))
-    assert "does not tell how it was read" in page.text
+def test_a_frame_without_columns_has_a_report(report_page):
+    page = report_page(pd.DataFrame({"case_id": pd.Series([], dtype="str")}))
+    assert "This DataFrame has no casesearch provenance" in page.text
 
 
 @pytest.mark.parametrize("column", ["created_at", "closed_at", "status", "sla_at"])
-def test_a_missing_column_is_told(local, reported, column):
+def test_a_missing_column_is_named(local, report_page, column):
     names = ["case_id", "created_at", "closed_at", "status", "sla_at"]
     names.remove(column)
-    page = reported(cs.read_cases(local.connect_cases(), columns=names))
-    assert f"this needs the column '{column}'" in page.text
+    page = report_page(cs.read_cases(local.connect_cases(), columns=names))
+    assert f"column '{column}' is missing" in page.text
     assert len(page.tables[-1]) == 201
 
 
-def test_an_incomplete_read_is_told_first(frames, reported):
+def test_an_incomplete_result_is_stated_first(frames, report_page):
     frame = frames["connect"].copy()
-    told = frame.cases.provenance | {"complete": False, "notes": ["window 3 is missing"]}
-    frame.attrs["casesearch"] = json.dumps(told)
-    page = reported(frame)
-    assert page.text.index("Incomplete") < page.text.index("window 3") < page.text.index("Pictures")
+    record = frame.cases.provenance | {"complete": False, "notes": ["window 3 is missing"]}
+    frame.attrs["casesearch"] = json.dumps(record)
+    text = report_page(frame).text
+    assert text.index("Incomplete result") < text.index("window 3") < text.index("Charts")
 
 
-@pytest.mark.parametrize("told", [{}, {"filter": 3, "complete": True}])
-def test_provenance_of_another_time_is_no_obstacle(reported, told):
-    """A frame may have been saved by a later version that tells other things."""
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [({}, "no casesearch provenance"), ({"filter": 3, "complete": True}, "filter is not known")],
+)
+def test_provenance_of_another_version_is_accepted(report_page, record, message):
+    """A frame may have been saved by a later version with other values."""
     frame = own_frame(2)
-    frame.attrs["casesearch"] = json.dumps(told)
-    text = reported(frame).text
-    assert "does not tell" in text
+    frame.attrs["casesearch"] = json.dumps(record)
+    text = report_page(frame).text
+    assert message in text
     assert "2 cases" in text
 
 
-def test_cases_of_two_services_are_refused(frames, tmp_path):
+def test_cases_of_two_services_are_rejected(frames, tmp_path):
     both = pd.concat(frames.values())
     both.attrs.clear()
     both["case_id"] = [f"{'case_' if at % 2 else ''}{at}" for at in range(len(both))]
@@ -318,56 +312,56 @@ def hostile_frame():
         tags=[[text, text] for text in HOSTILE], hash=[{text: text} for text in HOSTILE],
         **{HOSTILE[0]: HOSTILE, HOSTILE[1]: np.arange(size)},
     )  # fmt: skip
-    asked = (field(HOSTILE[0]) == HOSTILE[1]) | field("title").isin(HOSTILE)
-    told = {
-        "source": {"service": HOSTILE[0], HOSTILE[1]: HOSTILE[1]}, "filter": filter_to_json(asked),
+    query = (field(HOSTILE[0]) == HOSTILE[1]) | field("title").isin(HOSTILE)
+    record = {
+        "source": {"service": HOSTILE[0], HOSTILE[1]: HOSTILE[1]}, "filter": filter_to_json(query),
         "notes": HOSTILE, "rows": 3, "tz": HOSTILE[1], "search": HOSTILE[0], "sort": HOSTILE,
         "complete": True, "as_of": NOW.isoformat(), "columns": {HOSTILE[0]: HOSTILE[1]},
     }  # fmt: skip
-    frame.attrs["casesearch"] = json.dumps(told)
+    frame.attrs["casesearch"] = json.dumps(record)
     return frame
 
 
-def test_no_text_is_taken_for_markup(reported):
-    """Whoever can open a case could otherwise run a script on the desk of who reads the report."""
-    page = reported(hostile_frame(), names={HOSTILE[0]: HOSTILE[1]}, title=HOSTILE[1])
+def test_no_text_is_interpreted_as_markup(report_page):
+    """Otherwise anyone who can create a case could run a script in the reader's browser."""
+    page = report_page(hostile_frame(), names={HOSTILE[0]: HOSTILE[1]}, title=HOSTILE[1])
     for tag, attrs in page.elements:
         assert tag in ELEMENTS
         assert set(attrs) <= ATTRIBUTES
     assert not page.of("script")
-    assert {one["src"][:19] for one in page.of("img")} == {"data:image/svg+xml;"}
+    assert {image["src"][:19] for image in page.of("img")} == {"data:image/svg+xml;"}
     titles = [row[page.tables[-1][0].index("title")] for row in page.tables[-1][1:]]
     assert [text.replace("\x00", "") for text in HOSTILE] == [
         text.replace("\x00", "").replace("\ufffd", "") for text in titles
     ]
 
 
-def test_pictures_of_hostile_text_are_whole(reported):
+def test_charts_of_hostile_text_are_valid_svg(report_page):
     """One control character in a label makes an SVG that no browser shows."""
-    for svg in reported(hostile_frame()).pictures:
+    for svg in report_page(hostile_frame()).charts:
         assert {element.tag.rpartition("}")[2] for element in ET.fromstring(svg).iter()} <= {
             "svg", "g", "path", "defs", "use", "text", "style", "clipPath", "rect", "metadata",
             "RDF", "Work", "type", "format", "creator", "Agent", "title", "image", "tspan",
         }  # fmt: skip
 
 
-# --- words ----------------------------------------------------------------------------------
+# --- sentences ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("expression", "sentence"),
     [
         (field("status") == "open", "status is 'open'"),
         (field("status") != "open", "status is not 'open'"),
         (field("status").isin(["a", "b", "c"]), "status is 'a', 'b' or 'c'"),
-        (field("queue").isna(), "queue is missing"),
-        (~field("queue").isna(), "queue is there"),
-        (field("queue").notna(), "queue is there"),
-        (field("queue") == None, "queue is missing"),  # noqa: E711 - the filter language
-        (field("queue") != None, "queue is there"),  # noqa: E711 - as above
+        (field("queue").isna(), "queue is empty"),
+        (~field("queue").isna(), "queue is not empty"),
+        (field("queue").notna(), "queue is not empty"),
+        (field("queue") == None, "queue is empty"),  # noqa: E711 - the filter language
+        (field("queue") != None, "queue is not empty"),  # noqa: E711 - as above
         (Compare("status", "ne", ("a", "b")), "status is not 'a' or 'b'"),
-        (Compare("queue", "in", ("a", None)), "queue is 'a' or missing"),
-        (Compare("queue", "in", ()), "queue is none of anything"),
+        (Compare("queue", "in", ("a", None)), "queue is 'a' or empty"),
+        (Compare("queue", "in", ()), "queue is one of no values"),
         (TRUE, "every case"),
         (FALSE, "no case"),
         (field("vip") == True, "vip is True"),  # noqa: E712 - the filter language
@@ -377,8 +371,8 @@ def test_pictures_of_hostile_text_are_whole(reported):
         (field("amount").between(1, 2), "amount is from 1 to 2"),
         (field("created_at") < "2026-03", "created_at is before 2026-03"),
         (field("due") > pd.Timestamp("2026-03-14 12:00"), "due is after 2026-03-14 12:00:00"),
-        (field("created_at") <= pd.Period("2026-03"), "created_at is not after 2026-03"),
-        (field("due") >= -pd.Timedelta(days=7), "due is not before 7 days before the read"),
+        (field("created_at") <= pd.Period("2026-03"), "created_at is on or before 2026-03"),
+        (field("due") >= -pd.Timedelta(days=7), "due is on or after 7 days before the read"),
         (field("due") < pd.Timedelta(hours=36), "due is before 1 days 12:00:00 after the read"),
         (field("title").contains("2 <b>"), "title contains '2 <b>'"),
         (
@@ -387,32 +381,33 @@ def test_pictures_of_hostile_text_are_whole(reported):
         ),
     ],
 )  # fmt: skip
-def test_filters_are_said_in_words(asked, said):
-    """As they are written, and as they come back from provenance."""
-    assert filter_in_words(asked) == said
-    assert filter_in_words(filter_from_json(json.loads(json.dumps(filter_to_json(asked))))) == said
+def test_filters_are_described_in_words(expression, sentence):
+    """As they are written, and as they are read from provenance."""
+    assert describe_filter(expression) == sentence
+    stored = json.loads(json.dumps(filter_to_json(expression)))
+    assert describe_filter(filter_from_json(stored)) == sentence
 
 
-def test_conditions_that_all_hold_are_a_list():
+def test_each_condition_of_a_conjunction_has_a_sentence():
     both = (field("status") == "open") & (field("a") == 1)
-    assert filter_conditions(both) == ["status is 'open'", "a is 1"]
-    assert filter_conditions(field("a") == 1) == ["a is 1"]
+    assert describe_conditions(both) == ["status is 'open'", "a is 1"]
+    assert describe_conditions(field("a") == 1) == ["a is 1"]
 
 
 # --- sessions -------------------------------------------------------------------------------
 
 
-def test_it_leaves_frame_styles_and_figures_alone(frames, reported):
-    """A report that was written in dark style would be unreadable, and one that changed it rude."""
+def test_it_changes_no_frame_style_or_figure(frames, report_page):
+    """A report in the session's dark style would be unreadable."""
     plt = pytest.importorskip("matplotlib.pyplot")
     frame = frames["connect"]
     before, attrs = frame.copy(deep=True), dict(frame.attrs)
     with mpl.style.context("dark_background"):
         style = {name: mpl.rcParams[name] for name in mpl.rcParams}
-        dark = reported(frame).pictures
+        dark = report_page(frame).charts
         assert {name: mpl.rcParams[name] for name in mpl.rcParams} == style
     assert plt.get_fignums() == []
-    assert dark == reported(frame).pictures, "and the same cases make the same bytes"
+    assert dark == report_page(frame).charts, "the same cases give the same bytes"
     pd.testing.assert_frame_equal(frame, before)
     assert frame.attrs == attrs
 
@@ -422,26 +417,26 @@ def test_it_leaves_frame_styles_and_figures_alone(frames, reported):
 WEEKLY = Path(__file__).parents[1] / "notebooks" / "03-weekly-report.ipynb"
 
 
-def test_the_weekly_notebook_takes_a_source_a_filter_and_a_week(tmp_path):
-    """It is run by a timer: what it is given must be what it reports."""
+def test_the_weekly_notebook_accepts_a_source_a_filter_and_a_week(tmp_path):
+    """It runs on a schedule: it must report on its parameters."""
     pytest.importorskip("papermill")
-    given = {
+    parameters = {
         "source": "demo://persona", "filters": {"priority": ["high", "urgent"]},
         "tz": "Europe/Berlin", "week": f"{datetime.now(UTC):%Y-%m-%d}",
         "out": str(tmp_path / "week.html"),
     }  # fmt: skip
-    (tmp_path / "given.yaml").write_text(json.dumps(given))
-    command = ["papermill", str(WEEKLY), str(tmp_path / "out.ipynb"), "-f", "given.yaml"]
+    (tmp_path / "parameters.yaml").write_text(json.dumps(parameters))
+    command = ["papermill", str(WEEKLY), str(tmp_path / "out.ipynb"), "-f", "parameters.yaml"]
     subprocess.run(
         [sys.executable, "-m", *command, "-k", "python3", "--no-progress-bar"],
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(WEEKLY.parents[1])},
         check=True, timeout=120, capture_output=True,
     )  # fmt: skip
     text = Page(tmp_path / "week.html").text
-    assert "Persona cases" not in text, "it has a title of its own"
+    assert "Persona cases" not in text, "it has its own title"
     assert "Cases that came in from" in text
     assert "priority is 'high' or 'urgent'" in text
-    assert "ZoneEurope/Berlin" in text
-    monday = pd.Timestamp(given["week"]).to_period("W-SUN").start_time
+    assert "Time zoneEurope/Berlin" in text
+    monday = pd.Timestamp(parameters["week"]).to_period("W-SUN").start_time
     assert f"from {monday:%d %B} to" in text
     assert f"created_at is {pd.Period(monday, 'W-SUN')}" in text

@@ -1,4 +1,4 @@
-"""Cases that change while they are read, and what a reader may and must have seen of them."""
+"""Cases that change during a read, and a model of what the read may and must return."""
 
 import threading
 from collections import defaultdict
@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
 
-WANTED = tuple(f"s{number:02d}" for number in range(24))  # more than one search of Persona holds
+WANTED = tuple(f"s{number:02d}" for number in range(24))  # too many for one search of Persona
 STATUSES = (*WANTED, "s28", "s29")
-EXTRAS = tuple(f"extra_{number:02d}" for number in range(26))  # more than one pass of Connect holds
+EXTRAS = tuple(f"extra_{number:02d}" for number in range(26))  # too many for one pass of Connect
 _TARGETS = ("s00", "s23", "s29")  # the first part of the filter, the last one, none
 
 
-def frame_of(size, *, ties=4):
-    """Make cases of which most are wanted, `ties` of them at each creation time."""
+def changing_frame(size, *, ties=4):
+    """Return cases of which most are wanted, `ties` of them at each creation time."""
     number = np.arange(size)
     version = pd.array(np.zeros(size), dtype="Int64")
     return pd.DataFrame(
@@ -33,19 +33,19 @@ def frame_of(size, *, ties=4):
 
 
 @dataclass
-class Moving:
-    """A service whose cases change between pages, and the model of what was true when.
+class ChangingService:
+    """An emulator whose cases change between pages, and a model of its states.
 
     Parameters
     ----------
     local
-        The service; its cases are replaced.
+        The emulator; its cases are replaced.
     size
-        How many cases there are at the beginning.
+        The number of cases at the beginning.
     schedule
         The changes before each page but the first.
     wanted
-        The statuses that the filter takes; None for every case.
+        The statuses of the filter; None for every case.
     """
 
     local: object
@@ -59,33 +59,33 @@ class Moving:
     _lock: object = field(default_factory=threading.Lock)
 
     def __post_init__(self):
-        """Put the first cases in the place of those that are there."""
+        """Replace the cases of the emulator."""
         for case in self.local.frame()["case_id"]:
             self.local.delete(case)
-        for row in frame_of(self.size).to_dict("records"):
+        for row in changing_frame(self.size).to_dict("records"):
             self.local.insert(row)
             self._note(row["case_id"], row["status"], 0)
-        self.local.advance(10)  # a clock that is told in seconds must be past what was before
+        self.local.advance(10)  # the service's clock has full seconds: be later than all cases
         self.throughout = {case for case in self.now if self._matches(case)}
 
-    def around(self, page):
-        """Change cases before each page that is asked for, but the first."""
+    def change_before(self, read_page):
+        """Return a `read_page` that changes cases before each page but the first."""
 
-        def asked(scan, cursor, run):
+        def changed_page(scan, cursor, context):
             with self._lock:
                 if self.pages:
                     self._apply(self.schedule[self.pages - 1 : self.pages])
                 self.pages += 1
                 self.local.advance(0.3)
-                return page(scan, cursor, run)
+                return read_page(scan, cursor, context)
 
-        return asked
+        return changed_page
 
     def _apply(self, changes):
         for kind, which, status in changes[0] if changes else ():
             self.local.advance(0.002)
-            known = sorted(self.now)
-            getattr(self, f"_{kind}")(known[which % len(known)] if known else None, status)
+            cases = sorted(self.now)
+            getattr(self, f"_{kind}")(cases[which % len(cases)] if cases else None, status)
             self.throughout = {case for case in self.throughout if self._matches(case)}
 
     def _insert(self, _, status):
@@ -94,7 +94,7 @@ class Moving:
         self._note(case, status, 0)
 
     def _backdate(self, _, status):
-        """Insert a case among the old ones: created earlier, seen only now."""
+        """Insert a case with a creation time in the past."""
         created = pd.Timestamp("2026-01-02", tz="UTC") + timedelta(hours=len(self.now))
         case = self.local.insert({"status": status, "created_at": created} | _versions(0))
         self._note(case, status, 0)
@@ -126,20 +126,18 @@ class Moving:
         return case in self.now and (self.wanted is None or self.now[case][0] in self.wanted)
 
     def check(self, frame):
-        """Hold a frame to the model."""
+        """Check a frame against the model."""
         ids = frame["case_id"].tolist()
         assert len(ids) == len(set(ids)), "a case is there twice"
         assert self.throughout <= set(ids), f"lost: {sorted(self.throughout - set(ids))}"
         assert set(ids) <= set(self.versions), "a case is there that never matched"
-        told = [case for case, version in self._told(frame) if version not in self.versions[case]]
-        assert told == [], "a version is there that no matching case ever had"
-
-    def _told(self, frame):
-        return zip(frame["case_id"], frame["version"].tolist(), strict=True)
+        rows = zip(ids, frame["version"].tolist(), strict=True)
+        wrong = [case for case, version in rows if version not in self.versions[case]]
+        assert wrong == [], "a version is there that no matching case ever had"
 
 
-def mixed(frame):
-    """Tell which rows hold columns of two versions."""
+def inconsistent_cases(frame):
+    """Return the ids of the rows that have columns of two versions."""
     extras = [name for name in EXTRAS if name in frame]
     differ = frame[extras].ne(frame["version"], axis=0).any(axis=1)
     return frame.loc[differ, "case_id"].tolist()
@@ -150,7 +148,7 @@ def _versions(number):
 
 
 def schedules(*kinds):
-    """Draw up to three changes before each of up to twelve pages."""
+    """Return a strategy of up to three changes before each of up to twelve pages."""
     which = st.integers(0, 200)
     change = st.tuples(st.sampled_from(kinds), which, st.sampled_from(_TARGETS))
     return st.lists(st.lists(change, max_size=3), max_size=12)

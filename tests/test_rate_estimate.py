@@ -34,7 +34,7 @@ def shares(world, bucket, budget, workers, seconds=60):
 # --- a rate that is known ----------------------------------------------------------------------
 
 
-@settings(timeout=None, max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(
     st.floats(0.1, 50),
     st.integers(1, 12),
@@ -137,11 +137,11 @@ def test_a_rate_that_rises_is_followed(world):
     bucket, budget = Bucket(world, 5, 10, latency=0.02), RateLimiter()
     for _ in range(300):
         send_with_retry(bucket.send, budget, ReadContext())
-    assert 4.5 < budget.pace < 6
+    assert 4.5 < budget.current_rate < 6
     bucket.rate = 20
     for _ in range(1500):
         send_with_retry(bucket.send, budget, ReadContext())
-    assert budget.pace > 18
+    assert budget.current_rate > 18
 
 
 def test_an_hour_without_requests_teaches_nothing(world):
@@ -161,7 +161,7 @@ def test_what_was_taught_is_forgotten_once_the_rate_told_has_held(world):
     bucket, budget = Bucket(world, 4, 1, latency=0.01), RateLimiter(8, 5)
     for _ in range(10):
         send_with_retry(bucket.send, budget, ReadContext())
-    assert budget.pace < 8
+    assert budget.current_rate < 8
     bucket.rate, bucket.burst = 10, 10
     for _ in range(1000):
         send_with_retry(bucket.send, budget, ReadContext())
@@ -169,7 +169,7 @@ def test_what_was_taught_is_forgotten_once_the_rate_told_has_held(world):
     began = world.now
     for _ in range(4):
         budget.acquire(ReadContext())
-    assert budget.pace == 8
+    assert budget.current_rate == 8
     assert world.now - began < 0.01
 
 
@@ -209,7 +209,7 @@ def test_no_reader_goes_when_those_on_their_way_use_up_a_window(world, workers):
         window[1] += not throttled
         remaining, reset = 300 - window[1], math.ceil(window[0] + 60 - world.now)
         world.sleep(random.uniform(0.015, 0.035))
-        budget.leave_only(remaining, reset)
+        budget.limit_window(remaining, reset)
         if throttled:
             refused.append(world.now)
             raise TransientError(cs.ThrottledError("no"), throttled=True, wait=reset)

@@ -1,4 +1,4 @@
-"""The numbers of cases once more, case by case in plain Python: slow, and easy to believe."""
+"""The metrics a second time, case by case in simple Python: slow, and easy to verify."""
 
 import json
 import math
@@ -10,7 +10,7 @@ import pandas as pd
 from hypothesis import strategies as st
 
 DAY = timedelta(days=1)
-TICK = timedelta(minutes=15)  # no border of a period lies between two
+TICK = timedelta(minutes=15)  # every period of every zone begins at one
 
 BACKENDS = {
     "default": ("str", "datetime64[us, {}]"),
@@ -30,19 +30,19 @@ class Case:
     due: datetime | None
 
     def is_open(self, service):
-        """Tell whether it is open, as the service means that."""
+        """Return whether it is open, as the service defines that."""
         if service == "persona":
             return self.closed is None
         return (self.status or "").lower() != "closed"
 
     def closing(self, service):
-        """Tell when it was closed for good, where that is known and after its creation."""
+        """Return when it was closed, if that is known and not before its creation."""
         if self.is_open(service) or self.created is None or self.closed is None:
             return None
         return self.closed if self.closed >= self.created else None
 
-    def spells(self, service):
-        """List from when till when it was open."""
+    def open_spans(self, service):
+        """Return the time spans in which it was open."""
         if self.created is None:
             return []
         if not self.is_open(service):
@@ -52,15 +52,15 @@ class Case:
             return [(self.created, self.closed), (self.reopened, None)]
         return [(self.created, None)]
 
-    def happened(self, what):
-        """Tell when it was created, closed or reopened, unless that is before its creation."""
-        at = getattr(self, what)
-        known = self.created is not None and at is not None and at >= self.created
-        return at if known else None
+    def event_time(self, name):
+        """Return when it was created, closed or reopened; None before its creation."""
+        at = getattr(self, name)
+        is_known = self.created is not None and at is not None and at >= self.created
+        return at if is_known else None
 
 
-def frame_of(cases, service, now, *, zone="UTC", backend="default", told=None):
-    """Make the frame that a read of these cases gives."""
+def frame_of(cases, service, now, *, zone="UTC", backend="default", provenance=None):
+    """Return the frame that a read of these cases returns."""
     text, times = BACKENDS[backend]
     columns = {
         "case_id": pd.Series([f"c{number}" for number in range(len(cases))], dtype=text),
@@ -73,17 +73,17 @@ def frame_of(cases, service, now, *, zone="UTC", backend="default", told=None):
         "sla_at": "due",
     }
     for column, name in names.items():
-        held = pd.Series([getattr(case, name) for case in cases], dtype="datetime64[us, UTC]")
-        columns[column] = held.dt.tz_convert(zone).astype(times.format(zone))
+        values = pd.Series([getattr(case, name) for case in cases], dtype="datetime64[us, UTC]")
+        columns[column] = values.dt.tz_convert(zone).astype(times.format(zone))
     frame = pd.DataFrame(columns)
-    said = {"source": {"service": service}, "as_of": now.isoformat()} | (told or {})
-    frame.attrs["casesearch"] = json.dumps(said)
+    record = {"source": {"service": service}, "as_of": now.isoformat()} | (provenance or {})
+    frame.attrs["casesearch"] = json.dumps(record)
     return frame
 
 
-def label(moment, zone, freq):
-    """Name the period of a moment by what a calendar and a clock on the wall show."""
-    local = moment.astimezone(zone)
+def period_label(time, zone, freq):
+    """Return the period of a time by what a local calendar and clock show."""
+    local = time.astimezone(zone)
     match freq:
         case "h":
             return local.replace(minute=0, second=0, microsecond=0, tzinfo=None), local.fold
@@ -96,60 +96,60 @@ def label(moment, zone, freq):
 
 
 def flow(cases, service, now, zone, freq):
-    """Count by labels, and the open ones by their spells at the end of each period."""
+    """Return the labels of the periods, and the counts in each of them."""
     created = [case.created for case in cases if case.created is not None]
     if not created:
         return [], []
     periods = _periods(min(created), max([now, min(created)]), zone, freq)
     rows = [
-        (*_happened(cases, zone, freq, name), _open_at(cases, service, end))
-        for name, end in periods
+        (*_event_counts(cases, zone, freq, label), _open_at(cases, service, end))
+        for label, end in periods
     ]
-    return [name for name, _ in periods], rows
+    return [label for label, _ in periods], rows
 
 
 def _periods(first, last, zone, freq):
-    """List (label, first tick of the next label), found by walking through the time."""
-    at, found, ends = first - (first - datetime.min.replace(tzinfo=UTC)) % TICK, [], []
-    final = label(last, zone, freq)
-    found.append(label(first, zone, freq))
+    """Return (label, first tick of the next label) of each period, tick by tick."""
+    at = first - (first - datetime.min.replace(tzinfo=UTC)) % TICK
+    labels, ends = [period_label(first, zone, freq)], []
+    last_label = period_label(last, zone, freq)
     while True:
         at += TICK
-        name = label(at, zone, freq)
-        if name == found[-1]:
+        label = period_label(at, zone, freq)
+        if label == labels[-1]:
             continue
         ends.append(at)
-        if found[-1] == final:
-            return list(zip(found, ends, strict=True))
-        found.append(name)
+        if labels[-1] == last_label:
+            return list(zip(labels, ends, strict=True))
+        labels.append(label)
 
 
-def _happened(cases, zone, freq, name):
-    for what in ("created", "closed", "reopened"):
-        times = [at for case in cases if (at := case.happened(what)) is not None]
-        yield sum(1 for at in times if label(at, zone, freq) == name)
+def _event_counts(cases, zone, freq, label):
+    for name in ("created", "closed", "reopened"):
+        times = [at for case in cases if (at := case.event_time(name)) is not None]
+        yield sum(1 for at in times if period_label(at, zone, freq) == label)
 
 
 def _open_at(cases, service, end):
-    spells = [spell for case in cases for spell in case.spells(service)]
-    return sum(1 for start, stop in spells if start < end and (stop is None or stop >= end))
+    spans = [span for case in cases for span in case.open_spans(service)]
+    return sum(1 for start, stop in spans if start < end and (stop is None or stop >= end))
 
 
 def durations(case, service, now):
-    """Measure one case in days."""
-    still, closing = case.is_open(service), case.closing(service)
-    age = closed = left = None
-    if still and case.created is not None and now - case.created >= -timedelta(minutes=1):
+    """Return age, time to close and SLA of one case in days."""
+    is_open, closing = case.is_open(service), case.closing(service)
+    age = close = sla = None
+    if is_open and case.created is not None and now - case.created >= -timedelta(minutes=1):
         age = max((now - case.created) / DAY, 0.0)
     if closing is not None:
-        closed = (closing - case.created) / DAY
-    if still and case.due is not None:
-        left = (case.due - now) / DAY
-    return age, closed, left
+        close = (closing - case.created) / DAY
+    if is_open and case.due is not None:
+        sla = (case.due - now) / DAY
+    return age, close, sla
 
 
 def within_sla(case, service, now):
-    """Tell whether one case kept its SLA."""
+    """Return whether one case met its SLA; None if that is not known."""
     if case.due is None:
         return None
     if case.is_open(service):
@@ -160,19 +160,19 @@ def within_sla(case, service, now):
 
 
 def days_until_closed(closed, still_open, share):
-    """Find by Kaplan and Meier, in fractions, when a share of the cases is closed."""
-    left = Fraction(1)
+    """Return by Kaplan and Meier, in fractions, when a share of the cases is closed."""
+    open_share = Fraction(1)
     for day in sorted(set(closed)):
         at_risk = sum(1 for other in (*closed, *still_open) if other >= day)
-        left *= Fraction(at_risk - closed.count(day), at_risk)
-        if left <= 1 - share:
+        open_share *= Fraction(at_risk - closed.count(day), at_risk)
+        if open_share <= 1 - share:
             return day
     return math.nan
 
 
-def made_cases(base, *, span_days=40):
-    """Draw cases whose times lie around a moment, some missing, some in the wrong order."""
+def case_lists(base, *, span_days=40):
+    """Return a strategy of cases with times after `base`, some missing, some in wrong order."""
     minutes = st.integers(0, span_days * 24 * 60)
-    times = st.none() | minutes.map(lambda late: base + timedelta(minutes=late))
+    times = st.none() | minutes.map(lambda number: base + timedelta(minutes=number))
     statuses = st.sampled_from(["open", "pending", "closed", "CLOSED", None])
     return st.lists(st.builds(Case, statuses, times, times, times, times), max_size=12)
