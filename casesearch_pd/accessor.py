@@ -1,4 +1,4 @@
-"""``df.cases``: what a frame of cases is asked next; each method is one delegation."""
+"""``df.cases``: metrics, filters, files, plots and the form of a DataFrame; only delegations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from casesearch_pd.analysis import metrics as numbers
+from casesearch_pd.analysis import flow, lifecycle, metrics, status_history, tags
 from casesearch_pd.reading.incremental.refresh import refresh_frame
 from casesearch_pd.reading.local_filter import filter_frame
 from casesearch_pd.reading.provenance import read_provenance
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from casesearch_pd.analysis.display_names import DisplayNames
     from casesearch_pd.form.form import CaseForm
-    from casesearch_pd.plots import CasePlots
+    from casesearch_pd.plots.accessor import CasePlots
     from casesearch_pd.query.expressions import Expression
     from casesearch_pd.sources.base import Source
 
@@ -28,40 +28,41 @@ __all__ = ["CasesAccessor"]
 
 @pd.api.extensions.register_dataframe_accessor("cases")
 class CasesAccessor:
-    """Questions to a frame that `read_cases` made.
+    """Methods for a DataFrame that `read_cases` returned.
 
     Parameters
     ----------
     frame
-        A frame with a column ``case_id``.
+        A DataFrame with a column ``case_id``.
+
     """
 
     def __init__(self, frame: pd.DataFrame) -> None:
         if "case_id" not in frame.columns:
             raise AttributeError(
-                "df.cases needs a frame with a 'case_id' column, as read_cases makes it; "
-                'a column of your own that is named so is df["cases"]'
+                "df.cases needs a DataFrame with a 'case_id' column, as read_cases returns it; "
+                'a column of your own with the name "cases" is df["cases"]'
             )
         self._frame = frame
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What was read: source, filter, columns, rows, requests, when, how completely."""
+        """What was read, when, from where and how completely; empty if not known."""
         return read_provenance(self._frame)
 
     @property
     def is_open(self) -> pd.Series[bool]:
         """Whether each case is open.
 
-        Amazon Connect: the status is not ``closed``, letter case aside. Persona: there is no
-        ``closed_at``. A frame of neither is judged by its status.
+        Amazon Connect: the status is not ``closed``, in any letter case. Persona: there is no
+        ``closed_at``. In a DataFrame of unknown origin the status decides.
         """
-        return numbers.is_open(self._frame)
+        return lifecycle.is_open(self._frame)
 
     @property
     def as_of(self) -> pd.Timestamp:
-        """Tell when the cases were as the frame shows them: the service's clock, else now."""
-        return numbers.as_of(self._frame)
+        """When the cases were read, by the service's clock; the current time if not known."""
+        return lifecycle.as_of(self._frame)
 
     def where(
         self,
@@ -71,33 +72,32 @@ class CasesAccessor:
         tz: str | None = None,
         **filters: object,
     ) -> pd.DataFrame:
-        """Filter the frame in the language that `read_cases` filters a service in.
-
-        The rows are those that the service would answer with, as far as its cells show.
+        """Return the rows that match a filter: those that the service would return for it.
 
         Parameters
         ----------
         where, tags, **filters
-            As in `read_cases`. Times relative to now count from this very moment.
+            As in `read_cases`. Relative times count from the time of the call.
         tz
-            The zone of naive times in filters; that of the read if None, else UTC.
+            The zone of naive times in filters; if None, that of the read, else UTC.
 
         Returns
         -------
         pandas.DataFrame
-            The rows that match, with the index and the order that they had; a new frame, whose
-            provenance still tells what was read.
+            The matching rows, with their index and order; a new DataFrame, whose provenance is
+            still that of the read.
 
         Raises
         ------
         FilterError
-            If the frame lacks a column that the filter names, or if only the service can
-            answer: ``search=``, fields that are never shown, ids of Persona's users.
+            If the DataFrame lacks a column that the filter names, or if only the service can
+            evaluate the filter: ``search=``, fields that are never visible, ids of Persona's
+            users.
 
         Notes
         -----
-        A choice is named by its value, not by its label: a frame knows no labels. Text from a
-        CSV file is read as times where it is that; lists do not come back from one.
+        An option is named by its value, not by its label, because a DataFrame has no labels.
+        Text of a CSV file is compared as times where it is a time; lists are lost in a CSV file.
 
         Examples
         --------
@@ -113,45 +113,44 @@ class CasesAccessor:
     def refresh(
         self,
         source: Source | None = None,
-        overlap: timedelta | str | float | None = None,
+        lookback: timedelta | str | float | None = None,
     ) -> pd.DataFrame:
-        """Read what changed since the frame was read, and bring it up to date.
+        """Return the DataFrame, updated with the changes since it was read.
 
-        Cases that changed are replaced, those that came to match are added, those that do not
-        match any more are dropped; times relative to now count from now. The requests are in
-        proportion to the change: one for a hundred changed cases and pass, one more where there
-        is a filter, and a few besides. Order, columns, dtypes and zone stay as they are.
+        Changed cases are replaced, new matches added, and cases that no longer match dropped;
+        relative times count from now. The number of requests is proportional to the change: one
+        per hundred changed cases and pass, one more if there is a filter, and a few others.
+        Order, columns, dtypes and time zone stay the same.
 
         Parameters
         ----------
         source
-            Where the frame was read; None makes the source anew from the provenance, with
-            credentials from the environment.
-        overlap
-            By how much the search may lag behind the writes, as in `read_cases`: 5 minutes on
-            Amazon Connect and 2 on Persona.
+            Where the DataFrame was read; None recreates it with credentials from the environment.
+        lookback
+            By how much a search may lag behind writes, as in `read_cases`; by default 5 minutes
+            on Amazon Connect and 2 on Persona.
 
         Returns
         -------
         pandas.DataFrame
-            A new frame with a plain index, which can be refreshed in its turn.
+            A new DataFrame with a default index, which can be refreshed again.
 
         Raises
         ------
         FilterError
-            If the frame is not what was read (refresh first, filter after), or not all of it;
-            if it has columns of your own, or several of one name; if the source is not where it
-            was read, or was at an address that credentials are not sent to unasked.
+            If the DataFrame is not the complete result of a read (refresh first, filter after);
+            if it has columns of your own, or several of one name; if the source is not that of
+            the read, or was at an address to which credentials are sent only on request.
         ServiceError, IncompleteReadError
-            As in `read_cases`; ``.partial`` has what was read of the change.
+            As in `read_cases`; ``.partial`` has the changes that were read.
 
         Notes
         -----
-        **Deletions are not seen**: a case that the service has no more is never among what
-        changed. A read with ``limit=`` or ``search=``, and one of Persona's List endpoint
-        (``fresh=True``), cannot be brought up to date by its changes: it is read anew, and the
-        provenance says so. Without the columns that the order goes by (``created_at``, unless
-        ``sort=`` said otherwise) new rows come last, and the provenance says that too.
+        **Deletions are not detected**: a deleted case is never among the changes. A read with
+        ``limit=`` or ``search=``, and one of Persona's List endpoint (``fresh=True``), cannot be
+        updated by its changes: it is read again, and the provenance says so. Without the columns
+        of the sort order (``created_at``, unless ``sort=`` names others) new rows come last, and
+        the provenance says that too.
 
         Examples
         --------
@@ -164,21 +163,19 @@ class CasesAccessor:
         >>> len(df) - len(now)
         1
         """
-        return refresh_frame(self._frame, source, overlap)
+        return refresh_frame(self._frame, source, lookback)
 
     def summary(
         self, by: str | Sequence[str] = "status", names: DisplayNames = None
     ) -> pd.DataFrame:
-        """Count and time the cases of each group.
-
-        As `casesearch_pd.analysis.metrics.summary`.
+        """Return the metrics of each group; see `analysis.metrics.summary`.
 
         Parameters
         ----------
         by
             The column or columns to group by; a missing value is a group of its own.
         names
-            Words for the ids of groups: a mapping, a Series, or a function of the id.
+            Names for the ids of groups: a mapping, a Series, or a function of the id.
 
         Examples
         --------
@@ -188,74 +185,65 @@ class CasesAccessor:
         >>> list(df.cases.summary("queue"))[:3]
         ['count', 'open', 'median_age_days']
         """
-        return numbers.summary(self._frame, by, names)
+        return metrics.summary(self._frame, by, names)
 
     def flow(self, freq: str = "D") -> pd.DataFrame:
-        """Count what came, was closed and was reopened in each period, and was open at its end.
-
-        As `casesearch_pd.analysis.flow.flow`.
+        """Return the cases opened, closed, reopened and open per period; see `analysis.flow`.
 
         Parameters
         ----------
         freq
-            A calendar period of the frame's zone: ``"h"``, ``"D"``, ``"W"`` (from Monday),
+            A calendar period in the DataFrame's zone: ``"h"``, ``"D"``, ``"W"`` (from Monday),
             ``"MS"``, ``"QS"``, ``"YS"``.
         """
-        return numbers.flow(self._frame, freq)
+        return flow.flow(self._frame, freq)
 
     def durations(self) -> pd.DataFrame:
-        """Measure each case in days: ``age_days``, ``close_days``, ``sla_days``.
-
-        As `casesearch_pd.analysis.metrics.durations`.
-        """
-        return numbers.durations(self._frame)
+        """Return ages, times to close and SLA in days; see `analysis.metrics.durations`."""
+        return metrics.durations(self._frame)
 
     def tags(self) -> pd.DataFrame:
-        """Spread the tags over columns, one a key on Amazon Connect, one a tag on Persona.
-
-        As `casesearch_pd.analysis.tags.tags`.
-        """
-        return numbers.tags(self._frame)
+        """Return the tags as columns, one per key or per tag; see `analysis.tags.tags`."""
+        return tags.tags(self._frame)
 
     def time_in_status(self, events: pd.DataFrame) -> pd.DataFrame:
-        """Tell how many days each case was in each status.
-
-        As `casesearch_pd.analysis.status_history.time_in_status`.
+        """Return how many days each case was in each status; see `analysis.status_history`.
 
         Parameters
         ----------
         events
-            The history of the cases, as `read_events` makes it.
+            The history of the cases, as `read_events` returns it.
         """
-        return numbers.time_in_status(self._frame, events)
+        return status_history.time_in_status(self._frame, events)
 
     def to_csv(self, path: str | os.PathLike[str], **options: Any) -> Path:
-        r"""Write a CSV file whose text no spreadsheet takes for a formula.
+        r"""Write a CSV file in which no text is a formula for a spreadsheet.
 
         Text that begins with ``= + - @``, a tab or a line break (also full-width signs, also
         after spaces) gets an apostrophe before it, in cells, column names and the index;
-        numbers such as -73.9 stay numbers. Lists are joined by ``", "``, mappings are JSON.
+        numbers such as -73.9 stay numbers. Lists are joined by ``", "``, mappings become JSON.
 
         Parameters
         ----------
         path
-            The file; it is replaced when all is written. ``.gz`` and the like compress it.
+            The file; it is replaced when all is written. A suffix such as ``.gz`` compresses it.
         **options
-            Those of `pandas.DataFrame.to_csv`. Without them there is no index, and text is in
-            quotes, because a bare carriage return would begin a row. Excel wants
-            ``encoding="utf-8-sig"`` and, where a comma is the decimal mark, ``sep=";"``.
+            Those of `pandas.DataFrame.to_csv`. By default there is no index, and text is quoted,
+            because a bare carriage return would begin a row. Excel needs
+            ``encoding="utf-8-sig"`` and, where the comma is the decimal mark, ``sep=";"``.
 
         Returns
         -------
         pathlib.Path
-            Where it is. `pandas.read_csv` gives the same cells back but for the apostrophes.
+            The file. `pandas.read_csv` with ``dtype=str`` for the columns of text returns the
+            same cells, apart from the apostrophes.
 
         Raises
         ------
         FilterError
             If no file can be written there, or an option would make it unsafe.
         CaseSearchError
-            If the disk fails or fills; the old file is intact.
+            If the disk fails or is full; the old file is intact.
 
         Examples
         --------
@@ -265,17 +253,17 @@ class CasesAccessor:
         ...     df.cases.to_csv(f"{folder}/cases.csv").read_text().splitlines()
         ['"case_id","title","amount"', '"a","\'=1+1",-73.9']
         """
-        from casesearch_pd.export import csv_excel as export  # noqa: PLC0415 - waits for the first file
+        from casesearch_pd.export import files  # noqa: PLC0415 - needed only for files
 
-        return export.to_csv(self._frame, path, **options)
+        return files.to_csv(self._frame, path, **options)
 
     def to_excel(self, path: str | os.PathLike[str]) -> Path:
-        """Write an Excel workbook of one sheet, ready to be sorted and filtered.
+        """Write an Excel workbook with one sheet, ready for sorting and filtering.
 
-        Its first row stays in sight and filters. Text is made safe as in `to_csv`. Times stand
-        as they are read off the wall in their zone, which the column's name tells; before March
-        1900, which Excel does not know, they are text, as are whole numbers of more than 15
-        digits. Spans of time are numbers of days. The index is left out.
+        Its first row stays visible and has filter buttons. Text is escaped as in `to_csv`. Times
+        are local times, with their zone in the column's name; before March 1900, which Excel
+        does not support, they are text, as are integers of more than 15 digits. Durations are
+        numbers of days. The index is not written.
 
         Parameters
         ----------
@@ -285,26 +273,23 @@ class CasesAccessor:
         Returns
         -------
         pathlib.Path
-            Where it is.
+            The file.
 
         Raises
         ------
         ImportError
             If xlsxwriter is missing: ``pip install 'casesearch_pd[excel]'``.
-        FilterError
-            If no file can be written there, or if there are more than 1,048,575 cases or 16,384
-            columns.
-        CaseSearchError
-            If the disk fails or fills; the old file is intact.
+        FilterError, CaseSearchError
+            As in `to_csv`, and if there are more than 1,048,575 cases or 16,384 columns.
 
         Warns
         -----
         UserWarning
-            If text of more than 32,767 characters was cut, with counts.
+            If text of more than 32,767 characters was truncated, with counts.
         """
-        from casesearch_pd.export import csv_excel as excel  # noqa: PLC0415 - waits for the first file
+        from casesearch_pd.export import files  # noqa: PLC0415 - needed only for files
 
-        return excel.to_excel(self._frame, path)
+        return files.to_excel(self._frame, path)
 
     def to_parquet(self, path: str | os.PathLike[str], **options: Any) -> Path:
         """Write a Parquet file with the provenance in it.
@@ -314,59 +299,55 @@ class CasesAccessor:
         path
             The file; it is replaced when all is written.
         **options
-            Those of `pandas.DataFrame.to_parquet`, but for its engine.
+            Those of `pandas.DataFrame.to_parquet`, except for its engine.
 
         Returns
         -------
         pathlib.Path
-            Where it is. `pandas.read_parquet` makes the same frame of it, with its provenance;
-            but for lists, which it gives back as arrays of text, and for object columns of
-            mappings or of several kinds of values, which are there as JSON text, because Parquet
-            would give each mapping the keys of all others. Other ``attrs`` than JSON are left out.
+            The file. `pandas.read_parquet` returns the same DataFrame, with its provenance,
+            except that lists become arrays of text, and object columns of mappings or of several
+            types become JSON text, because Parquet would give each mapping the keys of all
+            others. ``attrs`` that are not JSON are dropped.
 
         Raises
         ------
-        FilterError
-            If no file can be written there, or several columns have one name.
-        CaseSearchError
-            If the disk fails or fills; the old file is intact.
+        FilterError, CaseSearchError
+            As in `to_csv`, and if several columns have one name.
         """
-        from casesearch_pd.export import csv_excel as export  # noqa: PLC0415 - waits for the first file
+        from casesearch_pd.export import files  # noqa: PLC0415 - needed only for files
 
-        return export.to_parquet(self._frame, path, **options)
+        return files.to_parquet(self._frame, path, **options)
 
     def report(
         self, path: str | os.PathLike[str], *, names: DisplayNames = None, title: str | None = None
     ) -> Path:
         """Write a report: one HTML file that needs no network, no script and no other file.
 
-        It has the figures of `summary`, pictures, a table of the first cases, the filter in
-        words and as code, when and how completely the cases were read, and what their numbers
-        warn of. A part whose columns are missing says so in its place. It looks right on paper
-        and on a dark screen, and takes no text of a case for markup.
+        It contains the figures of `summary`, charts, a table of the first cases, the filter in
+        words and as code, when and how completely the cases were read, and all warnings. A
+        section whose columns are missing says so in its place. The report suits paper and dark
+        screens, and no text of a case is interpreted as markup.
 
         Parameters
         ----------
         path
             The file; it is replaced when all is written.
         names
-            Words for the ids of queues, assignees and the like, as in `summary`.
+            Names for the ids of queues, assignees and the like, as in `summary`.
         title
-            What stands above; the name of the service if None.
+            The title; the name of the service if None.
 
         Returns
         -------
         pathlib.Path
-            Where it is.
+            The file.
 
         Raises
         ------
         ValueError
-            If there are cases of several services in the frame.
-        FilterError
-            If no file can be written there, or several columns have one name.
-        CaseSearchError
-            If the disk fails or fills; the old file is intact.
+            If the DataFrame has cases of several services.
+        FilterError, CaseSearchError
+            As in `to_csv`, and if several columns have one name.
 
         Examples
         --------
@@ -376,28 +357,28 @@ class CasesAccessor:
         ...     df.cases.report(f"{folder}/open.html").name
         'open.html'
         """
-        from casesearch_pd.report.report import report  # noqa: PLC0415 - waits for the first one
+        from casesearch_pd.report.report import report  # noqa: PLC0415 - needed only for reports
 
         return report(self._frame, path, names=names, title=title)
 
     def form(self, source: Source | None = None) -> CaseForm:
-        """Make a filter form that asks what the frame was read by, and shows the frame.
+        """Return a filter form with the query of the DataFrame, which shows the DataFrame.
 
         Parameters
         ----------
         source
-            Where the frame was read, as in `refresh`.
+            As in `refresh`.
 
         Returns
         -------
         CaseForm
-            The form; the last line of a cell shows it.
+            The form, which a notebook displays.
 
         Raises
         ------
         FilterError
-            If the frame does not tell how it was read, or was read somewhere else; or if the form
-            has no rows for its filter.
+            If the DataFrame has no provenance, or was read from another source; or if the form
+            cannot represent its filter.
 
         Examples
         --------
@@ -407,13 +388,13 @@ class CasesAccessor:
         >>> df.cases.form().filters
         {'status': 'open'}
         """
-        from casesearch_pd.form.form import CaseForm  # noqa: PLC0415 - widgets are dear
+        from casesearch_pd.form.form import CaseForm  # noqa: PLC0415 - imports ipywidgets
 
         return CaseForm.from_frame(self._frame, source)
 
     @property
     def plot(self) -> CasePlots:
-        """Pictures of the cases."""
-        from casesearch_pd.plots import CasePlots  # noqa: PLC0415 - matplotlib is dear
+        """Plots of the cases; see `CasePlots`."""
+        from casesearch_pd.plots.accessor import CasePlots  # noqa: PLC0415 - imports matplotlib
 
         return CasePlots(self._frame)

@@ -402,7 +402,7 @@ def test_a_summary_by_two_columns_has_two_levels():
 
 
 def read(local, name, **query):
-    return cs.read_cases(getattr(local, f"{service}_cases")(), **query)
+    return cs.read_cases(local.sources[name], **query)
 
 
 BIASED_QUERIES = [

@@ -1,1 +1,1 @@
-"""Looking: knows no service."""
+"""Metrics of a DataFrame of cases; knows no service and draws nothing."""

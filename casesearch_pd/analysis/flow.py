@@ -1,7 +1,7 @@
-"""Calendar periods of a zone: a frequency and two moments come in, the starts of periods go out.
+"""Arrivals, closings and the backlog per calendar period of a time zone.
 
-A day is from one midnight to the next on the clocks of the zone, be it 23, 24 or 25 hours; a
-day that the zone left out (Samoa had no 30 December 2011) is no period.
+A day lasts from one local midnight to the next, be it 23, 24 or 25 hours; a day that a zone
+skipped (Samoa had no 30 December 2011) is no period.
 """
 
 from __future__ import annotations
@@ -29,92 +29,36 @@ if TYPE_CHECKING:
 
 __all__ = ["FREQUENCIES", "flow", "period_starts"]
 
+_DAY = np.timedelta64(24, "h")
 _WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
-# What users write, and what pandas calls the period; a week ends on the weekday of its name.
+# What users write, and the period of pandas; a week ends on the weekday in its name.
 FREQUENCIES = {
     "h": "h",
     "D": "D",
     "W": "W-SUN",
     **{f"W-{day}": f"W-{day}" for day in _WEEKDAYS},
-    **{written: written[0] for written in ("M", "MS", "ME", "Q", "QS", "QE", "Y", "YS", "YE")},
+    **{alias: alias[0] for alias in ("M", "MS", "ME", "Q", "QS", "QE", "Y", "YS", "YE")},
 }
 
 
-def period_starts(freq: str, first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex:
-    """List the starts of the periods from that of `first` to the one after that of `last`.
-
-    Parameters
-    ----------
-    freq
-        ``"h"``, ``"D"``, ``"W"`` (from Monday), ``"W-SAT"`` (to Saturday), ``"MS"``, ``"QS"``,
-        ``"YS"``.
-    first, last
-        Moments in the zone of the calendar.
-
-    Raises
-    ------
-    ValueError
-        If `freq` is none of these.
-    """
-    if freq not in FREQUENCIES:
-        raise ValueError(f"unknown freq {freq!r}; write one of {', '.join(FREQUENCIES)}")
-    wall = pd.period_range(
-        _period(first, freq) - 1, _period(last, freq) + 2, freq=FREQUENCIES[freq]
-    )
-    starts = _in_zone(wall.start_time, first.tz, within_a_day=freq == "h")
-    begin = starts.searchsorted(first, side="right") - 1
-    end = starts.searchsorted(last, side="right")
-    return starts[begin : end + 1]
-
-
-def _period(moment: pd.Timestamp, freq: str) -> pd.Period:
-    return moment.tz_localize(None).to_period(FREQUENCIES[freq])
-
-
-def _in_zone(wall: pd.DatetimeIndex, zone: Any, *, within_a_day: bool) -> pd.DatetimeIndex:
-    """Find the moments of times on the wall; one that the clocks skip is where they went on.
-
-    An hour that comes twice is two hours, a midnight that comes twice begins one day.
-    """
-    moments = _first_or_second(wall, zone, first=True)
-    if within_a_day:
-        moments = moments.append(_first_or_second(wall, zone, first=False))
-    return pd.DatetimeIndex(moments.unique().sort_values())
-
-
-def _first_or_second(wall: pd.DatetimeIndex, zone: Any, *, first: bool) -> pd.Index[Any]:
-    """Localize; a skipped time is a day of 24 hours after that of the day before.
-
-    pandas' own ``shift_forward`` makes one in the morning of a skipped day's midnight (3.1).
-    """
-    choice = np.full(len(wall), first)
-    skipped = wall.tz_localize(zone, ambiguous=choice, nonexistent="NaT").isna()
-    moved = pd.TimedeltaIndex(np.where(skipped, _DAY, np.timedelta64(0)))
-    there = (wall - moved).tz_localize(zone, ambiguous=choice, nonexistent="shift_forward")
-    return there + moved
-
-
-_DAY = np.timedelta64(24, "h")
-
-
 def flow(cases: pd.DataFrame, freq: str = "D") -> pd.DataFrame:
-    """Count what came, was closed, was reopened in each period, and was open at its end.
+    """Count cases opened, closed and reopened per period, and open at its end.
 
     Parameters
     ----------
     cases
-        A frame with ``created_at``, ``closed_at`` and, but for Persona, ``status``;
-        ``last_reopened_datetime`` is used where it is there.
+        A frame with ``created_at``, ``closed_at`` and, where the service decides by it,
+        ``status``; ``last_reopened_datetime`` is used if present.
     freq
-        A calendar period of the frame's zone: ``"h"``, ``"D"``, ``"W"`` (from Monday),
+        A calendar period in the frame's zone: ``"h"``, ``"D"``, ``"W"`` (from Monday),
         ``"MS"``, ``"QS"``, ``"YS"``.
 
     Returns
     -------
     pandas.DataFrame
-        A row a period from the first creation to the time of the read, without a gap, indexed
-        by its start; int64 columns ``opened, closed, reopened, open``. What happened at an
-        unknown time, or before the creation, is not counted; a case that was closed at such a
+        One row per period from the first creation to the time of the read, without gaps,
+        indexed by its start; int64 columns ``opened, closed, reopened, open``. Events at an
+        unknown time, or before the creation, are not counted; a case that was closed at such a
         time is in no ``open``.
 
     Raises
@@ -122,12 +66,12 @@ def flow(cases: pd.DataFrame, freq: str = "D") -> pd.DataFrame:
     KeyError
         If a column is needed that was not read.
     ValueError
-        If `freq` is no such period.
+        If `freq` is not a supported period.
 
     Warns
     -----
     UserWarning
-        If the frame's own filter chose by status or time, so that cases are missing.
+        If the frame was read with a filter by status or time, so that cases are missing.
 
     Examples
     --------
@@ -139,32 +83,30 @@ def flow(cases: pd.DataFrame, freq: str = "D") -> pd.DataFrame:
     (100, True)
     """
     warn_of_survivorship_bias(cases, "flow")
-    lives = _lives(cases)
+    events = _events(cases)
     zone = zone_of(column_of(cases, "created_at"))
-    starts = _periods(lives["opened"], freq, as_of(cases), zone)
-    counted = {name: _count(times, starts) for name, times in lives.items()}
-    change = counted["opened"] - counted.pop("left") + counted.pop("came back")
-    return pd.DataFrame(counted | {"open": change.cumsum()}, index=starts[:-1].rename("period"))
+    starts = _periods(events["opened"], freq, as_of(cases), zone)
+    counts = {name: _count(times, starts) for name, times in events.items()}
+    change = counts["opened"] - counts.pop("exit") + counts.pop("return")
+    return pd.DataFrame(counts | {"open": change.cumsum()}, index=starts[:-1].rename("period"))
 
 
-def _lives(cases: pd.DataFrame) -> dict[str, Times]:
-    """List the times of what happened, and of what made a case leave the open ones or come back.
-
-    A service keeps the last closing and the last reopening only. So an open case that was
-    closed before has left only if it came back afterwards as far as is known.
-    """
-    created, still = to_microseconds(column_of(cases, "created_at")), is_open(cases).to_numpy()
+def _events(cases: pd.DataFrame) -> dict[str, Times]:
+    """Return the times of each event, and those of exit from and return to the open cases."""
+    created, open_mask = to_microseconds(column_of(cases, "created_at")), is_open(cases).to_numpy()
     closed = _not_before(created, to_microseconds(column_of(cases, "closed_at")))
     reopened = _not_before(created, microseconds_if_present(cases, "last_reopened_datetime"))
-    back = still & (closed != MISSING) & (reopened >= closed)
-    # Nobody knows when: it is left out of the open ones from the start.
-    left = np.where(~still & (closed == MISSING), created, closed)
+    # A service keeps only the last closing and the last reopening. So an open case that was
+    # closed before counts as closed in between only if it is known to have returned after that.
+    returned = open_mask & (closed != MISSING) & (reopened >= closed)
+    # A case that was closed at an unknown time is in no count of open cases from the start.
+    exits = np.where(~open_mask & (closed == MISSING), created, closed)
     return {
         "opened": created,
         "closed": closed,
         "reopened": reopened,
-        "left": np.where(~still | back, left, MISSING),
-        "came back": np.where(back, reopened, MISSING),
+        "exit": np.where(~open_mask | returned, exits, MISSING),
+        "return": np.where(returned, reopened, MISSING),
     }
 
 
@@ -172,8 +114,8 @@ def _not_before(created: Times, times: Times) -> Times:
     return np.where((created != MISSING) & (times >= created), times, MISSING)
 
 
-def _periods(opened: Times, freq: str, now: pd.Timestamp, zone: Any) -> pd.DatetimeIndex:
-    known = opened[opened != MISSING]
+def _periods(created: Times, freq: str, now: pd.Timestamp, zone: Any) -> pd.DatetimeIndex:
+    known = created[created != MISSING]
     first = pd.Timestamp(known.min(), unit="us", tz="UTC") if len(known) else now
     first = first.tz_convert(zone)
     last = max(first, now.tz_convert(zone))
@@ -182,6 +124,58 @@ def _periods(opened: Times, freq: str, now: pd.Timestamp, zone: Any) -> pd.Datet
 
 
 def _count(times: Times, starts: pd.DatetimeIndex) -> NDArray[np.int64]:
-    """Count times by period; what is missing or after the last period is in none."""
+    """Return the number of times in each period; missing and later ones are in none."""
     edges = starts.as_unit("us").asi8
     return np.histogram(times[times < edges[-1]], bins=edges)[0] if len(edges) > 1 else edges[:0]
+
+
+def period_starts(freq: str, first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex:
+    """Return the starts of the periods from that of `first` to the one after that of `last`.
+
+    Parameters
+    ----------
+    freq
+        ``"h"``, ``"D"``, ``"W"`` (from Monday), ``"W-SAT"`` (to Saturday), ``"MS"``, ``"QS"``,
+        ``"YS"``.
+    first, last
+        Times in the zone of the calendar.
+
+    Raises
+    ------
+    ValueError
+        If `freq` is none of these.
+    """
+    if freq not in FREQUENCIES:
+        raise ValueError(f"unknown freq {freq!r}; use one of {', '.join(FREQUENCIES)}")
+    # One period more on each side: near a clock change local and absolute order differ.
+    local = pd.period_range(
+        _period(first, freq) - 1, _period(last, freq) + 2, freq=FREQUENCIES[freq]
+    )
+    starts = _localize(local.start_time, first.tz, hourly=freq == "h")
+    begin = starts.searchsorted(first, side="right") - 1
+    end = starts.searchsorted(last, side="right")
+    return starts[begin : end + 1]
+
+
+def _period(time: pd.Timestamp, freq: str) -> pd.Period:
+    return time.tz_localize(None).to_period(FREQUENCIES[freq])
+
+
+def _localize(local: pd.DatetimeIndex, zone: Any, *, hourly: bool) -> pd.DatetimeIndex:
+    """Return the absolute times of local times, each once and in order."""
+    times = _localize_once(local, zone, first=True)
+    # A repeated hour is two hours, but a repeated midnight begins one day.
+    if hourly:
+        times = times.append(_localize_once(local, zone, first=False))
+    return pd.DatetimeIndex(times.unique().sort_values())
+
+
+def _localize_once(local: pd.DatetimeIndex, zone: Any, *, first: bool) -> pd.Index[Any]:
+    """Return the first or the second of the absolute times that repeated local times have."""
+    choice = np.full(len(local), first)
+    # Of the midnight of a skipped day, pandas' shift_forward makes a time in the morning after
+    # (3.1). Shifted from a day before, and 24 hours on, it is the end of the day before.
+    is_skipped = local.tz_localize(zone, ambiguous=choice, nonexistent="NaT").isna()
+    shift = pd.TimedeltaIndex(np.where(is_skipped, _DAY, np.timedelta64(0)))
+    shifted = (local - shift).tz_localize(zone, ambiguous=choice, nonexistent="shift_forward")
+    return shifted + shift

@@ -1,7 +1,7 @@
-"""A frame of cases comes in; how many, how old, how long and how well goes out.
+"""Ages, times to close and SLA attainment, per case and per group.
 
-The frame's own provenance says what day it is (`read_at`) and what open means (`is_open`).
-Elapsed time is real time, whatever the clocks on the wall did meanwhile.
+Elapsed time is real time, whatever the local clocks did in between; ages count up to the time of
+the read (`as_of`).
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from casesearch_pd.analysis import survival
 from casesearch_pd.analysis.display_names import DisplayNames, labels
-from casesearch_pd.analysis.flow import flow
 from casesearch_pd.analysis.lifecycle import (
     DAY,
     MISSING,
@@ -22,13 +20,10 @@ from casesearch_pd.analysis.lifecycle import (
     column_of,
     is_open,
     microseconds_if_present,
-    service_of,
     timestamp_microseconds,
     to_microseconds,
 )
-from casesearch_pd.analysis.status_history import time_in_status
-from casesearch_pd.analysis.survival import warn_of_survivorship_bias
-from casesearch_pd.analysis.tags import tags
+from casesearch_pd.analysis.survival import quantiles, survival_curve, warn_of_survivorship_bias
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,37 +34,36 @@ if TYPE_CHECKING:
     Days = NDArray[np.float64]
 
 __all__ = [
-    "as_of",
-    "closed_at",
+    "UNKNOWN_ATTAINMENT",
     "durations",
-    "flow",
-    "is_open",
-    "service_of",
     "sla_attainment",
     "summary",
-    "tags",
-    "time_in_status",
     "time_to_close",
     "within_sla",
 ]
 
-_SKEW = 60_000_000  # microseconds: clocks differ, and a service tells its own in whole seconds
+# Clocks differ, and a service states its own in whole seconds: a case may seem to be created
+# up to a minute after the read.
+_MAX_SKEW = 60_000_000  # microseconds
+_QUANTILES = (0.5, 0.9)
+UNKNOWN_ATTAINMENT = "no closed case has a value in sla_at, so SLA attainment is unknown"
 
 
 def durations(cases: pd.DataFrame) -> pd.DataFrame:
-    """Measure each case in days.
+    """Return the durations of each case in days.
 
     Parameters
     ----------
     cases
-        A frame with ``created_at``, ``closed_at`` and, but for Persona, ``status``.
+        A frame with ``created_at``, ``closed_at`` and, where the service decides by it,
+        ``status``; ``sla_at`` is used if present.
 
     Returns
     -------
     pandas.DataFrame
-        With the index of the frame: ``age_days`` of open cases; ``close_days`` of closed ones,
-        from creation to the last closing; ``sla_days`` left to open cases, less than 0 where
-        overdue. NA where a time is missing or before the creation.
+        With the index of the frame: ``age_days`` of open cases; ``close_days`` of closed cases,
+        from creation to the last closing; ``sla_days``, the days left of open cases, negative
+        if overdue. NA where a time is missing or before the creation.
 
     Raises
     ------
@@ -79,173 +73,175 @@ def durations(cases: pd.DataFrame) -> pd.DataFrame:
     Examples
     --------
     >>> days = pd.to_datetime(["2026-03-01", "2026-03-04"], utc=True)
-    >>> desk = {"case_id": "a", "status": "closed", "created_at": days[:1], "closed_at": days[1:]}
-    >>> durations(pd.DataFrame(desk))
+    >>> case = {"case_id": "a", "status": "closed", "created_at": days[:1], "closed_at": days[1:]}
+    >>> durations(pd.DataFrame(case))
        age_days  close_days  sla_days
     0      <NA>         3.0      <NA>
     """
-    now, still = timestamp_microseconds(as_of(cases)), is_open(cases).to_numpy()
-    created, closed = (
-        to_microseconds(column_of(cases, "created_at")),
-        to_microseconds(closed_at(cases)),
-    )
+    now, open_mask = timestamp_microseconds(as_of(cases)), is_open(cases).to_numpy()
+    created = to_microseconds(column_of(cases, "created_at"))
+    closed = to_microseconds(closed_at(cases))
     due = microseconds_if_present(cases, "sla_at")
+    ages = _days(created, now, open_mask & (now - created >= -_MAX_SKEW))
     return pd.DataFrame(
         {
-            "age_days": _days(created, now, still & (now - created >= -_SKEW)).clip(lower=0.0),
+            "age_days": ages.clip(lower=0.0),
             "close_days": _days(created, closed, (closed != MISSING) & (closed >= created)),
-            "sla_days": _days(np.full(len(due), now), due, still & (due != MISSING)),
+            "sla_days": _days(np.full(len(due), now), due, open_mask & (due != MISSING)),
         }
     ).set_axis(cases.index)
 
 
-def _days(start: Times, end: Times | int, known: NDArray[np.bool_]) -> pd.Series[Any]:
-    known = known & (start != MISSING)
-    with np.errstate(over="ignore"):  # of a missing time, which is masked
+def _days(start: Times, end: Times | int, mask: NDArray[np.bool_]) -> pd.Series[Any]:
+    """Return the days between times; NA outside the mask or without a start."""
+    mask = mask & (start != MISSING)
+    with np.errstate(over="ignore"):  # of missing times, which are masked
         days = (end - start) / DAY
-    return pd.Series(pd.array(np.where(known, days, np.nan), dtype="Float64"))
+    return pd.Series(pd.array(np.where(mask, days, np.nan), dtype="Float64"))
 
 
 def within_sla(cases: pd.DataFrame) -> pd.Series[Any]:
-    """Tell which cases kept their SLA.
+    """Return whether each case met its SLA.
 
     Returns
     -------
     pandas.Series
-        True or False for a closed case; False for an open one past its SLA; NA for one that
-        still has time, has no SLA, or whose closing nobody knows. Dtype ``boolean``.
+        True or False for a closed case; False for an open one whose SLA has expired; NA for one
+        that still has time, has no SLA, or was closed at an unknown time. Dtype ``boolean``.
     """
     closed, due = to_microseconds(closed_at(cases)), microseconds_if_present(cases, "sla_at")
-    still, now = is_open(cases).to_numpy(), timestamp_microseconds(as_of(cases))
-    kept = ~still & (closed <= due)
-    known = (due != MISSING) & np.where(still, due < now, closed != MISSING)
-    answer = pd.array(np.where(known, kept, False), dtype="boolean")
-    answer[~known] = pd.NA
-    return pd.Series(answer, index=cases.index, name="within_sla")
+    open_mask, now = is_open(cases).to_numpy(), timestamp_microseconds(as_of(cases))
+    is_met = ~open_mask & (closed <= due)
+    is_known = (due != MISSING) & np.where(open_mask, due < now, closed != MISSING)
+    values = pd.array(np.where(is_known, is_met, False), dtype="boolean")
+    values[~is_known] = pd.NA
+    return pd.Series(values, index=cases.index, name="within_sla")
 
 
 def sla_attainment(cases: pd.DataFrame) -> pd.Series[Any]:
-    """Tell which cases kept their SLA, fit for a share: NA throughout where it would mislead.
+    """Return `within_sla` for computing shares: all NA where attainment is unknown.
 
-    A service that tells the next breach only, as Amazon Connect's
-    ``next_sla_breach_datetime``, forgets it when a case is closed. Then every case that was in
-    time is missing from `within_sla`, and its share would be 0.
+    A service that states only the next breach drops it when a case is closed. Then every case
+    that was on time is NA in `within_sla`, and the share of the others would be 0.
     """
-    kept = within_sla(cases)
-    forgotten = kept[~is_open(cases).to_numpy()].isna().all()
-    return kept.mask(np.full(len(kept), forgotten))
+    within = within_sla(cases)
+    is_dropped = within[~is_open(cases).to_numpy()].isna().all()
+    return within.mask(np.full(len(within), is_dropped))
 
 
 def time_to_close(cases: pd.DataFrame) -> pd.DataFrame:
-    """Tell which share of the cases is closed within so many days, open ones censored.
+    """Return the share of the cases closed after each number of days, open ones censored.
 
     Returns
     -------
     pandas.DataFrame
-        Columns ``days``, ``closed`` (a share), ``low`` and ``high`` (its 95 % band), as
-        `casesearch_pd.analysis.survival.curve` makes them.
+        Columns ``days``, ``closed`` (a share), ``low`` and ``high`` (its 95 % band), as of
+        `casesearch_pd.analysis.survival.survival_curve`.
     """
     warn_of_survivorship_bias(cases, "time to close")
     days = durations(cases)
-    return survival.survival_curve(
-        _known(_floats(days["close_days"])), _known(_floats(days["age_days"]))
-    )
+    closed, still_open = _floats(days["close_days"]), _floats(days["age_days"])
+    return survival_curve(_not_nan(closed), _not_nan(still_open))
 
 
 def _floats(column: pd.Series[Any]) -> Days:
     return column.to_numpy(dtype=float, na_value=np.nan)
 
 
-def _known(days: Days) -> Days:
+def _not_nan(days: Days) -> Days:
     return days[~np.isnan(days)]
 
 
 def summary(
     cases: pd.DataFrame, by: str | Sequence[str] = "status", names: DisplayNames = None
 ) -> pd.DataFrame:
-    """Count and time the cases of each group.
+    """Return counts, ages, times to close and SLA attainment of each group.
 
     Parameters
     ----------
     cases
-        A frame with ``created_at``, ``closed_at`` and, but for Persona, ``status``;
-        ``sla_at`` is used where it is there.
+        A frame with ``created_at``, ``closed_at`` and, where the service decides by it,
+        ``status``; ``sla_at`` is used if present.
     by
         The column or columns to group by; a missing value is a group of its own.
     names
-        Words for the ids of groups: a mapping, a Series, or a function of the id.
+        Names for the ids of groups: a mapping, a Series, or a function of the id.
 
     Returns
     -------
     pandas.DataFrame
-        A row a group: ``count``, ``open``, ``median_age_days`` of the open cases,
+        One row per group: ``count``, ``open``, ``median_age_days`` of the open cases,
         ``median_close_days`` and ``p90_close_days`` by Kaplan and Meier (NA where fewer are
-        closed), ``within_sla`` (share, 0 to 1, of the cases that kept or missed theirs; NA
-        where closed cases do not keep ``sla_at``, as on Amazon Connect).
+        closed), ``within_sla`` (share, 0 to 1, of the cases that met or missed theirs; NA
+        where the service drops ``sla_at`` of closed cases).
 
     Raises
     ------
     KeyError
         If a column is needed that was not read.
     ValueError
-        If `by` names a column of lists, or none.
+        If `by` is empty or names a column of lists.
 
     Warns
     -----
     UserWarning
-        If times to close are told of a frame whose own filter chose by status or closing.
+        If the result has times to close of a frame that was filtered by status or closing.
     """
-    keys = _keys(cases, [by] if isinstance(by, str) else list(by))
-    measured = _measured(cases)
-    grouped = measured.groupby(keys, dropna=False)
-    found = pd.DataFrame({"count": grouped.size(), "open": grouped["open"].sum()}).astype("int64")
-    found["median_age_days"] = grouped["age"].median()
-    group = grouped.ngroup().to_numpy()
-    median, p90 = _close_quantiles(measured, group, len(found)).T
-    found = found.assign(median_close_days=median, p90_close_days=p90)
-    found["within_sla"] = grouped["kept"].mean()
-    if found["median_close_days"].notna().any():
+    keys = _group_keys(cases, [by] if isinstance(by, str) else list(by))
+    measures = _measures(cases)
+    grouped = measures.groupby(keys, dropna=False)
+    result = pd.DataFrame({"count": grouped.size(), "open": grouped["open"].sum()}).astype("int64")
+    result["median_age_days"] = grouped["age"].median()
+    group_numbers = grouped.ngroup().to_numpy()
+    median, p90 = _close_quantiles(measures, group_numbers, len(result)).T
+    result = result.assign(median_close_days=median, p90_close_days=p90)
+    result["within_sla"] = grouped["within_sla"].mean()
+    if result["median_close_days"].notna().any():
         warn_of_survivorship_bias(cases, "time to close")
-    return _worded(found.astype(dict.fromkeys(found.columns[2:], "Float64")), names)
+    return _with_labels(result.astype(dict.fromkeys(result.columns[2:], "Float64")), names)
 
 
-def _keys(cases: pd.DataFrame, by: Sequence[str]) -> list[pd.Series[Any]]:
+def _group_keys(cases: pd.DataFrame, by: Sequence[str]) -> list[pd.Series[Any]]:
     keys = [column_of(cases, column).reset_index(drop=True) for column in by]
     if not keys:
         raise ValueError("summary needs a column to group by, such as by='status'")
     for key in keys:
         if key.dtype == object and pd.api.types.infer_dtype(key) == "mixed":
             raise ValueError(
-                f"{key.name!r} holds lists, so a case is in several groups; give each its row: "
-                f"df.explode({key.name!r})"
+                f"{key.name!r} holds lists, so a case can be in several groups; give each item "
+                f"its own row first: df.explode({key.name!r})"
             )
     return keys
 
 
-def _measured(cases: pd.DataFrame) -> pd.DataFrame:
-    """Take what groups are measured by, in plain floats: much faster to group than NA."""
+def _measures(cases: pd.DataFrame) -> pd.DataFrame:
+    # Plain floats, because grouping them is much faster than grouping nullable columns.
     days = durations(cases)
-    told = {"age": days["age_days"], "close": days["close_days"], "kept": sla_attainment(cases)}
-    floats = {name: _floats(column) for name, column in told.items()}
+    columns = {
+        "age": days["age_days"],
+        "close": days["close_days"],
+        "within_sla": sla_attainment(cases),
+    }
+    floats = {name: _floats(column) for name, column in columns.items()}
     return pd.DataFrame(floats | {"open": is_open(cases).to_numpy()})
 
 
-def _close_quantiles(measured: pd.DataFrame, group: NDArray[Any], groups: int) -> Days:
-    """Find the median and the 90th percentile of each group; numbers of groups come in."""
-    order = np.argsort(group, kind="stable")
-    borders = np.searchsorted(group[order], np.arange(1, groups))
-    days = measured[["close", "age"]].to_numpy()[order]
-    found = [
-        survival.quantiles(_known(part[:, 0]), _known(part[:, 1]), (0.5, 0.9))
+def _close_quantiles(measures: pd.DataFrame, group_numbers: NDArray[Any], groups: int) -> Days:
+    """Return the median and the 90th percentile of the time to close of each group."""
+    order = np.argsort(group_numbers, kind="stable")
+    borders = np.searchsorted(group_numbers[order], np.arange(1, groups))
+    days = measures[["close", "age"]].to_numpy()[order]
+    rows = [
+        quantiles(_not_nan(part[:, 0]), _not_nan(part[:, 1]), _QUANTILES)
         for part in (np.split(days, borders) if groups else [])
     ]
-    return np.array(found, dtype=float).reshape(groups, 2)
+    return np.array(rows, dtype=float).reshape(groups, len(_QUANTILES))
 
 
-def _worded(found: pd.DataFrame, names: DisplayNames) -> pd.DataFrame:
+def _with_labels(result: pd.DataFrame, names: DisplayNames) -> pd.DataFrame:
     if names is None:
-        return found
-    if isinstance(found.index, pd.MultiIndex):
-        levels = [labels(level, names) for level in found.index.levels]
-        return found.set_axis(found.index.set_levels(levels))
-    return found.set_axis(pd.Index(labels(found.index, names), name=found.index.name))
+        return result
+    if isinstance(result.index, pd.MultiIndex):
+        levels = [labels(level, names) for level in result.index.levels]
+        return result.set_axis(result.index.set_levels(levels))
+    return result.set_axis(pd.Index(labels(result.index, names), name=result.index.name))

@@ -1,7 +1,7 @@
-"""Time to close by Kaplan and Meier: days of closed and of open cases in, a curve out.
+"""Time to close by Kaplan and Meier, and the survivorship bias of filtered DataFrames.
 
-An open case is not left out, which would make a desk look quick while its hardest cases wait,
-and not taken for closed now: it is *censored*, known to take longer than its age.
+An open case is not left out, which would make a team look fast while its hardest cases wait,
+and not taken as closed now: it is *censored*, known to take longer than its age.
 """
 
 from __future__ import annotations
@@ -13,29 +13,33 @@ import numpy as np
 import pandas as pd
 
 from casesearch_pd.errors import warn
-from casesearch_pd.query.expressions import Compare, literals
+from casesearch_pd.query.expressions import literals
 from casesearch_pd.query.serialization import filter_from_json
-from casesearch_pd.reading.provenance import read_provenance
+from casesearch_pd.reading.provenance import Provenance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from casesearch_pd.query.expressions import Compare
+
     Days = NDArray[np.float64]
 
 __all__ = ["quantiles", "survival_curve", "survivorship_reason", "warn_of_survivorship_bias"]
 
-_ROUNDING = 1e-9  # of a product of a million shares
+_COLUMNS = ("days", "closed", "low", "high")
+# A product of a million fractions may end just below the share that it reaches exactly.
+_ROUNDING_ERROR = 1e-9
 
 
 def quantiles(closed: Days, still_open: Days, shares: Sequence[float]) -> list[float]:
-    """Find in how many days each share of the cases is closed; NaN where the curve ends before.
+    """Return after how many days each share of the cases is closed; NaN if that is not reached.
 
     Parameters
     ----------
     closed
-        Days that the closed cases took.
+        Days to close of the closed cases.
     still_open
         Ages of the open cases, in days.
     shares
@@ -43,96 +47,99 @@ def quantiles(closed: Days, still_open: Days, shares: Sequence[float]) -> list[f
     """
     if not len(closed):
         return [float("nan")] * len(shares)
-    found = _ecdf(closed, still_open).cdf
-    days = np.append(found.quantiles, np.nan)
-    reached = np.searchsorted(found.probabilities, np.asarray(shares) - _ROUNDING)
-    return [float(days[at]) for at in reached]
+    distribution = _ecdf(closed, still_open).cdf
+    days = np.append(distribution.quantiles, np.nan)
+    positions = np.searchsorted(distribution.probabilities, np.asarray(shares) - _ROUNDING_ERROR)
+    return [float(days[at]) for at in positions]
 
 
 def survival_curve(closed: Days, still_open: Days) -> pd.DataFrame:
-    """Tell which share of the cases is closed within so many days.
+    """Return the share of the cases closed after each number of days.
 
     Returns
     -------
     pandas.DataFrame
         Columns ``days``, ``closed`` (a share from 0 to 1) and its 95 % band ``low`` and
-        ``high`` by the exponential Greenwood formula: a row for 0 days, one for each time
-        that a case took, and one for the age up to which something is known. The band is NaN
-        where the formula knows none.
+        ``high`` by the exponential Greenwood formula: a row for 0 days, one for each duration
+        of a closed case, and one for the longest duration or age. The band is NaN where the
+        formula is not defined.
     """
     if not len(closed) + len(still_open):
         return pd.DataFrame({name: pd.Series(dtype=float) for name in _COLUMNS})
-    found = _ecdf(closed, still_open).cdf
-    low, high = _band(found)
-    points = np.column_stack([found.quantiles, found.probabilities, low, high])
-    steps = np.diff(found.probabilities, prepend=0.0) > 0
-    steps[-1] = True
+    distribution = _ecdf(closed, still_open).cdf
+    low, high = _confidence_band(distribution)
+    points = np.column_stack([distribution.quantiles, distribution.probabilities, low, high])
+    is_step = np.diff(distribution.probabilities, prepend=0.0) > 0
+    is_step[-1] = True
     start = np.zeros((1, len(_COLUMNS)))
-    return pd.DataFrame(np.vstack([start, points[steps]]), columns=list(_COLUMNS))
-
-
-_COLUMNS = ("days", "closed", "low", "high")
+    return pd.DataFrame(np.vstack([start, points[is_step]]), columns=list(_COLUMNS))
 
 
 def _ecdf(closed: Days, still_open: Days) -> Any:
-    # Dear, and few ask for it; it has no stubs of its own.
-    from scipy.stats import CensoredData, ecdf  # noqa: PLC0415
+    from scipy.stats import CensoredData, ecdf  # noqa: PLC0415 - slow to import, rarely needed
 
     return ecdf(CensoredData(uncensored=closed, right=still_open))
 
 
-def _band(found: Any) -> tuple[Days, Days]:
-    with warnings.catch_warnings():  # that it is undefined at 0 and at 1, which the NaN say
+def _confidence_band(distribution: Any) -> tuple[Days, Days]:
+    # SciPy warns that the band is undefined where the share is 0 or 1; it is NaN there.
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        band = found.confidence_interval(0.95, method="log-log")
+        band = distribution.confidence_interval(0.95, method="log-log")
     return band.low.probabilities, band.high.probabilities
 
 
-# What a filter may bound without making the number wrong is not in the row: cases created in
-# a span are a cohort that is followed from its first day, so its time to close is right.
-_BOUNDED = {
+# The columns by which a filter biases a metric. Cases created in a time span are a cohort that
+# is followed from its first day, so a filter by created_at leaves the time to close right.
+_BIASING_COLUMNS = {
     "flow": ("status", "state", "closed_at", "updated_at", "created_at"),
     "time to close": ("status", "state", "closed_at", "updated_at"),
 }
 
 
-def survivorship_reason(cases: pd.DataFrame, number: str) -> str | None:
-    """Say why a number of this frame would see survivors only; None if it does not.
+def survivorship_reason(cases: pd.DataFrame, metric: str) -> str | None:
+    """Return why a metric of this frame is subject to survivorship bias; None if it is not.
 
     Parameters
     ----------
     cases
-        A frame with provenance, or without: then nothing is known.
-    number
-        ``"flow"`` (so too the backlog) or ``"time to close"``.
+        The frame; without provenance nothing is known of its filter.
+    metric
+        ``"flow"`` (which includes the backlog) or ``"time to close"``.
     """
-    told = read_provenance(cases)
-    bounds = [repr(term) for term in _bounds(told) if _column(told, term) in _BOUNDED[number]]
-    if told.get("limit") is not None and told["rows"] == told["limit"] != told["total"]:
-        bounds.append(f"limit={told['limit']}")
-    if not bounds:
+    provenance = Provenance.from_attrs(cases)
+    columns = _BIASING_COLUMNS[metric]
+    reasons = [
+        repr(term) for term in _conditions(provenance) if _column(provenance, term) in columns
+    ]
+    limit = provenance.limit
+    if limit is not None and provenance.rows == limit != provenance.total:
+        reasons.append(f"limit={limit}")
+    if not reasons:
         return None
     return (
-        f"{number} sees survivors only: the frame was read with {', '.join(bounds)}, so the other "
-        "cases are missing from it; read without that, and cut the span you want out of the answer"
+        f"{metric} is subject to survivorship bias: the DataFrame was read with "
+        f"{', '.join(reasons)}, so other cases are missing from it; read without that, and select "
+        "the time span in the result"
     )
 
 
-def _bounds(told: dict[str, object]) -> tuple[Compare, ...]:
-    stored = told.get("filter")
-    return literals(filter_from_json(stored)) if isinstance(stored, dict) else ()
+def _conditions(provenance: Provenance) -> tuple[Compare, ...]:
+    if not isinstance(provenance.filter, dict):  # none, or of a later version
+        return ()
+    return literals(filter_from_json(provenance.filter))
 
 
-def _column(told: dict[str, object], term: Compare) -> str:
-    """Name the column of a condition, which may be written by the service's own id."""
-    written = term.field if isinstance(term.field, str) else term.field.column
-    columns = told.get("columns")
-    ids = {id_: column for column, id_ in columns.items()} if isinstance(columns, dict) else {}
-    return written if written in ids.values() else ids.get(written, written)
+def _column(provenance: Provenance, term: Compare) -> str:
+    """Return the column of a condition, which may name the field by the service's own id."""
+    name = term.field if isinstance(term.field, str) else term.field.column
+    if name in provenance.columns:
+        return name
+    return {id_: column for column, id_ in provenance.columns.items()}.get(name, name)
 
 
-def warn_of_survivorship_bias(cases: pd.DataFrame, number: str) -> None:
-    """Warn at the user's line where a number would see survivors only."""
-    said = survivorship_reason(cases, number)
-    if said is not None:
-        warn(said)
+def warn_of_survivorship_bias(cases: pd.DataFrame, metric: str) -> None:
+    """Warn, at the user's line, if a metric is subject to survivorship bias."""
+    reason = survivorship_reason(cases, metric)
+    if reason is not None:
+        warn(reason)

@@ -1,4 +1,4 @@
-"""The tags of cases come in as lists; a table with a column a tag goes out."""
+"""Tags as columns: one per key where tags have keys, one per tag where they do not."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from casesearch_pd.analysis.lifecycle import column_of, service_of
+from casesearch_pd.analysis.lifecycle import column_of, service_traits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,7 +16,7 @@ __all__ = ["tags"]
 
 
 def tags(cases: pd.DataFrame) -> pd.DataFrame:
-    """Spread the tags of each case over columns.
+    """Return the tags of each case as columns.
 
     Parameters
     ----------
@@ -26,17 +26,17 @@ def tags(cases: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        With the index of the frame, columns in order of the alphabet. Amazon Connect, whose
-        tags are ``key=value``: a text column a key, NA where a case has none, several values
-        joined by ``", "``. Persona, whose tags are words: a ``boolean`` column a tag, NA where
-        nobody knows the tags. A frame of neither is told by its tags: all have a ``=``.
+        With the index of the frame and sorted columns. Where the tags of the service have keys
+        (``key=value``): a text column per key, NA where a case does not have it, several values
+        joined by ``", "``. Otherwise a ``boolean`` column per tag, NA where the tags are not
+        known. In a frame of unknown origin tags have keys if each of them contains a ``=``.
 
     Raises
     ------
     KeyError
         If the tags were not read.
     TypeError
-        If they are text, as a CSV file gives them back.
+        If they are text, as in a CSV file.
 
     Examples
     --------
@@ -47,42 +47,43 @@ def tags(cases: pd.DataFrame) -> pd.DataFrame:
     1  NaN  NaN
     """
     column = column_of(cases, "tags")
-    _check_lists(column)
-    each = column.reset_index(drop=True).explode().dropna().astype("str")
-    wide = _by_key if _has_keys(cases, each) else _by_tag
-    return wide(each, column.isna().to_numpy()).set_axis(cases.index)
+    _require_lists(column)
+    single_tags = column.reset_index(drop=True).explode().dropna().astype("str")
+    to_columns = _key_columns if _have_keys(cases, single_tags) else _tag_columns
+    return to_columns(single_tags, column.isna().to_numpy()).set_axis(cases.index)
 
 
-def _check_lists(column: pd.Series[Any]) -> None:
+def _require_lists(column: pd.Series[Any]) -> None:
     if pd.api.types.is_string_dtype(column) and column.notna().any():
         raise TypeError(
-            "'tags' holds text here, not lists, as text files give them back; keep frames as "
+            "'tags' must hold lists, got text, as text files contain it; store DataFrames as "
             "Parquet or pickle"
         )
 
 
-def _has_keys(cases: pd.DataFrame, each: pd.Series[str]) -> bool:
-    service = service_of(cases)
-    return service == "connect" if service else bool(each.str.contains("=", regex=False).all())
+def _have_keys(cases: pd.DataFrame, single_tags: pd.Series[str]) -> bool:
+    keyed = service_traits(cases).keyed_tags
+    return bool(single_tags.str.contains("=", regex=False).all()) if keyed is None else keyed
 
 
-def _by_key(each: pd.Series[str], unknown: NDArray[np.bool_]) -> pd.DataFrame:
-    parts = each.str.partition("=").reindex(columns=range(3))  # without a row there is no column
-    pairs = pd.DataFrame({"row": each.index, "key": parts[0].array, "value": parts[2].array})
-    twice = pairs.duplicated(["row", "key"], keep=False)
-    joined = pairs[twice].groupby(["row", "key"])["value"].agg(", ".join)
-    values = pd.concat([pairs[~twice].set_index(["row", "key"])["value"], joined])
+def _key_columns(single_tags: pd.Series[str], is_missing: NDArray[np.bool_]) -> pd.DataFrame:
+    # Without any tag, partition() returns no columns at all.
+    parts = single_tags.str.partition("=").reindex(columns=range(3))
+    pairs = pd.DataFrame({"row": single_tags.index, "key": parts[0].array, "value": parts[2].array})
+    # Only the few keys with several values are joined in Python.
+    is_repeated = pairs.duplicated(["row", "key"], keep=False)
+    repeated = pairs[is_repeated].groupby(["row", "key"])["value"].agg(", ".join)
+    values = pd.concat([pairs[~is_repeated].set_index(["row", "key"])["value"], repeated])
     wide = pd.DataFrame(values.unstack())  # noqa: PD010 - the values are the cells
-    return wide.reindex(range(len(unknown))).rename_axis(columns=None)
+    return wide.reindex(range(len(is_missing))).rename_axis(columns=None)
 
 
-def _by_tag(each: pd.Series[str], unknown: NDArray[np.bool_]) -> pd.DataFrame:
-    codes, words = pd.factorize(each, sort=True)
-    has = np.zeros((len(unknown), len(words)), dtype=bool)
-    has[each.index, codes] = True
-    columns = {word: _unless(unknown, has[:, at]) for at, word in enumerate(words)}
-    return pd.DataFrame(columns, index=range(len(unknown)))
-
-
-def _unless(unknown: NDArray[np.bool_], has: NDArray[np.bool_]) -> Any:
-    return pd.arrays.BooleanArray(has.copy(), unknown.copy())
+def _tag_columns(single_tags: pd.Series[str], is_missing: NDArray[np.bool_]) -> pd.DataFrame:
+    codes, names = pd.factorize(single_tags, sort=True)
+    has_tag = np.zeros((len(is_missing), len(names)), dtype=bool)
+    has_tag[single_tags.index, codes] = True
+    columns = {
+        name: pd.arrays.BooleanArray(has_tag[:, at].copy(), is_missing.copy())
+        for at, name in enumerate(names)
+    }
+    return pd.DataFrame(columns, index=range(len(is_missing)))

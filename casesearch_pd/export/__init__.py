@@ -1,1 +1,1 @@
-"""TODO."""
+"""Files for other programs, in which no text is read as a formula."""

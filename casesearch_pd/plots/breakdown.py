@@ -1,4 +1,4 @@
-"""By a column: how many cases are open and closed in each group."""
+"""Plots by group: open and closed cases, and the share of cases closed within their SLA."""
 
 from __future__ import annotations
 
@@ -7,25 +7,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from casesearch_pd.analysis.display_names import plural
 from casesearch_pd.analysis.flow import period_starts
 from casesearch_pd.analysis.lifecycle import as_of, column_of, is_open, to_microseconds, zone_of
-from casesearch_pd.analysis.metrics import sla_attainment
+from casesearch_pd.analysis.metrics import UNKNOWN_ATTAINMENT, sla_attainment
 from casesearch_pd.plots.common import (
     BLUE,
-    LITERALLY,
+    LITERAL_TEXT,
     ORANGE,
     Groups,
     axes_or_new,
-    count_along,
-    count_label,
     draw_empty_state,
-    explain_above,
+    format_count_axis,
+    format_share_axis,
     group_cases,
+    legend_above,
     set_title,
-    share_along,
     shorten_middle,
 )
-from casesearch_pd.plots.time_series import date_along, fitting, period_word, places_of
+from casesearch_pd.plots.time_series import (
+    date_positions,
+    format_date_axis,
+    period_noun,
+    suitable_freq,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,50 +38,41 @@ if TYPE_CHECKING:
 
     from casesearch_pd.analysis.display_names import DisplayNames
 
-__all__ = ["breakdown", "name_bars", "sla"]
+__all__ = ["breakdown", "sla"]
+
+_EMPTY_MESSAGE = UNKNOWN_ATTAINMENT.replace(", ", ",\n")
 
 
 def breakdown(
     cases: pd.DataFrame, by: str, *, names: DisplayNames = None, ax: Axes | None = None
 ) -> Axes:
-    """Draw a bar for each group, open cases before closed ones.
-
-    Parameters
-    ----------
-    cases
-        The frame.
-    by
-        The column that tells the group; a case with several tags is in several bars.
-    names
-        Words for the ids in the column.
-    ax
-        Where to draw; a new figure if None.
-    """
+    """Draw a bar for each group, open cases before closed ones; see `CasePlots.breakdown`."""
     ax = axes_or_new(ax)
-    still, groups = is_open(cases).to_numpy(), group_cases(cases, by, names)
-    _stack(ax, groups, still)
+    open_mask, groups = is_open(cases).to_numpy(), group_cases(cases, by, names)
+    _draw_stacked_bars(ax, groups, open_mask)
     ax.set_xlabel("cases")
-    count_along(ax.xaxis)
+    format_count_axis(ax.xaxis)
     if len(cases):
-        explain_above(ax)
-    total = f"{count_label(len(cases))} ({int(still.sum()):,} open)"
-    set_title(ax, f"{total} by {shorten_middle(by)}", cases, room=1)
+        legend_above(ax)
+    total = f"{plural(len(cases), 'case')} ({int(open_mask.sum()):,} open)"
+    set_title(ax, f"{total} by {shorten_middle(by)}", cases, legend_lines=1)
     return ax if len(cases) else draw_empty_state(ax)
 
 
-def _stack(ax: Axes, groups: Groups, still: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
-    left, done = groups.count(still), groups.count(~still)
-    places = np.arange(len(groups.labels))
-    ax.barh(places, left, color=ORANGE, label="open")
-    bars = ax.barh(places, done, left=left, color=BLUE, label="closed")
-    ax.bar_label(bars, labels=[f"{count:,}" for count in left + done], padding=3)
-    ax.set_xlim(0, (left + done).max(initial=1) * 1.12)
-    name_bars(ax, groups)
+def _draw_stacked_bars(ax: Axes, groups: Groups, open_mask: NDArray[np.bool_]) -> None:
+    open_counts, closed_counts = groups.count(open_mask), groups.count(~open_mask)
+    totals = open_counts + closed_counts
+    positions = np.arange(len(groups.labels))
+    ax.barh(positions, open_counts, color=ORANGE, label="open")
+    bars = ax.barh(positions, closed_counts, left=open_counts, color=BLUE, label="closed")
+    ax.bar_label(bars, labels=[f"{total:,}" for total in totals], padding=3)
+    ax.set_xlim(0, totals.max(initial=1) * 1.12)
+    _label_bars(ax, groups)
 
 
-def name_bars(ax: Axes, groups: Groups) -> None:
-    """Write the groups beside their bars, from the top."""
-    ax.set_yticks(range(len(groups.labels)), groups.labels, **LITERALLY)
+def _label_bars(ax: Axes, groups: Groups) -> None:
+    """Label each bar with its group, the first group on top."""
+    ax.set_yticks(range(len(groups.labels)), groups.labels, **LITERAL_TEXT)
     ax.set_ylim(max(len(groups.labels), 1) - 0.4, -0.6)
 
 
@@ -88,20 +84,7 @@ def sla(
     names: DisplayNames = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the share of cases that were closed within their SLA.
-
-    Parameters
-    ----------
-    cases
-        The frame.
-    by
-        The column that tells the group; None for periods.
-    freq
-        The length of a period; one that fits if None.
-    names
-        Words for the ids in the column.
-    ax
-        Where to draw; a new figure if None.
+    """Draw the share of cases closed within their SLA, by group or by period.
 
     Raises
     ------
@@ -110,71 +93,76 @@ def sla(
     """
     column_of(cases, "sla_at")
     if by is None:
-        return _by_period(cases, freq, axes_or_new(ax))
+        return _sla_by_period(cases, freq, axes_or_new(ax))
     if freq is not None:
-        raise ValueError("sla() draws groups (by=) or periods (freq=); give one of them")
-    return _by_group(cases, by, names, axes_or_new(ax))
+        raise ValueError(
+            f"by={by!r} and freq={freq!r} exclude each other: sla() draws groups (by=) or "
+            "periods (freq=)"
+        )
+    return _sla_by_group(cases, by, names, axes_or_new(ax))
 
 
-def _by_group(cases: pd.DataFrame, by: str, names: DisplayNames, ax: Axes) -> Axes:
-    within = sla_attainment(cases)
-    decided, met = within.notna().to_numpy(), within.to_numpy(dtype=bool, na_value=False)
-    groups = group_cases(cases, by, names, among=decided)
-    counts, kept = groups.count(decided), groups.count(met)
-    bars = ax.barh(np.arange(len(counts)), kept / counts, color=BLUE)
-    said = [f"{ok / all_:.0%} of {all_:,}" for ok, all_ in zip(kept, counts, strict=True)]
-    ax.bar_label(bars, labels=said, padding=3)
-    name_bars(ax, groups)
+def _sla_by_group(cases: pd.DataFrame, by: str, names: DisplayNames, ax: Axes) -> Axes:
+    attainment = sla_attainment(cases)
+    known = attainment.notna().to_numpy()
+    within = attainment.to_numpy(dtype=bool, na_value=False)
+    groups = group_cases(cases, by, names, mask=known)
+    totals, within_counts = groups.count(known), groups.count(within)
+    bars = ax.barh(np.arange(len(totals)), within_counts / totals, color=BLUE)
+    shares = zip(within_counts, totals, strict=True)
+    bar_labels = [f"{count / total:.0%} of {total:,}" for count, total in shares]
+    ax.bar_label(bars, labels=bar_labels, padding=3)
+    _label_bars(ax, groups)
     ax.set(xlim=(0, 1.28), xlabel="closed within SLA")
-    share_along(ax.xaxis)
-    set_title(ax, f"{_overall(met.sum(), decided.sum())} by {shorten_middle(by)}", cases)
-    return ax if decided.any() else draw_empty_state(ax, _NOTHING)
+    format_share_axis(ax.xaxis)
+    set_title(ax, f"{_overall_text(within.sum(), known.sum())} by {shorten_middle(by)}", cases)
+    return ax if known.any() else draw_empty_state(ax, _EMPTY_MESSAGE)
 
 
-def _by_period(cases: pd.DataFrame, freq: str | None, ax: Axes) -> Axes:
-    due, met = _due_and_met(cases)
+def _sla_by_period(cases: pd.DataFrame, freq: str | None, ax: Axes) -> Axes:
+    due, within = _expired_slas(cases)
     ax.set(ylim=(0, 1.04), ylabel="closed within SLA")
-    share_along(ax.yaxis)
+    format_share_axis(ax.yaxis)
     if len(due):
         now = as_of(cases)
-        freq = freq or fitting(due.min(), now)
-        _draw_periods(ax, due, met, period_starts(freq, due.min(), now.tz_convert(due.tz)))
-        ax.set_xlabel(f"{period_word(freq)} in which the SLA ran out ({due.tz})")
-    set_title(ax, _overall(met.sum(), len(due)), cases)
-    return ax if len(due) else draw_empty_state(ax, _NOTHING)
+        freq = freq or suitable_freq(due.min(), now)
+        _draw_share_per_period(
+            ax, due, within, period_starts(freq, due.min(), now.tz_convert(due.tz))
+        )
+        ax.set_xlabel(f"{period_noun(freq)} in which the SLA expired ({due.tz})")
+    set_title(ax, _overall_text(within.sum(), len(due)), cases)
+    return ax if len(due) else draw_empty_state(ax, _EMPTY_MESSAGE)
 
 
-_NOTHING = "no closed case tells its SLA,\nso nobody knows which were in time"
-
-
-def _due_and_met(cases: pd.DataFrame) -> tuple[pd.DatetimeIndex, NDArray[np.bool_]]:
-    """Tell when the SLA of each case ran out that did so before the read, and if it was met."""
-    within, column = sla_attainment(cases), column_of(cases, "sla_at")
+def _expired_slas(cases: pd.DataFrame) -> tuple[pd.DatetimeIndex, NDArray[np.bool_]]:
+    """Return when each SLA expired that did so before the read, and whether it was met."""
+    attainment, column = sla_attainment(cases), column_of(cases, "sla_at")
     times = pd.DatetimeIndex(to_microseconds(column).astype("datetime64[us]"), tz="UTC")
-    ran_out = within.notna().to_numpy() & (times <= as_of(cases))
-    met = within.to_numpy(dtype=bool, na_value=False)
-    return times[ran_out].tz_convert(zone_of(column)), met[ran_out]
+    expired = attainment.notna().to_numpy() & (times <= as_of(cases))
+    within = attainment.to_numpy(dtype=bool, na_value=False)
+    return times[expired].tz_convert(zone_of(column)), within[expired]
 
 
-def _draw_periods(
-    ax: Axes, due: pd.DatetimeIndex, met: NDArray[np.bool_], starts: pd.DatetimeIndex
+def _draw_share_per_period(
+    ax: Axes, due: pd.DatetimeIndex, within: NDArray[np.bool_], starts: pd.DatetimeIndex
 ) -> None:
     period = starts.searchsorted(due, side="right") - 1
-    counts = np.bincount(period, minlength=len(starts) - 1)
-    kept = np.bincount(period[met], minlength=len(starts) - 1)
-    share = np.divide(kept, counts, out=np.full(len(counts), np.nan), where=counts > 0)
-    edges = places_of(starts)
+    totals = np.bincount(period, minlength=len(starts) - 1)
+    counts = np.bincount(period[within], minlength=len(starts) - 1)
+    # A period in which no SLA expired has no share: a gap, not 0 %.
+    share = np.divide(counts, totals, out=np.full(len(totals), np.nan), where=totals > 0)
+    edges = date_positions(starts)
     ax.stairs(share, edges, fill=True, color=BLUE, alpha=0.35)
     ax.stairs(share, edges, color=BLUE)
-    date_along(ax, starts)
+    format_date_axis(ax, starts)
 
 
-def _overall(met: Any, decided: Any) -> str:
-    """Say the share and its numbers; nothing where there are none.
+def _overall_text(within: Any, total: Any) -> str:
+    """Return the share of all cases with its counts; without cases, only the name of the metric.
 
-    >>> _overall(3, 4), _overall(0, 0)
+    >>> _overall_text(3, 4), _overall_text(0, 0)
     ('Within SLA: 75% (3 of 4 cases)', 'Within SLA')
     """
-    if not decided:
+    if not total:
         return "Within SLA"
-    return f"Within SLA: {met / decided:.0%} ({met:,} of {count_label(int(decided))})"
+    return f"Within SLA: {within / total:.0%} ({within:,} of {plural(int(total), 'case')})"

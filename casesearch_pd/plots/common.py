@@ -1,4 +1,4 @@
-"""What all pictures share: Axes, colours, titles, legends, and words that are safe to draw."""
+"""What all plots share: Axes, colours, titles, legends, text that is safe to draw, and groups."""
 
 from __future__ import annotations
 
@@ -24,137 +24,127 @@ __all__ = [
     "BLUE",
     "COLOURS",
     "GREY",
-    "LITERALLY",
+    "LITERAL_TEXT",
+    "MAX_GROUPS",
     "ORANGE",
     "VERMILLION",
     "Groups",
     "axes_or_new",
-    "count_along",
-    "count_label",
     "describe_plot",
     "draw_empty_state",
     "drawable_text",
-    "explain_above",
-    "explain_beside",
+    "format_count_axis",
+    "format_share_axis",
     "group_cases",
+    "legend_above",
+    "legend_beside",
     "set_title",
-    "share_along",
     "shorten_middle",
 ]
 
-# The palette of Okabe and Ito, told apart by colour-blind eyes, on white and on black.
+# The palette of Okabe and Ito, which is safe for colour-blind people on white and on black.
 BLUE, ORANGE, VERMILLION, GREY = "#0072B2", "#E69F00", "#D55E00", "#999999"
 COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", VERMILLION)
 
-# What people call their things may hold $ and _, which are no formulas.
-LITERALLY: dict[str, Any] = {"parse_math": False, "usetex": False}
+# Names of queues and columns may contain $ and _, which matplotlib would take for a formula.
+LITERAL_TEXT: dict[str, Any] = {"parse_math": False, "usetex": False}
 
-_LABEL = 28  # characters of a label; longer ones lose their middle
-_TITLE = 60  # characters of a line of a title
-_LINE = 1.6  # heights of a line of the legend, in sizes of its letters
+MAX_GROUPS = 12
+_LABEL_LENGTH = 28  # characters
+_TITLE_LENGTH = 60  # characters per line
+_LEGEND_LINE = 1.6  # height of a line of the legend, in font sizes
 
 
 def axes_or_new(ax: Axes | None) -> Axes:
-    """Take the Axes given, or those of a new figure."""
+    """Return the Axes, or those of a new figure if there are none."""
     if ax is not None:
         return ax
-    _, made = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    return made
+    _, new = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    return new
 
 
-def set_title(ax: Axes, what: str, cases: pd.DataFrame, *, room: int = 0) -> None:
-    """Say above the picture what it shows and when that was so.
+def set_title(ax: Axes, text: str, cases: pd.DataFrame, *, legend_lines: int = 0) -> None:
+    """Write the title: what the plot shows, and as of when.
 
     Parameters
     ----------
     ax
-        The picture.
-    what
+        The plot.
+    text
         What it shows, and how many.
     cases
         The frame, which knows when it was read.
-    room
-        Lines of the legend that stand between.
+    legend_lines
+        Lines of a legend between the plot and the title.
     """
-    pad = plt.rcParams["axes.titlepad"] + room * _LINE * plt.rcParams["font.size"]
-    when = f"{_moment(cases):%Y-%m-%d %H:%M %Z}".rstrip()
-    ax.set_title(f"{fill(drawable_text(what), _TITLE)}\nas of {when}", pad=pad, **LITERALLY)
+    pad = plt.rcParams["axes.titlepad"] + legend_lines * _LEGEND_LINE * plt.rcParams["font.size"]
+    time = f"{_local_as_of(cases):%Y-%m-%d %H:%M %Z}".rstrip()
+    title = fill(drawable_text(text), _TITLE_LENGTH)
+    ax.set_title(f"{title}\nas of {time}", pad=pad, **LITERAL_TEXT)
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _moment(cases: pd.DataFrame) -> pd.Timestamp:
-    """Tell the time of the read on the clocks by which the cases were created."""
-    now = as_of(cases)
-    return now.tz_convert(zone_of(cases["created_at"])) if "created_at" in cases.columns else now
+def _local_as_of(cases: pd.DataFrame) -> pd.Timestamp:
+    """Return the time of the read in the zone of ``created_at``."""
+    time = as_of(cases)
+    return time.tz_convert(zone_of(cases["created_at"])) if "created_at" in cases.columns else time
 
 
-def explain_above(ax: Axes) -> None:
-    """Put the legend, one line, between title and picture, where it covers neither."""
+def legend_above(ax: Axes) -> None:
+    """Put the legend, in one line, between the title and the plot, where it covers neither."""
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4, frameon=False, borderpad=0)
 
 
-def explain_beside(ax: Axes, title: str) -> None:
-    """Put the legend, one entry a line, to the right of the picture."""
+def legend_beside(ax: Axes, title: str) -> None:
+    """Put the legend, one entry per line, to the right of the plot."""
     legend = ax.legend(
         title=title, loc="upper left", bbox_to_anchor=(1, 1), alignment="left", frameon=False
     )
     for text in (legend.get_title(), *legend.get_texts()):
-        text.set(**LITERALLY)
+        text.set(**LITERAL_TEXT)
 
 
-def count_along(axis: Axis) -> None:
-    """Count along an axis in whole numbers, thousands apart."""
+def format_count_axis(axis: Axis) -> None:
+    """Label an axis with whole numbers."""
     axis.set_major_locator(MaxNLocator(nbins="auto", integer=True, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 
-def share_along(axis: Axis) -> None:
-    """Tell shares along an axis in per cent."""
+def format_share_axis(axis: Axis) -> None:
+    """Label an axis of shares with percentages."""
     axis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
     axis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
 
 
-def draw_empty_state(ax: Axes, what: str = "no cases") -> Axes:
-    """Write into empty Axes that they are meant to be empty."""
-    ax.text(0.5, 0.5, what, transform=ax.transAxes, ha="center", va="center")
+def draw_empty_state(ax: Axes, message: str = "no cases") -> Axes:
+    """Write into empty Axes why they are empty, and return them."""
+    ax.text(0.5, 0.5, message, transform=ax.transAxes, ha="center", va="center")
     ax.set(xticks=[], yticks=[])
     return ax
 
 
 def describe_plot(ax: Axes) -> str:
-    """Say what a picture shows to who cannot see it."""
+    """Return a text for those who cannot see the plot: its title and its axes."""
     title = ", ".join(ax.get_title().splitlines())
-    along = [label for label in (ax.get_ylabel(), ax.get_xlabel()) if label]
-    return f"{title}. {' against '.join(along)}".strip()
+    axis_labels = [label for label in (ax.get_ylabel(), ax.get_xlabel()) if label]
+    return f"{title}. {' against '.join(axis_labels)}".strip()
 
 
-def count_label(number: int, noun: str = "case") -> str:
-    """Say how many.
+def shorten_middle(value: object) -> str:
+    """Return a label without its middle if it is long: similar names differ at their ends.
 
-    >>> counted(1), counted(1234, "open case")
-    ('1 case', '1,234 open cases')
-    """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def shorten_middle(text: object) -> str:
-    """Cut the middle out of a long label: alike names differ at their ends.
-
-    >>> short("billing"), short("a very long name of a queue, region north")
+    >>> shorten_middle("billing"), shorten_middle("a very long name of a queue, region north")
     ('billing', 'a very long name o…ion north')
     """
-    said = drawable_text(text)
-    if len(said) <= _LABEL:
-        return said or "(empty)"
-    return f"{said[: _LABEL * 2 // 3]}…{said[-(_LABEL // 3) :]}"
+    text = drawable_text(value)
+    if len(text) <= _LABEL_LENGTH:
+        return text or "(empty)"
+    return f"{text[: _LABEL_LENGTH * 2 // 3]}…{text[-(_LABEL_LENGTH // 3) :]}"
 
 
-def drawable_text(text: object) -> str:
-    """Keep of a text what can be drawn in one line: no line breaks, no invisible signs."""
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in str(text)).split())
-
-
-DOZEN = 12
+def drawable_text(value: object) -> str:
+    """Return the text of a value in one line, without invisible characters."""
+    return " ".join("".join(char if char.isprintable() else " " for char in str(value)).split())
 
 
 @dataclass(frozen=True)
@@ -164,13 +154,13 @@ class Groups:
     Parameters
     ----------
     labels
-        A label for each group.
+        The label of each group.
     codes
         The group of each entry.
     rows
-        The row of each entry; a row of two tags has two entries.
+        The row of each entry; a row with two tags has two entries.
     has_other
-        Whether the last group holds the smallest ones.
+        Whether the last group is that of the smallest ones.
     """
 
     labels: list[str]
@@ -178,12 +168,12 @@ class Groups:
     rows: NDArray[np.intp]
     has_other: bool
 
-    def count(self, chosen: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """Count the chosen rows in each group."""
-        return np.bincount(self.codes[chosen[self.rows]], minlength=len(self.labels))
+    def count(self, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Return the number of masked rows in each group."""
+        return np.bincount(self.codes[mask[self.rows]], minlength=len(self.labels))
 
     def members(self, group: int) -> NDArray[np.intp]:
-        """Find the rows of a group."""
+        """Return the rows of a group."""
         rows: NDArray[np.intp] = self.rows[self.codes == group]
         return rows
 
@@ -193,57 +183,58 @@ def group_cases(
     by: str,
     names: DisplayNames = None,
     *,
-    at_most: int = DOZEN,
-    among: NDArray[np.bool_] | None = None,
+    at_most: int = MAX_GROUPS,
+    mask: NDArray[np.bool_] | None = None,
 ) -> Groups:
-    """Sort the cases into groups by a column.
+    """Return the groups of the cases by a column.
 
     Parameters
     ----------
     cases
         The frame.
     by
-        The column; of a column of lists each element is a group, and a missing value is one.
+        The column; each element of a list is a group, and a missing value is one.
     names
-        Words for the ids in the column.
+        Names for the ids in the column.
     at_most
-        How many groups there may be; if there are more, the smallest become "other".
-    among
-        Which rows are sorted; all if None.
+        The greatest number of groups; the smallest of more become one group "other".
+    mask
+        The rows to group; all if None.
     """
     column = column_of(cases, by).reset_index(drop=True)
-    rows, entries = _entries(column if among is None else column[among])
-    found, values = pd.factorize(entries, use_na_sentinel=False)
-    sizes = np.bincount(found, minlength=len(values))
+    rows, entries = _entries(column if mask is None else column[mask])
+    value_codes, values = pd.factorize(entries, use_na_sentinel=False)
+    sizes = np.bincount(value_codes, minlength=len(values))
     order = np.argsort(-sizes, kind="stable")
-    kept = order if len(order) <= at_most else order[: at_most - 1]
-    place = np.full(len(values), len(kept))
-    place[kept] = np.arange(len(kept))
-    said = [_label(value) for value in labels(values.take(kept), names)]
-    rest = len(order) - len(kept)
+    largest = order if len(order) <= at_most else order[: at_most - 1]
+    # Every value outside the largest groups has the code behind theirs: "other".
+    group_of = np.full(len(values), len(largest))
+    group_of[largest] = np.arange(len(largest))
+    texts = [_label(value) for value in labels(values.take(largest), names)]
+    others = len(order) - len(largest)
     return Groups(
-        labels=[*said, f"other ({rest:,})"] if rest else said,
-        codes=place[found],
+        labels=[*texts, f"other ({others:,})"] if others else texts,
+        codes=group_of[value_codes],
         rows=rows,
-        has_other=bool(rest),
+        has_other=bool(others),
     )
 
 
 def _entries(column: pd.Series[Any]) -> tuple[NDArray[np.intp], Any]:
-    """List rows and values; lists are taken apart, and what Python cannot hash becomes text."""
+    """Return row and value of each entry; lists have several, and unhashable values are text."""
     rows = column.index.to_numpy()
     if column.dtype != object:
         return rows, column
-    lists = [_texts(value) for value in column]
-    values = np.fromiter(chain.from_iterable(lists), dtype=object)
-    return rows.repeat([len(texts) for texts in lists]), values
+    texts = [_entry_texts(value) for value in column]
+    values = np.fromiter(chain.from_iterable(texts), dtype=object)
+    return rows.repeat([len(row_texts) for row_texts in texts]), values
 
 
-def _texts(value: Any) -> list[str | None]:
+def _entry_texts(value: Any) -> list[str | None]:
     if isinstance(value, (list, tuple, np.ndarray)):
         return [str(item) for item in value] or [None]
-    missing = pd.api.types.is_scalar(value) and pd.isna(value)
-    return [None if missing else str(value)]
+    is_missing = pd.api.types.is_scalar(value) and pd.isna(value)
+    return [None if is_missing else str(value)]
 
 
 def _label(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""How long: ages of open cases, and the time until cases are closed."""
+"""Plots of durations: the ages of open cases, and the time until cases are closed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from casesearch_pd.analysis import metrics as numbers
-from casesearch_pd.analysis import survival
+from casesearch_pd.analysis.display_names import plural
 from casesearch_pd.analysis.lifecycle import (
     DAY,
     MISSING,
@@ -19,20 +18,20 @@ from casesearch_pd.analysis.lifecycle import (
     timestamp_microseconds,
     to_microseconds,
 )
-from casesearch_pd.analysis.survival import warn_of_survivorship_bias
+from casesearch_pd.analysis.metrics import durations
+from casesearch_pd.analysis.survival import quantiles, survival_curve, warn_of_survivorship_bias
 from casesearch_pd.plots.common import (
     BLUE,
     COLOURS,
     GREY,
     Groups,
     axes_or_new,
-    count_along,
-    count_label,
     draw_empty_state,
-    explain_beside,
+    format_count_axis,
+    format_share_axis,
     group_cases,
+    legend_beside,
     set_title,
-    share_along,
     shorten_middle,
 )
 
@@ -45,57 +44,54 @@ if TYPE_CHECKING:
 
 __all__ = ["ages", "time_to_close"]
 
-_MOSTLY = 0.95  # of the closed cases
-_BANDS = 4  # more hide each other
-_LEVELS = 2_000  # more than a picture has pixels
-_STEPS = ("days", "closed", "low", "high")
-_EDGES = (0, 1, 2, 4, 7, 14, 30, 60, 90, 180, 365)  # days
+_AGE_EDGES = (0, 1, 2, 4, 7, 14, 30, 60, 90, 180, 365)  # days
+_MIN_AGE_EDGES = 2
+_MOST = 0.95  # of the closed cases decide the extent of the x axis
+_MAX_BANDS = 4  # more would hide each other
+_MAX_LEVELS = 2_000  # steps of a curve; more than a plot has pixels
+_CURVE_COLUMNS = ("days", "closed", "low", "high")
 
 
 def ages(cases: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw how old the open cases were when the frame was read: a bar for each span of ages.
-
-    Parameters
-    ----------
-    cases
-        The frame.
-    ax
-        Where to draw; a new figure if None.
-    """
+    """Draw a bar of open cases for each age range; see `CasePlots.ages`."""
     ax = axes_or_new(ax)
-    days = _ages(cases)
-    counts, labels = _in_spans(days)
-    bars = ax.bar(np.arange(len(labels)), counts, color=BLUE)
+    days = _open_case_ages(cases)
+    counts, range_labels = _count_by_age_range(days)
+    bars = ax.bar(np.arange(len(range_labels)), counts, color=BLUE)
     ax.bar_label(bars, labels=[f"{count:,}" if count else "" for count in counts], padding=2)
-    ax.set_xticks(range(len(labels)), labels)
+    ax.set_xticks(range(len(range_labels)), range_labels)
     ax.set(xlabel="age (days)", ylabel="open cases", ylim=(0, max(1, *counts) * 1.12))
-    count_along(ax.yaxis)
-    set_title(ax, f"{count_label(len(days), 'open case')} by age", cases)
+    format_count_axis(ax.yaxis)
+    set_title(ax, f"{plural(len(days), 'open case')} by age", cases)
     return ax
 
 
-def _ages(cases: pd.DataFrame) -> NDArray[np.float64]:
-    """Measure the open cases; this needs no ``closed_at``, as `numbers.durations` does."""
+def _open_case_ages(cases: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the ages in days; unlike `durations` this needs no ``closed_at``."""
     created = to_microseconds(column_of(cases, "created_at"))
     created = created[is_open(cases).to_numpy() & (created != MISSING)]
-    # Created while the read began: the service tells its clock in whole seconds.
     days: NDArray[np.float64] = (timestamp_microseconds(as_of(cases)) - created) / DAY
+    # The service's clock has whole seconds, so a new case may seem to be created after the read.
     return days.clip(min=0)
 
 
-def _in_spans(days: NDArray[np.float64]) -> tuple[list[int], list[str]]:
-    """Count by spans that grow; spans beyond the oldest case are left out."""
+def _count_by_age_range(days: NDArray[np.float64]) -> tuple[list[int], list[str]]:
+    """Return counts and labels of ranges of growing width, up to the oldest case."""
     oldest = float(days.max()) if len(days) else 0.0
-    edges = [edge for at, edge in enumerate(_EDGES) if at < 2 or _EDGES[at - 1] < oldest]  # noqa: PLR2004
+    edges = [
+        edge
+        for at, edge in enumerate(_AGE_EDGES)
+        if at < _MIN_AGE_EDGES or _AGE_EDGES[at - 1] < oldest
+    ]
     counts = np.histogram(days, bins=[*edges, np.inf] if oldest >= edges[-1] else edges)[0]
-    labels = [_span(low, high) for low, high in pairwise(edges)]
+    range_labels = [_range_label(low, high) for low, high in pairwise(edges)]
     if oldest >= edges[-1]:
-        labels.append(f"{edges[-1]}+")
-    return [int(count) for count in counts], labels
+        range_labels.append(f"{edges[-1]}+")
+    return [int(count) for count in counts], range_labels
 
 
-def _span(low: int, high: int) -> str:
-    return f"<{high}" if low == 0 else f"{low}–{high}"  # noqa: RUF001 - a dash between figures
+def _range_label(low: int, high: int) -> str:
+    return f"<{high}" if low == 0 else f"{low}–{high}"  # noqa: RUF001 - a dash between numbers
 
 
 def time_to_close(
@@ -105,63 +101,48 @@ def time_to_close(
     names: DisplayNames = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the share of cases closed within so many days, with its 95 % band.
-
-    Open cases are not left out: they are known to take longer than their age (Kaplan and Meier).
-    The bands of more than four groups would hide each other; they are left out.
-
-    Parameters
-    ----------
-    cases
-        The frame.
-    by
-        The column that tells the group; None for one curve.
-    names
-        Words for the ids in the column.
-    ax
-        Where to draw; a new figure if None.
-    """
+    """Draw the share of cases closed after each number of days; see `CasePlots.time_to_close`."""
     warn_of_survivorship_bias(cases, "time to close")
     ax = axes_or_new(ax)
-    days = numbers.durations(cases)[["close_days", "age_days"]].to_numpy(float, na_value=np.nan)
-    said = f"Time to close of {count_label(len(cases))}"
+    days = durations(cases)[["close_days", "age_days"]].to_numpy(float, na_value=np.nan)
+    title = f"Time to close of {plural(len(cases), 'case')}"
     if by is None:
         curves = [_curve(days, "all")]
-        said = f"{said}: half {curves[0].half}" if len(cases) else said
+        title = f"{title}: median {curves[0].median}" if len(cases) else title
     else:
-        curves = _curves(days, group_cases(cases, by, names, at_most=len(COLOURS) + 1))
-        said = f"{said} by {shorten_middle(by)}"
-    _draw(ax, curves)
+        curves = _group_curves(days, group_cases(cases, by, names, at_most=len(COLOURS) + 1))
+        title = f"{title} by {shorten_middle(by)}"
+    _draw_curves(ax, curves)
     if by is not None and curves:
-        explain_beside(ax, f"{shorten_middle(by)}: half closed")
-    set_title(ax, said, cases)
+        legend_beside(ax, f"{shorten_middle(by)}: median")
+    set_title(ax, title, cases)
     return ax if len(cases) else draw_empty_state(ax)
 
 
 @dataclass(frozen=True)
 class _Curve:
-    """The share of a group that is closed within so many days.
+    """The share of a group that is closed after each number of days.
 
     Parameters
     ----------
     label, colour
         The group.
     steps
-        What `survival.curve` tells, as much of it as can be seen.
-    half
-        In how many days half of the group is closed: "in 2.5 days", "not yet".
-    mostly
-        The days in which most were closed of those that are.
+        The visible steps of its `survival_curve`.
+    median
+        The median time to close as text: "2.5 days", "not reached".
+    extent
+        The days within which most of its closed cases were closed.
     """
 
     label: str
     colour: str
     steps: pd.DataFrame
-    half: str
-    mostly: float
+    median: str
+    extent: float
 
 
-def _curves(days: NDArray[np.float64], groups: Groups) -> list[_Curve]:
+def _group_curves(days: NDArray[np.float64], groups: Groups) -> list[_Curve]:
     palette = dict(enumerate(COLOURS))
     if groups.has_other:
         palette[len(groups.labels) - 1] = GREY
@@ -172,36 +153,37 @@ def _curves(days: NDArray[np.float64], groups: Groups) -> list[_Curve]:
 
 
 def _curve(days: NDArray[np.float64], label: str, colour: str = BLUE) -> _Curve:
-    closed, still = (column[~np.isnan(column)] for column in days.T)
-    (half,) = survival.quantiles(closed, still, [0.5])
-    said = "not yet" if np.isnan(half) else f"in {half:,.1f} days"
-    mostly = float(np.quantile(closed, _MOSTLY)) if len(closed) else 0.0
-    return _Curve(label, colour, _thinned(survival.survival_curve(closed, still)), said, mostly)
+    closed, still_open = (column[~np.isnan(column)] for column in days.T)
+    (median,) = quantiles(closed, still_open, [0.5])
+    text = "not reached" if np.isnan(median) else f"{median:,.1f} days"
+    extent = float(np.quantile(closed, _MOST)) if len(closed) else 0.0
+    return _Curve(label, colour, _visible_steps(survival_curve(closed, still_open)), text, extent)
 
 
-def _thinned(steps: pd.DataFrame) -> pd.DataFrame:
-    """Keep of a million steps those that can be seen, and the last one."""
-    levels = (steps["closed"].to_numpy(float) * _LEVELS).astype(int)
-    kept = np.unique(levels, return_index=True)[1]
-    return steps.iloc[np.union1d(kept, [len(steps) - 1])] if len(steps) else steps
+def _visible_steps(steps: pd.DataFrame) -> pd.DataFrame:
+    # A million steps would take seconds to draw and megabytes in a report: one per level of
+    # the share, and the last one, look the same.
+    levels = (steps["closed"].to_numpy(float) * _MAX_LEVELS).astype(int)
+    first_of_level = np.unique(levels, return_index=True)[1]
+    return steps.iloc[np.union1d(first_of_level, [len(steps) - 1])] if len(steps) else steps
 
 
-def _draw(ax: Axes, curves: list[_Curve]) -> None:
-    """Draw the days in which the curves rise, not the years in which the last cases wait."""
+def _draw_curves(ax: Axes, curves: list[_Curve]) -> None:
     for curve in curves:
-        days, closed, low, high = (curve.steps[name].to_numpy(float) for name in _STEPS)
-        label = f"{curve.label}: {curve.half}"
+        days, closed, low, high = (curve.steps[name].to_numpy(float) for name in _CURVE_COLUMNS)
+        label = f"{curve.label}: {curve.median}"
         ax.step(days, closed, where="post", color=curve.colour, label=label)
-        if len(curves) <= _BANDS:
+        if len(curves) <= _MAX_BANDS:
             band = ax.fill_between(days, low, high, step="post", color=curve.colour, linewidth=0)
             band.set_alpha(0.2)
     ax.set(xlabel="time since creation (days)", ylabel="share closed", ylim=(0, 1.04))
-    ax.set_xlim(0, _horizon(curves))
-    share_along(ax.yaxis)
+    ax.set_xlim(0, _x_limit(curves))
+    format_share_axis(ax.yaxis)
 
 
-def _horizon(curves: list[_Curve]) -> float:
-    """Choose how many days are shown: twice those in which most cases of most groups closed."""
-    mostly = float(np.median([curve.mostly for curve in curves])) if curves else 0.0
-    known = max((curve.steps["days"].max() for curve in curves if len(curve.steps)), default=0.0)
-    return min(2 * mostly, float(known)) or float(known) or 1.0
+def _x_limit(curves: list[_Curve]) -> float:
+    """Return the number of days to draw: twice the extent of a typical group."""
+    # The last cases may wait for years, which would press the curves against the y axis.
+    typical = float(np.median([curve.extent for curve in curves])) if curves else 0.0
+    longest = max((curve.steps["days"].max() for curve in curves if len(curve.steps)), default=0.0)
+    return min(2 * typical, float(longest)) or float(longest) or 1.0

@@ -1,1 +1,1 @@
-"""TODO."""
+"""HTML, cell texts and sentences, shared by reports and the form."""

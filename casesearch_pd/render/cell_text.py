@@ -1,4 +1,4 @@
-"""A column of a frame in, what stands in a table's cells out: a heading, a look, plain texts."""
+"""The text of a table: column headings, the format of a column, and cells as readable text."""
 
 from __future__ import annotations
 
@@ -6,31 +6,40 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from casesearch_pd.export.sanitize import is_plain_text, join_cell
+from casesearch_pd.export.sanitize import holds_no_text, join_cell
+from casesearch_pd.render.html import replace_control_chars
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["cell_format", "cell_text", "cell_texts", "heading", "is_time", "shorten"]
+__all__ = [
+    "cell_format",
+    "cell_text",
+    "cell_texts",
+    "column_heading",
+    "holds_times",
+    "shorten",
+    "single_line",
+]
 
 
-def heading(column: pd.Series[Any]) -> str:
-    """Name a column, and the zone of its times.
+def column_heading(column: pd.Series[Any]) -> str:
+    """Return the name of a column, with the time zone of its times.
 
-    >>> heading(pd.Series(pd.to_datetime(["2026-03-14"], utc=True), name="created_at"))
+    >>> column_heading(pd.Series(pd.to_datetime(["2026-03-14"], utc=True), name="created_at"))
     'created_at (UTC)'
     """
-    zone = getattr(column.dt, "tz", None) if is_time(column) else None
+    zone = getattr(column.dt, "tz", None) if holds_times(column) else None
     return f"{column.name} ({zone})" if zone else str(column.name)
 
 
-def is_time(column: pd.Series[Any]) -> bool:
-    """Tell whether a column holds times and nothing else."""
+def holds_times(column: pd.Series[Any]) -> bool:
+    """Return whether the dtype of a column is a date-time."""
     return pd.api.types.is_datetime64_any_dtype(column.dtype)
 
 
 def cell_format(column: pd.Series[Any], texts: Sequence[str], wide: int) -> str:
-    """Tell how a column is best shown: as a time, a number, a text or a long one.
+    """Return the format of a column: ``"time"``, ``"number"``, ``"long"`` or ``"text"``.
 
     Parameters
     ----------
@@ -39,28 +48,28 @@ def cell_format(column: pd.Series[Any], texts: Sequence[str], wide: int) -> str:
     texts
         Its `cell_texts`.
     wide
-        Characters of a cell that would rather have a wide column.
+        The number of characters above which a text is long.
     """
-    if is_time(column):
+    if holds_times(column):
         return "time"
-    if is_plain_text(column) and pd.api.types.is_numeric_dtype(column.dtype):
+    if holds_no_text(column) and pd.api.types.is_numeric_dtype(column.dtype):
         return "number"
     return "long" if max(map(len, texts), default=0) > wide else "text"
 
 
 def cell_texts(column: pd.Series[Any]) -> list[str]:
-    """Write every cell: times to the minute on the clocks of their zone, lists as their items.
+    """Return the text of every cell: times to the minute in their zone, lists as their items.
 
-    >>> lines(pd.Series([["a", "b"], None, 1.5]))
+    >>> cell_texts(pd.Series([["a", "b"], None, 1.5]))
     ['a, b', '', '1.5']
     """
-    if is_time(column):
+    if holds_times(column):
         column = column.dt.strftime("%Y-%m-%d %H:%M")
     return [cell_text(cell) for cell in column.astype(object)]
 
 
 def cell_text(cell: Any) -> str:
-    """Write one cell; nothing where there is nothing."""
+    """Return the text of one cell; an empty text for a missing value."""
     flat = join_cell(cell)
     if pd.api.types.is_scalar(flat) and pd.isna(flat):
         return ""
@@ -68,9 +77,18 @@ def cell_text(cell: Any) -> str:
 
 
 def shorten(text: str, longest: int) -> str:
-    """Cut a text that would make a table unreadable.
+    """Return a text of at most `longest` characters, with an ellipsis for the rest.
 
-    >>> shortened("a long title", 7)
+    >>> shorten("a long title", 7)
     'a long…'
     """
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def single_line(text: str) -> str:
+    r"""Return a text without line breaks and without invisible or misleading characters.
+
+    >>> single_line(" Order\nvalue ")
+    'Order value'
+    """
+    return " ".join(replace_control_chars(text).split())

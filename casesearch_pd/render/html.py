@@ -1,8 +1,8 @@
-"""Text and elements in, HTML out, a whole document or a piece; text is never taken for markup.
+"""HTML documents and fragments, built so that text is never interpreted as markup.
 
-A page is a tree of elements that is written at the end, so there is no place where somebody
-could forget to escape. The document loads nothing, and its content security policy forbids
-it to: what slipped in all the same could neither run nor call home.
+A page is a tree of elements that is serialized once, at the end, so no caller has to remember
+to escape. The document loads nothing, and its content security policy forbids scripts and
+connections, should markup get into it in spite of that.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ __all__ = [
 Fragment = str | ET.Element
 
 
-def element(tag: str, *inside: Fragment, **attributes: str) -> ET.Element:
-    """Make an element.
+def element(tag: str, *children: Fragment, **attributes: str) -> ET.Element:
+    """Return a new element.
 
     Parameters
     ----------
     tag
         Its name.
-    *inside
+    *children
         Texts and elements, in order.
     **attributes
-        Its attributes; an underscore stands for a hyphen, and one at the end for nothing.
+        Its attributes; an underscore stands for a hyphen, a trailing one is dropped.
 
     Examples
     --------
@@ -47,73 +47,86 @@ def element(tag: str, *inside: Fragment, **attributes: str) -> ET.Element:
     b'<p class="note">a &lt; b <b>&lt;i&gt;</b></p>'
     """
     names = {name: name.rstrip("_").replace("_", "-") for name in attributes}
-    made = ET.Element(tag, {names[name]: value for name, value in attributes.items()})
-    return append_all(made, inside)
+    parent = ET.Element(tag, {names[name]: value for name, value in attributes.items()})
+    return append_all(parent, children)
 
 
-def append_all(parent: ET.Element, inside: Iterable[Fragment]) -> ET.Element:
-    """Put texts and elements into an element, after what is there."""
-    for item in inside:
-        if isinstance(item, str):
-            _add_text(parent, item)
+def append_all(parent: ET.Element, children: Iterable[Fragment]) -> ET.Element:
+    """Append texts and elements to an element and return it."""
+    for child in children:
+        if isinstance(child, str):
+            _append_text(parent, child)
         else:
-            parent.append(item)
+            parent.append(child)
     return parent
 
 
-def _add_text(parent: ET.Element, text: str) -> None:
+def _append_text(parent: ET.Element, text: str) -> None:
+    # ElementTree stores text behind a child as that child's tail.
     if len(parent):
         parent[-1].tail = (parent[-1].tail or "") + text
     else:
         parent.text = (parent.text or "") + text
 
 
-def image(drawn: bytes, words: str, kind: str = "svg+xml") -> ET.Element:
-    """Make an image, which as one can neither run nor load anything; `kind` as in its MIME type."""
-    held = base64.b64encode(drawn).decode("ascii")
-    return element("img", src=f"data:image/{kind};base64,{held}", alt=words)
+def image(content: bytes, alt: str, subtype: str = "svg+xml") -> ET.Element:
+    """Return an image with its content in the page; an image can neither run nor load anything.
+
+    Parameters
+    ----------
+    content
+        The bytes of the image file.
+    alt
+        The text for those who cannot see it.
+    subtype
+        Its MIME type behind ``image/``.
+    """
+    encoded = base64.b64encode(content).decode("ascii")
+    return element("img", src=f"data:image/{subtype};base64,{encoded}", alt=alt)
 
 
 def table(
     caption: str,
-    head: Sequence[str],
+    headings: Sequence[str],
     rows: Iterable[Sequence[Fragment]],
-    looks: Mapping[int, str] | None = None,
+    formats: Mapping[int, str] | None = None,
 ) -> ET.Element:
-    """Make a table that is scrolled by itself if it is wide; the first cell names its row.
+    """Return a table that scrolls by itself if it is wide; the first cell of a row is its heading.
 
     Parameters
     ----------
     caption
-        What it shows.
-    head
+        What the table shows.
+    headings
         The names of the columns.
     rows
-        The cells, of each row as many.
-    looks
-        The class of a column's cells, such as ``"number"``, by its place.
+        The cells, the same number in each row.
+    formats
+        The CSS class of a column's cells, such as ``"number"``, by the column's position.
     """
-    classes = {at: {"class_": look} for at, look in (looks or {}).items()}
-    top = [element("th", name, scope="col", **classes.get(at, {})) for at, name in enumerate(head)]
+    classes = {at: {"class_": name} for at, name in (formats or {}).items()}
+    head = [
+        element("th", name, scope="col", **classes.get(at, {})) for at, name in enumerate(headings)
+    ]
     body = [element("tr", *_cells(row, classes)) for row in rows]
-    whole = element(
+    content = element(
         "table",
         element("caption", caption),
-        element("thead", element("tr", *top)),
+        element("thead", element("tr", *head)),
         element("tbody", *body),
     )
-    return element("div", whole, class_="wide", tabindex="0", role="region", aria_label=caption)
+    return element("div", content, class_="wide", tabindex="0", role="region", aria_label=caption)
 
 
 def _cells(row: Sequence[Fragment], classes: Mapping[int, dict[str, str]]) -> Iterator[ET.Element]:
-    name, *others = row
-    yield element("th", name, scope="row", **classes.get(0, {}))
-    for at, inside in enumerate(others, 1):
-        yield element("td", inside, **classes.get(at, {}))
+    heading, *others = row
+    yield element("th", heading, scope="row", **classes.get(0, {}))
+    for at, cell in enumerate(others, 1):
+        yield element("td", cell, **classes.get(at, {}))
 
 
-def fragment(*inside: Fragment) -> str:
-    """Write a piece of a page, with no sign in it that only misleads; see `replace_control_chars`.
+def fragment(*children: Fragment) -> str:
+    """Return the HTML of a part of a page, without misleading characters.
 
     Examples
     --------
@@ -121,50 +134,50 @@ def fragment(*inside: Fragment) -> str:
     '<span><b>1 &lt; 2</b> and <br></span>'
     """
     return replace_control_chars(
-        ET.tostring(element("span", *inside), encoding="unicode", method="html")
+        ET.tostring(element("span", *children), encoding="unicode", method="html")
     )
 
 
 def replace_control_chars(text: str) -> str:
-    r"""Make control characters visible, and those that turn the direction of what follows.
-
-    These have no looks of their own, but can make a text read as another one (Unicode Technical
-    Report 36, "Bidirectional Text Spoofing"). Halves of surrogate pairs cannot be sent at all.
+    r"""Return a text whose control characters, also those of text direction, are visible.
 
     Examples
     --------
-    >>> harmless("a\0b"), harmless("invoice\u202efdp.exe")
+    >>> replace_control_chars("a\0b"), replace_control_chars("invoice\u202efdp.exe")
     ('a␀b', 'invoice�fdp.exe')
     """
-    return text.translate(_HARMLESS)
+    return text.translate(_REPLACEMENTS)
 
 
-_UNKNOWN = "\ufffd"
-_PICTURES = 0x2400  # where Unicode has pictures of the control characters
-_LINES = {ord("\n"), ord("\t")}
-_HARMLESS = {
-    **{code: chr(_PICTURES + code) for code in range(0x20) if code not in _LINES},
-    **dict.fromkeys(range(0x7F, 0xA0), _UNKNOWN),
-    **dict.fromkeys((0x061C, 0x200E, 0x200F), _UNKNOWN),
-    **dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), _UNKNOWN),
-    **dict.fromkeys(range(0xD800, 0xE000), _UNKNOWN),
+_REPLACEMENT = "\ufffd"
+_CONTROL_PICTURES = 0x2400  # Unicode has a picture of each control character from here on
+_ALLOWED = {ord("\n"), ord("\t")}
+# Characters of text direction are invisible but can make a text read as another one (Unicode
+# Technical Report 36, "Bidirectional Text Spoofing"); half a surrogate pair is no valid UTF-8.
+_REPLACEMENTS = {
+    **{code: chr(_CONTROL_PICTURES + code) for code in range(0x20) if code not in _ALLOWED},
+    **dict.fromkeys(range(0x7F, 0xA0), _REPLACEMENT),
+    **dict.fromkeys((0x061C, 0x200E, 0x200F), _REPLACEMENT),
+    **dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), _REPLACEMENT),
+    **dict.fromkeys(range(0xD800, 0xE000), _REPLACEMENT),
 }
 
 
 def document(title: str, style: str, body: Iterable[Fragment]) -> str:
-    """Write a whole page.
+    """Return the HTML of a page.
 
     Parameters
     ----------
     title
-        What the browser calls it.
+        The title of the browser's tab.
     style
-        Its style sheet, the only one that it takes.
+        The style sheet, the only one that the page accepts.
     body
-        What is seen.
+        The content.
     """
-    known = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
-    policy = f"default-src 'none'; style-src 'sha256-{known}'; img-src data:; form-action 'none'"
+    # The hash allows this one style sheet; everything else is denied by default.
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; form-action 'none'"
     head = element(
         "head",
         element("meta", charset="utf-8"),

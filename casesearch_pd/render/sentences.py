@@ -1,7 +1,7 @@
-"""A filter in, sentences that people read out.
+"""English sentences for filters.
 
-Without a schema fields go by their columns and choices by their values, as a stored filter has
-them; with one, both go by what the service shows to people.
+Without a schema a sentence uses column names and values, as a stored filter has them; with one
+it uses the labels that the service shows to people.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from casesearch_pd.query.expressions import And, Compare, Expression, Not, Or
+from casesearch_pd.render.cell_text import shorten, single_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,192 +23,203 @@ if TYPE_CHECKING:
     from casesearch_pd.query.schema import Field, Schema
 
 __all__ = [
-    "filter_conditions",
-    "filter_in_words",
+    "describe_conditions",
+    "describe_filter",
+    "duration_text",
+    "field_label",
     "join_words",
-    "label_of",
-    "length_of",
-    "plural",
-    "single_line",
 ]
 
+_MAX_VALUES = 8  # named in a sentence before a read
+_MAX_TEXT = 81  # characters, with the ellipsis, of a text quoted in a sentence before a read
+_YEAR_DIGITS = 4
 
-def filter_conditions(term: Expression) -> list[str]:
-    """Say a filter as conditions that all must hold; none for every case.
+
+def describe_conditions(expression: Expression) -> list[str]:
+    """Return a sentence for each condition of a filter; all of them must hold.
 
     >>> from casesearch_pd.query.references import field
-    >>> conditions((field("status") == "open") & (field("amount") > 5))
+    >>> describe_conditions((field("status") == "open") & (field("amount") > 5))
     ["status is 'open'", 'amount is more than 5']
     """
-    return (
-        [filter_in_words(item) for item in term.terms]
-        if isinstance(term, And)
-        else [filter_in_words(term)]
-    )
+    terms = expression.terms if isinstance(expression, And) else (expression,)
+    return [describe_filter(term) for term in terms]
 
 
 @dataclass(frozen=True)
-class _Manner:
-    """How a filter is said: with the labels of a schema or without, before a read or after."""
-
-    schema: Schema | None
-    ahead: bool
-
-
-def filter_in_words(term: Expression, schema: Schema | None = None, *, ahead: bool = False) -> str:
-    """Say a filter in one sentence.
+class _Style:
+    """How sentences are written.
 
     Parameters
     ----------
-    term
+    schema
+        Has the labels of fields and options; None for column names and values.
+    before_read
+        Whether the sentence is about a read that has not begun.
+    """
+
+    schema: Schema | None
+    before_read: bool
+
+
+def describe_filter(
+    expression: Expression, schema: Schema | None = None, *, before_read: bool = False
+) -> str:
+    """Return one sentence for a filter.
+
+    Parameters
+    ----------
+    expression
         The filter.
     schema
-        Where the labels of fields and choices are found.
-    ahead
-        Whether the read is still to come: then ``7 days ago`` is said of what is counted from
-        the read, and of long lists and texts the beginning.
+        Has the labels of fields and options; None for column names and values.
+    before_read
+        Whether the sentence is about a read that has not begun: relative times are then written
+        as ``7 days ago`` instead of ``7 days before the read``, and long lists and texts are
+        shortened.
 
     Examples
     --------
     >>> from casesearch_pd.query.references import field
-    >>> in_words(~(field("title").contains("refund") | field("queue").isna()))
-    "not (title contains 'refund' or queue is missing)"
+    >>> describe_filter(~(field("title").contains("refund") | field("queue").isna()))
+    "not (title contains 'refund' or queue is empty)"
     """
-    return _sentence(term, _Manner(schema, ahead))
+    return _sentence(expression, _Style(schema, before_read))
 
 
-def _sentence(term: Expression, manner: _Manner) -> str:
-    match term:
-        case Compare(_, op, value):
-            return f"{_name(term, manner)} {_compared(op, value, _spoken(term, manner))}"
+def _sentence(expression: Expression, style: _Style) -> str:
+    match expression:
+        case Compare():
+            return _condition(expression, expression.op, style)
         case Not(Compare(_, "isna", True) as inner):
-            return _sentence(Compare(inner.field, "isna", value=False), manner)
+            return _condition(inner, "notna", style)
         case And(()):
             return "every case"
         case Or(()):
             return "no case"
         case And(terms):
-            return " and ".join(_in_brackets(item, manner) for item in terms)
+            return " and ".join(_in_brackets(term, style) for term in terms)
         case Or(terms):
-            return " or ".join(_in_brackets(item, manner) for item in terms)
-        case Not(Compare(_, op, value) as inner) if manner.schema and op in _DENIED:
-            return f"{_name(inner, manner)} {_compared(_DENIED[op], value, _spoken(inner, manner))}"
+            return " or ".join(_in_brackets(term, style) for term in terms)
+        case Not(Compare(_, op) as inner) if style.schema and op in _NEGATIONS:
+            return _condition(inner, _NEGATIONS[op], style)
         case Not(inner):
-            return f"not {_in_brackets(inner, manner)}"
+            return f"not {_in_brackets(inner, style)}"
         case _:
-            assert_never(term)
+            assert_never(expression)
 
 
-_DENIED = {"eq": "ne", "in": "ne", "contains": "not contains", "isna": "notna"}
+_NEGATIONS = {"eq": "ne", "in": "ne", "contains": "not contains", "isna": "notna"}
 
 
-def _in_brackets(term: Expression, manner: _Manner) -> str:
-    written = _sentence(term, manner)
-    bare = isinstance(term, Compare) or (manner.schema and not written.startswith("not "))
-    joined = isinstance(term, And | Or)
-    return written if bare and not joined else f"({written})"
+def _in_brackets(term: Expression, style: _Style) -> str:
+    sentence = _sentence(term, style)
+    is_compound = isinstance(term, And | Or)
+    is_clear = isinstance(term, Compare) or (style.schema and not sentence.startswith("not "))
+    return sentence if is_clear and not is_compound else f"({sentence})"
 
 
-# --- fields -----------------------------------------------------------------------------
+def _condition(term: Compare, op: str, style: _Style) -> str:
+    field = _field(term, style)
+    if field is not None and style.schema is not None:
+        name = field_label(field, style.schema)
+    else:
+        name = term.field if isinstance(term.field, str) else term.field.column
+    return f"{name} {_comparison(op, term.value, _values(field, style))}"
 
 
-def label_of(field: Field, schema: Schema) -> str:
-    """Name a field as people know it; with its column where another bears the same label.
+def _field(term: Compare, style: _Style) -> Field | None:
+    """Return the field of a comparison, where the comparison or the schema knows it."""
+    if not isinstance(term.field, str):
+        return term.field
+    return None if style.schema is None else style.schema.find(term.field)
 
-    A field of the service's own keeps its label, as it keeps its column.
+
+def field_label(field: Field, schema: Schema) -> str:
+    """Return the label of a field, followed by its column where another field has that label.
+
+    A system field keeps its bare label next to custom fields, as it keeps its column name.
     """
     label = single_line(field.label)
-    alike = [item for item in schema.fields if single_line(item.label) == label and item != field]
-    own = field.namespace == "system"
-    clear = all(own and item.namespace == "custom" for item in alike)
-    return label if label and clear else f"{label} ({field.column})".lstrip()
-
-
-def plural(number: int, one: str) -> str:
-    """Count something in words.
-
-    >>> many(1, "page"), many(2_000, "page")
-    ('1 page', '2,000 pages')
-    """
-    return f"{number:,} {one}" if number == 1 else f"{number:,} {one}s"
-
-
-def single_line(text: str) -> str:
-    """Take the line breaks out of a label, which would break a sentence."""
-    return " ".join(text.split())
-
-
-def _field(term: Compare, manner: _Manner) -> Field | None:
-    """Find the field of a comparison, where a schema tells it."""
-    if manner.schema is None or not isinstance(term.field, str):
-        return None if isinstance(term.field, str) else term.field
-    return manner.schema.find(term.field)
-
-
-def _name(term: Compare, manner: _Manner) -> str:
-    field = _field(term, manner)
-    if field is not None and manner.schema is not None:
-        return label_of(field, manner.schema)
-    return term.field if isinstance(term.field, str) else term.field.column
-
-
-# --- values -----------------------------------------------------------------------------
+    others = [item for item in schema.fields if single_line(item.label) == label and item != field]
+    is_system = field.namespace == "system"
+    is_clear = all(is_system and item.namespace == "custom" for item in others)
+    return label if label and is_clear else f"{label} ({field.column})".lstrip()
 
 
 @dataclass(frozen=True)
 class _Values:
-    """How the values of one field are said."""
+    """How the values of one field are written.
 
-    ahead: bool
-    lists: bool = False
-    times: bool = False
-    past: bool = False
+    Parameters
+    ----------
+    before_read
+        As in `_Style`.
+    are_lists, are_times
+        Whether the field's type is a list, or a time.
+    are_past
+        Whether its times never lie in the future.
+    labels
+        The labels of its options.
+    """
+
+    before_read: bool
+    are_lists: bool = False
+    are_times: bool = False
+    are_past: bool = False
     labels: Mapping[str, str] | None = None
 
 
-def _spoken(term: Compare, manner: _Manner) -> _Values:
-    field = _field(term, manner)
-    if field is None or manner.schema is None:
-        return _Values(manner.ahead)
-    many = Counter(item.label for item in field.options)
-    labels = {
-        item.value: single_line(item.label) for item in field.options if many[item.label] == 1
-    }
-    lists, times = field.type in ("list", "tags"), field.type == "datetime"
-    return _Values(manner.ahead, lists, times, field.column in _PAST, labels)
+_PAST = {"created_at", "updated_at", "closed_at"}
 
 
-_PAST = {"created_at", "updated_at", "closed_at"}  # times that are never to come
+def _values(field: Field | None, style: _Style) -> _Values:
+    if field is None or style.schema is None:
+        return _Values(style.before_read)
+    counts = Counter(option.label for option in field.options)
+    return _Values(
+        style.before_read,
+        are_lists=field.type in ("list", "tags"),
+        are_times=field.type == "datetime",
+        are_past=field.column in _PAST,
+        # A label of two options would not say which of them is meant.
+        labels={
+            option.value: single_line(option.label)
+            for option in field.options
+            if counts[option.label] == 1
+        },
+    )
 
 
-def _compared(op: str, value: Any, values: _Values) -> str:
+def _comparison(op: str, value: Any, values: _Values) -> str:
     match op, value:
         case ("isna", False) | ("notna", _) | ("ne", None):
-            return "is there"
+            return "is not empty"
         case ("isna", _) | ("eq", None):
-            return "is missing"
+            return "is empty"
         case "between", (low, high):
-            return f"is from {_said(low, values)} to {_said(high, values)}"
+            return f"is from {_value(low, values)} to {_value(high, values)}"
         case (("eq" | "in"), tuple()):
             return f"is {_any_of(value, values)}"
         case "ne", tuple():
             return f"is not {_any_of(value, values)}"
-        case (("contains" | "not contains"), _) if values.lists:
-            return f"{_OF_LISTS[op]} {_said(value, values)}"
-        case ("gte", timedelta()) if values.ahead and values.past and value < timedelta():
-            return f"is within the last {length_of(value).removeprefix('1 ')}"
-        case (("gte" | "gt" | "lte" | "lt"), timedelta()) if values.ahead:
-            return _OF_SPANS[op].format(_said(value, values))
-        case (("eq" | "ne"), str()) if values.times:
-            return f"{_OF_OTHERS[op]} {_ON.get(len(value), 'at')} {value}"
+        case (("contains" | "not contains"), _) if values.are_lists:
+            return f"{_LIST_VERBS[op]} {_value(value, values)}"
+        case ("gte", timedelta()) if values.before_read and values.are_past and value < _ZERO:
+            return f"is within the last {duration_text(value).removeprefix('1 ')}"
+        case (("gte" | "gt" | "lte" | "lt"), timedelta()) if values.before_read:
+            return _RELATIVE_VERBS[op].format(_value(value, values))
+        case (("eq" | "ne"), str()) if values.are_times:
+            return f"{_VERBS[op]} {_PREPOSITIONS.get(len(value), 'at')} {value}"
         case _:
-            times = values.times or _is_time(value)
-            return f"{(_OF_TIMES if times else _OF_OTHERS)[op]} {_said(value, values)}"
+            is_time = values.are_times or _is_time(value)
+            return f"{(_TIME_VERBS if is_time else _VERBS)[op]} {_value(value, values)}"
 
 
-_ON = {4: "in", 7: "in", 10: "on"}  # years and months; days
+_ZERO = timedelta()
+_PREPOSITIONS = {4: "in", 7: "in", 10: "on"}  # by the length of 2026, 2026-03, 2026-03-14
 
-_OF_OTHERS = {
+_VERBS = {
     "eq": "is",
     "ne": "is not",
     "in": "is",
@@ -218,14 +230,14 @@ _OF_OTHERS = {
     "gt": "is more than",
     "gte": "is at least",
 }
-_OF_TIMES = _OF_OTHERS | {
+_TIME_VERBS = _VERBS | {
     "lt": "is before",
-    "lte": "is not after",
+    "lte": "is on or before",
     "gt": "is after",
-    "gte": "is not before",
+    "gte": "is on or after",
 }
-_OF_LISTS = {"contains": "has", "not contains": "has not"}
-_OF_SPANS = {
+_LIST_VERBS = {"contains": "has", "not contains": "does not have"}
+_RELATIVE_VERBS = {
     "lt": "is earlier than {}",
     "lte": "is {} or earlier",
     "gt": "is later than {}",
@@ -234,17 +246,16 @@ _OF_SPANS = {
 
 
 def _any_of(items: tuple[Any, ...], values: _Values) -> str:
-    said = [_said(item, values) for item in items] if items else ["none of anything"]
-    return join_words(said, "or", most=_FEW if values.ahead else None)
-
-
-_FEW = 8  # values that a sentence names
+    if not items:
+        return "one of no values"
+    texts = [_value(item, values) for item in items]
+    return join_words(texts, "or", most=_MAX_VALUES if values.before_read else None)
 
 
 def join_words(items: Sequence[str], word: str, *, most: int | None = None) -> str:
-    """Join by commas and a word; of more than `most`, say how many others there are.
+    """Return items joined by commas and a word; of more than `most`, count the rest.
 
-    >>> listed(["a", "b", "c"], "or"), listed(["a", "b", "c"], "and", most=2)
+    >>> join_words(["a", "b", "c"], "or"), join_words(["a", "b", "c"], "and", most=2)
     ('a, b or c', 'a and 2 others')
     """
     if most is not None and len(items) > most:
@@ -253,53 +264,49 @@ def join_words(items: Sequence[str], word: str, *, most: int | None = None) -> s
     return f"{', '.join(before)} {word} {last}" if before else last
 
 
-def _is_time(value: Any) -> bool:
-    if isinstance(value, str):
-        return _reads_as_time(value)
-    return isinstance(value, date | timedelta | pd.Period | np.datetime64 | np.timedelta64)
-
-
-def _reads_as_time(text: str) -> bool:
-    """Tell whether text is a date of this form, such as "2026-03" or "2026-03-14T12:00"."""
-    return len(text) > _YEAR and text[:_YEAR].isdigit() and text[_YEAR] == "-"
-
-
-_YEAR = 4  # digits
-_LONG = 80  # characters of a text that a sentence quotes
-
-
-def _said(value: Any, values: _Values) -> str:
+def _value(value: Any, values: _Values) -> str:
     match value:
         case timedelta():
-            return _from_read(pd.Timedelta(value), ahead=values.ahead)
+            return _relative_time(pd.Timedelta(value), before_read=values.before_read)
         case datetime():
             return value.isoformat(sep=" ")
         case str() if values.labels and value in values.labels:
             return values.labels[value]
-        case str() if not values.times and not _reads_as_time(value):
-            return repr(f"{value[:_LONG]}…" if values.ahead and len(value) > _LONG else value)
+        case str() if not values.are_times and not _is_date_text(value):
+            return repr(shorten(value, _MAX_TEXT) if values.before_read else value)
         case bool() if values.labels is not None:
             return "yes" if value else "no"
         case None:
-            return "missing"
+            return "empty"
         case _:
             return str(value)
 
 
-def _from_read(span: pd.Timedelta, *, ahead: bool) -> str:
-    past = span < pd.Timedelta(0)
-    if not ahead:
+def _is_time(value: Any) -> bool:
+    if isinstance(value, str):
+        return _is_date_text(value)
+    return isinstance(value, date | timedelta | pd.Period | np.datetime64 | np.timedelta64)
+
+
+def _is_date_text(text: str) -> bool:
+    """Return whether a text begins as an ISO date, such as "2026-03" or "2026-03-14T12:00"."""
+    return len(text) > _YEAR_DIGITS and text[:_YEAR_DIGITS].isdigit() and text[_YEAR_DIGITS] == "-"
+
+
+def _relative_time(span: pd.Timedelta, *, before_read: bool) -> str:
+    is_past = span < pd.Timedelta(0)
+    if not before_read:
         length = str(abs(span)).removesuffix(" 00:00:00")
-        return f"{length} {'before' if past else 'after'} the read"
+        return f"{length} {'before' if is_past else 'after'} the read"
     if not span:
         return "now"
-    return f"{length_of(span)} {'ago' if past else 'from now'}"
+    return f"{duration_text(span)} {'ago' if is_past else 'from now'}"
 
 
-def length_of(span: timedelta) -> str:
-    """Say how long a time is, in the largest unit of which it is a whole number.
+def duration_text(span: timedelta) -> str:
+    """Return a duration in the largest unit of which it is a whole number.
 
-    >>> length_of(pd.Timedelta(days=-1)), length_of(pd.Timedelta(minutes=90))
+    >>> duration_text(pd.Timedelta(days=-1)), duration_text(pd.Timedelta(minutes=90))
     ('1 day', '90 minutes')
     """
     length = abs(pd.Timedelta(span))

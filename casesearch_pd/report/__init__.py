@@ -1,1 +1,1 @@
-"""TODO."""
+"""Reports: one HTML file about a DataFrame of cases."""

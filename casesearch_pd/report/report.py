@@ -1,4 +1,4 @@
-"""How a report looks: on a screen, light or dark, and on paper."""
+"""The report: one HTML file for screen, dark or light, and paper."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from casesearch_pd.analysis import metrics as numbers
-from casesearch_pd.analysis.display_names import labels
-from casesearch_pd.analysis.lifecycle import service_of
-from casesearch_pd.export.csv_excel import replace_file
+from casesearch_pd.analysis.display_names import plural
+from casesearch_pd.analysis.lifecycle import service_traits
+from casesearch_pd.analysis.metrics import UNKNOWN_ATTAINMENT, sla_attainment
 from casesearch_pd.reading.frames.frame import require_distinct_columns
-from casesearch_pd.render.cell_text import cell_format, cell_texts, heading
-from casesearch_pd.render.html import document, element, image, table
+from casesearch_pd.reading.output.atomic import atomic_write
+from casesearch_pd.render.html import document, element, image
 from casesearch_pd.report.sections import (
     MissingColumnError,
     ReportContext,
     Section,
+    case_table,
     figures,
-    groups,
+    group_tables,
     note,
-    omission_note,
-    provenance_section,
+    omission_notes,
+    provenance_facts,
     section,
-    shorten_cell,
 )
 
 if TYPE_CHECKING:
@@ -40,11 +39,11 @@ if TYPE_CHECKING:
     from matplotlib.path import Path as PlotPath
 
     from casesearch_pd.analysis.display_names import DisplayNames
-    from casesearch_pd.plots import CasePlots
+    from casesearch_pd.plots.accessor import CasePlots
 
-__all__ = ["STYLE", "listing", "pictures", "report"]
+__all__ = ["report"]
 
-STYLE = """
+_STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --quiet: #5b6470;
   --line: #d7dce1; --soft: #f4f6f8; --warn: #8a5300; --warned: #fff5e0; }
 @media (prefers-color-scheme: dark) {
@@ -109,142 +108,13 @@ dl.facts dd { margin: 0; overflow-wrap: anywhere; }
   tr { break-inside: avoid; } }
 """
 
-_ROWS = 200
-_COLUMNS = 10
-_WORDS = 24  # characters of a cell that would rather have a wide column
-_FIRST = (
-    "case_id", "reference", "title", "status", "priority", "queue", "assignee", "created_at",
-    "closed_at", "sla_at",
-)  # fmt: skip
-_IDS = {"queue", "assignee", "template_id", "customer_id", "created_by"}  # `names` has words for
-
-
-def listing(about: ReportContext) -> Iterator[Element]:
-    """Make a table of the first cases, and say what is left out."""
-    columns = _columns(about.cases)
-    shown = about.cases.head(_ROWS)[columns]
-    yield element("p", _left_out(about.cases, columns), class_="quiet")
-    cells = {column: _cells(shown[column], about.names) for column in columns}
-    looks = [cell_format(shown[column], texts, _WORDS) for column, texts in cells.items()]
-    yield table(
-        f"{len(shown):,} cases",
-        [shorten_cell(heading(shown[column])) for column in columns],
-        zip(*cells.values(), strict=True),
-        looks=dict(enumerate(looks)),
-    )
-
-
-def _columns(cases: pd.DataFrame) -> list[Any]:
-    """Choose columns that most want to see, then others; one name, one column."""
-    once = cases.columns[~cases.columns.duplicated(keep=False)]
-    filled = [name for name in once if name not in _FIRST and cases[name].notna().any()]
-    return [*(name for name in _FIRST if name in once), *filled][:_COLUMNS]
-
-
-def _left_out(cases: pd.DataFrame, columns: list[Any]) -> str:
-    rows, others = len(cases) - _ROWS, cases.shape[1] - len(columns)
-    said = [
-        f"The first {_ROWS} cases in the order of the frame; {rows:,} more are left out."
-        if rows > 0
-        else "All cases, in the order of the frame.",
-        f"{others} of {cases.shape[1]} columns are left out." if others else "",
-    ]
-    return " ".join(said).strip()
-
-
-def _cells(column: pd.Series[Any], names: DisplayNames) -> list[str]:
-    if names is not None and column.name in _IDS:
-        known = column.dropna().unique()
-        column = column.map(dict(zip(known, labels(known, names), strict=True)))
-    return [shorten_cell(text) for text in cell_texts(column)]
-
-
-_SIZE = (8, 4.5)  # inches
-# Text stays text, so that the browser's fonts show what matplotlib's do not have; the same cases
-# make the same bytes.
-_DRAWN: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "cases"}
-_POINTS = 5_000  # of a line or area: more than the width of a picture in pixels, by far
-_DPI = 150  # of what is drawn in pixels
-_GROUPED = ("queue", "assignee", "status")
-
-
-def pictures(about: ReportContext) -> Iterator[Element]:
-    """Draw what the columns of the frame allow, and say what they do not."""
-    drawn: list[Element] = []
-    parts: dict[str, Section] = {}
-    for what, draw in _drawings(about).items():
-        with section() as parts[what]:
-            drawn.append(_figure(draw))
-        if parts[what].notes:
-            drawn[-1].append(element("figcaption", " ".join(parts[what].notes)))
-    yield element("div", *drawn, class_="pictures")
-    yield from omission_note(parts)
-
-
-def _drawings(about: ReportContext) -> dict[str, Callable[[Axes], Axes]]:
-    """Name what is drawn, in order."""
-    from casesearch_pd.plots import CasePlots  # noqa: PLC0415 - matplotlib is dear
-
-    plot = CasePlots(about.cases)
-    grouped = [by for by in _GROUPED if by in about.cases and about.cases[by].notna().any()]
-    return {
-        "what came and was closed": lambda ax: plot.flow(ax=ax),
-        "backlog": lambda ax: plot.backlog(ax=ax),
-        "ages of open cases": lambda ax: plot.ages(ax=ax),
-        "time to close": lambda ax: plot.time_to_close(ax=ax),
-        **{f"cases by {by}": partial(_breakdown, plot, by, about.names) for by in grouped},
-        "SLA": partial(_sla, plot, about.cases),
-        "hours of the week": lambda ax: plot.heatmap(ax=ax),
-    }
-
-
-def _breakdown(plot: CasePlots, by: str, names: DisplayNames, ax: Axes) -> Axes:
-    return plot.breakdown(by, names=names, ax=ax)
-
-
-def _sla(plot: CasePlots, cases: pd.DataFrame, ax: Axes) -> Axes:
-    """Draw what share was in time, unless only those are known that were not."""
-    drawn = plot.sla(ax=ax)
-    if not numbers.within_sla(cases)[~numbers.is_open(cases).to_numpy()].notna().any():
-        raise MissingColumnError(
-            "no closed case tells its SLA, so nobody knows which ones were in time"
-        )
-    return drawn
-
-
-def _figure(draw: Callable[[Axes], Axes]) -> Element:
-    """Draw on a figure of our own, whatever styles and figures the session has."""
-    import matplotlib as mpl  # noqa: PLC0415 - dear
-    from matplotlib import style  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    from casesearch_pd.plots.common import describe_plot  # noqa: PLC0415
-
-    drawn = io.BytesIO()
-    with warnings.catch_warnings(), style.context("default"), mpl.rc_context(_DRAWN):
-        # Missing glyphs are missing in the measurements only: the browser draws the text.
-        warnings.filterwarnings("ignore", message="Glyph")
-        figure = Figure(figsize=_SIZE, layout="constrained")
-        ax = draw(figure.add_subplot())
-        _bound(ax)
-        figure.savefig(drawn, format="svg", dpi=_DPI, metadata={"Date": None})
-    return element("figure", image(drawn.getvalue(), describe_plot(ax)))
-
-
-def _bound(ax: Axes) -> None:
-    """Draw in pixels what has so many points that the file would be of the size of the cases."""
-    lines: list[Any] = [*ax.lines, *ax.patches]
-    for line in lines:
-        line.set_rasterized(_points(line.get_path()) > _POINTS)
-    for area in ax.collections:
-        area.set_rasterized(sum(map(_points, area.get_paths())) > _POINTS)
-
-
-def _points(path: PlotPath) -> int:
-    return len(np.asarray(path.vertices))
-
-
-_SERVICES = {"connect": "Amazon Connect cases", "persona": "Persona cases"}
+_CHART_SIZE = (8, 4.5)  # inches
+# Text stays text, so that the browser's fonts show what matplotlib's do not have; the salt makes
+# the same cases give the same bytes.
+_SVG_PARAMS: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "cases"}
+_MAX_POINTS = 5_000  # of a line or area drawn as vectors
+_DPI = 150  # of lines and areas drawn as pixels
+_CHART_GROUPS = ("queue", "assignee", "status")
 
 
 def report(
@@ -256,43 +126,120 @@ def report(
 ) -> Path:
     """Write a report; see `CasesAccessor.report`."""
     require_distinct_columns(cases)
-    title = title or _SERVICES.get(service_of(cases) or "", "Cases")
-    about = ReportContext.of(cases, names)
-    with replace_file(path) as (target, new):
-        page = document(title, STYLE, _body(about, title))
-        new.write_text(page, encoding="utf-8", errors="replace")
+    service = service_traits(cases).display_name
+    title = title or (f"{service} cases" if service else "Cases")
+    context = ReportContext.of(cases, names)
+    with atomic_write(path) as (target, temporary):
+        page = document(title, _STYLE, _body(context, title))
+        temporary.write_text(page, encoding="utf-8", errors="replace")
     return target
 
 
-def _body(about: ReportContext, title: str) -> Iterator[Element]:
-    yield element("header", element("h1", title), element("p", _subtitle(about), class_="quiet"))
-    yield from _cautions(about)
-    yield from figures(about)
-    yield element("h2", "Pictures")
-    yield from pictures(about)
+def _body(context: ReportContext, title: str) -> Iterator[Element]:
+    yield element("header", element("h1", title), element("p", _subtitle(context), class_="quiet"))
+    yield from _cautions(context)
+    yield from figures(context)
+    yield element("h2", "Charts")
+    yield from _charts(context)
     yield element("h2", "By group")
-    yield from groups(about)
+    yield from group_tables(context)
     yield element("h2", "Cases")
-    yield from listing(about)
-    yield element("h2", "How this was read")
-    yield from provenance_section(about)
+    yield from case_table(context)
+    yield element("h2", "Provenance")
+    yield from provenance_facts(context)
 
 
-def _subtitle(about: ReportContext) -> str:
-    count = len(about.cases)
-    when = f"as of {about.now:%A, %d %B %Y, %H:%M %Z}".rstrip()
-    return f"{count:,} {'case' if count == 1 else 'cases'}, {when}"
+def _subtitle(context: ReportContext) -> str:
+    time = f"as of {context.now:%A, %d %B %Y, %H:%M %Z}".rstrip()
+    return f"{plural(len(context.cases), 'case')}, {time}"
 
 
-def _cautions(about: ReportContext) -> Iterator[Element]:
-    """Say before all else what is not there."""
-    if about.told.get("complete") is False:
-        yield note("Incomplete: some cases could not be read, so every figure here is too low.")
-    for said in about.told.get("notes", ()):
-        yield note(str(said))
-    read, here = about.told.get("rows"), len(about.cases)
+def _cautions(context: ReportContext) -> Iterator[Element]:
+    """Yield notes on what is missing, which stand before everything else."""
+    provenance = context.provenance
+    if provenance.complete is False:
+        yield note(
+            "Incomplete result: some cases could not be read, so every number here may be too low."
+        )
+    yield from (note(str(text)) for text in provenance.notes)
+    read, here = provenance.rows, len(context.cases)
     if read is not None and read != here:
         yield note(
-            f"{read:,} cases were read, and {here:,} are in this report: the frame was changed "
-            "afterwards, which the query below does not tell."
+            f"{read:,} cases were read, and {here:,} are in this report: the DataFrame was "
+            "changed after the read, which the query below does not show."
         )
+
+
+def _charts(context: ReportContext) -> Iterator[Element]:
+    """Yield the charts for which the frame has the columns, and notes on the others."""
+    charts: list[Element] = []
+    sections: dict[str, Section] = {}
+    for name, draw in _drawings(context).items():
+        with section() as sections[name]:
+            charts.append(_chart(draw))
+        if sections[name].warnings:
+            charts[-1].append(element("figcaption", " ".join(sections[name].warnings)))
+    yield element("div", *charts, class_="pictures")
+    yield from omission_notes(sections)
+
+
+def _drawings(context: ReportContext) -> dict[str, Callable[[Axes], Axes]]:
+    """Return the function that draws each chart, in order."""
+    from casesearch_pd.plots.accessor import CasePlots  # noqa: PLC0415 - imports matplotlib
+
+    plot = CasePlots(context.cases)
+    columns = [
+        by for by in _CHART_GROUPS if by in context.cases and context.cases[by].notna().any()
+    ]
+    return {
+        "flow": lambda ax: plot.flow(ax=ax),
+        "backlog": lambda ax: plot.backlog(ax=ax),
+        "ages of open cases": lambda ax: plot.ages(ax=ax),
+        "time to close": lambda ax: plot.time_to_close(ax=ax),
+        **{f"cases by {by}": partial(_breakdown, plot, by, context.names) for by in columns},
+        "SLA": partial(_sla, plot, context.cases),
+        "hours of the week": lambda ax: plot.heatmap(ax=ax),
+    }
+
+
+def _breakdown(plot: CasePlots, by: str, names: DisplayNames, ax: Axes) -> Axes:
+    return plot.breakdown(by, names=names, ax=ax)
+
+
+def _sla(plot: CasePlots, cases: pd.DataFrame, ax: Axes) -> Axes:
+    plot.sla(ax=ax)  # first of all it names the columns that it lacks
+    if sla_attainment(cases).isna().all():
+        raise MissingColumnError(UNKNOWN_ATTAINMENT)
+    return ax
+
+
+def _chart(draw: Callable[[Axes], Axes]) -> Element:
+    """Return a chart on a figure of its own, whatever styles and figures the session has."""
+    import matplotlib as mpl  # noqa: PLC0415 - slow to import
+    from matplotlib import style  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    from casesearch_pd.plots.common import describe_plot  # noqa: PLC0415
+
+    svg = io.BytesIO()
+    with warnings.catch_warnings(), style.context("default"), mpl.rc_context(_SVG_PARAMS):
+        # A missing glyph affects only the layout: the browser draws the text.
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure = Figure(figsize=_CHART_SIZE, layout="constrained")
+        ax = draw(figure.add_subplot())
+        _rasterize_large_artists(ax)
+        figure.savefig(svg, format="svg", dpi=_DPI, metadata={"Date": None})
+    return element("figure", image(svg.getvalue(), describe_plot(ax)))
+
+
+def _rasterize_large_artists(ax: Axes) -> None:
+    # As vectors, lines with a point per case would make the file as large as the cases.
+    lines: list[Any] = [*ax.lines, *ax.patches]
+    for line in lines:
+        line.set_rasterized(_points(line.get_path()) > _MAX_POINTS)
+    for area in ax.collections:
+        area.set_rasterized(sum(map(_points, area.get_paths())) > _MAX_POINTS)
+
+
+def _points(path: PlotPath) -> int:
+    return len(np.asarray(path.vertices))

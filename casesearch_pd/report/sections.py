@@ -1,4 +1,4 @@
-"""What every part of a report is made of, and how a part tells what it lacks."""
+"""The sections of a report: figures, tables by group, the case table, and the provenance."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from casesearch_pd.analysis import metrics as numbers
+from casesearch_pd.analysis.display_names import labels
 from casesearch_pd.analysis.lifecycle import (
     as_of,
     column_of,
@@ -17,13 +17,14 @@ from casesearch_pd.analysis.lifecycle import (
     to_microseconds,
     zone_of,
 )
+from casesearch_pd.analysis.metrics import durations, summary
 from casesearch_pd.errors import FilterError, capture_warnings
 from casesearch_pd.query.expressions import TRUE
 from casesearch_pd.query.serialization import filter_from_json
-from casesearch_pd.reading.provenance import read_provenance
-from casesearch_pd.render.cell_text import shorten
+from casesearch_pd.reading.provenance import Provenance, read_provenance
+from casesearch_pd.render.cell_text import cell_format, cell_texts, column_heading, shorten
 from casesearch_pd.render.html import element, table
-from casesearch_pd.render.sentences import filter_conditions
+from casesearch_pd.render.sentences import describe_conditions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -36,302 +37,337 @@ __all__ = [
     "MissingColumnError",
     "ReportContext",
     "Section",
+    "case_table",
     "figures",
-    "groups",
+    "group_tables",
     "note",
-    "omission_note",
-    "provenance_section",
+    "omission_notes",
+    "provenance_facts",
     "section",
-    "shorten_cell",
 ]
 
-_LONGEST = 160  # characters of a cell
+_MAX_CELL = 160  # characters
+_LONG_CELL = 24  # characters of a cell that need a wide column
+_MAX_ROWS = 200
+_MAX_COLUMNS = 10
+_MAX_GROUPS = 12
+_FIRST_COLUMNS = (
+    "case_id", "reference", "title", "status", "priority", "queue", "assignee", "created_at",
+    "closed_at", "sla_at",
+)  # fmt: skip
+_ID_COLUMNS = {"queue", "assignee", "template_id", "customer_id", "created_by"}
+_GROUP_COLUMNS = ("status", "queue", "assignee")
+_WEEK = pd.Timedelta(days=7)
+_ALL = "\x00all"  # a name that no column has
+_DASH = "\u2013"
 
 
 @dataclass(frozen=True)
 class ReportContext:
-    """What every part of a report is made of.
+    """What every section of a report is made from.
 
     Parameters
     ----------
     cases
         The frame.
     names
-        Words for ids.
-    told
+        Names for ids.
+    provenance
         The frame's provenance.
     now
-        When it was read, on the clocks of the frame's zone.
+        When it was read, in the frame's zone.
     """
 
     cases: pd.DataFrame
     names: DisplayNames
-    told: dict[str, Any]
+    provenance: Provenance
     now: pd.Timestamp
 
     @classmethod
     def of(cls, cases: pd.DataFrame, names: DisplayNames) -> ReportContext:
-        """Take the frame and what it tells of itself."""
-        zoned = "created_at" in cases.columns
-        zone = zone_of(column_of(cases, "created_at")) if zoned else "UTC"
-        return cls(cases, names, read_provenance(cases), as_of(cases).tz_convert(zone))
-
-
-def note(text: str) -> Element:
-    """Make a sentence that stands out."""
-    return element("p", text, class_="note")
-
-
-def shorten_cell(text: str) -> str:
-    """Cut text that would make a table unreadable."""
-    return shorten(text, _LONGEST)
+        """Return the context of a frame."""
+        has_zone = "created_at" in cases.columns
+        zone = zone_of(column_of(cases, "created_at")) if has_zone else "UTC"
+        return cls(cases, names, Provenance.from_attrs(cases), as_of(cases).tz_convert(zone))
 
 
 class MissingColumnError(Exception):
-    """The cases do not hold what a part needs."""
+    """The cases do not have the values that a section needs."""
 
 
 @dataclass
 class Section:
-    """What a part of the report came to say besides itself.
+    """What happened while a section was made.
 
     Parameters
     ----------
-    notes
-        What it warned of, each once.
-    lacks
-        Why it is not there; None if it is.
+    warnings
+        The warnings, each once.
+    omission
+        Why the section is not shown; None if it is.
     """
 
-    notes: tuple[str, ...] = ()
-    lacks: str | None = None
+    warnings: tuple[str, ...] = ()
+    omission: str | None = None
 
 
 @contextmanager
 def section() -> Iterator[Section]:
-    """Make a part: its warnings become notes of it, and a column that is missing its end."""
-    made = Section()
-    with capture_warnings() as said:
+    """Collect the warnings of a section, and end it where a column is missing."""
+    current = Section()
+    with capture_warnings() as messages:
+        # `column_of` raises the KeyError; its message names the column and the remedy.
         try:
-            yield made
-        except (
-            KeyError,
-            MissingColumnError,
-        ) as error:  # `column_of` says what is missing, and the way
-            made.lacks = str(error.args[0])
+            yield current
+        except (KeyError, MissingColumnError) as error:
+            current.omission = str(error.args[0])
             return
-    made.notes = tuple(dict.fromkeys(said))
+    current.warnings = tuple(dict.fromkeys(messages))
 
 
-def omission_note(parts: Mapping[str, Section]) -> Iterator[Element]:
-    """Say which parts are not there, those of one reason together."""
-    for lacks in dict.fromkeys(made.lacks for made in parts.values() if made.lacks):
-        whats = ", ".join(what for what, made in parts.items() if made.lacks == lacks)
-        yield note(f"Left out ({whats}): {lacks}")
+def note(text: str) -> Element:
+    """Return a highlighted paragraph."""
+    return element("p", text, class_="note")
 
 
-_BY = ("status", "queue", "assignee")
-_GROUPS = 12  # of a column, at most
-_WEEK = pd.Timedelta(days=7)
-_NONE = "\u2013"
+def omission_notes(sections: Mapping[str, Section]) -> Iterator[Element]:
+    """Yield one note per reason for which sections are not shown."""
+    for reason in dict.fromkeys(item.omission for item in sections.values() if item.omission):
+        names = ", ".join(name for name, item in sections.items() if item.omission == reason)
+        yield note(f"Not shown ({names}): {reason}")
 
 
-def figures(about: ReportContext) -> Iterator[Element]:
-    """Make the figures that are seen first."""
-    tiles: list[Element] = [_tile("cases", f"{len(about.cases):,}")]
-    parts: dict[str, Section] = {}
-    for what, tell in _TOLD.items():
-        with section() as parts[what]:
-            tiles += tell(about)
+def figures(context: ReportContext) -> Iterator[Element]:
+    """Yield the key figures."""
+    tiles: list[Element] = [_tile("cases", _count(len(context.cases)))]
+    sections: dict[str, Section] = {}
+    for name, make_tiles in _FIGURES.items():
+        with section() as sections[name]:
+            tiles += make_tiles(context)
     yield element("dl", *tiles, class_="figures")
-    yield from map(note, dict.fromkeys(said for made in parts.values() for said in made.notes))
-    yield from omission_note(parts)
+    messages = (message for item in sections.values() for message in item.warnings)
+    yield from map(note, dict.fromkeys(messages))
+    yield from omission_notes(sections)
 
 
-def _tile(name: str, figure: str, small: str = "") -> Element:
-    inside = [figure, element("small", small)] if small else [figure]
-    return element("div", element("dt", name), element("dd", *inside))
+def _tile(name: str, figure: str, detail: str = "") -> Element:
+    content = [figure, element("small", detail)] if detail else [figure]
+    return element("div", element("dt", name), element("dd", *content))
 
 
-def _overall(about: ReportContext) -> list[Element]:
-    whole = numbers.summary(about.cases.assign(**{_ALL: 0}), _ALL)
-    if whole.empty:
+def _overall_figures(context: ReportContext) -> list[Element]:
+    overall = summary(context.cases.assign(**{_ALL: 0}), _ALL)
+    if overall.empty:
         return [_tile("open", "0")]
-    row: Any = next(whole.itertuples())
-    told = [
-        _tile("open", _counted(row.open), _older(row.median_age_days)),
-        _tile("median time to close", _days(row.median_close_days), "open cases reckoned in"),
-        _tile("90 % closed within", _days(row.p90_close_days), "open cases reckoned in"),
+    row: Any = next(overall.itertuples())
+    median_age = "" if pd.isna(row.median_age_days) else f"median age {_days(row.median_age_days)}"
+    tiles = [
+        _tile("open", _count(row.open), median_age),
+        _tile("median time to close", _days(row.median_close_days), "including open cases"),
+        _tile("90 % closed within", _days(row.p90_close_days), "including open cases"),
     ]
     if pd.notna(row.within_sla):
-        told.append(_tile("within SLA", _share(row.within_sla), "of cases that kept or missed it"))
-    return told
+        tiles.append(_tile("within SLA", _share(row.within_sla), "of cases that met or missed it"))
+    return tiles
 
 
-def _older(days: Any) -> str:
-    return "" if pd.isna(days) else f"half of them older than {_days(days)}"
-
-
-_ALL = "\x00all"  # no column is called so
-
-
-def _lately(about: ReportContext) -> list[Element]:
-    """Count what came and went in the last seven days."""
-    since = about.now - _WEEK
-    opened = (
-        to_microseconds(column_of(about.cases, "created_at")) >= timestamp_microseconds(since)
-    ).sum()
-    closed = (
-        to_microseconds(column_of(about.cases, "closed_at")) >= timestamp_microseconds(since)
-    ).sum()
+def _week_figures(context: ReportContext) -> list[Element]:
+    """Return how many cases were opened and closed in the last seven days."""
+    start = context.now - _WEEK
     return [
-        _tile("opened in 7 days", f"{opened:,}", f"since {since:%d %b %H:%M}"),
-        _tile("closed in 7 days", f"{closed:,}", f"since {since:%d %b %H:%M}"),
+        _tile(
+            f"{verb} in 7 days",
+            _count((_microseconds(context, column) >= timestamp_microseconds(start)).sum()),
+            f"since {start:%d %b %H:%M}",
+        )
+        for verb, column in (("opened", "created_at"), ("closed", "closed_at"))
     ]
 
 
-def _overdue(about: ReportContext) -> list[Element]:
-    column_of(about.cases, "sla_at")
-    left = numbers.durations(about.cases)["sla_days"]
+def _microseconds(context: ReportContext, column: str) -> Any:
+    return to_microseconds(column_of(context.cases, column))
+
+
+def _overdue_figure(context: ReportContext) -> list[Element]:
+    column_of(context.cases, "sla_at")
+    days = durations(context.cases)["sla_days"]
     return [
-        _tile("overdue", f"{(left < 0).sum():,}", f"of {left.notna().sum():,} open with an SLA")
+        _tile("overdue", _count((days < 0).sum()), f"of {days.notna().sum():,} open with an SLA")
     ]
 
 
-_TOLD: dict[str, Callable[[ReportContext], list[Element]]] = {
-    "open cases and times": _overall,
-    "the last seven days": _lately,
-    "overdue cases": _overdue,
+_FIGURES: dict[str, Callable[[ReportContext], list[Element]]] = {
+    "open cases and times": _overall_figures,
+    "the last seven days": _week_figures,
+    "overdue cases": _overdue_figure,
 }
 
 
-def _counted(count: Any) -> str:
+def _count(count: Any) -> str:
     return f"{count:,}"
 
 
 def _days(days: Any) -> str:
-    return _NONE if pd.isna(days) else f"{days:,.1f} days"
+    return _DASH if pd.isna(days) else f"{days:,.1f} days"
 
 
 def _share(share: Any) -> str:
-    return _NONE if pd.isna(share) else f"{share:.0%}"
+    return _DASH if pd.isna(share) else f"{share:.0%}"
 
 
-# --- groups -------------------------------------------------------------------------------
-
-
-def groups(about: ReportContext) -> Iterator[Element]:
-    """Make a table for each column that tells who is at work on what."""
+def group_tables(context: ReportContext) -> Iterator[Element]:
+    """Yield a table for each column by which cases are commonly grouped."""
     tables: list[Element] = []
-    parts: dict[str, Section] = {}
-    for by in _BY:
-        if by in about.cases and about.cases[by].notna().any():
-            with section() as parts[f"by {by}"]:
-                tables.append(_grouped(about, by))
+    sections: dict[str, Section] = {}
+    for by in _GROUP_COLUMNS:
+        if by in context.cases and context.cases[by].notna().any():
+            with section() as sections[f"by {by}"]:
+                tables.append(_group_table(context, by))
     yield from tables
-    yield from omission_note(parts)
-    if not parts:
-        yield element("p", f"Nothing to group: no case has {', '.join(_BY)}.", class_="quiet")
+    yield from omission_notes(sections)
+    if not sections:
+        yield element(
+            "p", f"Nothing to group: no case has {', '.join(_GROUP_COLUMNS)}.", class_="quiet"
+        )
 
 
-def _grouped(about: ReportContext, by: str) -> Element:
-    sizes = column_of(about.cases, by).value_counts(dropna=False)
-    chosen = about.cases
-    if len(sizes) > _GROUPS:
-        chosen = chosen[chosen[by].isin(sizes.index[:_GROUPS])]
-    found = numbers.summary(chosen, by, about.names).sort_values("count", ascending=False)
-    few = len(found) < len(sizes)
-    caption = f"By {by}" + (f", the {len(found)} largest of {len(sizes):,} groups" if few else "")
-    shown = [(name, show) for name, show in _SHOWN.items() if found[name].notna().any()]
-    cells = [map(show, found[name]) for name, show in shown]
-    rows = list(zip(map(_group, found.index), *cells, strict=True))
-    looks = dict.fromkeys(range(1, len(shown) + 1), "number")
-    return table(caption, [by, *(_HEAD[name] for name, _ in shown)], rows, looks)
+def _group_table(context: ReportContext, by: str) -> Element:
+    sizes = column_of(context.cases, by).value_counts(dropna=False)
+    cases = context.cases
+    if len(sizes) > _MAX_GROUPS:
+        cases = cases[cases[by].isin(sizes.index[:_MAX_GROUPS])]
+    groups = summary(cases, by, context.names).sort_values("count", ascending=False)
+    caption = f"By {by}"
+    if len(groups) < len(sizes):
+        caption += f", the {len(groups)} largest of {len(sizes):,} groups"
+    columns = [name for name in _METRICS if groups[name].notna().any()]
+    cells = [map(_METRICS[name][1], groups[name]) for name in columns]
+    return table(
+        caption,
+        [by, *(_METRICS[name][0] for name in columns)],
+        list(zip(map(_group_name, groups.index), *cells, strict=True)),
+        formats=dict.fromkeys(range(1, len(columns) + 1), "number"),
+    )
 
 
-_HEAD = {
-    "count": "cases",
-    "open": "open",
-    "median_age_days": "median age of open cases",
-    "median_close_days": "median time to close",
-    "p90_close_days": "90 % closed within",
-    "within_sla": "within SLA",
+# The heading and the format of each column of `summary`.
+_METRICS: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "count": ("cases", _count),
+    "open": ("open", _count),
+    "median_age_days": ("median age of open cases", _days),
+    "median_close_days": ("median time to close", _days),
+    "p90_close_days": ("90 % closed within", _days),
+    "within_sla": ("within SLA", _share),
 }
-_SHOWN: dict[str, Callable[[Any], str]] = {
-    "count": _counted,
-    "open": _counted,
-    "median_age_days": _days,
-    "median_close_days": _days,
-    "p90_close_days": _days,
-    "within_sla": _share,
-}
 
 
-def _group(name: Any) -> str:
-    return "(missing)" if pd.isna(name) else shorten_cell(str(name))
+def _group_name(name: Any) -> str:
+    return "(missing)" if pd.isna(name) else shorten(str(name), _MAX_CELL)
 
 
-def provenance_section(about: ReportContext) -> Iterator[Element]:
-    """Tell from the provenance what was asked and what came."""
-    if not about.told:
-        yield element("p", "The frame does not tell how it was read.")
+def case_table(context: ReportContext) -> Iterator[Element]:
+    """Yield a table of the first cases, and a sentence on what it does not show."""
+    columns = _table_columns(context.cases)
+    rows = context.cases.head(_MAX_ROWS)[columns]
+    yield element("p", _extent(context.cases, columns), class_="quiet")
+    cells = {column: _cells(rows[column], context.names) for column in columns}
+    formats = [cell_format(rows[column], texts, _LONG_CELL) for column, texts in cells.items()]
+    yield table(
+        f"{len(rows):,} cases",
+        [shorten(column_heading(rows[column]), _MAX_CELL) for column in columns],
+        zip(*cells.values(), strict=True),
+        formats=dict(enumerate(formats)),
+    )
+
+
+def _table_columns(cases: pd.DataFrame) -> list[Any]:
+    """Return the most useful columns first, then others that have values."""
+    unique = cases.columns[~cases.columns.duplicated(keep=False)]
+    first = [name for name in _FIRST_COLUMNS if name in unique]
+    others = [name for name in unique if name not in _FIRST_COLUMNS and cases[name].notna().any()]
+    return [*first, *others][:_MAX_COLUMNS]
+
+
+def _extent(cases: pd.DataFrame, columns: list[Any]) -> str:
+    rows, others = len(cases) - _MAX_ROWS, cases.shape[1] - len(columns)
+    sentences = [
+        f"The first {_MAX_ROWS} cases in the order of the DataFrame; {rows:,} more are not shown."
+        if rows > 0
+        else "All cases, in the order of the DataFrame.",
+        f"{others} of {cases.shape[1]} columns are not shown." if others else "",
+    ]
+    return " ".join(sentences).strip()
+
+
+def _cells(column: pd.Series[Any], names: DisplayNames) -> list[str]:
+    if names is not None and column.name in _ID_COLUMNS:
+        ids = column.dropna().unique()
+        column = column.map(dict(zip(ids, labels(ids, names), strict=True)))
+    return [shorten(text, _MAX_CELL) for text in cell_texts(column)]
+
+
+def provenance_facts(context: ReportContext) -> Iterator[Element]:
+    """Yield how the cases were read: the facts, the filter, and the whole provenance."""
+    provenance = context.provenance
+    if not provenance.exists:
+        yield element("p", "This DataFrame has no casesearch provenance.")
         return
-    told = about.told
-    yield element("dl", *_facts(told), class_="facts")
+    yield element("dl", *_facts(provenance), class_="facts")
     yield element("h3", "Filter")
-    yield from _filter(told)
-    whole = element("pre", element("code", json.dumps(told, indent=1, ensure_ascii=False)))
-    summary = element("summary", "Everything that the frame tells of its reading, as JSON")
-    yield element("details", summary, whole)
+    yield from _filter(provenance)
+    text = json.dumps(read_provenance(context.cases), indent=1, ensure_ascii=False)
+    yield element(
+        "details",
+        element("summary", "The complete provenance, as JSON"),
+        element("pre", element("code", text)),
+    )
 
 
-def _facts(told: dict[str, Any]) -> Iterator[Element]:
+def _facts(provenance: Provenance) -> Iterator[Element]:
+    source = provenance.source.items()
     facts = {
-        "Source": _source(told.get("source")),
-        "As of": told.get("as_of"),
-        "Complete": "yes" if told.get("complete") else "no",
-        "Cases": _counted_reading(told),
-        "Full-text search": told.get("search"),
-        "Order": ", ".join(map(str, told.get("sort") or ())),
-        "Limit": told.get("limit"),
-        "Requests": told.get("requests"),
-        "Zone": told.get("tz"),
+        "Source": ", ".join(f"{name} {value}" for name, value in source if value not in _EMPTY),
+        "As of": None if provenance.as_of is None else provenance.as_of.isoformat(),
+        "Complete": "yes" if provenance.complete else "no",
+        "Cases": _row_counts(provenance),
+        "Full-text search": provenance.search,
+        "Order": ", ".join(map(str, provenance.sort)),
+        "Limit": provenance.limit,
+        "Requests": provenance.requests,
+        "Time zone": provenance.tz,
     }
     for name, fact in facts.items():
-        if fact not in (None, ""):
+        if fact not in _EMPTY:
             yield element("dt", name)
             yield element("dd", str(fact))
 
 
-def _source(told: Any) -> str:
-    if not isinstance(told, dict):
+_EMPTY: tuple[Any, ...] = (None, "", [])
+
+
+def _row_counts(provenance: Provenance) -> str:
+    if provenance.rows is None:
         return ""
-    return ", ".join(
-        f"{name} {value}" for name, value in told.items() if value not in (None, "", [])
-    )
+    total = "" if provenance.total is None else f", {provenance.total:,} matched"
+    return f"{provenance.rows:,} read{total}"
 
 
-def _counted_reading(told: dict[str, Any]) -> str:
-    rows, total = told.get("rows"), told.get("total")
-    if rows is None:
-        return ""
-    return f"{rows:,} read" + ("" if total is None else f", {total:,} matched")
-
-
-def _filter(told: dict[str, Any]) -> Iterator[Element]:
-    asked = _expression(told.get("filter"))
-    if asked is None:
-        yield element("p", "The frame does not tell its filter.")
-    elif asked == TRUE:
+def _filter(provenance: Provenance) -> Iterator[Element]:
+    expression = _expression(provenance.filter)
+    if expression is None:
+        yield element("p", "The filter is not known.")
+    elif expression == TRUE:
         yield element("p", "None: every case.")
     else:
-        yield element("ul", *(element("li", said) for said in filter_conditions(asked)))
-        yield element("pre", element("code", repr(asked)))
-        yield element("pre", element("code", json.dumps(told["filter"], ensure_ascii=False)))
+        yield element("ul", *(element("li", text) for text in describe_conditions(expression)))
+        yield element("pre", element("code", repr(expression)))
+        text = json.dumps(provenance.filter, ensure_ascii=False)
+        yield element("pre", element("code", text))
 
 
-def _expression(stored: Any) -> Expression | None:
+def _expression(filter_json: Any) -> Expression | None:
+    # A later version of the package may have stored a filter that this one cannot read.
     try:
-        return filter_from_json(stored)
+        return filter_from_json(filter_json)
     except FilterError:
         return None
