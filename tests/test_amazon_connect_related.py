@@ -258,7 +258,7 @@ def test_tokens_that_lead_nowhere_are_refused(path):
         return ok({name: entry, "nextToken": turn[asked.json.get("nextToken", "")]})
 
     with Stub(service(reply)) as stub:
-        with pytest.raises(cs.InvalidResponseError, match=r"of case 'c1' .* lead nowhere"):
+        with pytest.raises(cs.InvalidResponseError, match=r"of case 'c1' .* does not advance"):
             read(connect(stub), ["c1"])
         assert len([one for one in stub.asked if one.path.endswith(path)]) == 2 * 3
 
@@ -303,7 +303,7 @@ def test_only_a_case_that_is_not_found_is_gone(told, gone):
     """An unknown domain, or a proxy's own 404, would make all histories empty."""
     with Stub(service(lambda _: missing(**told))) as stub:
         if gone:
-            with pytest.warns(UserWarning, match="1 cases are not there any more.*: c1;"):
+            with pytest.warns(UserWarning, match="1 cases no longer exist.*: c1;"):
                 assert len(cs.read_events(connect(stub), ["c1"])) == 0
         else:
             with pytest.raises(cs.NotFoundError):

@@ -19,16 +19,16 @@ from hypothesis import strategies as st
 from casesearch_pd.query.schema import Field
 from casesearch_pd.reading.frames.columns import Columns
 from casesearch_pd.reading.frames.frame import build_frame
-from casesearch_pd.sources.amazon_connect import codec as connect_wire
+from casesearch_pd.sources.amazon_connect import codec as connect_codec
 from casesearch_pd.sources.base import Page
-from casesearch_pd.sources.persona import codec as persona_wire
-from casesearch_pd.sources.persona.codec import read_plain
-from casesearch_pd.sources.persona.columns import Known
+from casesearch_pd.sources.persona import codec as persona_codec
+from casesearch_pd.sources.persona.codec import decode_parsed
+from casesearch_pd.sources.persona.columns import KnownFields
 from casesearch_pd.sources.persona.schema import decode_template, discover_schema
 from tests.wire_stub import ATTRIBUTES, CREATED, RELATED, persona_case, persona_page
 
 quickly = settings(
-    max_examples=150, timeout=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
 
 words = st.text(max_size=8)
@@ -46,10 +46,18 @@ anything = st.recursive(
 )
 
 
-def frame_of(columns, rows, fields, found=(), invalid=()):
+def frame_of(columns, rows, fields, new_fields=(), invalid=()):
     """Build the frame of one page, as a read does."""
     grown = Columns(fields, open=True)
-    page = Page(rows, columns, None, None, pd.Timestamp(0), found=dict(found), invalid=dict(odd))
+    page = Page(
+        rows,
+        columns,
+        None,
+        None,
+        pd.Timestamp(0),
+        new_fields=dict(new_fields),
+        invalid=dict(invalid),
+    )
     grown.add(page)
     held, _ = grown.finish()
     return build_frame(held, tz="UTC", backend=None), dict(grown.invalid)
@@ -156,9 +164,9 @@ def same_frames(quick, slow, fields):
 def test_both_ways_read_the_same_of_a_connect_page(page):
     """A cell that depended on the neighbours of its page would be found by nobody."""
     body = encoded(page)
-    with patch.object(connect_wire, "read_parsed", side_effect=AssertionError("the slow way")):
-        quick = connect_wire.decode_page(body, FIELDS, TEMPLATES)
-    slow = connect_wire.read_parsed(page, FIELDS, TEMPLATES)
+    with patch.object(connect_codec, "decode_parsed", side_effect=AssertionError("the slow way")):
+        quick = connect_codec.decode_page(body, FIELDS, TEMPLATES)
+    slow = connect_codec.decode_parsed(page, FIELDS, TEMPLATES)
     assert told(quick) == told(slow)
     same_frames(quick, slow, FIELDS)
 
@@ -177,8 +185,8 @@ def test_botocores_parser_is_as_good_on_a_page_of_the_service_model(page):
     """It is what remains should a botocore not call the handler; it turns numbers to floats."""
     answer = {"body": encoded(page), "headers": {}, "status_code": 200}
     parsed = PARSER.parse(answer, SHAPE)
-    own = connect_wire.decode_page(answer["body"], FIELDS, TEMPLATES)
-    other = connect_wire.read_parsed(parsed, FIELDS, TEMPLATES)
+    own = connect_codec.decode_page(answer["body"], FIELDS, TEMPLATES)
+    other = connect_codec.decode_parsed(parsed, FIELDS, TEMPLATES)
     assert (own.rows, own.cursor, own.total) == (other.rows, other.cursor, other.total)
     same_frames(own, other, FIELDS)
 
@@ -188,7 +196,7 @@ def test_botocores_parser_is_as_good_on_a_page_of_the_service_model(page):
 def test_no_damage_to_a_connect_page_breaks_more_than_the_page(page):
     """Whatever a proxy makes of an answer: cells, or an error that is tried again."""
     try:
-        answer = connect_wire.decode_page(encoded(page), FIELDS, TEMPLATES)
+        answer = connect_codec.decode_page(encoded(page), FIELDS, TEMPLATES)
     except ValueError:
         return
     assert {len(held) for held in answer.columns.values()} <= {answer.rows}
@@ -198,7 +206,7 @@ def test_no_damage_to_a_connect_page_breaks_more_than_the_page(page):
 
 # --- Persona ------------------------------------------------------------------------------------
 
-KNOWN = Known(
+KNOWN = KnownFields(
     {
         "text": Field("text", "fields.text", "", "text", "custom"),
         "number": Field("number", "fields.number", "", "number", "custom"),
@@ -283,11 +291,11 @@ def listed(held):
 @given(persona_pages, st.sampled_from([(), WANTED]))
 def test_both_ways_read_the_same_of_a_persona_page(page, wanted):
     body = encoded(page)
-    with patch.object(persona_wire, "read_plain", side_effect=AssertionError("the slow way")):
-        quick = persona_wire.decode(body, KNOWN, wanted)
-    slow = read_plain(page, KNOWN, wanted)
+    with patch.object(persona_codec, "decode_parsed", side_effect=AssertionError("the slow way")):
+        quick = persona_codec.decode_page(body, KNOWN, wanted)
+    slow = decode_parsed(page, KNOWN, wanted)
     assert repr(listed(quick.columns)) == repr(listed(slow.columns))
-    for name in ("rows", "next", "linked", "found", "templates"):
+    for name in ("rows", "next_link", "has_next_link", "new_fields", "templates"):
         assert getattr(quick, name) == getattr(slow, name)
     known = tuple(KNOWN.custom.values())
     one, odd = frame_of(quick.columns, quick.rows, known, quick.new_fields)
@@ -300,7 +308,7 @@ def test_both_ways_read_the_same_of_a_persona_page(page, wanted):
 @given(damaged(persona_pages.filter(lambda page: page["data"])), st.sampled_from([(), WANTED]))
 def test_no_damage_to_a_persona_page_breaks_more_than_the_page(page, wanted):
     try:
-        answer = persona_wire.decode(encoded(page), KNOWN, wanted)
+        answer = persona_codec.decode_page(encoded(page), KNOWN, wanted)
     except ValueError:
         return
     assert {len(held) for held in answer.columns.values()} <= {answer.rows}
@@ -314,7 +322,7 @@ def test_no_damage_to_a_persona_page_breaks_more_than_the_page(page, wanted):
 @given(damaged(st.builds(persona_case, words, texts=plain).map(lambda case: {"data": case})))
 def test_no_damage_to_a_retrieved_case_breaks_more_than_its_page(answer):
     try:
-        page = persona_wire.decode_one(encoded(answer), KNOWN, ())
+        page = persona_codec.decode_case(encoded(answer), KNOWN, ())
     except ValueError:
         return
     assert page.rows == 1
@@ -336,7 +344,7 @@ def test_no_damage_to_a_template_breaks_discovery(answer):
         template = decode_template(encoded(answer))
     except ValueError:
         return
-    empty = persona_wire.decode(encoded(persona_page([])), KNOWN, ())
+    empty = persona_codec.decode_page(encoded(persona_page([])), KNOWN, ())
     assert discover_schema([template], empty, frozenset()).fields
 
 
@@ -349,8 +357,8 @@ def test_an_odd_value_sends_its_page_the_slow_way_and_costs_itself_alone():
         {"caseId": "c1", "fields": [{"id": "id-number", "value": {"quaternionValue": [1]}}]},
         {"caseId": "c2", "fields": [{"id": "id-number", "value": {"doubleValue": 2}}]},
     ]}  # fmt: skip
-    with patch.object(connect_wire, "read_parsed", wraps=connect_wire.read_parsed) as slow:
-        answer = connect_wire.decode_page(encoded(page), FIELDS, TEMPLATES)
+    with patch.object(connect_codec, "decode_parsed", wraps=connect_codec.decode_parsed) as slow:
+        answer = connect_codec.decode_page(encoded(page), FIELDS, TEMPLATES)
     slow.assert_called_once()
     assert answer.columns["a_number"] == [None, 2]
     assert answer.invalid == {"a_number": 1}
@@ -358,11 +366,11 @@ def test_an_odd_value_sends_its_page_the_slow_way_and_costs_itself_alone():
 
 def test_every_case_of_a_page_comes_in_the_order_of_the_page():
     page = {"cases": [{"caseId": f"c{at}", "fields": []} for at in (3, 1, 2)]}
-    answer = connect_wire.decode_page(encoded(page), FIELDS, TEMPLATES)
+    answer = connect_codec.decode_page(encoded(page), FIELDS, TEMPLATES)
     assert answer.columns["case_id"] == ["c3", "c1", "c2"]
 
 
 def test_an_unasked_field_takes_no_column():
     page = {"cases": [{"caseId": "c1", "fields": [{"id": "other", "value": {"stringValue": "x"}}]}]}
-    answer = connect_wire.decode_page(encoded(page), FIELDS[:1], TEMPLATES)
+    answer = connect_codec.decode_page(encoded(page), FIELDS[:1], TEMPLATES)
     assert set(answer.columns) == {"case_id", "template_id", "template", "tags"}

@@ -351,7 +351,7 @@ def test_what_was_read_before_an_error_is_in_partial(name):
     assert len(error.partial) == 3
     assert error.missing
     assert error.partial.dtypes["created_at"] == pd.DatetimeTZDtype("us", "UTC")
-    assert "3 rows in .partial" in str(error)
+    assert "3 rows (kept in .partial)" in str(error)
     assert error.partial.cases.provenance["complete"] is False
 
 
@@ -360,12 +360,12 @@ def test_a_partial_frame_comes_back_only_on_demand_and_says_so(name):
     bind = SERVICES[name][0]
     with (
         first_page_then(name, (500, {}, b"")) as stub,
-        pytest.warns(UserWarning, match="not whole"),
+        pytest.warns(UserWarning, match="incomplete result"),
     ):
         frame = cs.read_cases(bind(stub), on_error="partial")
     assert len(frame) == 3
     assert frame.cases.provenance["complete"] is False
-    assert any("broke off" in note for note in frame.cases.provenance["notes"])
+    assert any("read failed" in note for note in frame.cases.provenance["notes"])
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -443,8 +443,8 @@ def test_fewer_rows_than_the_count_are_read_again_and_then_refused():
         reads = [one for one in stub.searches if one.json["maxResults"] > 1]
     assert len(reads) == 4  # each time once more from the last row on
     assert len(error.partial) == 3
-    assert "counts 5 cases and shows 3" in str(error)
-    assert "counts 5 cases and shows 3" in error.missing[0]
+    assert "counts 5 cases but returned 3" in str(error)
+    assert "2 of 5 cases" in error.missing[0]
 
 
 def test_rows_that_turn_up_on_the_second_reading_are_enough():
@@ -460,7 +460,7 @@ def test_a_count_that_falls_is_accepted_with_a_note():
     with counted(5, 3) as stub:
         frame = cs.read_cases(connect(stub))
     assert len(frame) == 3
-    assert any("fell from 5 to 3" in note for note in frame.cases.provenance["notes"])
+    assert any("decreased from 5 to 3" in note for note in frame.cases.provenance["notes"])
 
 
 def test_more_rows_than_the_count_are_no_error():

@@ -669,7 +669,7 @@ def test_a_broken_success_to_the_end_is_a_bad_answer(fault):
     """An empty or short frame in its place would be taken for the truth."""
     with (
         serving(BROKEN[fault]) as stub,
-        pytest.raises(cs.InvalidResponseError, match="a proxy between"),
+        pytest.raises(cs.InvalidResponseError, match="a proxy in between"),
     ):
         cs.read_cases(persona(stub))
     assert len(stub.searches) == TUNING.max_fault_attempts
@@ -827,7 +827,7 @@ def test_an_answer_is_waited_for_no_longer_than_the_deadline(monkeypatch):
         assert source.schema
         began = time.monotonic()
         with pytest.raises(
-            cs.ServiceUnavailableError, match=r"the deadline passed.*longer timeout="
+            cs.ServiceUnavailableError, match=r"the timeout passed.*longer timeout="
         ):
             cs.read_cases(source, timeout=0.3)
         assert time.monotonic() - began < 0.9 * TUNING.read_timeout

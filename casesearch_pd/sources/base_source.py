@@ -92,7 +92,7 @@ class BaseSource(ABC):
     address: str = ""
     base_url: str = ""
     _schema: Schema | None = None
-    _token: str | Callable[[], str] | None = None
+    _auth: Any = None  # signs requests; its repr does not show the token
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class BaseSource(ABC):
     ) -> None:
         self.base_url = self._base_url_of(address)
         self.address = f"{self.name}://{self.base_url.partition('://')[2]}"
-        self._token = token
+        self._auth = self._create_auth(token)
         self.configure(schema=schema, rate=rate)
         _ = self.rate_limiter  # an invalid rate or a missing token is an error now
 
@@ -127,13 +127,13 @@ class BaseSource(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without token and client: a copy elsewhere reads its environment."""
-        dropped = {"_token", "_auth", "_http", "rate_limiter"}
+        dropped = {"_auth", "_http", "rate_limiter"}
         return {name: value for name, value in self.__dict__.items() if name not in dropped}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the state; raise AccessDeniedError if the environment has no token."""
         self.__dict__.update(state)
-        _ = self._auth
+        self._auth = self._create_auth(None)
 
     # --- what the author of a service writes ---
 
@@ -353,14 +353,13 @@ class BaseSource(ABC):
 
         return HttpClient(self.base_url, self.headers, self._auth)
 
-    @cached_property
-    def _auth(self) -> Any:
-        if self._token is None and not self.token_variable:
+    def _create_auth(self, token: str | Callable[[], str] | None) -> Any:
+        if token is None and not self.token_variable:
             return None
         from casesearch_pd.sources.transport.http import BearerToken  # noqa: PLC0415 - imports requests
 
         service = self.traits.display_name or self.name
-        return BearerToken(self._token, variable=self.token_variable, service=service)
+        return BearerToken(token, variable=self.token_variable, service=service)
 
     def _url(self, request: Request) -> str:
         return str(self._http.url(request.path, request.query))

@@ -350,10 +350,13 @@ class ConnectCases(BaseSource):
         return history_listing(self._related_client("GetCaseAuditEvents"))
 
     def _related_client(self, operation: str) -> RelatedClient:
-        columns = {item.id: item.column for item in self.schema.fields}
         return RelatedClient(
             self.connection,
             # Each operation has a quota of its own: that of SearchCases, 2 per second, burst 10.
             self._rate_limiter_of(operation, self.rate, self.burst),
-            lambda field_id: columns.get(field_id, field_id),
+            lambda field_id: self._columns_by_id.get(field_id, field_id),
         )
+
+    @cached_property
+    def _columns_by_id(self) -> dict[str, str]:
+        return {item.id: item.column for item in self.schema.fields}

@@ -140,7 +140,7 @@ class PersonaCases(BaseSource):
         self.templates = (templates,) if isinstance(templates, str) else tuple(templates)
         self.fresh = fresh
         self.assume = merge_assumptions(self.ASSUME, assume)
-        self._token = token
+        self._auth = self._create_auth(token)
         self._schema = schema
         self._uses_quota = rate is None
         self.rate, self.burst = (_QUOTA * _SHARE, _BURST) if rate is None else (rate, 1.0)
