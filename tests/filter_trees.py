@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import casesearch_pd as cs
 from tests.hostile_cases import TEXTS
-from tests.plain_reading import nanoseconds
+from tests.reference_filter import nanoseconds
 
 ZONES = ("UTC", "Europe/Berlin", "America/Sao_Paulo", "Asia/Kathmandu")
 

@@ -1,5 +1,6 @@
-"""Pages to typed columns: every type, every misfit, and the borders between batches."""
+"""Typed columns from pages: every type, invalid values, and the borders between batches."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -9,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casesearch_pd.query.schema import Field
-from casesearch_pd.reading.frames import columns as room
 from casesearch_pd.reading.frames.columns import Columns, arrow_type, to_arrow
 from casesearch_pd.sources.base import Page
+from casesearch_pd.sources.transport.context import Tuning, use_tuning
 from tests.bound_filters import LAW
 
-SERVED = pd.Timestamp("2026-03-14T12:00Z")
+SERVED_AT = pd.Timestamp("2026-03-14T12:00Z")
 HIGH, LOW = "\ud83d", "\ude00"  # the halves of one emoji
 
 
@@ -22,17 +23,25 @@ def utc(*parts):
     return datetime(*parts, tzinfo=UTC)
 
 
-def field(name, kind="text"):
-    return Field(name, f"{name}-id", name.capitalize(), kind, "custom")
+def field(name, type_="text"):
+    return Field(name, f"{name}-id", name.capitalize(), type_, "custom")
 
 
-def page(rows=None, found=(), odd=None, **columns):
+def page(rows=None, new_fields=(), invalid=None, **columns):
     rows = len(next(iter(columns.values()))) if rows is None else rows
-    return Page(rows, columns, None, None, SERVED, {item.column: item for item in found}, odd or {})
+    return Page(
+        rows,
+        columns,
+        None,
+        None,
+        SERVED_AT,
+        {item.column: item for item in new_fields},
+        invalid or {},
+    )
 
 
 @pytest.mark.parametrize(
-    ("kind", "values", "kept"),
+    ("type_", "values", "expected"),
     [
         ("text", ["a", None, ""], ["a", None, ""]),
         ("url", ["https://example.org", None], ["https://example.org", None]),
@@ -58,15 +67,15 @@ def page(rows=None, found=(), odd=None, **columns):
         ("number", [None, None], [None, None]),
     ],
 )  # fmt: skip
-def test_values_of_their_type_come_home_whole(kind, values, kept):
-    array, odd = to_arrow(values, kind)
-    assert array.type == arrow_type(kind)
-    assert array.to_pylist() == kept
-    assert odd == 0
+def test_values_of_the_type_are_kept(type_, values, expected):
+    array, invalid = to_arrow(values, type_)
+    assert array.type == arrow_type(type_)
+    assert array.to_pylist() == expected
+    assert invalid == 0
 
 
 @pytest.mark.parametrize(
-    ("kind", "values", "kept", "odd"),
+    ("type_", "values", "expected", "invalid"),
     [
         ("text", ["a", 3, True, 2.5, ["x"], {}], ["a"] + [None] * 5, 5),
         ("text", ["a" + HIGH, LOW, HIGH + "b", "c"], ["a\ufffd", "\ufffd", "\ufffdb", "c"], 3),
@@ -83,61 +92,63 @@ def test_values_of_their_type_come_home_whole(kind, values, kept):
          [utc(2026, 3, 14, 9, 30), None, None], 1),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_costs_itself_and_is_counted(kind, values, kept, odd):
-    """One odd value must not fail a page of a hundred cases, nor vanish in silence."""
-    array, counted = to_arrow(values, kind)
-    assert array.type == arrow_type(kind)
-    assert array.to_pylist() == kept
-    assert counted == odd
+def test_invalid_values_become_missing_and_are_counted(type_, values, expected, invalid):
+    """One invalid value must not fail a page of a hundred cases, nor vanish silently."""
+    array, invalid_count = to_arrow(values, type_)
+    assert array.type == arrow_type(type_)
+    assert array.to_pylist() == expected
+    assert invalid_count == invalid
 
 
-def test_a_million_years_of_text_fail_nothing():
-    """Strings that only look like times, of every length."""
-    array, odd = to_arrow(["9" * length for length in range(1, 12)], "datetime")
+def test_texts_that_look_like_times_never_raise():
+    """Strings of digits, of every length."""
+    array, invalid = to_arrow(["9" * length for length in range(1, 12)], "datetime")
     assert len(array) == 11
-    assert array.null_count == odd
+    assert array.null_count == invalid
 
 
 FIELDS = (field("case_id"), field("amount", "number"), field("labels", "list"), field("x", "any"))
 
 
-def finished(columns):
-    held, known = columns.finish()
-    plain = {name: one if isinstance(one, list) else one.to_pylist() for name, one in held.items()}
-    return plain, held, known
+def finish(columns):
+    arrays, fields = columns.finish()
+    cells = {
+        name: one if isinstance(one, list) else one.to_pylist() for name, one in arrays.items()
+    }
+    return cells, arrays, fields
 
 
-def test_pages_add_up():
+def test_pages_are_appended():
     columns = Columns(FIELDS)
     columns.add(page(case_id=["a", "b"], amount=[1, None], labels=[["x"], None], x=[1, None]))
     columns.add(page(case_id=["c"], amount=[2.5]))
-    plain, held, known = finished(columns)
-    assert plain == {
+    cells, arrays, fields = finish(columns)
+    assert cells == {
         "case_id": ["a", "b", "c"],
         "amount": [1, None, 2.5],
         "labels": [["x"], None, None],
         "x": [1, None, None],
     }
     assert columns.rows == 3
-    assert isinstance(held["labels"], list)
-    assert list(known) == [item.column for item in FIELDS]
+    assert isinstance(arrays["labels"], list)
+    assert list(fields) == [item.column for item in FIELDS]
 
 
-def test_columns_that_nobody_asked_for_are_left():
+def test_columns_that_were_not_requested_are_left_out():
     columns = Columns(FIELDS[:1])
-    columns.add(page(case_id=["a"], other=[1], found=[field("other")]))
-    assert finished(columns)[0] == {"case_id": ["a"]}
+    columns.add(page(case_id=["a"], other=[1], new_fields=[field("other")]))
+    assert finish(columns)[0] == {"case_id": ["a"]}
 
 
-def test_no_rows_have_the_types_of_many():
-    """A filter that finds nothing today must not change the dtypes of the frame."""
-    fields = [field(kind, kind) for kind in ("text", "number", "integer", "boolean", "datetime")]
-    fields += [field(kind, kind) for kind in ("select", "url", "user")]
-    held, _ = Columns(fields).finish()
-    assert {name: one.type for name, one in held.items()} == {
+def test_columns_without_rows_have_their_types():
+    """An empty result must not change the dtypes of the frame."""
+    fields = [field(type_, type_) for type_ in ("text", "number", "integer", "boolean", "datetime")]
+    fields += [field(type_, type_) for type_ in ("select", "url", "user")]
+    arrays, _ = Columns(fields).finish()
+    assert {name: one.type for name, one in arrays.items()} == {
         item.column: arrow_type(item.type) for item in fields
     }
-    assert {len(one) for one in held.values()} == {0}
+    assert {len(one) for one in arrays.values()} == {0}
     assert Columns([field("labels", "list")]).finish()[0] == {"labels": []}
 
 
@@ -148,27 +159,23 @@ def test_no_rows_have_the_types_of_many():
     st.integers(0, 12),
     st.sampled_from(["text", "number", "any", "list"]),
 )
-def test_batches_change_no_cell(sizes, flush, late, kind):
-    """Law: wherever a batch ends, and wherever a column is first met, the cells are the same."""
-    new = field("new", kind)
-    kept = room._FLUSH
-    room._FLUSH = flush
-    try:
+def test_the_size_of_a_batch_changes_no_cell(sizes, flush, first_page, type_):
+    """Wherever a batch ends, and wherever a column first appears, the cells are the same."""
+    new = field("new", type_)
+    with use_tuning(replace(Tuning(), flush_rows=flush)):
         columns = Columns([field("case_id")], open=True)
         expected = {"case_id": []}
         for at, rows in enumerate(sizes):
             ids = [f"{at}-{row}" for row in range(rows)]
             cells = {"case_id": ids}
-            if at >= late:
-                cells["new"] = [_cell(kind, number) for number in range(rows)]
-            columns.add(page(rows, found=[new] if at >= late else (), **cells))
+            if at >= first_page:
+                cells["new"] = [_cell(type_, number) for number in range(rows)]
+            columns.add(page(rows, new_fields=[new] if at >= first_page else (), **cells))
             expected["case_id"] += ids
-            if at >= late or "new" in expected:
+            if at >= first_page or "new" in expected:
                 before = [None] * (len(expected["case_id"]) - rows)
                 expected["new"] = expected.get("new", before) + cells.get("new", [None] * rows)
-        assert finished(columns)[0] == expected
-    finally:
-        room._FLUSH = kept
+        assert finish(columns)[0] == expected
 
 
 PAGES = st.lists(
@@ -179,31 +186,32 @@ PAGES = st.lists(
 
 @LAW
 @given(PAGES, st.integers(1, 7), st.integers(0, 8))
-def test_walks_put_together_are_one_walk(pages, flush, cut):
-    """Law: who walked which part of a result changes no cell, late columns and all."""
-    kept = room._FLUSH
-    room._FLUSH = flush
-    try:
-        whole, first, second = (Columns([field("case_id")], open=True) for _ in range(3))
-        for at, (rows, kinds) in enumerate(pages):
-            for columns in (whole, first if at < cut else second):
-                columns.add(_late_page(at, rows, sorted(kinds)))
+def test_absorbed_columns_equal_one_collection(pages, flush, split):
+    """How a result is divided between workers changes no cell, not even in new columns."""
+    with use_tuning(replace(Tuning(), flush_rows=flush)):
+        together, first, second = (Columns([field("case_id")], open=True) for _ in range(3))
+        for at, (rows, types) in enumerate(pages):
+            for columns in (together, first if at < split else second):
+                columns.add(_page_with_new_fields(at, rows, sorted(types)))
         first.absorb(second)
-        assert first.rows == whole.rows
-        assert finished(first)[0] == finished(whole)[0]
-    finally:
-        room._FLUSH = kept
+        assert first.rows == together.rows
+        assert finish(first)[0] == finish(together)[0]
 
 
-def _late_page(at, rows, kinds):
-    cells = {f"new_{kind}": [_cell(kind, number) for number in range(rows)] for kind in kinds}
+def _page_with_new_fields(at, rows, types):
+    cells = {f"new_{type_}": [_cell(type_, number) for number in range(rows)] for type_ in types}
     cells["case_id"] = [f"{at}-{row}" for row in range(rows)]
-    return page(rows, found=[field(f"new_{kind}", kind) for kind in kinds], odd={"x": 1}, **cells)
+    return page(
+        rows,
+        new_fields=[field(f"new_{type_}", type_) for type_ in types],
+        invalid={"x": 1},
+        **cells,
+    )
 
 
-@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("reversed_order", [False, True])
 @pytest.mark.parametrize(
-    ("kinds", "cells", "kept"),
+    ("types", "cells", "expected"),
     [
         (("text", "number"), (["a", None], [1.5, 2.0]), ["a", None, "1.5", "2.0"]),
         (("any", "text"), ([1, None], ["b", "c"]), ["1", None, "b", "c"]),
@@ -213,50 +221,52 @@ def _late_page(at, rows, kinds):
         (("datetime", "text"), (["2026-03-14T09Z"], ["x"]), ["2026-03-14 09:00:00.000000Z", "x"]),
     ],
 )  # fmt: skip
-def test_a_field_that_two_walks_met_with_two_types(kinds, cells, kept, turned):
-    """Nothing tells its type, so its cells decide: text wins; no cell may be lost."""
+def test_a_field_with_conflicting_types_is_typed_by_its_cells(
+    types, cells, expected, reversed_order
+):
+    """Text wins over other types, and no cell is lost."""
     one, other = (Columns([field("case_id")], open=True) for _ in range(2))
-    for columns, kind, held in zip((one, other), kinds, cells, strict=True):
-        ids = [f"{kind}-{row}" for row in range(len(held))]
-        columns.add(page(found=[field("x", kind)], case_id=ids, x=held))
-    if turned:
-        one, other, kept = other, one, kept[len(cells[0]) :] + kept[: len(cells[0])]
+    for columns, type_, values in zip((one, other), types, cells, strict=True):
+        ids = [f"{type_}-{row}" for row in range(len(values))]
+        columns.add(page(new_fields=[field("x", type_)], case_id=ids, x=values))
+    if reversed_order:
+        one, other, expected = other, one, expected[len(cells[0]) :] + expected[: len(cells[0])]
     one.absorb(other)
-    assert finished(one)[0]["x"] == kept
+    assert finish(one)[0]["x"] == expected
 
 
-def _cell(kind, number):
-    return {"text": str(number), "number": float(number), "any": number, "list": [number]}[kind]
+def _cell(type_, number):
+    return {"text": str(number), "number": float(number), "any": number, "list": [number]}[type_]
 
 
-def test_late_columns_come_in_the_order_they_are_met():
-    """The same read must give the same frame; the order of a set is another one every time."""
-    late = [field(f"late_{number}") for number in range(20)]
+def test_new_columns_keep_the_order_of_their_appearance():
+    """The same read must return the same frame, so the order must not be that of a set."""
+    new = [field(f"late_{number}") for number in range(20)]
     columns = Columns([field("case_id")], open=True)
-    cells = {item.column: ["x"] for item in late}
-    columns.add(page(case_id=["a"], found=late, **cells))
-    assert list(finished(columns)[0]) == ["case_id", *(item.column for item in late)]
+    cells = {item.column: ["x"] for item in new}
+    columns.add(page(case_id=["a"], new_fields=new, **cells))
+    assert list(finish(columns)[0]) == ["case_id", *(item.column for item in new)]
 
 
-def test_a_batch_is_typed_as_soon_as_it_is_full():
-    """Plain lists of a million rows would take several times the memory of the frame."""
+def test_a_full_batch_is_converted_at_once():
+    """Lists of a million rows would take several times the memory of the frame."""
     columns = Columns([field("case_id")])
-    for number in range(room._FLUSH // 100 + 1):
+    for number in range(Tuning().flush_rows // 100 + 1):
         columns.add(page(case_id=[f"{number}-{row}" for row in range(100)]))
-    held, _ = columns.finish()
-    assert [len(chunk) for chunk in held["case_id"].chunks] == [room._FLUSH, 100]
+    arrays, _ = columns.finish()
+    assert [len(chunk) for chunk in arrays["case_id"].chunks] == [Tuning().flush_rows, 100]
 
 
-def test_misfits_are_counted_by_column_over_all_batches():
+def test_invalid_values_are_counted_by_column():
     columns = Columns([field("amount", "number"), field("when", "datetime"), field("x", "any")])
-    columns.add(page(amount=["1", 2], when=["soon", None], x=[2**70, 1], odd={"tags": 1}))
-    columns.add(page(amount=[None, "3"], when=[None, None], x=[1, 1], odd={"tags": 2}))
+    columns.add(page(amount=["1", 2], when=["soon", None], x=[2**70, 1], invalid={"tags": 1}))
+    columns.add(page(amount=[None, "3"], when=[None, None], x=[1, 1], invalid={"tags": 2}))
     columns.finish()
     assert dict(columns.invalid) == {"tags": 3, "amount": 2, "when": 1, "x": 1}
 
 
 @pytest.mark.parametrize(
-    ("values", "kind", "kept"),
+    ("values", "type_", "expected"),
     [
         (["a", None, "b"], pa.large_string(), ["a", None, "b"]),
         ([1, None, 2], pa.int64(), [1, None, 2]),
@@ -268,17 +278,17 @@ def test_misfits_are_counted_by_column_over_all_batches():
         (["2026-03-14T09:30:00Z"], pa.large_string(), ["2026-03-14T09:30:00Z"]),
     ],
 )
-def test_a_column_of_no_known_type_is_typed_by_its_cells(values, kind, kept):
-    """Text wins over numbers: a number can be told as text, and not the other way round."""
+def test_a_column_without_a_type_is_typed_by_its_cells(values, type_, expected):
+    """Text wins over numbers: a number can be written as text, but not the other way round."""
     columns = Columns([field("x", "any")])
     columns.add(page(x=values))
-    plain, held, _ = finished(columns)
-    assert held["x"].type == kind
-    assert plain["x"] == kept
+    cells, arrays, _ = finish(columns)
+    assert arrays["x"].type == type_
+    assert cells["x"] == expected
     assert not columns.invalid
 
 
-def test_lists_and_hashes_of_no_known_type_stay_as_they_are():
+def test_lists_and_hashes_without_a_type_are_unchanged():
     columns = Columns([field("x", "any")])
     columns.add(page(x=[["a"], {"b": 1}, "c", None]))
     assert columns.finish()[0]["x"] == [["a"], {"b": 1}, "c", None]

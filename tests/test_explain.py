@@ -1,4 +1,4 @@
-"""`explain_cases`: what a read is going to send, told before it is sent."""
+"""`explain_cases`: what a read would send and cost."""
 
 import json
 import os
@@ -15,8 +15,8 @@ import casesearch_pd as cs
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 HOSTILE = '<img src=x onerror=alert(1)> & "it\'s" $(true) `true` \\ ärger'
-MANY = [f"stage {number}" for number in range(401)]
-QUESTIONS = {
+MANY_STATUSES = [f"stage {number}" for number in range(401)]
+FILTERS = {
     "everything": {},
     "one status": {"status": "open", "columns": ["status", "created_at"]},
     "a period": {"created_at__gte": "2026-02", "columns": ["case_id"], "tz": "Europe/Berlin"},
@@ -27,37 +27,42 @@ QUESTIONS = {
     "nobody": {"title": "no such title"},
     "no question": {"status": []},
     "a tree": {"where": ~((cs.field("status") == "open") | (cs.field("created_at") < "2026-01"))},
-    "many values": {"where": {"status": ["open", "pending", *MANY]}, "columns": ["status"]},
+    "many values": {
+        "where": {"status": ["open", "pending", *MANY_STATUSES]},
+        "columns": ["status"],
+    },
     "two ids": {"case_id": ["case_1CYf8QGcHTmpcoZ1ruM8pAKa", "nobody"], "columns": ["status"]},
 }
-pytestmark = pytest.mark.filterwarnings("ignore:.*is not an option", "ignore:.*nothing of this")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*is not an option", "ignore:.*cannot evaluate this filter"
+)
 
 
 @pytest.fixture(scope="module")
 def local():
     with cs.LocalCases(cases=429, seed=3, now=NOW) as service:
         service.insert({"title": HOSTILE, "created_at": datetime(2026, 1, 5, tzinfo=UTC)})
-        service.advance(60)  # what changes while it is read costs more than was reckoned
+        service.advance(60)  # changes during a read would cost more than estimated
         yield service
 
 
 @pytest.fixture(scope="module", params=["connect", "persona"])
 def source(request, local):
-    made = getattr(local, f"{request.param}_cases")()
-    assert made.schema  # discovery is told apart
-    return made
+    source = getattr(local, f"{request.param}_cases")()
+    assert source.schema  # discovery is counted separately
+    return source
 
 
-@pytest.fixture(params=QUESTIONS)
-def question(request):
-    return QUESTIONS[request.param]
+@pytest.fixture(params=FILTERS)
+def filters(request):
+    return FILTERS[request.param]
 
 
-def sent(local):
+def sent_requests(local):
     return [(item.method, item.path, item.query, json.dumps(item.body)) for item in local.requests]
 
 
-def told(request):
+def as_sent(request):
     query = {}
     for name, value in request.query:
         query.setdefault(name, []).append(value)
@@ -66,7 +71,7 @@ def told(request):
 
 @pytest.mark.parametrize("service", ["connect", "persona"])
 def test_nothing_but_discovery_is_sent(local, service):
-    """Who asks what a read costs must not pay for it."""
+    """Asking for the cost of a read must not cost anything."""
     fresh = getattr(local, f"{service}_cases")()
     local.requests.clear()
     cs.explain_cases(fresh, status="open")
@@ -80,36 +85,39 @@ def test_nothing_but_discovery_is_sent(local, service):
     assert len(local.requests) == discovery
 
 
-def test_the_requests_are_those_that_are_sent(local, source, question):
-    """A request that is only like the one sent explains another read."""
-    plan = cs.explain_cases(source, **question)
+def test_the_requests_are_the_ones_that_a_read_sends(local, source, filters):
+    """A request that differs from the one sent would explain another read."""
+    plan = cs.explain_cases(source, **filters)
     local.requests.clear()
-    cs.read_cases(source, **question)
-    first = sent(local)
-    asked = [told(request) for request in plan.requests]
-    assert asked[:1] == first[:1]
-    if question != QUESTIONS["nobody"]:  # where the first pass finds nothing there is no second
-        assert all(request in first for request in asked)
+    cs.read_cases(source, **filters)
+    first = sent_requests(local)
+    explained = [as_sent(request) for request in plan.requests]
+    assert explained[:1] == first[:1]
+    if filters != FILTERS["nobody"]:  # where the first pass finds nothing there is no second
+        assert all(request in first for request in explained)
 
 
-def test_the_count_is_what_a_read_sends(local, source, question):
-    """A read that costs more than was told is a broken promise to whoever shares the quota."""
-    cost = cs.explain_cases(source, **question).count()
+def test_the_cost_is_what_a_read_sends(local, source, filters):
+    """A read that costs more than estimated surprises those who share the quota."""
+    cost = cs.explain_cases(source, **filters).count()
     local.requests.clear()
-    frame = cs.read_cases(source, **question, lookback=0)  # nothing changed just before the read
+    frame = cs.read_cases(source, **filters, lookback=0)  # nothing changed just before the read
     assert cost.requests == len(local.requests)
     assert cost.cases >= len(frame)
     assert cost.seconds == 0  # this source never waits
 
 
-def test_what_only_the_service_sees_is_swept_part_by_part(local):
-    """One walk over all that changed could not be checked here: it would drop every change."""
+def test_changes_of_a_remote_only_filter_are_read_part_by_part(local):
+    """One scan over all changes could not be filtered locally: it would drop every change."""
     source = local.persona_cases()
-    question = {"assignee": local.user_id("ann@example.com"), "status": ["open", "closed", *MANY]}
-    plan = cs.explain_cases(source, columns=["case_id"], **question)
+    filters = {
+        "assignee": local.user_id("ann@example.com"),
+        "status": ["open", "closed", *MANY_STATUSES],
+    }
+    plan = cs.explain_cases(source, columns=["case_id"], **filters)
     cost = plan.count()
     local.requests.clear()
-    assert len(cs.read_cases(source, columns=["case_id"], **question)) == cost.cases > 0
+    assert len(cs.read_cases(source, columns=["case_id"], **filters)) == cost.cases > 0
     assert len(local.requests) == cost.requests == cost.pages + plan.partitions
 
 
@@ -121,32 +129,32 @@ def test_a_count_costs_one_request_for_each_partition_on_connect(local):
     assert [item.body["maxResults"] for item in local.requests] == [1, 1]
 
 
-def test_the_seconds_are_those_of_the_rate(local):
-    """Burst first, then so many a second: what the quota of the service lets pass."""
+def test_the_seconds_follow_from_the_rate(local):
+    """The burst is free; then the rate applies."""
     source = local.connect_cases(rate=2, burst=3)
     cost = cs.explain_cases(source, columns=["case_id"]).count()
     assert (cost.cases, cost.pages, cost.requests) == (430, 5, 5)
     assert cost.seconds == pytest.approx((5 - 3) / 2)
 
 
-def test_what_is_checked_here_is_told_with_the_reason(local):
+def test_conditions_filtered_locally_are_explained(local):
     connect, persona = local.connect_cases(), local.persona_cases()
     plan = cs.explain_cases(connect, title="App", closed_at=None, status="open")
     assert plan.rechecked == {
-        "field('title') == 'App'": "the service's answer may be too wide",
+        "field('title') == 'App'": "the service may return more cases than match",
         "field('closed_at').isna()": "the service cannot compare this",
     }
     finer = pd.Timestamp("2026-03-01T00:00:00.000500Z")
     plan = cs.explain_cases(connect, created_at__gte=finer)
-    assert [*plan.rechecked.values()] == ["the service's answer may be too wide"]
+    assert [*plan.rechecked.values()] == ["the service may return more cases than match"]
     assert cs.explain_cases(connect, status="open").rechecked == {}
     assert cs.explain_cases(persona, state="open").rechecked == {}
     plan = cs.explain_cases(persona, title__contains="App", status="open")
     assert plan.rechecked["field('title').contains('App')"] == "the service cannot compare this"
 
 
-def test_what_fits_the_service_but_not_its_requests_is_told(local):
-    """Two hundred alternatives of two fields are no hundred requests; they are checked here."""
+def test_a_filter_too_large_for_a_request_is_explained(local):
+    """Two hundred alternatives of two fields are filtered locally, not sent in many requests."""
     term = cs.field("csat_1_5") > 2
     for number in range(80):
         pair = (cs.field("contacts") > number) & (cs.field("risk_score") < number)
@@ -155,27 +163,27 @@ def test_what_fits_the_service_but_not_its_requests_is_told(local):
     plan = cs.explain_cases(local.persona_cases(), term & (cs.field("created_at") >= "2026"))
     assert "created_at" in repr(plan.pushed)
     assert {*plan.rechecked.values()} == {
-        "fits the service, but not into its requests together with the rest"
+        "the service supports this, but not in one request with the rest"
     }
 
 
-def test_passes_and_partitions_are_told(local):
+def test_passes_and_partitions_are_counted(local):
     connect = cs.explain_cases(local.connect_cases())
     assert (connect.passes, connect.partitions, len(connect.requests)) == (2, 1, 2)
-    persona = cs.explain_cases(local.persona_cases(), status=MANY)
+    persona = cs.explain_cases(local.persona_cases(), status=MANY_STATUSES)
     assert (persona.passes, persona.partitions, len(persona.requests)) == (1, 21, 21)
 
 
-def test_a_plan_is_one_line(source, question):
-    """What a notebook prints in passing may not fill the screen."""
-    shown = repr(cs.explain_cases(source, **question))
-    assert "\n" not in shown
-    assert len(shown) < 500
-    assert shown.startswith(f"Plan({source.name}: ")
+def test_a_plan_is_one_line(source, filters):
+    """The repr in a notebook must not fill the screen."""
+    columns = repr(cs.explain_cases(source, **filters))
+    assert "\n" not in columns
+    assert len(columns) < 500
+    assert columns.startswith(f"Plan({source.name}: ")
 
 
-def test_html_holds_no_markup_of_the_values(source):
-    """A filter value that came from a case could run in the notebook of whoever reads it."""
+def test_html_escapes_the_values(source):
+    """A filter value that came from a case could otherwise run as a script in a notebook."""
     filters = {"title": HOSTILE, "summary__contains": HOSTILE, "status": HOSTILE}
     html = cs.explain_cases(source, **filters)._repr_html_()
     assert "<img" not in html
@@ -183,9 +191,9 @@ def test_html_holds_no_markup_of_the_values(source):
     assert "the service" in html
 
 
-def test_html_says_what_is_asked_and_what_is_checked(source):
+def test_html_shows_the_pushed_and_the_local_part(source):
     html = cs.explain_cases(source, title__contains="App", closed_at=None)._repr_html_()
-    for words in ("Asked of the service", "Checked here", "the service cannot compare this"):
+    for words in ("Pushed to the service", "Filtered locally", "the service cannot compare this"):
         assert words in html
     assert "nothing" in cs.explain_cases(source, created_at__gte="2026")._repr_html_()
     assert "no case can match" in cs.explain_cases(source, status=[])._repr_html_()
@@ -195,28 +203,28 @@ def test_html_says_what_is_asked_and_what_is_checked(source):
 
 
 def run(command, **variables):
-    """Run a command as a user would who copied it, with credentials from the environment."""
-    kept = {name: text for name, text in os.environ.items() if not name.startswith("AWS_")}
+    """Run a command as copied by a user, with credentials from the environment."""
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("AWS_")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
+    process = subprocess.run(
         command,
         shell=True,
-        env={**kept, "PATH": path, **variables},
+        env={**environment, "PATH": path, **variables},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout)
 
 
 @pytest.mark.parametrize("name", ["one status", "a period", "hostile text", "a head"])
-def test_the_aws_command_runs_as_it_is(local, name):
-    """A command that has to be mended first explains nothing."""
-    source, question = local.connect_cases(), QUESTIONS[name]
-    (command,) = cs.explain_cases(source, **question).commands
-    answer = run(
+def test_the_aws_command_runs_unchanged(local, name):
+    """A command that has to be corrected first is no explanation."""
+    source, filters = local.connect_cases(), FILTERS[name]
+    (command,) = cs.explain_cases(source, **filters).commands
+    response = run(
         command,
         AWS_ACCESS_KEY_ID="AKIDTEST",
         AWS_SECRET_ACCESS_KEY="secret",
@@ -225,23 +233,23 @@ def test_the_aws_command_runs_as_it_is(local, name):
         AWS_PAGER="",
         AWS_DEFAULT_OUTPUT="json",
     )
-    assert_same_cases(source, question, [case["caseId"] for case in answer["cases"]])
+    assert_same_cases(source, filters, [case["caseId"] for case in response["cases"]])
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
 @pytest.mark.parametrize("name", ["one status", "a period", "hostile text", "a head"])
-def test_the_curl_command_runs_as_it_is(local, name):
-    source, question = local.persona_cases(), QUESTIONS[name]
-    (command,) = cs.explain_cases(source, **question).commands
+def test_the_curl_command_runs_unchanged(local, name):
+    source, filters = local.persona_cases(), FILTERS[name]
+    (command,) = cs.explain_cases(source, **filters).commands
     assert local.token not in command
-    answer = run(command, PERSONA_API_KEY=local.token)
-    assert_same_cases(source, question, [case["id"] for case in answer["data"]])
+    response = run(command, PERSONA_API_KEY=local.token)
+    assert_same_cases(source, filters, [case["id"] for case in response["data"]])
 
 
-def assert_same_cases(source, question, ids):
-    """Compare a first page with the head of a read."""
-    shown = {"columns": ["case_id", *question.get("columns", ())]}
-    head = cs.read_cases(source, **question | shown)["case_id"].head(100).tolist()
+def assert_same_cases(source, filters, ids):
+    """Check that a first page has the first rows of a read."""
+    columns = {"columns": ["case_id", *filters.get("columns", ())]}
+    head = cs.read_cases(source, **filters | columns)["case_id"].head(100).tolist()
     assert head
     assert ids[: len(head)] == head
-    assert len(ids) == (100 if "limit" in question else len(head))
+    assert len(ids) == (100 if "limit" in filters else len(head))

@@ -17,7 +17,7 @@ from tests.filter_trees import ZONES, trees
 from tests.hostile_cases import NOW, case_rows, hostile_rows
 from tests.law_bench import DISJOINT, KINDS, LAW, QUICK, a_bench, quietly
 from tests.emulator_clients import persona_all
-from tests.plain_reading import holds
+from tests.reference_filter import matches
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -29,7 +29,7 @@ def bench(request):
 def check_tree(bench, tree, tz, chunksize):
     """Hold one tree to all the laws of a read."""
     bench.local.requests.clear()
-    wanted = sorted(row["case_id"] for row in bench.asked.rows if holds(tree, row, tz))
+    wanted = sorted(row["case_id"] for row in bench.asked.rows if matches(tree, row, tz))
     assert masked(bench, tree, tz) == wanted
     found = cs.read_cases(bench.source, tree, columns=["case_id"], tz=tz)
     assert sorted(found["case_id"]) == wanted

@@ -1,4 +1,4 @@
-"""Typed columns to a frame: dtypes, order, and the mask against a plain reading of the filter."""
+"""Frames from typed columns: dtypes, order, and the mask compared with a loop over the rows."""
 
 import numpy as np
 import pandas as pd
@@ -40,14 +40,14 @@ ANY = Field("x", "fields.x", "X", "any", "custom")
 
 
 def columns_of(rows, fields=FIELDS):
-    collected = Columns((CASE_ID, *fields))
-    cells = {item.column: [_wire(row[item.column]) for row in rows] for item in fields}
+    columns = Columns((CASE_ID, *fields))
+    cells = {item.column: [_to_cell(row[item.column]) for row in rows] for item in fields}
     cells["case_id"] = [f"case-{number:03d}" for number in range(len(rows))]
-    collected.add(Page(len(rows), cells, None, None, pd.Timestamp("2026-03-14T12:00Z")))
-    return collected.finish()[0]
+    columns.add(Page(len(rows), cells, None, None, pd.Timestamp("2026-03-14T12:00Z")))
+    return columns.finish()[0]
 
 
-def _wire(value):
+def _to_cell(value):
     return value.isoformat() if isinstance(value, pd.Timestamp) else value
 
 
@@ -55,7 +55,7 @@ def frame_of(rows, backend=None, tz="UTC", fields=FIELDS):
     return build_frame(columns_of(rows, fields), tz=tz, backend=backend)
 
 
-def of(field, *values):
+def rows_of(field, *values):
     return [{item.column: None for item in FIELDS} | {field.column: value} for value in values]
 
 
@@ -84,9 +84,9 @@ DTYPES = {
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("rows", [0, 1, 3])
-def test_dtypes_are_the_same_for_no_rows_and_for_many(backend, rows):
-    """Code that runs on a full frame must run on an empty one, and on one without any value."""
-    frame = frame_of(of(TEXT, *[None] * rows), backend, "Europe/Berlin")
+def test_dtypes_do_not_depend_on_the_number_of_rows(backend, rows):
+    """Code for a full frame must run on an empty one, and on one without any value."""
+    frame = frame_of(rows_of(TEXT, *[None] * rows), backend, "Europe/Berlin")
     assert frame.dtypes.drop("case_id").to_dict() == DTYPES[backend]
     assert list(frame.columns) == ["case_id", *(item.column for item in FIELDS)]
     assert len(frame) == rows
@@ -98,21 +98,23 @@ def test_dtypes_are_the_same_for_no_rows_and_for_many(backend, rows):
     [(TEXT, "日本"), (NUMBER, -1.5), (WHOLE, 2**60 + 1), (TRUTH, False), (LIST, ["a"])],
 )
 def test_cells_keep_their_values(field, value, backend):
-    """A whole number with a missing neighbour must not lose its last digits to a float."""
-    held = frame_of(of(field, value, None), backend)[field.column]
-    assert held[0] == value
-    assert pd.isna(held[1])
+    """An integer next to a missing value must not lose its last digits as a float."""
+    column = frame_of(rows_of(field, value, None), backend)[field.column]
+    assert column[0] == value
+    assert pd.isna(column[1])
 
 
-def test_times_are_shown_in_the_zone():
-    noon = pd.Timestamp("2026-03-29T01:30Z")
-    held = frame_of(of(TIME, noon), tz="Europe/Berlin")["created_at"][0]
-    assert held == noon
-    assert held.isoformat() == "2026-03-29T03:30:00+02:00"
+def test_times_are_in_the_time_zone():
+    timestamp = pd.Timestamp("2026-03-29T01:30Z")
+    cell = frame_of(rows_of(TIME, timestamp), tz="Europe/Berlin")["created_at"][0]
+    assert cell == timestamp
+    assert cell.isoformat() == "2026-03-29T03:30:00+02:00"
 
 
 def test_an_unknown_backend_is_refused():
-    with pytest.raises(FilterError, match="dtype_backend='polars' is none of"):
+    with pytest.raises(
+        FilterError, match="dtype_backend must be None, 'numpy_nullable' or 'pyarrow', got 'polars'"
+    ):
         frame_of([], "polars")
 
 
@@ -122,18 +124,18 @@ def test_an_unknown_backend_is_refused():
 @pytest.mark.parametrize("backend", BACKENDS)
 @LAW
 @given(an_expression(), st.lists(a_row(), max_size=8))
-def test_the_mask_is_the_expression(backend, expression, rows):
-    """Laws 1 and 2: the local check means what a loop over the plain values means."""
-    found = mask(frame_of(rows, backend, "Europe/Berlin"), expression)
-    assert found.dtype == bool
-    assert found.tolist() == [keeps(expression, row) for row in rows]
+def test_the_mask_means_what_the_expression_means(backend, expression, rows):
+    """Laws 1 and 2: the mask equals a loop over the values."""
+    result = mask(frame_of(rows, backend, "Europe/Berlin"), expression)
+    assert result.dtype == bool
+    assert result.tolist() == [keeps(expression, row) for row in rows]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.column)
-def test_the_mask_of_a_column_without_values_keeps_nothing(field, backend):
-    """A column of NA alone has no value that any comparison could be true of."""
-    frame = frame_of(of(field, None, None), backend)
+def test_a_column_without_values_matches_no_comparison(field, backend):
+    """A comparison with a missing value is false, and its negation true."""
+    frame = frame_of(rows_of(field, None, None), backend)
     literal = Compare(field, "contains" if field is LIST else "eq", _some_value(field))
     assert not mask(frame, literal).any()
     assert mask(frame, Not(literal)).all()
@@ -148,7 +150,7 @@ def _some_value(field):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
-    ("cells", "op", "value", "kept"),
+    ("cells", "op", "value", "expected"),
     [
         ([True, False, None], "eq", 1, [False, False, False]),
         ([True, False, None], "eq", True, [True, False, False]),
@@ -162,44 +164,44 @@ def _some_value(field):
         ([["a"], {"b": 1}, "a", None], "eq", "a", [False, False, True, False]),
         ([["a"], {"a": 1}, None], "contains", "a", [True, False, False]),
         ([["a"], 3, None], "gt", 2, [False, True, False]),
-        ([1, "a", None], "eq", "1", [True, False, False]),  # text won over the numbers
+        ([1, "a", None], "eq", "1", [True, False, False]),  # text wins over numbers
     ],
 )
-def test_a_field_of_no_known_type_is_compared_by_its_cells(cells, op, value, kept, backend):
-    """A value of another type than the cell is no match, and no error either."""
+def test_a_field_without_a_type_is_compared_cell_by_cell(cells, op, value, expected, backend):
+    """A value of another type than the cell does not match, and is no error."""
     frame = frame_of([{"x": cell} for cell in cells], backend, fields=(ANY,))
-    assert mask(frame, Compare(ANY, op, value)).tolist() == kept
+    assert mask(frame, Compare(ANY, op, value)).tolist() == expected
 
 
-def test_keeping_all_rows_copies_nothing():
-    frame = frame_of(of(TEXT, "a", "b"))
+def test_a_filter_that_all_rows_match_copies_nothing():
+    frame = frame_of(rows_of(TEXT, "a", "b"))
     assert filter_rows(frame, TRUE) is frame
     assert filter_rows(frame, FALSE).empty
 
 
-def test_kept_rows_are_numbered_anew():
-    kept = filter_rows(frame_of(of(TEXT, "a", "b", "a")), Compare(TEXT, "eq", "b"))
-    assert kept.index.tolist() == [0]
-    assert kept["title"].tolist() == ["b"]
+def test_filtered_rows_have_a_new_index():
+    result = filter_rows(frame_of(rows_of(TEXT, "a", "b", "a")), Compare(TEXT, "eq", "b"))
+    assert result.index.tolist() == [0]
+    assert result["title"].tolist() == ["b"]
 
 
 # --- the order ---------------------------------------------------------------------------------
 
 
-def plain_order(rows, sort):
-    """Sort as the design says, in plain Python: by each key, last key first, missing last."""
+def expected_order(rows, sort):
+    """Sort in plain Python: by each key, the last key first, missing values last."""
     order = list(range(len(rows)))
     for item in reversed(sort):
         values = [row[item.field.column] for row in rows]
-        known = [at for at in order if values[at] is not None]
-        known = _ranked(known, values, item.descending)
-        order = known + [at for at in order if values[at] is None]
+        present = [at for at in order if values[at] is not None]
+        present = _sort_by_value(present, values, item.descending)
+        order = present + [at for at in order if values[at] is None]
     return order
 
 
-def _ranked(known, values, descending):
-    ranks = sorted({values[at] for at in known}, reverse=descending)
-    return [at for rank in ranks for at in known if values[at] == rank]
+def _sort_by_value(present, values, descending):
+    ranks = sorted({values[at] for at in present}, reverse=descending)
+    return [at for rank in ranks for at in present if values[at] == rank]
 
 
 SORTABLE = [item for item in FIELDS if item is not LIST]
@@ -212,32 +214,32 @@ SORTABLE = [item for item in FIELDS if item is not LIST]
              unique_by=lambda item: item.field.column),
     st.lists(a_row(), max_size=8),
 )  # fmt: skip
-def test_rows_come_in_the_order_asked_missing_last(backend, sort, rows):
-    """Law: by every key in turn, ties in the order they came, missing last in both directions."""
-    found = sort_rows(frame_of(rows, backend), sort)
-    assert found["case_id"].tolist() == [f"case-{at:03d}" for at in plain_order(rows, sort)]
-    assert found.index.tolist() == list(range(len(rows)))
+def test_rows_are_sorted_with_missing_values_last(backend, sort, rows):
+    """By every key in turn, stable, missing values last in both directions."""
+    result = sort_rows(frame_of(rows, backend), sort)
+    assert result["case_id"].tolist() == [f"case-{at:03d}" for at in expected_order(rows, sort)]
+    assert result.index.tolist() == list(range(len(rows)))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_rows_in_order_are_left_alone(backend):
-    """A million rows come sorted by the service already; sorting them again costs a second."""
-    frame = frame_of(of(NUMBER, 1, 1, 2), backend)
+def test_sorted_rows_are_not_sorted_again(backend):
+    """The service sorts a million rows already; sorting them again would cost a second."""
+    frame = frame_of(rows_of(NUMBER, 1, 1, 2), backend)
     assert sort_rows(frame, [Sort(NUMBER), Sort(CASE_ID)]) is frame
     assert sort_rows(frame, [Sort(NUMBER), Sort(CASE_ID, descending=True)]) is not frame
 
 
-def test_lists_have_no_order():
-    """A list met where nothing told its type is refused in words."""
+def test_lists_cannot_be_sorted():
+    """Lists in a column without a type are refused in words."""
     frame = frame_of([{"x": ["a"]}, {"x": 3}], fields=(ANY,))
-    with pytest.raises(FilterError, match="'x' holds lists, which have no order"):
+    with pytest.raises(FilterError, match="cannot sort by 'x', which holds lists"):
         sort_rows(frame, [Sort(ANY)])
 
 
 # --- versions and passes -------------------------------------------------------------------------
 
 
-def test_a_case_that_came_twice_is_kept_once_in_its_newest_version():
+def test_a_duplicate_case_is_kept_in_its_newest_version():
     frame = pd.DataFrame(
         {
             "case_id": ["a", "b", "a", "c", "b"],
@@ -255,16 +257,16 @@ def test_a_case_that_came_twice_is_kept_once_in_its_newest_version():
     assert keep_newest(frame.drop(columns="updated_at"))["n"].tolist() == [2, 3, 4]
 
 
-def test_cases_that_came_once_are_left_alone():
+def test_a_frame_without_duplicates_is_not_copied():
     frame = pd.DataFrame({"case_id": ["a", "b"]})
     assert keep_newest(frame) is frame
 
 
-def test_passes_are_joined_case_by_case():
-    """Two passes may bring the rows in another order, or miss a case that left between them."""
+def test_passes_are_joined_by_case_id():
+    """A second pass may have another order, or lack a case that was deleted between them."""
     first = pd.DataFrame({"case_id": ["a", "b", "c"], "x": [1, 2, 3]})
-    same = pd.DataFrame({"case_id": ["a", "b", "c"], "y": [1, 2, 3]})
-    assert join_passes_on_id(first, same).to_dict("list") == {
+    second = pd.DataFrame({"case_id": ["a", "b", "c"], "y": [1, 2, 3]})
+    assert join_passes_on_id(first, second).to_dict("list") == {
         "case_id": ["a", "b", "c"], "x": [1, 2, 3], "y": [1, 2, 3],
     }  # fmt: skip
     other = pd.DataFrame({"case_id": ["c", "d", "a"], "y": [30, 40, 10]})

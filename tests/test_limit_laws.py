@@ -12,7 +12,7 @@ import casesearch_pd as cs
 from tests.filter_trees import conditions
 from tests.hostile_cases import hostile_rows
 from tests.law_bench import KINDS, QUICK, a_bench, quietly
-from tests.plain_reading import holds
+from tests.reference_filter import matches
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -45,7 +45,7 @@ def test_a_limit_is_the_head_of_the_whole_order(bench, data):
     tree = data.draw(st.none() | conditions(bench.asked), label="tree")
     sort = data.draw(sorts(bench.asked), label="sort")
     limit = data.draw(st.sampled_from([0, 1, 3, 20, 99, 100, 101, 200]), label="limit")
-    rows = [row for row in bench.asked.rows if tree is None or holds(tree, row)]
+    rows = [row for row in bench.asked.rows if tree is None or matches(tree, row)]
     wanted = in_order(rows, sort or ["created_at"])[:limit]
     with quietly():
         found = cs.read_cases(bench.source, tree, columns=["case_id"], sort=sort, limit=limit)
@@ -58,7 +58,7 @@ def test_a_limit_of_chunks_is_that_head_or_an_error(bench, data):
     """Chunks come in the order of the service, and cannot be sorted afterwards."""
     tree = data.draw(st.none() | conditions(bench.asked), label="tree")
     limit = data.draw(st.sampled_from([0, 1, 3, 20, 101, 200]), label="limit")
-    rows = [row for row in bench.asked.rows if tree is None or holds(tree, row)]
+    rows = [row for row in bench.asked.rows if tree is None or matches(tree, row)]
     with quietly():
         partitions = cs.explain_cases(bench.source, tree, columns=["case_id"]).partitions
         found = in_chunks(bench.source, tree, limit)

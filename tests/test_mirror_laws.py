@@ -21,7 +21,7 @@ from tests.bound_filters import FIELDS, NUMBER, TEXT, WHOLE, a_row, an_expressio
 from tests.filter_trees import ZONES, trees
 from tests.hostile_cases import NOW, case_rows, hostile_rows
 from tests.law_bench import LAW, QUICK, a_bench, quietly
-from tests.plain_reading import holds
+from tests.reference_filter import matches
 
 KINDS = {
     "connect": ({}, {}),
@@ -77,7 +77,7 @@ def test_other_dtypes_and_zones_equal_those_of_the_service(both, backend):
 def check_tree(both, tree, tz, chunksize):
     """Check all the laws of a read for one tree."""
     bench, mirror = both.bench, both.mirror
-    expected = sorted(row["case_id"] for row in bench.asked.rows if holds(tree, row, tz))
+    expected = sorted(row["case_id"] for row in bench.asked.rows if matches(tree, row, tz))
     bound = bind(tree, BindingContext(mirror.schema, tz, pd.Timestamp(NOW)))
     assert sorted(bench.whole["case_id"][mask(bench.whole, bound)]) == expected
     frame = cs.read_cases(mirror, tree, tz=tz)

@@ -1,4 +1,4 @@
-"""Provenance: what a frame tells of its own reading, wherever it travels."""
+"""Provenance: the description of a read in the attributes of its DataFrame."""
 
 import functools
 import json
@@ -11,15 +11,22 @@ import pytest
 import casesearch_pd as cs
 from casesearch_pd.query.expressions import Compare
 from casesearch_pd.query.serialization import filter_from_json
-from casesearch_pd.reading.provenance import KEY, combine_digests, digest_ids, read_provenance
+from casesearch_pd.reading.provenance import (
+    KEY,
+    Provenance,
+    combine_digests,
+    digest_ids,
+    read_provenance,
+)
+from casesearch_pd.sources.traits import ServiceTraits
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
 def local():
-    with cs.LocalCases(cases=250, seed=3, now=NOW) as running:
-        yield running
+    with cs.LocalCases(cases=250, seed=3, now=NOW) as emulator:
+        yield emulator
 
 
 @pytest.fixture(scope="module", params=["connect", "persona"])
@@ -39,40 +46,44 @@ def frame(source):
     )
 
 
-def test_it_tells_what_was_read(source, frame):
-    told = frame.cases.provenance
-    assert told["source"] == source.describe()
-    assert told["columns"] == {
+def test_provenance_describes_the_query_and_result(source, frame):
+    provenance = frame.cases.provenance
+    assert provenance["source"] == source.describe()
+    assert provenance["columns"] == {
         name: source.schema.resolve(name).id for name in ("case_id", "status", "closed_at")
     }
-    assert (told["sort"], told["limit"], told["tz"]) == (["-created_at"], None, "Europe/Berlin")
-    assert told["search"] is None
-    assert told["rows"] == len(frame) > 0
-    assert told["total"] == (len(frame) if source.can_count else None)
-    assert told["complete"] is True
-    assert told["notes"] == []
+    assert (provenance["sort"], provenance["limit"], provenance["tz"]) == (
+        ["-created_at"],
+        None,
+        "Europe/Berlin",
+    )
+    assert provenance["search"] is None
+    assert provenance["rows"] == len(frame) > 0
+    assert provenance["total"] == (len(frame) if source.can_count else None)
+    assert provenance["complete"] is True
+    assert provenance["notes"] == []
 
 
-def test_it_tells_what_the_read_cost(local, source):
-    sent = len(local.requests)
-    told = cs.read_cases(source, columns=["case_id"]).cases.provenance
-    assert told["requests"] == len(local.requests) - sent == 3
-    assert told["passes"] == 1
+def test_provenance_counts_requests_and_passes(local, source):
+    requests_before = len(local.requests)
+    provenance = cs.read_cases(source, columns=["case_id"]).cases.provenance
+    assert provenance["requests"] == len(local.requests) - requests_before == 3
+    assert provenance["passes"] == 1
 
 
-def test_it_tells_the_clock_of_the_service(local, frame):
-    """Ages and refreshes count from the service's clock; this machine's may be wrong."""
+def test_as_of_is_the_clock_of_the_service(local, frame):
+    """Ages and refreshes count from the service's clock; the local one may be wrong."""
     as_of = pd.Timestamp(frame.cases.provenance["as_of"])
     assert NOW <= as_of <= local.clock()
 
 
-def test_the_filter_can_be_read_again(source, frame):
-    """A refresh asks the same question."""
-    written = filter_from_json(frame.cases.provenance["filter"])
-    assert Compare("created_at", "lt", "2026-03-01") in written.terms
-    assert Compare("status", "ne", "closed") in written.terms
-    again = cs.read_cases(source, where=written, columns=["case_id"], tz="Europe/Berlin")
-    assert digest_ids(again["case_id"]) == frame.cases.provenance["ids"]
+def test_the_stored_filter_selects_the_same_cases(source, frame):
+    """A refresh reads by the stored filter."""
+    stored_filter = filter_from_json(frame.cases.provenance["filter"])
+    assert Compare("created_at", "lt", "2026-03-01") in stored_filter.terms
+    assert Compare("status", "ne", "closed") in stored_filter.terms
+    result = cs.read_cases(source, where=stored_filter, columns=["case_id"], tz="Europe/Berlin")
+    assert digest_ids(result["case_id"]) == frame.cases.provenance["ids"]
 
 
 def test_relative_times_stay_relative(source):
@@ -81,35 +92,35 @@ def test_relative_times_stay_relative(source):
     assert frame.cases.provenance["filter"]["value"] == {"timedelta": "P-7DT0H0M0S"}
 
 
-def test_it_tells_what_relative_times_counted_from(source):
+def test_provenance_has_the_time_that_relative_times_count_from(source):
     before = pd.Timestamp.now("UTC").floor("ms")
     now = pd.Timestamp(cs.read_cases(source, columns=["case_id"]).cases.provenance["now"])
     assert before <= now <= pd.Timestamp.now("UTC")
 
 
-def test_it_tells_what_only_the_service_can_compare(local):
-    """A frame is filtered later, without the service; it must not find nothing instead."""
-    unseen = cs.read_cases(local.persona_cases(), limit=1).cases.provenance["remote_only"]
-    assert unseen == {"assignee": "user_", "state": "", "resolver": ""}
+def test_provenance_lists_the_remote_only_fields(local):
+    """A frame is filtered later, without the service, where they would match nothing."""
+    remote_only = cs.read_cases(local.persona_cases(), limit=1).cases.provenance["remote_only"]
+    assert remote_only == {"assignee": "user_", "state": "", "resolver": ""}
     assert cs.read_cases(local.connect_cases(), limit=1).cases.provenance["remote_only"] == {}
 
 
-def test_a_chunk_tells_that_it_is_one(source):
+def test_a_chunk_is_marked_as_one(source):
     with cs.iter_cases(source, columns=["case_id"], chunksize=100) as chunks:
         assert [chunk.cases.provenance["part"] for chunk in chunks] == [True, True, True]
     assert cs.read_cases(source, columns=["case_id"]).cases.provenance["part"] is False
 
 
-def test_it_is_text_without_secrets(local, frame):
-    """Attrs are copied at every step and saved in files; a token in them would travel along."""
+def test_provenance_is_text_without_secrets(local, frame):
+    """Attrs are copied and saved in files; a token in them would be saved too."""
     text = frame.attrs[KEY]
     assert isinstance(text, str)
     assert local.token not in text
     assert "Bearer" not in text
 
 
-def test_it_survives_what_frames_go_through(frame, tmp_path):
-    told = frame.cases.provenance
+def test_provenance_survives_files_and_filters(frame, tmp_path):
+    provenance = frame.cases.provenance
     frame.to_parquet(tmp_path / "cases.parquet")
     for other in (
         pd.read_parquet(tmp_path / "cases.parquet"),
@@ -118,10 +129,10 @@ def test_it_survives_what_frames_go_through(frame, tmp_path):
         frame.head(3),
         frame.copy(),
     ):
-        assert other.cases.provenance == told
+        assert other.cases.provenance == provenance
 
 
-def test_ids_are_told_by_a_fingerprint_that_minds_no_order():
+def test_the_digest_of_ids_ignores_their_order():
     ids = pd.Series(["b", "a", "ü"], dtype=object)
     assert (
         digest_ids(ids)
@@ -132,28 +143,48 @@ def test_ids_are_told_by_a_fingerprint_that_minds_no_order():
     assert len(digest_ids(pd.Series([], dtype="str"))) == len(digest_ids(ids)) == 32
 
 
-def test_the_fingerprints_of_parts_add_up():
-    """A read that is handed on in chunks tells the same as one that is not."""
+def test_digests_of_parts_add_up():
+    """A read in chunks has the same digest as a whole one."""
     ids = pd.Series([f"case {number}" for number in range(1000)], dtype="str")
     parts = [ids[:1], ids[1:700], ids[700:700], ids[700:]]
-    whole = digest_ids(ids)
-    assert functools.reduce(combine_digests, map(digest_ids, parts)) == whole
-    assert functools.reduce(combine_digests, map(digest_ids, parts[:-1])) != whole
+    digest = digest_ids(ids)
+    assert functools.reduce(combine_digests, map(digest_ids, parts)) == digest
+    assert functools.reduce(combine_digests, map(digest_ids, parts[:-1])) != digest
     # The halves are sums of their own: no carry goes from one to the other.
     assert combine_digests("f" * 32, "0" * 15 + "1" + "0" * 16) == "0" * 16 + "f" * 16
 
 
-def test_a_frame_of_your_own_has_none():
+def test_a_frame_of_your_own_has_no_provenance():
     assert read_provenance(pd.DataFrame()) == {}
 
 
-@pytest.mark.parametrize("held", ["no json", "[1]", '"text"', 3, {"rows": 1}])
-def test_what_is_no_provenance_is_refused(held):
+@pytest.mark.parametrize("attribute", ["no json", "[1]", '"text"', 3, {"rows": 1}])
+def test_other_attributes_are_refused(attribute):
     frame = pd.DataFrame({"case_id": []})
-    frame.attrs[KEY] = held
+    frame.attrs[KEY] = attribute
     with pytest.raises(ValueError, match=r"attrs\['casesearch'\] is not provenance"):
         _ = frame.cases.provenance
 
 
-def test_it_is_json_of_a_known_format(frame):
+def test_provenance_is_json_with_a_format_number(frame):
     assert json.loads(frame.attrs[KEY])["format"] == 1
+
+
+def test_provenance_of_other_versions_is_read(frame):
+    """Unknown keys are ignored, and missing ones have defaults."""
+    provenance = Provenance.from_attrs(frame)
+    assert provenance.exists
+    assert json.loads(provenance.to_attrs()[KEY]) == frame.cases.provenance
+    other = frame.copy()
+    other.attrs[KEY] = json.dumps({"format": 9, "rows": 3, "of_a_later_version": {"a": 1}})
+    assert Provenance.from_attrs(other) == Provenance(rows=3)
+    assert Provenance.from_attrs(pd.DataFrame()) == Provenance(exists=False)
+
+
+def test_a_frame_without_traits_has_those_of_its_service(source, frame):
+    """Provenance written before it contained traits names only the service."""
+    record = frame.cases.provenance
+    assert ServiceTraits.from_json(record.pop("traits")) == source.traits
+    other = frame.copy()
+    other.attrs[KEY] = json.dumps(record)
+    assert Provenance.from_attrs(other).traits == source.traits

@@ -1,4 +1,4 @@
-"""The public walk, end to end: real clients, the embedded service, a plain reading of its truth."""
+"""`read_cases` end to end: the real clients and the emulator, compared with its own cases."""
 
 import operator
 import pickle
@@ -15,13 +15,13 @@ import casesearch_pd as cs
 from casesearch_pd.query.schema import Schema, lookups
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
-COSTLY = pytest.mark.filterwarnings("ignore:.*can answer nothing of this filter:UserWarning")
-MANY = 230  # cases; three pages
+COSTLY = pytest.mark.filterwarnings("ignore:.*cannot evaluate this filter:UserWarning")
+CASES = 230  # cases; three pages
 
 
 @dataclass
-class Asked:
-    """One service, asked by its real client, and the truth that it serves."""
+class Target:
+    """A source, and the cases that its emulator serves."""
 
     local: cs.LocalCases
     source: object
@@ -29,54 +29,54 @@ class Asked:
     rows: list
 
     def read(self, *args, **named):
-        """Read without a bar."""
+        """Read without a progress bar."""
         return cs.read_cases(self.source, *args, progress=False, **named)
 
     def searches(self):
-        """List the search requests so far."""
+        """Return the search requests so far."""
         return [one for one in self.local.requests if "search" in one.path]
 
 
 @pytest.fixture(scope="module")
 def local():
-    with cs.LocalCases(cases=MANY, seed=7, now=NOW) as running:
-        yield running
+    with cs.LocalCases(cases=CASES, seed=7, now=NOW) as emulator:
+        yield emulator
 
 
 @pytest.fixture(scope="module")
 def connect(local):
-    return _asked(local, local.connect_cases())
+    return _open_target(local, local.connect_cases())
 
 
 @pytest.fixture(scope="module")
 def persona(local):
-    return _asked(local, local.persona_cases())
+    return _open_target(local, local.persona_cases())
 
 
 @pytest.fixture(scope="module", params=["connect", "persona"])
-def asked(request):
+def target(request):
     return request.getfixturevalue(request.param)
 
 
-def _asked(local, source):
+def _open_target(local, source):
     truth = local.frame(source.name).sort_values(["created_at", "case_id"], ignore_index=True)
-    # Of two fields with the label "Status" the custom one bears its id.
-    apart = next((f.column for f in source.schema.fields if f.column.startswith("status_")), "")
-    truth = truth.rename(columns={"shipment_status": apart})
+    # Of two fields with the label "Status" the custom one has its id in its name.
+    custom = next((f.column for f in source.schema.fields if f.column.startswith("status_")), "")
+    truth = truth.rename(columns={"shipment_status": custom})
     rows = truth.astype(object).where(truth.notna(), None).to_dict("records")
-    return Asked(local, source, truth, rows)
+    return Target(local, source, truth, rows)
 
 
 def ids(frame):
     return frame["case_id"].tolist()
 
 
-def same(found, truth):
-    """Compare two columns cell by cell: missing is missing, numbers by value."""
-    return all(_same(a, b) for a, b in zip(found.tolist(), truth.tolist(), strict=True))
+def equal_cells(result, truth):
+    """Return whether two columns are equal: missing equals missing, numbers by value."""
+    return all(_equal(a, b) for a, b in zip(result.tolist(), truth.tolist(), strict=True))
 
 
-def _same(one, other):
+def _equal(one, other):
     if isinstance(one, (list, dict)) or isinstance(other, (list, dict)):
         return one == other
     return bool(pd.isna(one) and pd.isna(other)) or bool(one == other)
@@ -85,26 +85,26 @@ def _same(one, other):
 # --- everything --------------------------------------------------------------------------------
 
 
-def test_every_cell_comes_home(asked):
-    """The whole domain, all columns, in the order of creation."""
-    frame = asked.read()
-    assert ids(frame) == ids(asked.truth)
-    shared = [name for name in frame if name in asked.truth and name not in SHOWN_OTHERWISE]
+def test_every_cell_is_read(target):
+    """All cases, all columns, in the order of creation."""
+    frame = target.read()
+    assert ids(frame) == ids(target.truth)
+    shared = [name for name in frame if name in target.truth and name not in DIFFERENT]
     assert len(shared) >= 30
-    assert [name for name in shared if not same(frame[name], asked.truth[name])] == []
+    assert [name for name in shared if not equal_cells(frame[name], target.truth[name])] == []
 
 
-# Attachments come without their address; Connect's custom texts of several lines as they are.
-SHOWN_OTHERWISE = {"attachments", "template"}
+# Attachments are returned without their address; Connect's template by its name.
+DIFFERENT = {"attachments", "template"}
 
 
-def test_the_columns_are_the_active_fields_in_their_order(asked):
-    assert list(asked.read().columns) == [item.column for item in asked.source.schema.active]
+def test_the_columns_are_the_active_fields_in_their_order(target):
+    assert list(target.read().columns) == [item.column for item in target.source.schema.active]
 
 
-def test_types_follow_the_schema(asked):
-    dtypes = asked.read().dtypes.astype(str)
-    kinds = {item.column: item.type for item in asked.source.schema.active}
+def test_types_follow_the_schema(target):
+    dtypes = target.read().dtypes.astype(str)
+    kinds = {item.column: item.type for item in target.source.schema.active}
     named = {"number": "Float64", "integer": "Int64", "boolean": "boolean",
              "datetime": "datetime64[us, UTC]", "list": "object", "tags": "object",
              "json": "object"}  # fmt: skip
@@ -118,25 +118,25 @@ def test_types_follow_the_schema(asked):
 COMPARE = {"eq": "eq", "lt": "lt", "lte": "le", "gt": "gt", "gte": "ge"}
 
 
-def meets(held, op, value):
-    """Read one comparison in plain Python: two-valued, missing meets nothing."""
+def matches(cell, op, value):
+    """Evaluate one comparison in plain Python: two-valued, missing matches nothing."""
     match op:
         case "ne":
-            return not meets(held, "eq", value)
+            return not matches(cell, "eq", value)
         case "in":
-            return any(meets(held, "eq", item) for item in value)
+            return any(matches(cell, "eq", item) for item in value)
         case "isna":
-            return (held is None) == value
+            return (cell is None) == value
         case "between":
-            return meets(held, "gte", value[0]) and meets(held, "lte", value[1])
+            return matches(cell, "gte", value[0]) and matches(cell, "lte", value[1])
         case "eq" if value is None:
-            return held is None
-        case _ if held is None:
+            return cell is None
+        case _ if cell is None:
             return False
         case "contains":
-            return value in held if isinstance(held, list) else value.casefold() in held.casefold()
+            return value in cell if isinstance(cell, list) else value.casefold() in cell.casefold()
         case _:
-            return bool(getattr(operator, COMPARE[op])(held, value))
+            return bool(getattr(operator, COMPARE[op])(cell, value))
 
 
 SYSTEM = ["status", "queue", "assignee", "reference", "created_at", "updated_at", "closed_at",
@@ -154,31 +154,31 @@ ONLY = {
 @pytest.mark.parametrize("service", ["connect", "persona"])
 @pytest.mark.parametrize("part", ["system", "custom", "only"])
 def test_every_lookup_of_every_type_keeps_the_right_cases(service, part, request):
-    """System and custom fields of every type, against a plain loop over the truth."""
-    asked = request.getfixturevalue(service)
+    """System and custom fields of every type, compared with a loop over the cases."""
+    target = request.getfixturevalue(service)
     columns = {"system": SYSTEM, "custom": CUSTOM, "only": ONLY[service]}[part]
     wrong = {}
     for column in columns:
-        field = asked.source.schema.resolve(column)
-        cells = [row[column] for row in asked.rows]
-        for op, value in _questions(field, cells):
-            found = asked.read({f"{column}__{op}": value}, columns=["case_id"])
-            kept = [
-                row["case_id"] for row in asked.rows if meets(row[column], op, value)
+        field = target.source.schema.resolve(column)
+        cells = [row[column] for row in target.rows]
+        for op, value in _lookups(field, cells):
+            result = target.read({f"{column}__{op}": value}, columns=["case_id"])
+            expected = [
+                row["case_id"] for row in target.rows if matches(row[column], op, value)
             ]  # fmt: skip
-            if ids(found) != kept:
-                wrong[f"{column}__{op}={value!r}"] = set(ids(found)) ^ set(kept)
+            if ids(result) != expected:
+                wrong[f"{column}__{op}={value!r}"] = set(ids(result)) ^ set(expected)
     assert wrong == {}
 
 
-def _questions(field, cells):
-    """Ask for values that are there: each lookup has to find some cases and to miss some."""
+def _lookups(field, cells):
+    """Return each lookup with values that some cases have and others have not."""
     if field.type in {"list", "tags"}:
         members = sorted({member for cell in cells for member in cell or ()})
         return [("contains", members[0]), ("isna", True)]
     values = sorted({cell for cell in cells if cell is not None})
     low, middle, high = values[0], values[len(values) // 2], values[-1]
-    asked = {
+    values_of = {
         "eq": [middle, None],
         "ne": [middle, None],
         "in": [[low, high], [middle, None], {low, middle}],
@@ -189,22 +189,22 @@ def _questions(field, cells):
     return [
         (op, value)
         for op in lookups(field.type)
-        for value in asked.get(op, [middle])
+        for value in values_of.get(op, [middle])
         if op != "contains" or isinstance(middle, str)
     ]
 
 
 @COSTLY
-def test_filters_are_joined_by_and(asked):
-    found = asked.read({"priority": "high"}, status=["open", "pending"], created_at__lt="2026-03")
-    kept = [
+def test_filters_are_combined_by_and(target):
+    result = target.read({"priority": "high"}, status=["open", "pending"], created_at__lt="2026-03")
+    expected = [
         row["case_id"]
-        for row in asked.rows
+        for row in target.rows
         if row["priority"] == "high"
         and row["status"] in {"open", "pending"}
         and row["created_at"] < pd.Timestamp("2026-03-01", tz="UTC")
     ]
-    assert ids(found) == kept
+    assert ids(result) == expected
 
 
 def test_select_values_may_be_given_as_labels(connect):
@@ -213,58 +213,60 @@ def test_select_values_may_be_given_as_labels(connect):
     assert len(by_label) > 0
 
 
-def test_periods_are_those_of_the_zone(asked):
-    """The first of March in Berlin begins an hour before that of London."""
-    found = asked.read(created_at="2026-03", columns=["case_id", "created_at"], tz="Europe/Berlin")
+def test_periods_are_in_the_time_zone(target):
+    """March begins in Berlin an hour before it does in London."""
+    result = target.read(
+        created_at="2026-03", columns=["case_id", "created_at"], tz="Europe/Berlin"
+    )
     start = pd.Timestamp("2026-03-01", tz="Europe/Berlin")
-    assert ids(found) == ids(asked.truth[asked.truth["created_at"] >= start])
-    assert str(found["created_at"].dtype) == "datetime64[us, Europe/Berlin]"
+    assert ids(result) == ids(target.truth[target.truth["created_at"] >= start])
+    assert str(result["created_at"].dtype) == "datetime64[us, Europe/Berlin]"
 
 
-def test_relative_times_count_from_now(asked):
-    week = asked.read(created_at__gte=-timedelta(days=7), columns=["case_id"])
-    assert len(week) == (asked.truth["created_at"] >= pd.Timestamp.now("UTC") - timedelta(7)).sum()
+def test_relative_times_count_from_now(target):
+    week = target.read(created_at__gte=-timedelta(days=7), columns=["case_id"])
+    assert len(week) == (target.truth["created_at"] >= pd.Timestamp.now("UTC") - timedelta(7)).sum()
 
 
-def test_tags_on_connect_are_pairs(connect):
+def test_tags_on_connect_are_key_and_value(connect):
     tag = next(tag for tags in connect.truth["tags"] for tag in tags)
     key, _, value = tag.partition("=")
-    kept = [row["case_id"] for row in connect.rows if tag in row["tags"]]
-    assert ids(connect.read(tags={key: value}, columns=["case_id"])) == kept
-    assert ids(connect.read(tags=[tag], columns=["case_id"])) == kept
-    assert 0 < len(kept) < MANY
+    expected = [row["case_id"] for row in connect.rows if tag in row["tags"]]
+    assert ids(connect.read(tags={key: value}, columns=["case_id"])) == expected
+    assert ids(connect.read(tags=[tag], columns=["case_id"])) == expected
+    assert 0 < len(expected) < CASES
 
 
 @COSTLY
-def test_tags_on_persona_are_words_and_all_of_them_are_meant(persona):
+def test_all_given_tags_are_required_on_persona(persona):
     two = next(tags for tags in persona.truth["tags"] if len(tags) >= 2)[:2]
-    kept = [row["case_id"] for row in persona.rows if {*two} <= {*row["tags"]}]
-    assert ids(persona.read(tags=two, columns=["case_id"])) == kept
-    assert 0 < len(kept) < MANY
+    expected = [row["case_id"] for row in persona.rows if {*two} <= {*row["tags"]}]
+    assert ids(persona.read(tags=two, columns=["case_id"])) == expected
+    assert 0 < len(expected) < CASES
 
 
 def test_search_finds_words_on_connect(connect):
-    found = connect.read(search="Berlin", columns=["case_id", "title"])
+    result = connect.read(search="Berlin", columns=["case_id", "title"])
     texts = connect.truth.select_dtypes("str").fillna("").agg(" ".join, axis=1).str.lower()
-    assert set(ids(found)) == set(ids(connect.truth[texts.str.contains("berlin")]))
-    assert 0 < len(found) < MANY
+    assert set(ids(result)) == set(ids(connect.truth[texts.str.contains("berlin")]))
+    assert 0 < len(result) < CASES
 
 
 # --- columns -----------------------------------------------------------------------------------
 
 
-def test_columns_come_as_they_are_asked(asked):
-    frame = asked.read(columns=["updated_at", "case_id", "priority", "updated_at"], limit=3)
+def test_columns_come_in_the_requested_order(target):
+    frame = target.read(columns=["updated_at", "case_id", "priority", "updated_at"], limit=3)
     assert list(frame.columns) == ["updated_at", "case_id", "priority"]
-    assert list(asked.read(columns="status", limit=3).columns) == ["status"]
+    assert list(target.read(columns="status", limit=3).columns) == ["status"]
 
 
-def test_a_frame_need_not_show_its_ids(asked):
-    frame = asked.read(columns=["status"])
-    assert frame["status"].tolist() == asked.truth["status"].tolist()
+def test_a_frame_need_not_contain_ids(target):
+    frame = target.read(columns=["status"])
+    assert frame["status"].tolist() == target.truth["status"].tolist()
 
 
-def test_ids_and_aliases_of_the_services_are_names_too(connect, persona):
+def test_ids_and_aliases_of_the_services_are_accepted_as_names(connect, persona):
     custom = connect.source.schema.resolve("priority").id
     frame = connect.read(columns=["created_datetime", "assigned_queue", custom], limit=2)
     assert list(frame.columns) == ["created_at", "queue", "priority"]
@@ -274,21 +276,21 @@ def test_ids_and_aliases_of_the_services_are_names_too(connect, persona):
     assert list(frame.columns) == ["case_id", "sla_at", "closed_at", "priority"]
 
 
-def test_a_column_that_is_only_filtered_by_is_not_shown(asked):
-    frame = asked.read(status="open", columns=["title"])
+def test_a_column_that_is_only_filtered_by_is_not_returned(target):
+    frame = target.read(status="open", columns=["title"])
     assert list(frame.columns) == ["title"]
-    assert len(frame) == (asked.truth["status"] == "open").sum()
+    assert len(frame) == (target.truth["status"] == "open").sum()
 
 
-def test_more_fields_than_a_request_holds_are_read_in_passes(connect):
-    """A request names 25 fields at most (Connect's service model); the passes are joined."""
+def test_more_fields_than_fit_in_a_request_are_read_in_passes(connect):
+    """A request has at most 25 fields (Connect's service model); the passes are joined."""
     before = len(connect.searches())
     frame = connect.read()
-    sent = connect.searches()[before:]
+    requests = connect.searches()[before:]
     assert len(frame.columns) > 25
-    assert max(len(one.body["fields"]) for one in sent) <= 25
-    # Two passes, and one look at what was updated meanwhile.
-    assert len(sent) == ceil(MANY / 100) * 2 + 1 == frame.cases.provenance["requests"]
+    assert max(len(one.body["fields"]) for one in requests) <= 25
+    # Two passes, and one request for what was updated during the read.
+    assert len(requests) == ceil(CASES / 100) * 2 + 1 == frame.cases.provenance["requests"]
     assert frame.cases.provenance["passes"] == 2
 
 
@@ -296,31 +298,31 @@ def test_more_fields_than_a_request_holds_are_read_in_passes(connect):
 def test_the_size_of_a_page_changes_no_row(connect, size):
     source = connect.local.connect_cases(page_size=size, schema=connect.source.schema)
     before = len(connect.searches())
-    found = cs.read_cases(source, created_at__gte="2026-03", columns=["case_id", "queue"])
+    result = cs.read_cases(source, created_at__gte="2026-03", columns=["case_id", "queue"])
     expected = connect.read(created_at__gte="2026-03", columns=["case_id", "queue"])
-    pd.testing.assert_frame_equal(found, expected)
-    sent = len(connect.searches()) - before - ceil(len(found) / 100)
-    assert sent == max(1, ceil(len(found) / size))
+    pd.testing.assert_frame_equal(result, expected)
+    requests = len(connect.searches()) - before - ceil(len(result) / 100)
+    assert requests == max(1, ceil(len(result) / size))
 
 
-def test_the_number_of_requests_is_the_number_of_pages(asked):
-    before = len(asked.searches())
-    frame = asked.read(columns=["case_id", "status"])
-    assert len(asked.searches()) - before == ceil(MANY / 100)
-    assert frame.cases.provenance["requests"] == ceil(MANY / 100)
+def test_the_number_of_requests_is_the_number_of_pages(target):
+    before = len(target.searches())
+    frame = target.read(columns=["case_id", "status"])
+    assert len(target.searches()) - before == ceil(CASES / 100)
+    assert frame.cases.provenance["requests"] == ceil(CASES / 100)
 
 
 def test_an_unknown_field_of_an_open_schema_is_read_by_its_key(persona):
-    """Persona does not tell all its fields; one that was named must come home filled."""
+    """Persona does not list all its fields; a requested one must have its values."""
     known = persona.source.schema
     bare = Schema(tuple(f for f in known.fields if f.namespace == "system"), open=True)
     source = persona.local.persona_cases(schema=bare)
     frame = cs.read_cases(source, columns=["case_id", "fields.contacts", "fields.status"])
     assert list(frame.columns) == ["case_id", "contacts", "fields_status"]
-    assert same(frame["contacts"], persona.truth["contacts"])
-    assert same(frame["fields_status"], persona.truth["fields_status"])
+    assert equal_cells(frame["contacts"], persona.truth["contacts"])
+    assert equal_cells(frame["fields_status"], persona.truth["fields_status"])
     some = cs.read_cases(source, {"fields.contacts__gte": 3}, columns=["case_id"])
-    assert ids(some) == [r["case_id"] for r in persona.rows if meets(r["contacts"], "gte", 3)]
+    assert ids(some) == [r["case_id"] for r in persona.rows if matches(r["contacts"], "gte", 3)]
 
 
 # --- order and limit ---------------------------------------------------------------------------
@@ -342,7 +344,7 @@ SORTS = [
 ]
 
 
-def in_order(rows, sort):
+def sorted_ids(rows, sort):
     """Sort in plain Python: missing last in both directions, ties by case_id."""
     keys = [sort] if isinstance(sort, str) else list(sort or ["created_at"])
     for key in reversed([*keys, "case_id"] if "-case_id" not in keys else keys):
@@ -350,94 +352,96 @@ def in_order(rows, sort):
         known = [row for row in rows if row[name] is not None]
         known.sort(key=operator.itemgetter(name))
         if key.startswith("-"):
-            known = _backwards(known, name)
+            known = _descending(known, name)
         rows = known + [row for row in rows if row[name] is None]
     return [row["case_id"] for row in rows]
 
 
-def _backwards(known, name):
+def _descending(known, name):
     values = sorted({row[name] for row in known}, reverse=True)
     return [row for value in values for row in known if row[name] == value]
 
 
 @pytest.mark.parametrize("sort", SORTS, ids=str)
-def test_rows_come_in_the_order_asked(asked, sort):
+def test_rows_come_in_the_requested_order(target, sort):
     """Missing last, ties by case_id, whether the service can sort so or not."""
-    assert ids(asked.read(sort=sort, columns=["case_id"])) == in_order(asked.rows, sort)
+    assert ids(target.read(sort=sort, columns=["case_id"])) == sorted_ids(target.rows, sort)
 
 
-@pytest.mark.parametrize("limit", [0, 1, 7, 100, 101, MANY, MANY + 5])
+@pytest.mark.parametrize("limit", [0, 1, 7, 100, 101, CASES, CASES + 5])
 @pytest.mark.parametrize("sort", SORTS, ids=str)
-def test_a_limit_is_the_head_of_the_order(asked, sort, limit):
-    """The first rows of another order would be other cases, and nobody would see it."""
-    found = asked.read(sort=sort, limit=limit, columns=["case_id"])
-    assert ids(found) == in_order(asked.rows, sort)[:limit]
+def test_a_limit_takes_the_first_rows_of_the_order(target, sort, limit):
+    """The first rows of another order would silently be other cases."""
+    result = target.read(sort=sort, limit=limit, columns=["case_id"])
+    assert ids(result) == sorted_ids(target.rows, sort)[:limit]
 
 
-def test_a_limit_holds_after_what_is_checked_here(asked):
-    kept = [row["case_id"] for row in asked.rows if meets(row["title"], "contains", "app")]
+def test_a_limit_applies_after_the_residual(target):
+    expected = [row["case_id"] for row in target.rows if matches(row["title"], "contains", "app")]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = asked.read(title__contains="app", queue__isna=False, limit=2, columns=["case_id"])
+        result = target.read(title__contains="app", queue__isna=False, limit=2, columns=["case_id"])
     assert (
-        ids(found)
-        == [row["case_id"] for row in asked.rows if row["case_id"] in kept and row["queue"]][:2]
+        ids(result)
+        == [row["case_id"] for row in target.rows if row["case_id"] in expected and row["queue"]][
+            :2
+        ]
     )
 
 
-def test_a_small_limit_asks_for_few_pages(asked):
-    """The newest ten of a million cases must not cost ten thousand requests."""
-    before = len(asked.searches())
-    assert len(asked.read(sort="-created_at", limit=10, columns=["case_id"])) == 10
-    assert len(asked.searches()) - before == 1
+def test_a_small_limit_requests_few_pages(target):
+    """The newest ten of a million cases must not need ten thousand requests."""
+    before = len(target.searches())
+    assert len(target.read(sort="-created_at", limit=10, columns=["case_id"])) == 10
+    assert len(target.searches()) - before == 1
 
 
-# --- looks -------------------------------------------------------------------------------------
+# --- frame formats -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("backend", ["numpy_nullable", "pyarrow"])
-def test_backends_differ_in_dtypes_only(asked, backend):
-    frame, other = asked.read(), asked.read(dtype_backend=backend)
+def test_backends_differ_in_dtypes_only(target, backend):
+    frame, other = target.read(), target.read(dtype_backend=backend)
     assert not frame.dtypes.equals(other.dtypes)
-    assert [name for name in frame if not same(frame[name], other[name])] == []
+    assert [name for name in frame if not equal_cells(frame[name], other[name])] == []
 
 
-def test_zones_differ_in_the_clock_only(asked):
-    utc, there = asked.read(), asked.read(tz="Asia/Tokyo")
-    assert (utc["created_at"] == there["created_at"]).all()
-    assert str(there["created_at"].dt.tz) == "Asia/Tokyo"
+def test_time_zones_change_only_how_times_are_shown(target):
+    utc, tokyo = target.read(), target.read(tz="Asia/Tokyo")
+    assert (utc["created_at"] == tokyo["created_at"]).all()
+    assert str(tokyo["created_at"].dt.tz) == "Asia/Tokyo"
 
 
 @pytest.mark.parametrize(
-    "nothing", [{"status": []}, {"case_id__in": ()}, {"limit": 0}, {"status": set(), "limit": 3}]
+    "filters", [{"status": []}, {"case_id__in": ()}, {"limit": 0}, {"status": set(), "limit": 3}]
 )
 @pytest.mark.parametrize("backend", [None, "pyarrow"])
-def test_what_no_case_can_match_is_not_asked(asked, nothing, backend):
-    """An empty any-of is no rows and no request, in the dtypes of all rows."""
-    full = asked.read(dtype_backend=backend)
-    before = len(asked.local.requests)
-    frame = asked.read(**nothing, dtype_backend=backend)
-    assert len(asked.local.requests) == before
+def test_a_filter_that_no_case_can_match_sends_no_request(target, filters, backend):
+    """An empty list of values gives no rows without a request, in the dtypes of all rows."""
+    full = target.read(dtype_backend=backend)
+    before = len(target.local.requests)
+    frame = target.read(**filters, dtype_backend=backend)
+    assert len(target.local.requests) == before
     assert len(frame) == 0
     pd.testing.assert_series_equal(frame.dtypes, full.dtypes)
     assert frame.cases.provenance["complete"] is True
 
 
-def test_nothing_found_has_the_dtypes_of_everything(asked):
-    frame = asked.read(created_at__gt="9999-12-31")
+def test_an_empty_result_has_the_dtypes_of_a_full_one(target):
+    frame = target.read(created_at__gt="9999-12-31")
     assert len(frame) == 0
-    pd.testing.assert_series_equal(frame.dtypes, asked.read().dtypes)
+    pd.testing.assert_series_equal(frame.dtypes, target.read().dtypes)
 
 
-def test_frames_travel(asked, tmp_path):
-    """Cells and provenance survive files; hashes have no place in Parquet."""
-    frame = asked.read(columns=["case_id", "status", "created_at", "vip_customer", "tags"])
+def test_cells_and_provenance_survive_files(target, tmp_path):
+    """A frame can be saved and loaded; lists are compared by their members."""
+    frame = target.read(columns=["case_id", "status", "created_at", "vip_customer", "tags"])
     frame.to_parquet(tmp_path / "cases.parquet")
-    back = pd.read_parquet(tmp_path / "cases.parquet")
-    for other in (back, pickle.loads(pickle.dumps(frame))):
+    result = pd.read_parquet(tmp_path / "cases.parquet")
+    for other in (result, pickle.loads(pickle.dumps(frame))):
         assert other.cases.provenance == frame.cases.provenance
         assert other.drop(columns="tags").equals(frame.drop(columns="tags"))
-    assert [list(tags) for tags in back["tags"]] == frame["tags"].tolist()
+    assert [list(tags) for tags in result["tags"]] == frame["tags"].tolist()
 
 
 # --- counting and listing ----------------------------------------------------------------------
@@ -450,29 +454,29 @@ def test_frames_travel(asked, tmp_path):
      {"created_at__gte": "2026-03"}, {"title__contains": "app"}, {"status": []},
      {"title": "no such title"}],
 )  # fmt: skip
-def test_the_count_is_the_number_of_rows(asked, filters):
-    assert cs.count_cases(asked.source, **filters) == len(asked.read(**filters))
+def test_the_count_is_the_number_of_rows(target, filters):
+    assert cs.count_cases(target.source, **filters) == len(target.read(**filters))
 
 
-def test_counting_on_connect_costs_one_request(connect):
+def test_counting_on_connect_sends_one_request(connect):
     before = len(connect.local.requests)
     cs.count_cases(connect.source, status="open", created_at__gte="2026-03")
-    (sent,) = connect.local.requests[before:]
-    assert sent.body["maxResults"] == 1
+    (requests,) = connect.local.requests[before:]
+    assert requests.body["maxResults"] == 1
 
 
-def test_fields_are_listed_with_what_can_be_asked_of_them(asked):
-    listed = cs.list_fields(asked.source).set_index("column")
-    assert list(cs.list_fields(asked.source).columns) == [
+def test_fields_are_listed_with_operators_and_options(target):
+    fields = cs.list_fields(target.source).set_index("column")
+    assert list(cs.list_fields(target.source).columns) == [
         "column", "id", "label", "type", "namespace", "operators", "options",
     ]  # fmt: skip
-    assert listed.loc["priority", "options"] == ["low", "normal", "high", "urgent"]
-    assert listed.loc["created_at", "operators"] == list(lookups("datetime"))
-    assert listed.loc["priority", "namespace"] == "custom"
-    assert listed.index.is_unique
+    assert fields.loc["priority", "options"] == ["low", "normal", "high", "urgent"]
+    assert fields.loc["created_at", "operators"] == list(lookups("datetime"))
+    assert fields.loc["priority", "namespace"] == "custom"
+    assert fields.index.is_unique
 
 
-def test_discovery_is_asked_once_a_source(local):
+def test_a_source_discovers_its_fields_once(local):
     for source in (local.connect_cases(), local.persona_cases()):
         cs.list_fields(source)
         before = len(local.requests)
@@ -481,11 +485,11 @@ def test_discovery_is_asked_once_a_source(local):
         assert len(local.requests) == before + 1
 
 
-# --- refusals ----------------------------------------------------------------------------------
+# --- errors ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("question", "said"),
+    ("arguments", "message"),
     [
         ({"statsu": "open"}, "unknown field 'statsu'; did you mean 'status'"),
         ({"status__like": "o"}, "unknown lookup '__like'"),
@@ -494,40 +498,48 @@ def test_discovery_is_asked_once_a_source(local):
         ({"vip_customer": "yes"}, "True or False"),
         ({"refund_amount_eur__gt": "much"}, "a number such as"),
         ({"refund_amount_eur__between": (3, 1)}, "reversed"),
-        ({"where": "status = open"}, "is no filter"),
+        ({"where": "status = open"}, "where must be an expression or a mapping"),
         ({"where": {"statsu": "open"}}, "did you mean 'status'"),
         ({"columns": ["statsu"]}, "did you mean 'status'"),
-        ({"columns": []}, "asks for nothing"),
-        ({"columns": [3]}, "takes a name or a list of names"),
+        ({"columns": []}, "columns must name at least one column"),
+        ({"columns": [3]}, "columns must be a name or a list of names"),
         ({"sort": "-statsu"}, "did you mean 'status'"),
-        ({"sort": "tags"}, "no order to sort by"),
-        ({"limit": -1}, "no number of rows"),
-        ({"limit": 2.5}, "no number of rows"),
-        ({"limit": True}, "no number of rows"),
-        ({"tz": "Berlin"}, "is no time zone"),
-        ({"on_error": "ignore"}, "neither 'raise' nor 'partial'"),
-        ({"timeout": 0}, "over before it begins"),
-        ({"dtype_backend": "polars"}, "none of None, 'numpy_nullable', 'pyarrow'"),
+        ({"sort": "tags"}, "cannot sort by 'tags'"),
+        ({"limit": -1}, "limit must be a non-negative integer or None, got -1"),
+        ({"limit": 2.5}, "limit must be a non-negative integer"),
+        ({"limit": True}, "limit must be a non-negative integer"),
+        ({"tz": "Berlin"}, "unknown time zone 'Berlin'"),
+        ({"on_error": "ignore"}, "on_error must be 'raise' or 'partial', got 'ignore'"),
+        ({"timeout": 0}, "timeout must be a positive number of seconds"),
+        ({"max_workers": 0}, "max_workers must be a positive integer or None, got 0"),
+        ({"lookback": "soon"}, "lookback must be a duration"),
+        ({"nrows": 3}, "use limit=… instead"),
+        ({"usecols": ["status"]}, "use columns=… instead"),
+        ({"chunksize": 3}, "chunksize= is an option that this function does not take"),
+        (
+            {"dtype_backend": "polars"},
+            "dtype_backend must be None, 'numpy_nullable' or 'pyarrow', got 'polars'",
+        ),
     ],
 )
-def test_what_cannot_be_asked_is_refused_before_any_search(asked, question, said):
-    """A wrong question costs no request of a quota that production shares."""
-    cs.list_fields(asked.source)
-    before = len(asked.local.requests)
-    with pytest.raises(cs.FilterError, match=said):
-        asked.read(**question)
-    assert len(asked.local.requests) == before
+def test_a_wrong_argument_is_refused_before_any_search(target, arguments, message):
+    """A wrong argument must not use up a quota that production shares."""
+    cs.list_fields(target.source)
+    before = len(target.local.requests)
+    with pytest.raises(cs.FilterError, match=message):
+        target.read(**arguments)
+    assert len(target.local.requests) == before
 
 
-def test_what_one_service_cannot_be_asked_is_refused(connect, persona):
+def test_what_one_service_does_not_support_is_refused(connect, persona):
     before = len(connect.local.requests)
     with pytest.raises(cs.FilterError, match="full-text search"):
         persona.read(search="Berlin")
     with pytest.raises(cs.FilterError, match="1 to 255"):
         connect.read(search="")
-    with pytest.raises(cs.FilterError, match=r"no profile ARN.*arn:aws:profile"):
+    with pytest.raises(cs.FilterError, match=r"customer_id must be a profile ARN.*arn:aws:profile"):
         connect.read(customer_id="ann@example.com")
-    with pytest.raises(cs.FilterError, match="never shown"):
+    with pytest.raises(cs.FilterError, match="never returns it"):
         persona.read(columns=["state"])
     with pytest.raises(cs.FilterError, match="tags are plain text here"):
         persona.read(tags={"team": "red"})
@@ -536,44 +548,44 @@ def test_what_one_service_cannot_be_asked_is_refused(connect, persona):
     assert len(connect.local.requests) == before
 
 
-def test_an_unknown_option_warns_and_finds_nothing(connect):
+def test_an_unknown_option_value_warns_and_matches_nothing(connect):
     with pytest.warns(UserWarning, match="'opne' is not an option of 'status'; the nearest is"):
         assert len(connect.read(status="opne")) == 0
 
 
-# --- how it goes -------------------------------------------------------------------------------
+# --- progress and timeout -------------------------------------------------------------------------------
 
 
-def test_progress_is_shown_where_it_is_wanted(asked, capsys):
-    cs.read_cases(asked.source, columns=["case_id"], progress=True)
-    assert f"reading {asked.source.name}" in capsys.readouterr().err
-    cs.read_cases(asked.source, columns=["case_id"], progress=False)
-    cs.read_cases(asked.source, columns=["case_id"])  # nobody sees a captured stream
+def test_progress_is_shown_where_requested(target, capsys):
+    cs.read_cases(target.source, columns=["case_id"], progress=True)
+    assert f"reading {target.source.name}" in capsys.readouterr().err
+    cs.read_cases(target.source, columns=["case_id"], progress=False)
+    cs.read_cases(target.source, columns=["case_id"])  # a captured stream is no terminal
     assert capsys.readouterr() == ("", "")
 
 
 def test_progress_knows_the_total_where_the_service_counts(connect, capsys):
     cs.read_cases(connect.source, columns=["case_id"], progress=True)
-    assert f"{MANY}/{MANY}" in capsys.readouterr().err
+    assert f"{CASES}/{CASES}" in capsys.readouterr().err
 
 
-def test_a_deadline_ends_a_read_with_what_there_is(connect):
-    """A rate that lets one page pass in a minute; the deadline is half a second."""
+def test_a_timeout_ends_a_read_with_a_partial_result(connect):
+    """The rate permits one page per minute; the timeout is half a second."""
     slow = connect.local.connect_cases(rate=1 / 60, burst=1, schema=connect.source.schema)
-    with pytest.raises(cs.IncompleteReadError, match="timeout") as broken:
+    with pytest.raises(cs.IncompleteReadError, match="timeout") as failure:
         cs.read_cases(slow, columns=["case_id"], timeout=0.5)
-    assert ids(broken.value.partial) == ids(connect.truth)[:100]
-    assert broken.value.missing
-    assert isinstance(broken.value.__cause__, cs.ThrottledError)
+    assert ids(failure.value.partial) == ids(connect.truth)[:100]
+    assert failure.value.missing
+    assert isinstance(failure.value.__cause__, cs.ThrottledError)
 
 
-def test_a_read_within_its_deadline_is_whole(asked):
-    assert len(asked.read(columns=["case_id"], timeout=30)) == MANY
+def test_a_read_within_its_timeout_is_complete(target):
+    assert len(target.read(columns=["case_id"], timeout=30)) == CASES
 
 
-def test_reads_are_repeatable(asked):
-    """The same question, the same frame: what changes between two reads changed on the service."""
-    pd.testing.assert_frame_equal(asked.read(status="open"), asked.read(status="open"))
+def test_reads_are_repeatable(target):
+    """The same query returns the same frame, unless the cases changed."""
+    pd.testing.assert_frame_equal(target.read(status="open"), target.read(status="open"))
 
 
 # --- a frame of your own -----------------------------------------------------------------------
@@ -581,7 +593,7 @@ def test_reads_are_repeatable(asked):
 
 @pytest.fixture(scope="module")
 def own():
-    """Serve a frame with what trips: other scripts, quotes, odd labels, missing values."""
+    """Serve a frame with difficult cells: other scripts, quotes, labels, missing values."""
     size = 120
     rng = np.random.default_rng(5)
     frame = pd.DataFrame(
@@ -598,21 +610,21 @@ def own():
         }
     )
     frame.loc[::7, ["title", "count", "flag", "due", "Weight [kg]"]] = None
-    with cs.LocalCases(frame, now=NOW) as running:
-        yield running, frame
+    with cs.LocalCases(frame, now=NOW) as emulator:
+        yield emulator, frame
 
 
 @pytest.mark.parametrize("service", ["connect", "persona"])
-def test_a_frame_of_your_own_comes_back(own, service):
-    running, frame = own
-    source = getattr(running, f"{service}_cases")()
-    back = cs.read_cases(source, sort="case_id")
+def test_every_cell_of_your_own_frame_is_read(own, service):
+    emulator, frame = own
+    source = getattr(emulator, f"{service}_cases")()
+    result = cs.read_cases(source, sort="case_id")
     for name in frame:
-        column = source.schema.resolve(_as_typed(source, name)).column
-        assert same(back[column], frame[name]), name
+        column = source.schema.resolve(_column_name(source, name)).column
+        assert equal_cells(result[column], frame[name]), name
 
 
-def _as_typed(source, name):
+def _column_name(source, name):
     return name if source.schema.find(name) else "weight_kg"
 
 
@@ -625,15 +637,15 @@ def _as_typed(source, name):
      ("flag", "ne", True), ("due", "lte", "2026-03"), ("status", "eq", "on hold"),
      ("created_at", "eq", "2026-01-02")],
 )  # fmt: skip
-def test_a_frame_of_your_own_can_be_asked(own, service, name, op, value):
-    running, frame = own
-    source = getattr(running, f"{service}_cases")()
-    found = cs.read_cases(source, {f"{name}__{op}": value}, columns=["case_id"], sort="case_id")
-    held = frame["Weight [kg]" if name == "weight_kg" else name]
-    held = held.astype(object).where(held.notna(), None)
-    kept = [_in_period(cell, op, value) for cell in held]
-    assert ids(found) == frame["case_id"][kept].tolist()
-    assert any(kept) or value == "strasse"
+def test_your_own_frame_can_be_filtered(own, service, name, op, value):
+    emulator, frame = own
+    source = getattr(emulator, f"{service}_cases")()
+    result = cs.read_cases(source, {f"{name}__{op}": value}, columns=["case_id"], sort="case_id")
+    column = frame["Weight [kg]" if name == "weight_kg" else name]
+    column = column.astype(object).where(column.notna(), None)
+    expected = [_in_period(cell, op, value) for cell in column]
+    assert ids(result) == frame["case_id"][expected].tolist()
+    assert any(expected) or value == "strasse"
 
 
 def _in_period(cell, op, value):
@@ -641,4 +653,4 @@ def _in_period(cell, op, value):
         start, end = pd.Period(value).start_time, (pd.Period(value) + 1).start_time
         cell = cell if cell is None else cell.tz_convert(None)
         return cell is not None and cell < end and (op == "lte" or cell >= start)
-    return meets(cell, op, value)
+    return matches(cell, op, value)

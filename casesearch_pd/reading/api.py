@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from casesearch_pd.query.expressions import TRUE
-from casesearch_pd.query.schema import lookups
+from casesearch_pd.query.schema import lookups_for
 from casesearch_pd.reading.explain import Plan
 from casesearch_pd.reading.fetch.chunks import Chunks
 from casesearch_pd.reading.fetch.pipeline import read_frame
@@ -141,10 +141,24 @@ def read_cases(
     >>> sorted(df["status"].unique())
     ['open']
     """
-    query = Query(where, filters, search, tags, columns, sort, limit, tz)
-    frame_format = FrameFormat(tz, dtype_backend)
+    query = Query(
+        where=where,
+        filters=filters,
+        search=search,
+        tags=tags,
+        columns=columns,
+        sort=sort,
+        limit=limit,
+        tz=tz,
+    )
     options = ReadOptions(
-        frame_format, progress, max_workers, on_error, checkpoint, timeout, lookback
+        frame_format=FrameFormat(tz, dtype_backend),
+        progress=progress,
+        max_workers=max_workers,
+        on_error=on_error,
+        checkpoint=checkpoint,
+        timeout=timeout,
+        lookback=lookback,
     )
     context = ReadContext.with_timeout(options.timeout)
     return read_frame(plan_read(source, query), context, options)
@@ -220,10 +234,25 @@ def iter_cases(
     ...     [len(chunk) for chunk in chunks]
     [100, 100, 50]
     """
-    query = Query(where, filters, search, tags, columns, sort, limit, tz)
-    frame_format = FrameFormat(tz, dtype_backend)
+    query = Query(
+        where=where,
+        filters=filters,
+        search=search,
+        tags=tags,
+        columns=columns,
+        sort=sort,
+        limit=limit,
+        tz=tz,
+    )
     options = ReadOptions(
-        frame_format, progress, max_workers, on_error, checkpoint, timeout, lookback, chunksize
+        frame_format=FrameFormat(tz, dtype_backend),
+        progress=progress,
+        max_workers=max_workers,
+        on_error=on_error,
+        checkpoint=checkpoint,
+        timeout=timeout,
+        lookback=lookback,
+        chunksize=chunksize,
     )
     context = ReadContext.with_timeout(options.timeout)
     plan = make_plan(source, bind_query(source, query), streamed=True)
@@ -290,10 +319,25 @@ def to_parquet(
     (['open'], True)
     """
     output = OutputPath.of(path)
-    query = Query(where, filters, search, tags, columns, sort, limit, tz)
-    frame_format = FrameFormat(tz, dtype_backend)
+    query = Query(
+        where=where,
+        filters=filters,
+        search=search,
+        tags=tags,
+        columns=columns,
+        sort=sort,
+        limit=limit,
+        tz=tz,
+    )
     options = ReadOptions(
-        frame_format, progress, max_workers, on_error, checkpoint, timeout, lookback, chunksize
+        frame_format=FrameFormat(tz, dtype_backend),
+        progress=progress,
+        max_workers=max_workers,
+        on_error=on_error,
+        checkpoint=checkpoint,
+        timeout=timeout,
+        lookback=lookback,
+        chunksize=chunksize,
     )
     context = ReadContext.with_timeout(options.timeout)
     plan = make_plan(source, bind_query(source, query), streamed=True)
@@ -333,7 +377,16 @@ def explain_cases(
     Plan(connect: 1 partition, 1 pass; pushed: field('status') == 'open')
     """
     filters = {name: value for name, value in filters.items() if name not in RESERVED_NAMES}
-    query = Query(where, filters, search, tags, columns, sort, limit, tz)
+    query = Query(
+        where=where,
+        filters=filters,
+        search=search,
+        tags=tags,
+        columns=columns,
+        sort=sort,
+        limit=limit,
+        tz=tz,
+    )
     return Plan(make_plan(source, bind_query(source, query)))
 
 
@@ -387,7 +440,7 @@ def list_fields(source: Source) -> pd.DataFrame:
     fields = source.schema.fields
     texts = ("column", "id", "label", "type", "namespace")
     lists = {
-        "operators": [list(lookups(item.type)) for item in fields],
+        "operators": [list(lookups_for(item.type)) for item in fields],
         "options": [[option.value for option in item.options] for item in fields],
     }
     return pd.DataFrame(

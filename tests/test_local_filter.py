@@ -1,4 +1,4 @@
-"""`df.cases.where`: on a frame a filter means what it means to the service."""
+"""`df.cases.where`: a filter means the same locally as on the service."""
 
 import io
 import pickle
@@ -14,19 +14,19 @@ import casesearch_pd as cs
 from tests.filter_trees import ZONES, trees
 from tests.hostile_cases import hostile_rows
 from tests.law_bench import QUICK, a_bench, quietly
-from tests.plain_reading import holds
+from tests.reference_filter import matches
 
 
 @pytest.fixture(scope="module", params=["connect", "persona"])
 def bench(request):
-    with a_bench(request.param, hostile_rows(), {}, {}) as made:
-        yield made
+    with a_bench(request.param, hostile_rows(), {}, {}) as bench:
+        yield bench
 
 
 @pytest.fixture(scope="module")
 def local():
-    with cs.LocalCases(cases=200, seed=2) as running:
-        yield running
+    with cs.LocalCases(cases=200, seed=2) as emulator:
+        yield emulator
 
 
 @pytest.fixture(scope="module", params=["connect", "persona"])
@@ -44,15 +44,15 @@ def frame(source, request):
 
 @settings(QUICK, max_examples=60)
 @given(data=st.data())
-def test_a_frame_answers_as_the_service_does(bench, data):
-    """Read all and filter here, or let the service filter: the same cases, or one is wrong."""
+def test_a_local_filter_matches_what_the_service_returns(bench, data):
+    """Filtering locally and letting the service filter give the same cases."""
     tz = data.draw(st.sampled_from(ZONES), label="tz")
     tree = data.draw(trees(bench.asked, tz), label="tree")
     with quietly():
         read = cs.read_cases(bench.source, tree, columns=["case_id"], tz=tz)
-    kept = bench.whole.cases.where(tree, tz=tz)
-    assert sorted(kept["case_id"]) == sorted(read["case_id"])
-    assert kept["case_id"].tolist() == bench.whole["case_id"][kept.index].tolist()
+    result = bench.whole.cases.where(tree, tz=tz)
+    assert sorted(result["case_id"]) == sorted(read["case_id"])
+    assert result["case_id"].tolist() == bench.whole["case_id"][result.index].tolist()
 
 
 def through_pickle(frame):
@@ -77,64 +77,64 @@ TRAVELS = {
 
 
 @pytest.fixture(scope="module")
-def travelled(bench):
+def reloaded(bench):
     return {name: travel(bench.whole) for name, travel in TRAVELS.items()}
 
 
 @pytest.mark.parametrize("name", TRAVELS)
 @settings(QUICK, max_examples=40)
 @given(data=st.data())
-def test_a_frame_that_was_away_answers_as_before(bench, travelled, name, data):
-    """Files give lists back as arrays, and types of other families; the cases are the same."""
+def test_a_reloaded_frame_is_filtered_as_before(bench, reloaded, name, data):
+    """Files return lists as arrays, and other dtypes; the same cases match."""
     tree = data.draw(trees(bench.asked), label="tree")
-    wanted = sorted(row["case_id"] for row in bench.asked.rows if holds(tree, row, "UTC"))
-    assert sorted(travelled[name].cases.where(tree)["case_id"]) == wanted
+    expected = sorted(row["case_id"] for row in bench.asked.rows if matches(tree, row, "UTC"))
+    assert sorted(reloaded[name].cases.where(tree)["case_id"]) == expected
 
 
-# --- what a user may write ----------------------------------------------------------------
+# --- accepted filters ----------------------------------------------------------------
 
 
 def test_keywords_expressions_mappings_and_pandas_mean_the_same(frame):
-    wanted = frame[frame["status"].eq("open") & frame["title"].notna()]["case_id"].tolist()
-    assert 0 < len(wanted) < len(frame)
+    expected = frame[frame["status"].eq("open") & frame["title"].notna()]["case_id"].tolist()
+    assert 0 < len(expected) < len(frame)
     where = frame.cases.where
-    for found in (
+    for result in (
         where(status="open", title__isna=False),
         where((cs.field("status") == "open") & cs.field("title").notna()),
         where({"status": "open", "title__isna": False}),
         where(cs.field("title").notna(), status=["open"]),
         where((pd.col("status") == "open") & (pd.col("title") != None)),  # noqa: E711 - pandas' own way
     ):
-        assert found["case_id"].tolist() == wanted
+        assert result["case_id"].tolist() == expected
 
 
-def test_the_service_s_own_names_are_known(frame):
-    told = frame.cases.provenance["columns"]
-    moment = frame["created_at"].sort_values().iloc[50]
-    by_id = frame.cases.where({f"{told['created_at']}__lt": moment})
-    assert len(by_id) == len(frame.cases.where(created_at__lt=moment)) == 50
+def test_field_ids_of_the_service_are_accepted(frame):
+    ids = frame.cases.provenance["columns"]
+    timestamp = frame["created_at"].sort_values().iloc[50]
+    by_id = frame.cases.where({f"{ids['created_at']}__lt": timestamp})
+    assert len(by_id) == len(frame.cases.where(created_at__lt=timestamp)) == 50
 
 
-def test_spellings_of_persona_s_names_are_known(local):
+def test_spellings_of_persona_names_are_accepted(local):
     frame = cs.read_cases(local.persona_cases())
-    wanted = frame.cases.where(fields_status__isna=False)["case_id"].tolist()
+    expected = frame.cases.where(fields_status__isna=False)["case_id"].tolist()
     for name in ("fields.status", "fields_status"):
-        assert frame.cases.where({f"{name}__isna": False})["case_id"].tolist() == wanted
+        assert frame.cases.where({f"{name}__isna": False})["case_id"].tolist() == expected
     assert len(frame.cases.where(sla_expires_at__isna=True)) == frame["sla_at"].isna().sum()
-    # "status" is the system's field, though a custom one has that key too.
+    # "status" is the system field, although a custom one has that key too.
     assert len(frame.cases.where(status="open")) == frame["status"].eq("open").sum()
 
 
-def test_all_of_the_tags_are_wanted(frame):
-    bearing = next(tags for tags in frame["tags"] if len(tags) > 1)
+def test_all_given_tags_are_required(frame):
+    tags_of_case = next(tags for tags in frame["tags"] if len(tags) > 1)
     keyed = frame.cases.provenance["source"]["service"] == "connect"
-    tags = dict(tag.split("=", 1) for tag in bearing) if keyed else bearing
-    found = frame.cases.where(tags=tags)["case_id"].tolist()
-    wanted = [set(bearing) <= set(tags) for tags in frame["tags"]]
-    assert found == frame["case_id"][wanted].tolist() != []
+    tags = dict(tag.split("=", 1) for tag in tags_of_case) if keyed else tags_of_case
+    result = frame.cases.where(tags=tags)["case_id"].tolist()
+    matching = [set(tags_of_case) <= set(tags) for tags in frame["tags"]]
+    assert result == frame["case_id"][matching].tolist() != []
 
 
-def test_naive_times_are_in_the_zone_of_the_read(source):
+def test_naive_times_are_in_the_time_zone_of_the_read(source):
     frame = cs.read_cases(source, columns=["case_id", "created_at"], tz="Asia/Kathmandu")
     day = frame["created_at"].iloc[100].strftime("%Y-%m-%d")
     same = frame["created_at"].dt.strftime("%Y-%m-%d").eq(day)
@@ -150,57 +150,57 @@ def test_relative_times_count_from_now():
     assert list(frame.cases.where(created_at__gte=-pd.Timedelta("7D"))["case_id"]) == ["a", "b"]
 
 
-# --- what comes back ------------------------------------------------------------------------
+# --- results ------------------------------------------------------------------------
 
 
-def test_the_frame_is_left_alone_and_index_and_provenance_are_kept(frame):
+def test_the_frame_is_not_modified_and_index_and_provenance_are_kept(frame):
     indexed = frame.set_index(pd.Index(range(1000, 1000 + len(frame))))
     before = indexed.copy()
-    found = indexed.cases.where(status="open")
-    pd.testing.assert_frame_equal(found, before[before["status"].eq("open").to_numpy(dtype=bool)])
-    assert found.attrs == frame.attrs
-    found["status"] = "changed"
+    result = indexed.cases.where(status="open")
+    pd.testing.assert_frame_equal(result, before[before["status"].eq("open").to_numpy(dtype=bool)])
+    assert result.attrs == frame.attrs
+    result["status"] = "changed"
     pd.testing.assert_frame_equal(indexed, before)
 
 
-def test_an_index_may_repeat_itself():
+def test_an_index_may_have_duplicates():
     frame = pd.DataFrame({"case_id": list("abc"), "n": [1, 2, 3]}, index=[7, 7, 7])
     assert frame.cases.where(n__gte=2)["case_id"].tolist() == ["b", "c"]
 
 
-def test_no_filter_keeps_all_and_an_empty_list_nothing(frame):
+def test_no_filter_matches_all_and_an_empty_list_nothing(frame):
     pd.testing.assert_frame_equal(frame.cases.where(), frame)
     nothing = frame.cases.where(status=[])
     pd.testing.assert_frame_equal(nothing, frame.head(0))
     assert nothing.cases.where(status="open", created_at__gte="2026").empty
 
 
-# --- frames of text files, and of your own ----------------------------------------------------
+# --- frames from text files and from elsewhere ----------------------------------------------------
 
 
-def test_a_frame_from_csv_knows_its_times_again(source):
+def test_times_of_a_frame_from_csv_are_parsed(source):
     frame = cs.read_cases(source, tz="Europe/Berlin")
-    told = pd.read_csv(io.StringIO(frame.to_csv(index=False)))
-    moment = frame["created_at"].sort_values().iloc[77]
-    for asked in (
-        {"created_at__lt": moment},
-        {"created_at__gte": moment, "status__ne": "closed"},
+    loaded = pd.read_csv(io.StringIO(frame.to_csv(index=False)))
+    timestamp = frame["created_at"].sort_values().iloc[77]
+    for filters in (
+        {"created_at__lt": timestamp},
+        {"created_at__gte": timestamp, "status__ne": "closed"},
         {"closed_at__isna": True},
         {"vip_customer": True},
     ):
-        wanted = frame.cases.where(asked)["case_id"].tolist()
-        assert told.cases.where(asked)["case_id"].tolist() == wanted != []
+        expected = frame.cases.where(filters)["case_id"].tolist()
+        assert loaded.cases.where(filters)["case_id"].tolist() == expected != []
     with pytest.raises(cs.FilterError, match=r"'tags' holds text here.*Parquet"):
-        told.cases.where(tags={"team": "red"})
+        loaded.cases.where(tags={"team": "red"})
 
 
-def test_text_that_only_begins_as_a_time_stays_text():
+def test_text_that_only_starts_like_a_time_stays_text():
     frame = pd.DataFrame({"case_id": list("ab"), "note": ["2026-03-01T10:00Z", "soon"]})
     assert frame.cases.where(note__contains="soo")["case_id"].tolist() == ["b"]
 
 
-def test_naive_times_in_the_frame_are_in_the_zone():
-    """The hour that comes twice is taken for the second one, the hour that is none for the next."""
+def test_naive_times_in_the_frame_are_in_the_time_zone():
+    """An ambiguous hour is the second one, and a nonexistent hour the next one."""
     times = pd.to_datetime(["2026-03-29 02:30", "2026-10-25 02:30", "2026-06-01 00:00"])
     frame = pd.DataFrame({"case_id": list("abc"), "due": times})
     where = frame.cases.where
@@ -209,7 +209,7 @@ def test_naive_times_in_the_frame_are_in_the_zone():
     assert where(due="2026-03-29T03:00+02:00", tz="Europe/Berlin")["case_id"].tolist() == ["a"]
 
 
-def test_times_outside_of_nanoseconds_compare():
+def test_times_outside_of_nanoseconds_can_be_compared():
     times = pd.to_datetime(["2026-03-29"], utc=True).as_unit("ns")
     frame = pd.DataFrame({"case_id": ["a"], "due": times})
     assert len(frame.cases.where(due__gt="0001-01-01")) == 1
@@ -223,7 +223,7 @@ def test_a_frame_of_your_own_can_be_filtered():
             "n": [1, 2, 3],
             "x": [0.5, np.nan, 2.5],
             "tags": [["a=1", "b"], [], ["b"]],
-            "made": [{"a": 1}, None, None],
+            "nested": [{"a": 1}, None, None],
             "none": [None, None, None],
             0: [1, 2, 3],
         }
@@ -231,36 +231,42 @@ def test_a_frame_of_your_own_can_be_filtered():
     where = frame.cases.where
     assert where(n__between=(2, 3), x__lt=3)["case_id"].tolist() == ["c"]
     assert where(tags=["b"])["case_id"].tolist() == ["a", "c"]
-    assert where(made__isna=False)["case_id"].tolist() == ["a"]
+    assert where(nested__isna=False)["case_id"].tolist() == ["a"]
     assert where(none__isna=True, none__ne="x")["case_id"].tolist() == ["a", "b", "c"]
 
 
-def test_keyed_tags_of_a_frame_of_your_own_are_asked_for_by_key():
+def test_keyed_tags_of_your_own_frame_are_filtered_by_key():
     frame = pd.DataFrame({"case_id": list("ab"), "tags": [[], ["team=red", "a=b=c"]]})
     assert frame.cases.where(tags={"team": "red"})["case_id"].tolist() == ["b"]
 
 
-# --- what cannot be asked -------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("filters", "message"),
     [
         ({"statsu": "open"}, "no column 'statsu'; did you mean 'status'? If not, read it too"),
         ({"zebra__gte": 3}, "no column 'zebra'; read it too: columns=[…, 'zebra']"),
         ({"status__like": "o"}, "unknown lookup '__like'"),
-        ({"search": "printer"}, "no frame can answer; ask there: read_cases(source, search=…)"),
-        ({"limit": 3}, "limit= is the name of an option"),
+        (
+            {"search": "printer"},
+            "full-text search of the service, which a DataFrame does not have; use read_cases",
+        ),
+        ({"limit": 3}, "limit= is an option that this function does not take"),
         ({"created_at__gte": "soon"}, "'soon' does not fit"),
         ({"tags__eq": "x"}, "'tags' holds lists"),
-        ({"tz": "Mars/Olympus"}, "is no time zone"),
-        ({"where": 3}, "where=3 is no filter"),
-        ({"where": pd.Series([True, False])}, "no mask of rows, which filters a frame by df[mask]"),
+        ({"tz": "Mars/Olympus"}, "unknown time zone 'Mars/Olympus'"),
+        ({"where": 3}, "where must be an expression or a mapping, got 3"),
+        (
+            {"where": pd.Series([True, False])},
+            "not a mask of rows, which filters a DataFrame by df[mask]",
+        ),
     ],
 )
-def test_what_cannot_be_asked_is_said(frame, asked, said):
-    with pytest.raises(cs.FilterError, match=re.escape(said)):
-        frame.cases.where(**asked)
+def test_a_wrong_argument_is_explained(frame, filters, message):
+    with pytest.raises(cs.FilterError, match=re.escape(message)):
+        frame.cases.where(**filters)
 
 
 def test_a_column_that_was_not_read_is_named(source):
@@ -272,18 +278,18 @@ def test_a_column_that_was_not_read_is_named(source):
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("filters", "message"),
     [
-        ({"state": "active"}, "'state' can be asked of the service but is never shown"),
-        ({"resolver": "user_1"}, "'resolver' can be asked of the service but is never shown"),
-        ({"assignee": "user_1"}, "an id that the service compares and never shows"),
+        ({"state": "active"}, "the service filters by 'state' but never returns it"),
+        ({"resolver": "user_1"}, "the service filters by 'resolver' but never returns it"),
+        ({"assignee": "user_1"}, "an id that the service compares but never returns"),
         ({"assignee": ["a@x.example", "user_1"]}, "an id that the service compares"),
     ],
 )
-def test_what_only_persona_can_tell_is_refused_with_the_reason(local, asked, said):
-    """An empty answer would look like one: no cell of the frame holds such a value."""
+def test_remote_only_conditions_are_refused_with_the_reason(local, filters, message):
+    """No cell has such a value, so that an empty result would be wrong without any sign of it."""
     frame = cs.read_cases(local.persona_cases(), limit=20)
-    with pytest.raises(cs.FilterError, match=said):
-        frame.cases.where(**asked)
-    shown = frame["assignee"].dropna().iloc[0]
-    assert len(frame.cases.where(assignee=shown)) > 0
+    with pytest.raises(cs.FilterError, match=message):
+        frame.cases.where(**filters)
+    visible = frame["assignee"].dropna().iloc[0]
+    assert len(frame.cases.where(assignee=visible)) > 0
