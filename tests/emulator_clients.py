@@ -1,4 +1,4 @@
-"""Stock clients of the embedded case service, and bare requests that no stock client would send."""
+"""Stock clients of the emulator, and requests that no stock client would send."""
 
 import json
 import os
@@ -18,7 +18,7 @@ SIGNATURE = (
 
 
 def connect_client(service, key="AKIDTEST", **config):
-    """Return a stock boto3 client whose every answer is checked against botocore's own model."""
+    """Return a stock boto3 client that checks each response against botocore's own model."""
     client = boto3.client(
         "connectcases",
         region_name=service.region,
@@ -39,11 +39,11 @@ def _validate(parsed, model, **_):
 
 
 def post_connect(service, body, path="cases-search", **headers):
-    """Send a body to an operation of the domain, whatever botocore would say of it."""
-    sent = {"Authorization": SIGNATURE, "X-Amz-Date": "20260101T000000Z", **headers}
+    """Send a body to an operation of the domain without botocore's validation."""
+    all_headers = {"Authorization": SIGNATURE, "X-Amz-Date": "20260101T000000Z", **headers}
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     url = f"{service.url}/domains/{service.domain_id}/{path}"
-    return requests.post(url, content, headers=sent, timeout=20)
+    return requests.post(url, content, headers=all_headers, timeout=20)
 
 
 def search_all(service, **body):
@@ -60,24 +60,30 @@ def search_all(service, **body):
 
 
 def ids_of(service, **body):
-    """Return the ids that a Connect search finds, checking its total against them."""
+    """Return the ids of a Connect search, after checking its total."""
     cases, total = search_all(service, **body)
     assert total == len(cases)
     return [case["caseId"] for case in cases]
 
 
 def values_of(case):
-    """Return a Connect case's fields as id → the one member of its value."""
+    """Return the values of a Connect case by field id."""
     return {one["id"]: next(iter(one["value"].values())) for one in case["fields"]}
 
 
 def persona(service, method, path, body=None, *, params=None, token=None, **headers):
-    """Send a request to the Persona wire; headers are given with underscores."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    sent = {"Authorization": f"Bearer {token or service.token}", **named}
+    """Send a request to Persona; names of headers have underscores instead of hyphens."""
+    extra = {name.replace("_", "-"): value for name, value in headers.items()}
+    all_headers = {"Authorization": f"Bearer {token or service.token}", **extra}
     url = path if path.startswith("http") else f"{service.url}{path}"
     return requests.request(
-        method, url, json=body, params=params, headers=sent, timeout=20, allow_redirects=False
+        method,
+        url,
+        json=body,
+        params=params,
+        headers=all_headers,
+        timeout=20,
+        allow_redirects=False,
     )
 
 
@@ -100,7 +106,7 @@ def persona_all(service, body, **headers):
 
 
 def aws(service, *arguments):
-    """Run the aws CLI against the service and return what it prints."""
+    """Run the aws CLI against the service and return its output."""
     command = [str(Path(sys.executable).with_name("aws")), "connectcases", *arguments]
     command += ["--endpoint-url", service.url, "--region", service.region, "--output", "json"]
     environment = {
@@ -112,8 +118,8 @@ def aws(service, *arguments):
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_PAGER": "",
     }
-    done = subprocess.run(
+    result = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)

@@ -1,4 +1,4 @@
-"""The Connect wire of the embedded service, by stock clients and by what they would not send."""
+"""Amazon Connect Cases in the emulator: stock clients, and requests that they would not send."""
 
 import http.client
 import json
@@ -56,14 +56,14 @@ def test_fields_have_every_type_and_take_two_passes(fields):
 
 
 def test_fields_come_in_pages(service, client, fields):
-    found, more = [], {}
+    result, more = [], {}
     while True:
         page = client.list_fields(domainId=service.domain_id, maxResults=7, **more)
-        found += page["fields"]
+        result += page["fields"]
         if "nextToken" not in page:
             break
         more = {"nextToken": page["nextToken"]}
-    assert found == fields
+    assert result == fields
 
 
 def test_values_come_in_their_union_members(service, client, fields):
@@ -73,33 +73,35 @@ def test_values_come_in_their_union_members(service, client, fields):
         "User": "userArnValue",
     }  # fmt: skip
     types = {one["fieldId"]: one["type"] for one in fields}
-    seen = set()
+    value_types = set()
     for start in (0, 25):
-        asked = [{"id": one["fieldId"]} for one in fields[start : start + 25]]
-        page = client.search_cases(domainId=service.domain_id, maxResults=100, fields=asked)
+        request_fields = [{"id": one["fieldId"]} for one in fields[start : start + 25]]
+        page = client.search_cases(
+            domainId=service.domain_id, maxResults=100, fields=request_fields
+        )
         for case in page["cases"]:
             for one in case["fields"]:
                 assert list(one["value"]) == [members[types[one["id"]]]]
-                seen.add(types[one["id"]])
-    assert seen == set(members)
+                value_types.add(types[one["id"]])
+    assert value_types == set(members)
 
 
-def test_both_passes_together_are_the_truth(service, fields):
-    kept = {}
+def test_both_passes_together_match_the_frame(service, fields):
+    cases_by_id = {}
     for start in (0, 25):
-        asked = [{"id": one["fieldId"]} for one in fields[start : start + 25]]
-        for case in search_all(service, fields=asked)[0]:
-            kept.setdefault(case["caseId"], {}).update(values_of(case))
+        request_fields = [{"id": one["fieldId"]} for one in fields[start : start + 25]]
+        for case in search_all(service, fields=request_fields)[0]:
+            cases_by_id.setdefault(case["caseId"], {}).update(values_of(case))
     truth = service.frame().set_index("case_id")
-    assert set(kept) == set(truth.index)
-    for case_id, values in kept.items():
+    assert set(cases_by_id) == set(truth.index)
+    for case_id, values in cases_by_id.items():
         row = truth.loc[case_id]
         assert values["title"] == row["title"]
         assert values["created_datetime"] == f"{row['created_at'].isoformat()[:-6]:0<23}"[:23] + "Z"
         assert ("assigned_user" in values) == (row["assignee"] == row["assignee"])
 
 
-def test_paginator_reads_each_case_once_in_the_order_asked_for(service, client):
+def test_paginator_reads_each_case_once_in_the_requested_order(service, client):
     pages = client.get_paginator("search_cases").paginate(
         domainId=service.domain_id,
         fields=[{"id": "created_datetime"}],
@@ -114,14 +116,16 @@ def test_paginator_reads_each_case_once_in_the_order_asked_for(service, client):
 
 
 def test_aws_cli_reads_search_fields_and_templates(service):
-    found = aws(
+    result = aws(
         service, "search-cases", "--domain-id", service.domain_id, "--filter", json.dumps(STATUS),
         "--fields", "id=title", "--max-items", "3",
     )  # fmt: skip
-    assert len(found["cases"]) == 3
-    assert found["cases"][0]["fields"][0]["id"] == "title"
-    listed = aws(service, "list-templates", "--domain-id", service.domain_id, "--status", "Active")
-    assert len(listed["templates"]) == 2
+    assert len(result["cases"]) == 3
+    assert result["cases"][0]["fields"][0]["id"] == "title"
+    templates = aws(
+        service, "list-templates", "--domain-id", service.domain_id, "--status", "Active"
+    )
+    assert len(templates["templates"]) == 2
 
 
 def test_defaults_are_25_cases_no_fields_most_recently_updated_first(service, client):
@@ -138,11 +142,11 @@ def test_missing_sort_values_come_last_both_ways(service, order):
     cases, _ = search_all(
         service, sorts=sorts, fields=[{"id": "last_closed_datetime"}], maxResults=9
     )
-    shown = [values_of(case).get("last_closed_datetime") for case in cases]
-    held = [one for one in shown if one is not None]
-    assert shown == held + [None] * (len(shown) - len(held))
-    assert held == sorted(held, reverse=order == "Desc")
-    assert len(held) < len(shown)
+    times = [values_of(case).get("last_closed_datetime") for case in cases]
+    present = [one for one in times if one is not None]
+    assert times == present + [None] * (len(times) - len(present))
+    assert present == sorted(present, reverse=order == "Desc")
+    assert len(present) < len(times)
 
 
 def test_two_sorts_in_opposite_directions_page_through_all(service):
@@ -153,10 +157,10 @@ def test_two_sorts_in_opposite_directions_page_through_all(service):
     ids = ids_of(service, sorts=sorts, maxResults=11)
     frame = service.frame()
     frame["none"] = frame["sla_at"].isna()
-    wanted = frame.sort_values(
+    expected = frame.sort_values(
         ["status", "none", "sla_at", "case_id"], ascending=[False, True, True, True]
     )
-    assert ids == wanted["case_id"].tolist()
+    assert ids == expected["case_id"].tolist()
 
 
 def test_tags_are_shown_and_searched(service):
@@ -169,12 +173,12 @@ def test_tags_are_shown_and_searched(service):
 def test_search_term_needs_every_word_somewhere_in_the_case(service, client):
     frame = service.frame()
     title = frame["title"].iloc[0].split(" (")[0]
-    found = client.search_cases(domainId=service.domain_id, searchTerm=title.upper())
+    result = client.search_cases(domainId=service.domain_id, searchTerm=title.upper())
     words = title.lower().split()
     text = (
         frame[["title", "summary", "internal_notes"]].fillna("").agg(" ".join, axis=1).str.lower()
     )
-    assert found["totalCount"] >= text.map(lambda t: all(w in t for w in words)).sum() > 0
+    assert result["totalCount"] >= text.map(lambda t: all(w in t for w in words)).sum() > 0
     assert (
         client.search_cases(domainId=service.domain_id, searchTerm="nosuchword")["totalCount"] == 0
     )
@@ -182,31 +186,38 @@ def test_search_term_needs_every_word_somewhere_in_the_case(service, client):
     assert client.search_cases(domainId=service.domain_id, searchTerm="")["totalCount"] == 240
 
 
-def test_contains_is_a_caseless_substring_and_no_pattern(service):
+def test_contains_matches_a_caseless_substring_not_a_pattern(service):
     titles = service.frame().set_index("case_id")["title"]
-    wanted = set(titles.index[titles.str.casefold().str.contains("charged", regex=False)])
-    assert set(ids_of(service, filter=leaf("contains", "title", stringValue="CHARGED"))) == wanted
+    expected = set(titles.index[titles.str.casefold().str.contains("charged", regex=False)])
+    assert set(ids_of(service, filter=leaf("contains", "title", stringValue="CHARGED"))) == expected
     assert ids_of(service, filter=leaf("contains", "title", stringValue="%")) == []
 
 
-def test_empty_value_asks_for_unset_fields(service):
+def test_empty_value_matches_unset_fields(service):
     unset = ids_of(service, filter=leaf("equalTo", "assigned_user", emptyValue={}))
     assert set(unset) == set(service.frame().query("assignee.isna()")["case_id"])
-    held = ids_of(service, filter={"not": leaf("equalTo", "assigned_user", emptyValue={})})
-    assert len(held) + len(unset) == 240
+    assigned = ids_of(service, filter={"not": leaf("equalTo", "assigned_user", emptyValue={})})
+    assert len(assigned) + len(unset) == 240
 
 
-def test_instants_are_compared_whatever_their_offset_and_digits(service):
+def test_times_are_compared_across_offsets_and_digits(service):
     at = service.frame()["created_at"].sort_values().iloc[100]
-    shown = at.isoformat()[:23]
+    at_text = at.isoformat()[:23]
     later = at.tz_convert("+05:30").isoformat(timespec="milliseconds")
     behind = at.tz_convert("-08:00").isoformat(timespec="milliseconds")
-    equal = [shown + "Z", shown + "000+00:00", later, behind, behind[:-3], later.replace(".", ",")]
+    equal = [
+        at_text + "Z",
+        at_text + "000+00:00",
+        later,
+        behind,
+        behind[:-3],
+        later.replace(".", ","),
+    ]
     for text in equal:
         assert (
             len(ids_of(service, filter=leaf("equalTo", "created_datetime", stringValue=text))) >= 1
         )
-    finer = shown + "0001Z"
+    finer = at_text + "0001Z"
     assert ids_of(service, filter=leaf("equalTo", "created_datetime", stringValue=finer)) == []
     below = ids_of(service, filter=leaf("lessThan", "created_datetime", stringValue=finer))
     upto = ids_of(
@@ -223,12 +234,12 @@ def nested(depth):
     return STATUS if depth == 1 else {"andAll": [{"not": nested(depth - 2)}, {"orAll": [STATUS]}]}
 
 
-def test_deep_filters_are_answered(service):
+def test_deep_filters_are_accepted(service):
     assert post_connect(service, {"filter": nested(23)}).status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("body", "named"),
+    ("body", "message"),
     [
         ({"maxResults": 0}, "maxResults"),
         ({"maxResults": 101}, "maxResults"),
@@ -291,13 +302,13 @@ def test_deep_filters_are_answered(service):
         (b'{"filter":' * 60_000, "deeply"),
     ],
 )  # fmt: skip
-def test_illegal_requests_are_refused_in_words(service, body, named):
+def test_an_invalid_request_is_an_error_that_names_its_member(service, body, message):
     answer = post_connect(service, body)
     assert answer.status_code == 400, answer.text
     assert answer.headers["x-amzn-ErrorType"] == "ValidationException"
     assert answer.headers["x-amzn-RequestId"]
     assert list(answer.json()) == ["message"]
-    assert named in answer.json()["message"]
+    assert message in answer.json()["message"]
 
 
 @pytest.mark.parametrize("kind", ["Number", "Boolean"])
@@ -310,18 +321,18 @@ def test_values_of_another_type_are_refused(service, fields, kind, value):
 @pytest.mark.parametrize(
     ("text", "all_below"), [("Infinity", True), ("NaN", False), (10**30, True)]
 )
-def test_numbers_beyond_json_and_64_bits_are_taken(service, fields, text, all_below):
+def test_numbers_beyond_json_and_64_bits_are_accepted(service, fields, text, all_below):
     number = next(one["fieldId"] for one in fields if one["name"] == "Contacts")
-    found = ids_of(service, filter=leaf("lessThan", number, doubleValue=text))
-    assert len(found) == (240 if all_below else 0)
+    result = ids_of(service, filter=leaf("lessThan", number, doubleValue=text))
+    assert len(result) == (240 if all_below else 0)
 
 
-def test_a_null_token_and_other_null_members_are_as_if_absent(service):
+def test_null_members_are_ignored(service):
     answer = post_connect(service, {"nextToken": None, "filter": None, "sorts": None})
     assert answer.json()["totalCount"] == 240
 
 
-def test_a_token_is_bound_to_its_request(service):
+def test_a_token_is_valid_for_its_own_request_only(service):
     first = {"maxResults": 10, "sorts": [{"fieldId": "status", "sortOrder": "Asc"}]}
     token = post_connect(service, first).json()["nextToken"]
     assert post_connect(service, {**first, "nextToken": token}).status_code == 200
@@ -337,7 +348,7 @@ def test_a_token_is_bound_to_its_request(service):
     assert post_connect(service, {**first, "nextToken": changed}).status_code == 400
 
 
-def test_lists_refuse_what_the_model_does_not_have(service, client):
+def test_lists_refuse_parameters_that_the_model_does_not_have(service, client):
     for path in ("fields-list?maxResults=0", "fields-list?maxResults=x", "fields-list?page=1",
                  "templates-list?status=Old", "fields/status/options-list?values=a&values=b",
                  "fields-list?nextToken=abc"):  # fmt: skip
@@ -385,13 +396,13 @@ def test_an_unknown_domain_is_named(client):
         ("Basic abc", "UnrecognizedClientException"),
     ],
 )
-def test_requests_without_a_good_signature_are_turned_away(service, header, code):
+def test_requests_without_a_valid_signature_are_refused(service, header, code):
     answer = post_connect(service, {}, Authorization=header)
     assert answer.status_code == 403
     assert answer.headers["x-amzn-ErrorType"] == code
 
 
-def test_unsigned_and_unknown_keys_are_turned_away(service):
+def test_unsigned_requests_and_unknown_keys_are_refused(service):
     with CaseService(3, access_key="AKIDTEST") as strict:
         assert connect_client(strict).search_cases(domainId=strict.domain_id)["totalCount"] == 3
         with pytest.raises(ClientError, match="UnrecognizedClientException"):
@@ -400,14 +411,14 @@ def test_unsigned_and_unknown_keys_are_turned_away(service):
         connect_client(service, signature_version=UNSIGNED).get_domain(domainId=service.domain_id)
 
 
-def test_auth_is_looked_at_before_the_path(service):
+def test_authentication_is_checked_before_the_path(service):
     assert post_connect(service, {}, "nope", Authorization=None).status_code == 403
     wrong = post_connect(service, {}, "nope")
     assert wrong.status_code == 404
     assert wrong.headers["x-amzn-ErrorType"] == "UnknownOperationException"
 
 
-def test_other_methods_are_refused_in_shape(service):
+def test_other_methods_are_refused_with_a_json_error(service):
     link = http.client.HTTPConnection("127.0.0.1", service.port)
     headers = {"Authorization": SIGNATURE, "X-Amz-Date": "x"}
     for method in ("GET", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"):

@@ -1,4 +1,4 @@
-"""Filters of both wires against a plain Python reading of the same frame."""
+"""Filters of both services against an evaluation of the same frame in Python."""
 
 import math
 import operator
@@ -36,11 +36,11 @@ TREES = settings(
 
 
 def hostile_frame(rows=180):
-    """Return cases whose columns walk through the values above at different strides, with gaps."""
+    """Return cases whose columns repeat the values above with different steps, and gaps."""
 
     def column(name, step):
-        held = [*KINDS[name], None] if name != "created_at" else KINDS[name]
-        return [held[(number * step + number // 7) % len(held)] for number in range(rows)]
+        values = [*KINDS[name], None] if name != "created_at" else KINDS[name]
+        return [values[(number * step + number // 7) % len(values)] for number in range(rows)]
 
     frame = pd.DataFrame(
         {name: pd.Series(column(name, step)) for step, name in enumerate(KINDS, 1)}
@@ -69,33 +69,33 @@ def service(frame):
 
 @pytest.fixture(scope="module")
 def ids(service):
-    """Frame columns → Connect field ids."""
-    listed = post_connect(service, b"", "fields-list").json()["fields"]
+    """Return Connect field ids by frame column."""
+    fields = post_connect(service, b"", "fields-list").json()["fields"]
     names = {"created_datetime": "created_at", "last_closed_datetime": "closed_at"}
-    system = {one["fieldId"]: one["fieldId"] for one in listed if one["namespace"] == "System"}
-    found = {names.get(one, one): one for one in system}
-    return found | {one["name"]: one["fieldId"] for one in listed if one["namespace"] == "Custom"}
+    system = [one["fieldId"] for one in fields if one["namespace"] == "System"]
+    custom = {one["name"]: one["fieldId"] for one in fields if one["namespace"] == "Custom"}
+    return {names.get(one, one): one for one in system} | custom
 
 
-def missing(value):
+def is_missing(value):
     return not isinstance(value, list) and (value is None or value is pd.NA or pd.isna(value))
 
 
-def holds(node, row):
-    """Say whether a row matches; a comparison with a missing value is false."""
+def matches(node, row):
+    """Return whether a row matches; a comparison with a is_missing value is false."""
     match node:
         case ("and", parts):
-            return all(holds(part, row) for part in parts)
+            return all(matches(part, row) for part in parts)
         case ("or", parts):
-            return any(holds(part, row) for part in parts)
+            return any(matches(part, row) for part in parts)
         case ("not", part):
-            return not holds(part, row)
+            return not matches(part, row)
         case (column, "isna", _):
-            return missing(row[column])
+            return is_missing(row[column])
         case (column, "contains", value):
-            return not missing(row[column]) and value.casefold() in row[column].casefold()
+            return not is_missing(row[column]) and value.casefold() in row[column].casefold()
         case (column, name, value):
-            return not missing(row[column]) and bool(OPERATORS[name](row[column], value))
+            return not is_missing(row[column]) and bool(OPERATORS[name](row[column], value))
 
 
 def is_time(column):
@@ -112,20 +112,20 @@ def comparisons(contains):
             values |= st.floats(allow_nan=False) | st.integers(-(2**70), 2**70)
         if is_time(column):
             values |= st.datetimes(EARLY, LATE).map(lambda at: at.replace(tzinfo=UTC))
-        found = st.tuples(st.just(column), st.sampled_from(names), values)
+        nodes = st.tuples(st.just(column), st.sampled_from(names), values)
         if not contains:
-            return found
-        found |= st.just((column, "isna", None))
+            return nodes
+        nodes |= st.just((column, "isna", None))
         if column in {"title", "note"}:
-            found |= st.tuples(
+            nodes |= st.tuples(
                 st.just(column), st.just("contains"), st.sampled_from(TEXTS) | st.text(max_size=2)
             )
-        return found
+        return nodes
 
     return st.sampled_from(list(KINDS)).flatmap(of)
 
 
-def joined(inner, most):
+def combinations(inner, most):
     lists = st.lists(inner, min_size=1, max_size=most)
     return st.one_of(
         st.tuples(st.just("and"), lists),
@@ -135,10 +135,10 @@ def joined(inner, most):
 
 
 CONNECT_TREES = st.recursive(
-    comparisons(contains=True), lambda inner: joined(inner, 4), max_leaves=12
+    comparisons(contains=True), lambda inner: combinations(inner, 4), max_leaves=12
 )
 LEAVES = comparisons(contains=False)
-PERSONA_TREES = LEAVES | joined(LEAVES, 5) | joined(LEAVES | joined(LEAVES, 3), 3)
+PERSONA_TREES = LEAVES | combinations(LEAVES, 5) | combinations(LEAVES | combinations(LEAVES, 3), 3)
 
 
 def member(column, value):
@@ -175,26 +175,24 @@ def persona_query(node):
             return {"not": persona_query(part)}
         case (column, name, value):
             system = {"created_at": "created_at", "closed_at": "resolved_at", "status": "status"}
-            word = next(short for short, long in PERSONA.items() if long == name)
-            shown = value.isoformat() if is_time(column) else value
             return {
                 "attribute": system.get(column, f"fields.{column}"),
-                "operator": word,
-                "value": shown,
+                "operator": next(short for short, long in PERSONA.items() if long == name),
+                "value": value.isoformat() if is_time(column) else value,
             }
 
 
-def wanted(frame, node):
+def expected_ids(frame, node):
     rows = frame.to_dict("records")
-    return {row["case_id"] for row in rows if holds(node, row)}
+    return {row["case_id"] for row in rows if matches(node, row)}
 
 
 @TREES
 @given(CONNECT_TREES)
 @example(("not", ("score", "lessThan", 0.0)))
 @example(("and", [("title", "contains", "strasse"), ("not", ("note", "isna", None))]))
-def test_connect_finds_what_plain_python_finds(service, frame, ids, tree):
-    assert set(ids_of(service, filter=connect_filter(tree, ids))) == wanted(frame, tree)
+def test_connect_matches_an_evaluation_in_python(service, frame, ids, tree):
+    assert set(ids_of(service, filter=connect_filter(tree, ids))) == expected_ids(frame, tree)
 
 
 def finite(node):
@@ -211,9 +209,9 @@ def finite(node):
 
 @TREES
 @given(PERSONA_TREES.filter(finite))
-def test_persona_finds_what_plain_python_finds(service, frame, tree):
-    found = persona_all(service, {"query": persona_query(tree)}, Key_Inflection="snake")
-    assert {case["id"] for case in found} == wanted(frame, tree)
+def test_persona_matches_an_evaluation_in_python(service, frame, tree):
+    cases = persona_all(service, {"query": persona_query(tree)}, Key_Inflection="snake")
+    assert {case["id"] for case in cases} == expected_ids(frame, tree)
 
 
 @settings(TREES, max_examples=25)
@@ -221,10 +219,10 @@ def test_persona_finds_what_plain_python_finds(service, frame, tree):
     st.lists(st.tuples(st.sampled_from([*KINDS, "words"]), st.booleans()), max_size=2),
     st.sampled_from([1, 7, 50, 100]),
 )
-def test_every_order_is_total_and_pages_join(service, frame, ids, sorts, size):
-    sent = [{"fieldId": ids[name], "sortOrder": "Desc" if down else "Asc"} for name, down in sorts]
+def test_every_order_is_total_and_its_pages_are_complete(service, frame, ids, sorts, size):
+    body = [{"fieldId": ids[name], "sortOrder": "Desc" if down else "Asc"} for name, down in sorts]
     size = size if size > 1 else 90
-    found = ids_of(service, sorts=sent, maxResults=size)
+    result = ids_of(service, sorts=body, maxResults=size)
     rows = sorted(frame.to_dict("records"), key=operator.itemgetter("case_id"))
     for name, down in reversed(sorts):
 
@@ -238,13 +236,11 @@ def test_every_order_is_total_and_pages_join(service, frame, ids, sorts, size):
                 else value
             )
 
-        held = sorted((row for row in rows if not missing(row[name])), key=key, reverse=False)
-        if down:
-            held = sorted((r for r in rows if not missing(r[name])), key=key, reverse=True)
-        rows = held + [row for row in rows if missing(row[name])]
+        present = sorted((row for row in rows if not is_missing(row[name])), key=key, reverse=down)
+        rows = present + [row for row in rows if is_missing(row[name])]
     if sorts:
-        assert found == [row["case_id"] for row in rows]
-    assert len(set(found)) == len(rows)
+        assert result == [row["case_id"] for row in rows]
+    assert len(set(result)) == len(rows)
 
 
 def test_lists_are_one_text_on_connect_and_members_on_persona(service, frame, ids):

@@ -1,4 +1,4 @@
-"""A user's own DataFrame behind both wires: its columns and no more, every value back."""
+"""A user's own DataFrame in the emulator: its columns and no others, every value unchanged."""
 
 import datetime as dt
 import os
@@ -34,16 +34,17 @@ TWO = pd.DataFrame({"created_at": [MIDNIGHT] * 2})
 def one(**columns):
     """Return a frame of one case."""
     return pd.DataFrame(
-        {"created_at": [MIDNIGHT], **{name: [held] for name, held in columns.items()}}
+        {"created_at": [MIDNIGHT], **{name: [value] for name, value in columns.items()}}
     )
 
 
-def shown_by(service):
-    """Return the only case as Connect's field names → values, and as Persona's object."""
+def read_case(service):
+    """Return the only case: values by Connect's field name, and Persona's object."""
     fields = post_connect(service, b"", "fields-list").json()["fields"]
     names = {field["fieldId"]: field["name"] for field in fields}
     case = search_all(service, fields=[{"id": field_id} for field_id in names])[0][0]
-    return {names[key]: held for key, held in values_of(case).items()}, persona_all(service, {})[0]
+    values = {names[key]: value for key, value in values_of(case).items()}
+    return values, persona_all(service, {})[0]
 
 
 def test_every_dtype_is_served_and_typed():
@@ -64,7 +65,7 @@ def test_every_dtype_is_served_and_typed():
     with CaseService(frame) as service:
         fields = post_connect(service, b"", "fields-list").json()["fields"]
         types = {field["name"]: field["type"] for field in fields}
-        connect, case = shown_by(service)
+        connect, case = read_case(service)
         template = case["relationships"]["case-template"]["data"]["id"]
         schema = persona(service, "GET", f"/api/v1/case-templates/{template}").json()["data"]
     kinds = {f["key"]: f["type"] for f in schema["attributes"]["field-schemas"]}
@@ -83,14 +84,14 @@ def test_every_dtype_is_served_and_typed():
         "arrow_time": "datetime", "arrow_list": "array", "arrow_day": "date", "choice": "choices",
         "objects": "integer", "mixed": "number", "array": "array",
     }  # fmt: skip
-    held = {key: value["value"] for key, value in case["attributes"]["fields"].items()}
-    assert connect["at"] == held["at"] == "2024-05-01T10:00:00.123Z", "cut to milliseconds"
+    values = {key: value["value"] for key, value in case["attributes"]["fields"].items()}
+    assert connect["at"] == values["at"] == "2024-05-01T10:00:00.123Z", "truncated"
     assert connect["texts"] == "a, b"
-    assert [item["value"] for item in held["texts"]] == ["a", "b"]
-    assert connect["day"] == held["day"] == "2024-05-02"
-    assert (connect["whole"], held["flag"], held["choice"]) == (7, True, "b")
+    assert [item["value"] for item in values["texts"]] == ["a", "b"]
+    assert connect["day"] == values["day"] == "2024-05-02"
+    assert (connect["whole"], values["flag"], values["choice"]) == (7, True, "b")
     assert "nothing" not in connect
-    assert held["nothing"] is None
+    assert values["nothing"] is None
 
 
 def test_vocabulary_becomes_system_fields_and_the_rest_custom():
@@ -102,45 +103,45 @@ def test_vocabulary_becomes_system_fields_and_the_rest_custom():
         creator_id="u1", customer_id="cust", name="own name",
     )  # fmt: skip
     with CaseService(frame) as service:
-        connect, case = shown_by(service)
+        connect, case = read_case(service)
         tags = search_all(service)[0][0]["tags"]
         templates = post_connect(service, b"", "templates-list").json()["templates"]
         assert len(ids_of(service, filter={"tag": {"equalTo": {"key": "bare", "value": ""}}})) == 1
-    shown, links = case["attributes"], case["relationships"]
-    time_shown = "2024-05-01T22:00:00.000Z"
+    attributes, links = case["attributes"], case["relationships"]
+    time_text = "2024-05-01T22:00:00.000Z"
     assert connect == {
         "Case Id": "C-1", "Reference number": "R-1", "Title": "T", "Summary": "S",
         "Status": "Resolved",
-        "Created": "2024-05-01T00:00:00.000Z", "Last updated": time_shown,
-        "Last closed": time_shown,
-        "Next SLA breach": time_shown, "resolved_at": time_shown, "Assigned user": "agent-6",
+        "Created": "2024-05-01T00:00:00.000Z", "Last updated": time_text,
+        "Last closed": time_text,
+        "Next SLA breach": time_text, "resolved_at": time_text, "Assigned user": "agent-6",
         "Assigned queue": "group-56", "accounts": "act_1", "resolution": "done", "creator_id": "u1",
         "Customer": "cust", "name": "own name",
     }  # fmt: skip
     assert tags == {"k": "v", "bare": ""}
     assert [template["name"] for template in templates] == ["Standard"]
-    assert set(shown) == {
+    assert set(attributes) == {
         "status", "name", "resolution", "created-at", "updated-at", "resolved-at", "sla-expires-at",
         "creator-id", "assignee-id", "tags", "fields",
     }  # fmt: skip
-    assert set(shown["fields"]) == {"title", "summary", "resolved_at", "customer_id", "name"}
+    assert set(attributes["fields"]) == {"title", "summary", "resolved_at", "customer_id", "name"}
     assert set(links) == {"case-template", "case-queue", "accounts"}
     assert links["case-queue"]["data"]["id"] == "group-56"
-    assert (shown["assignee-id"], shown["name"], shown["resolved-at"]) == (
+    assert (attributes["assignee-id"], attributes["name"], attributes["resolved-at"]) == (
         "agent-6",
         "R-1",
-        time_shown,
+        time_text,
     )
 
 
-def test_a_key_that_persona_has_taken_is_told_apart_in_the_truth():
+def test_a_custom_key_with_a_system_name_has_a_column_of_its_own():
     frame = one(resolved_at=MIDNIGHT, closed_at=MIDNIGHT, name="x", title="t")
     with CaseService(frame) as service:
-        told = set(service.frame("persona"))
-    assert {"closed_at", "fields_resolved_at", "fields_name", "title"} < told
+        columns = set(service.frame("persona"))
+    assert {"closed_at", "fields_resolved_at", "fields_name", "title"} < columns
 
 
-def test_only_the_frame_is_offered():
+def test_the_schema_has_only_the_frames_columns():
     with CaseService(one(title="x")) as service:
         fields = post_connect(service, b"", "fields-list").json()["fields"]
         assert [field["fieldId"] for field in fields] == ["created_datetime", "title", "case_id"]
@@ -155,10 +156,10 @@ def test_only_the_frame_is_offered():
             sort = {"attribute": attribute, "direction": "asc"}
             assert persona_all(service, {"query": query, "sort": sort}) == []
         items = post_connect(service, {}, f"cases/{case['id']}/related-items-search").json()
-        assert items == {"relatedItems": []}, "nothing is made up around a user's cases"
+        assert items == {"relatedItems": []}, "a user's cases have no generated items"
 
 
-def test_made_ids_are_the_same_every_time():
+def test_generated_ids_are_the_same_every_time():
     frame = pd.DataFrame(
         {"created_at": pd.date_range("2024-01-01", periods=4), "title": list("abcd")}
     )
@@ -173,18 +174,18 @@ def test_templates_come_from_their_columns():
         "created_at": pd.to_datetime(["2024-01-01"] * 3), "template_id": ["t1", "t2", None],
     })  # fmt: skip
     with CaseService(frame) as service:
-        named = post_connect(service, b"", "templates-list").json()["templates"]
-        assert [(one["templateId"], one["name"]) for one in named][:2] == [
+        templates = post_connect(service, b"", "templates-list").json()["templates"]
+        assert [(one["templateId"], one["name"]) for one in templates][:2] == [
             ("t1", "t1"),
             ("t2", "t2"),
         ]
-        assert named[2]["name"] == "Cases"
+        assert templates[2]["name"] == "Cases"
     with CaseService(frame.assign(template=["One", "Two", None])) as service:
-        named = post_connect(service, b"", "templates-list").json()["templates"]
-        assert {one["name"] for one in named} == {"One", "Two", "Cases"}
+        templates = post_connect(service, b"", "templates-list").json()["templates"]
+        assert {one["name"] for one in templates} == {"One", "Two", "Cases"}
 
 
-def test_status_options_are_the_data_and_the_fixed_two():
+def test_status_options_are_those_of_the_data_and_open_and_closed():
     frame = pd.DataFrame({"created_at": [MIDNIGHT] * 2, "status": ["Waiting on UBOs", "open"]})
     with CaseService(frame) as service:
         client = connect_client(service)
@@ -192,22 +193,22 @@ def test_status_options_are_the_data_and_the_fixed_two():
     assert {option["value"] for option in options} == {"open", "closed", "Waiting on UBOs"}
 
 
-def test_columns_that_differ_by_case_only_are_two():
+def test_columns_that_differ_only_by_letter_case_are_two():
     with CaseService(one(Note="a", note="b")) as service:
-        connect, case = shown_by(service)
+        connect, case = read_case(service)
     assert (connect["Note"], connect["note"]) == ("a", "b")
     assert case["attributes"]["fields"]["Note"]["value"] == "a"
 
 
-def test_whole_and_other_numbers_in_one_column_are_numbers():
+def test_integers_and_floats_in_one_column_are_numbers():
     frame = TWO.assign(case_id=["a", "b"], n=pd.Series([1, 2.5], dtype=object))
     with CaseService(frame) as service:
         assert service.frame()["n"].tolist() == [1, 2.5]
 
 
-def test_an_empty_column_of_any_dtype_is_what_its_name_says():
+def test_an_empty_column_has_the_kind_of_its_name():
     with CaseService(one(closed_at=float("nan"), tags=None)) as service:
-        connect, case = shown_by(service)
+        connect, case = read_case(service)
     assert "Last closed" not in connect
     assert (case["attributes"]["resolved-at"], case["attributes"]["tags"]) == (None, [])
 
@@ -226,10 +227,10 @@ BAD = {
         pd.DataFrame({"created_at": [MIDNIGHT, None]}), "created_at.*1 rows.*row 1"
     ),
     "text created_at": (pd.DataFrame({"created_at": ["2024"]}), "created_at.*convert"),
-    "future": (pd.DataFrame({"created_at": [pd.Timestamp("2999-01-01")]}), "later than now"),
-    "same ids": (TWO.assign(case_id=["a", "a"]), "'a' is there twice"),
+    "future": (pd.DataFrame({"created_at": [pd.Timestamp("2999-01-01")]}), "after the service"),
+    "same ids": (TWO.assign(case_id=["a", "a"]), "case_id 'a' is a duplicate"),
     "column twice": (
-        pd.DataFrame([[MIDNIGHT, 1, 2]], columns=["created_at", "a", "a"]), "'a' is there twice"
+        pd.DataFrame([[MIDNIGHT, 1, 2]], columns=["created_at", "a", "a"]), "'a' is a duplicate"
     ),
     "unnamed": (pd.DataFrame([[MIDNIGHT, 1]], columns=["created_at", 0]), "0.*rename"),
     "too many": (pd.DataFrame([[1] * 501], columns=[f"c{n}" for n in range(501)]), "501"),
@@ -249,19 +250,19 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_cannot_be_served_is_refused_by_name(name):
-    frame, told = BAD[name]
-    with pytest.raises(ValueError, match=told):
+def test_an_unsupported_frame_is_an_error_that_names_its_column(name):
+    frame, message = BAD[name]
+    with pytest.raises(ValueError, match=message):
         CaseService(frame)
 
 
-def test_a_later_now_admits_later_cases():
+def test_a_later_now_allows_later_cases():
     frame = pd.DataFrame({"created_at": [pd.Timestamp("2999-01-01")]})
     with CaseService(frame, now=dt.datetime(3000, 1, 1, tzinfo=dt.UTC)) as service:
         assert search_all(service)[1] == 1
 
 
-def test_frame_returns_what_was_given():
+def test_frame_returns_the_users_columns():
     frame = pd.DataFrame({
         "case_id": ["a", "b"], "created_at": pd.to_datetime(["2024-01-01", "2024-01-02"], utc=True),
         "size": pd.array([1, None], dtype="Int64"), "words": [["x"], None],
@@ -272,11 +273,11 @@ def test_frame_returns_what_was_given():
 
 
 @pytest.mark.skipif(not INCIDENTS.is_file(), reason="the real incidents are not here")
-def test_real_incidents_come_back_cell_by_cell():
+def test_real_incidents_are_returned_cell_by_cell():
     frame = pd.read_parquet(INCIDENTS)
-    began = time.perf_counter()
+    start = time.perf_counter()
     with CaseService(frame, request_log_size=0) as service:
-        assert time.perf_counter() - began < 10
+        assert time.perf_counter() - start < 10
         fields = post_connect(service, b"", "fields-list").json()["fields"]
         names = {field["fieldId"]: field["name"] for field in fields}
         labels = {
@@ -285,27 +286,27 @@ def test_real_incidents_come_back_cell_by_cell():
             "Assigned user": "assignee",
             "Assigned queue": "queue",
         }  # fmt: skip
-        asked = [field for field in names if names[field] not in ("Title", "Assigned queue")]
+        most = [field for field in names if names[field] not in ("Title", "Assigned queue")]
         rows = {}
-        for part in (asked[:25], [field for field in names if field not in asked]):
+        for part in (most[:25], [field for field in names if field not in most]):
             for case in search_all(service, fields=[{"id": field} for field in part])[0]:
-                held = {labels.get(names[k], names[k]): v for k, v in values_of(case).items()}
-                rows.setdefault(case["caseId"], {}).update(held)
+                values = {labels.get(names[k], names[k]): v for k, v in values_of(case).items()}
+                rows.setdefault(case["caseId"], {}).update(values)
         objects = persona_all(service, {}, Key_Inflection="snake")
-    got = pd.DataFrame.from_dict(rows, orient="index").set_index("case_id").sort_index()
-    other = pd.DataFrame([
+    connect = pd.DataFrame.from_dict(rows, orient="index").set_index("case_id").sort_index()
+    search = pd.DataFrame([
         {**{key: one["value"] for key, one in case["attributes"].pop("fields").items()},
          "case_id": case["id"], "closed_at": case["attributes"].pop("resolved_at"),
          "assignee": case["attributes"].pop("assignee_id"), **case["attributes"],
          "queue": (case["relationships"]["case_queue"]["data"] or {}).get("id")}
         for case in objects
     ]).set_index("case_id").sort_index()  # fmt: skip
-    wanted = frame.set_index("case_id").sort_index()
-    for name in wanted.columns:
-        for back in (got, other):
-            held = wanted[name]
-            if isinstance(held.dtype, pd.DatetimeTZDtype):
-                held = held.dt.strftime("%Y-%m-%dT%H:%M:%S.000Z")
-            held, seen = held.astype(object), back[name].astype(object)
-            assert (held.isna() == seen.isna()).all(), name
-            assert (held.dropna() == seen.dropna()).all(), name
+    frame = frame.set_index("case_id").sort_index()
+    for name in frame.columns:
+        for result in (connect, search):
+            expected = frame[name]
+            if isinstance(expected.dtype, pd.DatetimeTZDtype):
+                expected = expected.dt.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+            expected, values = expected.astype(object), result[name].astype(object)
+            assert (expected.isna() == values.isna()).all(), name
+            assert (expected.dropna() == values.dropna()).all(), name

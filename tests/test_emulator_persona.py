@@ -1,4 +1,4 @@
-"""The Persona wire of the embedded service, against Persona's own description."""
+"""Persona in the emulator, against Persona's own OpenAPI description."""
 
 import json
 import os
@@ -39,18 +39,18 @@ def contract():
 
 
 def check(contract, path, method, answer):
-    """Hold an answer to the schema that the description has for its status."""
-    responses = contract["paths"][path][method]["responses"]
-    held = responses[str(answer.status_code)]
-    if "$ref" in held:
-        held = contract["components"]["responses"][held["$ref"].rpartition("/")[2]]
-    schema = {**held["content"]["application/json"]["schema"], "components": contract["components"]}
+    """Check an answer against the schema of its status in the description."""
+    components = contract["components"]
+    response = contract["paths"][path][method]["responses"][str(answer.status_code)]
+    if "$ref" in response:
+        response = components["responses"][response["$ref"].rpartition("/")[2]]
+    schema = {**response["content"]["application/json"]["schema"], "components": components}
     jsonschema.Draft202012Validator(schema).validate(answer.json())
-    for name in held.get("headers", {}):
+    for name in response.get("headers", {}):
         assert name in answer.headers
 
 
-def test_every_answer_fits_the_description(contract, service):
+def test_every_answer_matches_the_description(contract, service):
     template = service.frame()["template_id"]
     for page in (1, 100):
         answer = persona_search(service, {"page": {"size": page}})
@@ -62,8 +62,8 @@ def test_every_answer_fits_the_description(contract, service):
     one = persona(service, "GET", f"/api/v1/cases/{case_id}?include=case-template,accounts")
     check(contract, "/cases/{case-id}", "get", one)
     for name in template.unique():
-        held = persona(service, "GET", f"/api/v1/case-templates/{name}")
-        check(contract, "/case-templates/{case-template-id}", "get", held)
+        answer = persona(service, "GET", f"/api/v1/case-templates/{name}")
+        check(contract, "/case-templates/{case-template-id}", "get", answer)
     check(contract, "/rate-limits", "get", persona(service, "GET", "/api/v1/rate-limits"))
 
 
@@ -71,7 +71,7 @@ def test_every_answer_fits_the_description(contract, service):
     ("body", "status"),
     [({"query": {}}, 400), ({"query": {"attribute": "x", "operator": "eq", "value": 1}}, 422)],
 )
-def test_every_error_fits_the_description(contract, service, body, status):
+def test_every_error_matches_the_description(contract, service, body, status):
     answer = persona_search(service, body)
     assert answer.status_code == status
     check(contract, "/cases/search", "post", answer)
@@ -82,19 +82,19 @@ def test_every_error_fits_the_description(contract, service, body, status):
     assert (unknown.status_code, stranger.status_code) == (404, 401)
 
 
-def test_cases_are_the_truth(service):
-    truth = service.frame().set_index("case_id")
+def test_cases_match_the_frame(service):
+    frame = service.frame().set_index("case_id")
     cases = persona_all(service, {"sort": OLDEST})
     assert [case["id"] for case in cases] == (
-        truth.reset_index().sort_values(["created_at", "case_id"])["case_id"].tolist()
+        frame.reset_index().sort_values(["created_at", "case_id"])["case_id"].tolist()
     )
     for case in cases:
-        row, shown = truth.loc[case["id"]], case["attributes"]
-        assert shown["status"] == row["status"]
-        assert shown["name"] == row["reference"]
-        assert shown["fields"]["title"] == {"type": "string", "value": row["title"]}
-        assert shown["tags"] == row["tags"]
-        assert (shown["resolved-at"] is None) == (row["status"] != "closed")
+        row, attributes = frame.loc[case["id"]], case["attributes"]
+        assert attributes["status"] == row["status"]
+        assert attributes["name"] == row["reference"]
+        assert attributes["fields"]["title"] == {"type": "string", "value": row["title"]}
+        assert attributes["tags"] == row["tags"]
+        assert (attributes["resolved-at"] is None) == (row["status"] != "closed")
         assert case["relationships"]["case-template"]["data"]["id"] == row["template_id"]
         queue = case["relationships"]["case-queue"]["data"]
         assert queue is None if row["queue"] != row["queue"] else queue["id"] == row["queue"]
@@ -112,19 +112,20 @@ def test_fields_follow_the_template_and_have_every_type(service):
     }  # fmt: skip
     for case in persona_all(service, {}):
         template = case["relationships"]["case-template"]["data"]["id"]
-        shown = case["attributes"]["fields"]
-        assert {key: one["type"] for key, one in shown.items()} == schemas[template]
+        fields = case["attributes"]["fields"]
+        assert {key: one["type"] for key, one in fields.items()} == schemas[template]
 
 
 def test_a_hash_wraps_its_members(service):
     cases = persona_all(service, {})
-    shown = next(c["attributes"]["fields"] for c in cases if "address" in c["attributes"]["fields"])
-    assert shown["address"]["type"] == "hash"
-    assert shown["address"]["value"]["verified"]["type"] == "boolean"
-    assert all(one["type"] == "string" for one in shown["aliases"]["value"])
+    every = [case["attributes"]["fields"] for case in cases]
+    fields = next(one for one in every if "address" in one)
+    assert fields["address"]["type"] == "hash"
+    assert fields["address"]["value"]["verified"]["type"] == "boolean"
+    assert all(one["type"] == "string" for one in fields["aliases"]["value"])
 
 
-def test_pages_are_walked_both_ways(service):
+def test_pages_are_read_in_both_directions(service):
     ids = [case["id"] for case in persona_all(service, {"sort": OLDEST})]
     body = {"sort": OLDEST, "page": {"size": 50}}
     first = persona_search(service, body).json()
@@ -141,38 +142,38 @@ def test_pages_are_walked_both_ways(service):
 
 
 def test_default_page_is_10_newest_first(service):
-    shown = [case["id"] for case in persona_search(service, {}).json()["data"]]
+    ids = [case["id"] for case in persona_search(service, {}).json()["data"]]
     newest = service.frame().sort_values(["created_at", "case_id"], ascending=[False, True])
-    assert shown == newest["case_id"].head(10).tolist()
+    assert ids == newest["case_id"].head(10).tolist()
 
 
 @pytest.mark.parametrize("direction", ["asc", "desc"])
 def test_missing_sort_attributes_come_last(service, direction):
     sort = {"attribute": "resolved_at", "direction": direction}
     cases = persona_all(service, {"sort": sort, "page": {"size": 7}})
-    shown = [case["attributes"]["resolved-at"] for case in cases]
-    held = [one for one in shown if one is not None]
-    assert shown == sorted(held, reverse=direction == "desc") + [None] * (len(shown) - len(held))
+    times = [case["attributes"]["resolved-at"] for case in cases]
+    present = sorted((one for one in times if one is not None), reverse=direction == "desc")
+    assert times == present + [None] * (len(times) - len(present))
 
 
 def test_people_are_searched_by_hidden_ids(service):
-    shown = persona_all(service, {})
-    emails = {case["attributes"]["assignee-id"] for case in shown} - {None}
-    found = {}
-    for case in shown:
+    cases = persona_all(service, {})
+    emails = {case["attributes"]["assignee-id"] for case in cases} - {None}
+    ids_by_user = {}
+    for case in cases:
         user = case["attributes"]["assignee-id"]
-        found.setdefault(user, []).append(case["id"])
+        ids_by_user.setdefault(user, []).append(case["id"])
     assert all("@" in email for email in emails)
     for email in emails:
         query = {"query": predicate("assignee", service.user_id(email))}
-        assert {case["id"] for case in persona_all(service, query)} == set(found[email])
+        assert {case["id"] for case in persona_all(service, query)} == set(ids_by_user[email])
     resolved = {"query": predicate("resolver", service.user_id("ann@example.com"))}
     frame = service.frame()
     assert {case["id"] for case in persona_all(service, resolved)} == set(
         frame[frame["resolver_id"] == "ann@example.com"]["case_id"]
     )
-    seen = persona_search(service, {"query": predicate("assignee", emails.pop())})
-    assert seen.json()["data"] == [], "the e-mail that is shown is not what is searched"
+    by_email = persona_search(service, {"query": predicate("assignee", emails.pop())})
+    assert by_email.json()["data"] == [], "the search knows hidden ids only"
 
 
 def predicate(attribute, value, operator="eq"):
@@ -185,8 +186,8 @@ def test_state_template_and_queue_are_searchable(service):
     assert len(unresolved) == frame["resolved_at"].isna().sum()
     for attribute, column in (("template", "template_id"), ("case_queue", "queue")):
         value = frame[column].mode()[0]
-        found = persona_all(service, {"query": predicate(attribute, value)})
-        assert {case["id"] for case in found} == set(frame[frame[column] == value]["case_id"])
+        result = persona_all(service, {"query": predicate(attribute, value)})
+        assert {case["id"] for case in result} == set(frame[frame[column] == value]["case_id"])
 
 
 def test_fields_are_searchable_by_their_types(service):
@@ -202,9 +203,9 @@ def test_fields_are_searchable_by_their_types(service):
         ("fields.status", "eq", "packed"): frame["shipment_status"].fillna("") == "packed",
         ("created_at", "lt", "2026-01-01"): frame["created_at"] < "2026-01-01T00:00:00Z",
     }
-    for (attribute, operator, value), wanted in checks.items():
-        found = persona_all(service, {"query": predicate(attribute, value, operator)})
-        assert {c["id"] for c in found} == set(frame[wanted]["case_id"]), attribute
+    for (attribute, operator, value), expected in checks.items():
+        result = persona_all(service, {"query": predicate(attribute, value, operator)})
+        assert {c["id"] for c in result} == set(frame[expected]["case_id"]), attribute
 
 
 BAD_SHAPE = [
@@ -284,7 +285,7 @@ BAD_MEANING = [
 
 
 @pytest.mark.parametrize("body", BAD_MEANING)
-def test_what_cannot_be_asked_is_422_with_a_pointer(service, body):
+def test_a_query_that_is_not_allowed_is_422_with_a_pointer(service, body):
     answer = persona_search(service, body)
     assert answer.status_code == 422, answer.text
     assert answer.json()["errors"][0]["source"]["pointer"].startswith("/")
@@ -304,7 +305,7 @@ def test_wrong_query_strings_are_400(service, query):
     assert persona(service, "POST", f"/api/v1/cases/search?{query}", {}).status_code == 400
 
 
-def test_page_in_the_query_string_wins(service):
+def test_a_page_in_the_query_string_takes_precedence(service):
     answer = persona_search(service, {"page": {"size": 3}}, {"page[size]": "5"})
     assert len(answer.json()["data"]) == 5
 
@@ -341,46 +342,46 @@ def test_unknown_inflections_and_versions_are_400(service, headers):
 
 
 @pytest.mark.parametrize("version", ["2026-09-29", "2025-12-08", "2020-05-18"])
-def test_known_versions_are_taken(service, version):
+def test_known_versions_are_accepted(service, version):
     assert persona_search(service, {}, Persona_Version=version).status_code == 200
 
 
-def test_sparse_fieldsets_leave_out_what_is_not_named(service):
-    def shown(fieldset, **headers):
+def test_a_sparse_fieldset_has_only_the_members_it_names(service):
+    def first_case(fieldset, **headers):
         params = {"fields[case]": fieldset}
         return persona_search(service, {}, params, **headers).json()["data"][0]
 
-    one = shown("status,created-at,fields.priority")
+    one = first_case("status,created-at,fields.priority")
     assert set(one["attributes"]) == {"status", "created-at", "fields"}
     assert set(one["attributes"]["fields"]) == {"priority"}
     assert "relationships" not in one
-    two = shown("case-queue,inquiries")
+    two = first_case("case-queue,inquiries")
     assert two["attributes"] == {}
     assert set(two["relationships"]) == {"case-queue", "inquiries"}
-    assert "created_at" in shown("created_at", Key_Inflection="snake")["attributes"]
-    assert len(shown("fields")["attributes"]["fields"]) > 5
+    assert "created_at" in first_case("created_at", Key_Inflection="snake")["attributes"]
+    assert len(first_case("fields")["attributes"]["fields"]) > 5
 
 
 def test_list_is_newest_first_and_takes_filters(service):
     frame = service.frame().sort_values(["created_at", "case_id"], ascending=False)
     answer = persona(service, "GET", "/api/v1/cases?page[size]=100").json()
     assert [case["id"] for case in answer["data"]] == frame["case_id"].head(100).tolist()
-    path, seen = "/api/v1/cases?filter[status]=closed&page[size]=90", []
+    path, ids = "/api/v1/cases?filter[status]=closed&page[size]=90", []
     while path:
         page = persona(service, "GET", path).json()
-        seen += [case["id"] for case in page["data"]]
+        ids += [case["id"] for case in page["data"]]
         path = page["links"]["next"]
-    assert seen == frame[frame["status"] == "closed"]["case_id"].tolist()
+    assert ids == frame[frame["status"] == "closed"]["case_id"].tolist()
     account = frame["accounts"][frame["accounts"].map(bool)].iloc[0][0]
-    found = persona(service, "GET", f"/api/v1/cases?filter[accountId]={account}").json()["data"]
-    assert [c["relationships"]["accounts"]["data"][0]["id"] for c in found] == [account]
+    result = persona(service, "GET", f"/api/v1/cases?filter[accountId]={account}").json()["data"]
+    assert [c["relationships"]["accounts"]["data"][0]["id"] for c in result] == [account]
     none = persona(service, "GET", "/api/v1/cases?filter[reference-id]=x").json()
     assert none == {"data": [], "links": {"prev": None, "next": None}}
     bad = persona(service, "GET", "/api/v1/cases?filter[created-at-start]=x")
     assert bad.status_code == 400
 
 
-def test_one_case_is_shown_with_what_it_includes(service):
+def test_retrieve_returns_a_case_and_its_included_objects(service):
     case_id = service.frame()["case_id"][3]
     answer = persona(service, "GET", f"/api/v1/cases/{case_id}?include=case-template,case-queue")
     assert answer.json()["data"]["id"] == case_id
@@ -397,14 +398,14 @@ def test_one_case_is_shown_with_what_it_includes(service):
      ("Bearer persona_sandbox_x", "Token is invalid")],
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["/api/v1/cases/search", "/api/v1/nowhere", "/api/v1"])
-def test_strangers_get_401_whatever_the_path(service, authorization, title, path):
+def test_requests_without_a_valid_token_are_401_on_every_path(service, authorization, title, path):
     answer = persona(service, "POST", path, {}, Authorization=authorization)
     assert answer.status_code == 401
     assert answer.json() == {"errors": [{"title": title}]}
     assert not [name for name in SIX if name in answer.headers]
 
 
-def test_other_paths_and_methods_are_refused_in_shape(service):
+def test_other_paths_and_methods_are_refused_with_a_json_error(service):
     for method, path, status in (
         ("GET", "/api/v1/nowhere", 404), ("POST", "/nowhere", 404), ("PUT", "/api/v1/cases", 405),
         ("DELETE", "/api/v1/cases/case_1", 405), ("POST", "/api/v1/rate-limits", 405),
@@ -428,7 +429,7 @@ def test_malformed_json_is_400(service):
         assert answer.status_code == 400
 
 
-def test_idempotency_key_replays_an_old_answer():
+def test_an_idempotency_key_replays_the_first_answer():
     with CaseService(5) as service:
         first = persona_search(service, {}, Idempotency_Key="a")
         service.insert({"title": "new"})
@@ -438,11 +439,11 @@ def test_idempotency_key_replays_an_old_answer():
         assert len(persona_search(service, {}).json()["data"]) == 6
         other = persona_search(service, {"page": {"size": 3}}, Idempotency_Key="a")
         assert other.status_code == 409
-        refused = persona_search(service, {"sort": 1}, Idempotency_Key="b")
-        assert persona_search(service, {"sort": 1}, Idempotency_Key="b").content == refused.content
+        error = persona_search(service, {"sort": 1}, Idempotency_Key="b")
+        assert persona_search(service, {"sort": 1}, Idempotency_Key="b").content == error.content
 
 
-def test_old_idempotency_keys_are_forgotten():
+def test_old_idempotency_keys_expire():
     with CaseService(1) as service:
         first = persona_search(service, {}, Idempotency_Key="0")
         service.insert({"title": "new"})
@@ -451,7 +452,7 @@ def test_old_idempotency_keys_are_forgotten():
         assert persona_search(service, {}, Idempotency_Key="0").content != first.content
 
 
-def test_a_cursor_whose_case_is_gone_is_refused():
+def test_the_cursor_of_a_deleted_case_is_refused():
     with CaseService(30) as service:
         link = persona_search(service, {"page": {"size": 5}}).json()["links"]["next"]
         service.delete(link.partition("after%5D=")[2].partition("&")[0])

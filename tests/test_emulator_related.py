@@ -1,4 +1,4 @@
-"""The neighbours of SearchCases, read by boto3 and held to botocore's own model."""
+"""Operations beside SearchCases, read by boto3 and checked against botocore's own model."""
 
 import json
 
@@ -50,7 +50,7 @@ def test_items_belong_to_their_cases(service, every):
         assert row["created_at"] <= item["associationTime"] <= row["updated_at"]
 
 
-def test_filters_of_items_are_joined_by_or(service, client, every):
+def test_filters_of_items_are_combined_by_or(service, client, every):
     contacts = [item for item in every if item["type"] == "Contact"]
     channel = contacts[0]["content"]["contact"]["channel"]
     file_arn = next(i for i in every if i["type"] == "File")["content"]["file"]["fileArn"]
@@ -68,13 +68,13 @@ def test_filters_of_items_are_joined_by_or(service, client, every):
         ([{"custom": {}}], lambda _: False),
     ]  # fmt: skip
     paginator = client.get_paginator("search_all_related_items")
-    for filters, wanted in checks:
+    for filters, matches in checks:
         pages = paginator.paginate(domainId=service.domain_id, filters=filters)
-        found = {item["relatedItemId"] for page in pages for item in page["relatedItems"]}
-        assert found == {item["relatedItemId"] for item in every if wanted(item)}, filters
+        result = {item["relatedItemId"] for page in pages for item in page["relatedItems"]}
+        assert result == {item["relatedItemId"] for item in every if matches(item)}, filters
 
 
-def test_items_are_sorted_as_asked(service, client):
+def test_items_are_sorted_as_requested(service, client):
     sorts = [{"sortProperty": "CaseId", "sortOrder": "Desc"},
              {"sortProperty": "AssociationTime", "sortOrder": "Asc"}]  # fmt: skip
     pages = client.get_paginator("search_all_related_items").paginate(
@@ -107,39 +107,45 @@ def test_items_are_sorted_as_asked(service, client):
         ("cases/x", {"fields": [{"id": "title"}] * 221}),
     ],
 )
-def test_illegal_requests_are_refused(service, path, body):
+def test_invalid_requests_are_refused(service, path, body):
     answer = post_connect(service, body, path)
     assert answer.headers["x-amzn-ErrorType"] == "ValidationException", answer.text
 
 
-def test_cases_of_a_contact_are_those_that_show_it(service, client, every):
-    held = {}
+def test_cases_of_a_contact_are_those_that_have_it(service, client, every):
+    cases_by_contact = {}
     for item in every:
         if item["type"] == "Contact":
-            held.setdefault(item["content"]["contact"]["contactArn"], set()).add(item["caseId"])
-    assert max(len(cases) for cases in held.values()) == 2, "some contacts belong to two cases"
-    for arn, cases in held.items():
-        found = client.list_cases_for_contact(domainId=service.domain_id, contactArn=arn)["cases"]
-        assert {case["caseId"] for case in found} == cases
+            cases_by_contact.setdefault(item["content"]["contact"]["contactArn"], set()).add(
+                item["caseId"]
+            )
+    assert max(len(cases) for cases in cases_by_contact.values()) == 2, (
+        "some contacts belong to two cases"
+    )
+    for arn, cases in cases_by_contact.items():
+        result = client.list_cases_for_contact(domainId=service.domain_id, contactArn=arn)["cases"]
+        assert {case["caseId"] for case in result} == cases
     for arn in ("arn:aws:connect:none", "arn:aws:connect:x/contact/0-0-0-0-ffffffffffff"):
-        found = client.list_cases_for_contact(domainId=service.domain_id, contactArn=arn)
-        assert found["cases"] == []
+        result = client.list_cases_for_contact(domainId=service.domain_id, contactArn=arn)
+        assert result["cases"] == []
 
 
-def test_one_case_is_what_search_shows(service, client):
+def test_get_case_returns_what_search_returns(service, client):
     fields = client.list_fields(domainId=service.domain_id)["fields"]
-    asked = [{"id": field["fieldId"]} for field in fields]
-    found, _ = search_all(service, fields=asked[:25])
-    for case in found[:10]:
-        one = client.get_case(domainId=service.domain_id, caseId=case["caseId"], fields=asked)
+    request_fields = [{"id": field["fieldId"]} for field in fields]
+    result, _ = search_all(service, fields=request_fields[:25])
+    for case in result[:10]:
+        one = client.get_case(
+            domainId=service.domain_id, caseId=case["caseId"], fields=request_fields
+        )
         assert one["fields"][: len(case["fields"])] == case["fields"]
         assert (one["templateId"], one["tags"]) == (case["templateId"], case["tags"])
     for call in (
-        lambda: client.get_case(domainId=service.domain_id, caseId="none", fields=asked),
+        lambda: client.get_case(domainId=service.domain_id, caseId="none", fields=request_fields),
         lambda: client.get_case_audit_events(domainId=service.domain_id, caseId="none"),
         lambda: client.search_related_items(domainId=service.domain_id, caseId="none"),
         lambda: client.get_case(
-            domainId=service.domain_id, caseId=found[0]["caseId"], fields=[{"id": "none"}]
+            domainId=service.domain_id, caseId=result[0]["caseId"], fields=[{"id": "none"}]
         ),
         lambda: client.get_template(domainId=service.domain_id, templateId="none"),
     ):
@@ -147,7 +153,7 @@ def test_one_case_is_what_search_shows(service, client):
             call()
 
 
-def test_history_tells_the_life_of_a_case(service, client):
+def test_history_has_the_creation_and_the_status_changes(service, client):
     frame = service.frame()
     for _, row in frame.iterrows():
         events, more = [], {}
@@ -168,7 +174,7 @@ def test_history_tells_the_life_of_a_case(service, client):
         assert (last["newValue"]["stringValue"] == "closed") == (row["status"] == "closed")
 
 
-def test_batch_get_field_names_what_there_is_not(service, client):
+def test_batch_get_field_names_unknown_fields(service, client):
     answer = client.batch_get_field(
         domainId=service.domain_id, fields=[{"id": "status"}, {"id": "nope"}, {"id": "title"}]
     )
@@ -187,11 +193,11 @@ def test_domains_and_templates_are_described(service, client):
 
 def test_aws_cli_reads_a_case(service):
     case_id = service.frame()["case_id"][0]
-    found = aws(
+    result = aws(
         service, "get-case", "--domain-id", service.domain_id, "--case-id", case_id,
         "--fields", json.dumps([{"id": "case_id"}]),
     )  # fmt: skip
-    assert found["fields"][0]["value"]["stringValue"] == case_id
+    assert result["fields"][0]["value"]["stringValue"] == case_id
 
 
 def test_items_follow_live_changes():
@@ -211,7 +217,7 @@ def test_items_follow_live_changes():
         assert count() == before
 
 
-def test_history_of_a_users_own_case_is_what_its_times_tell():
+def test_history_of_a_users_own_case_follows_from_its_times():
     import pandas as pd  # noqa: PLC0415 - only here
 
     frame = pd.DataFrame({

@@ -1,4 +1,4 @@
-"""Life of the embedded service: start and stop, determinism, live changes, HTTP, secrets."""
+"""The emulator as a service: start and stop, determinism, live changes, HTTP, secrets."""
 
 import http.client
 import json
@@ -33,20 +33,20 @@ NOW = datetime(2026, 1, 15, 12, 34, 56, 789_000, UTC)
 def test_stop_leaves_no_thread_and_no_connection():
     before = set(threading.enumerate())
     service = CaseService(5).start()
-    held = http.client.HTTPConnection("127.0.0.1", service.port)
-    held.request("GET", "/")
-    held.getresponse().read()
+    connection = http.client.HTTPConnection("127.0.0.1", service.port)
+    connection.request("GET", "/")
+    connection.getresponse().read()
     service.stop()
     assert set(threading.enumerate()) == before
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", service.port), timeout=1)
-    held.close()
+    connection.close()
     service.stop()
-    with pytest.raises(RuntimeError, match="make a new one"):
+    with pytest.raises(RuntimeError, match="create a new one"):
         service.start()
 
 
-def test_a_service_that_was_never_started_is_dropped_quietly():
+def test_a_service_that_was_never_started_is_deleted_without_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         service = CaseService(5)
@@ -66,14 +66,12 @@ def test_the_same_seed_and_now_give_the_same_bytes():
     assert first[:2] == again[:2]
     pd.testing.assert_frame_equal(first[2], again[2])
     assert first[0] != other[0]
-    shifted = body(1, NOW + timedelta(days=7))[2]
-    moved = shifted["created_at"].sort_values().reset_index(drop=True) - pd.Timedelta(days=7)
-    pd.testing.assert_series_equal(
-        moved, first[2]["created_at"].sort_values().reset_index(drop=True)
-    )
+    later = body(1, NOW + timedelta(days=7))[2]
+    times = [one["created_at"].sort_values().reset_index(drop=True) for one in (later, first[2])]
+    pd.testing.assert_series_equal(times[0] - pd.Timedelta(days=7), times[1])
 
 
-def test_generated_cases_are_believable():
+def test_generated_cases_are_realistic():
     with CaseService(4000, seed=3) as service:
         frame = service.frame()
         assert frame["created_at"].max() <= service.now
@@ -89,10 +87,10 @@ def test_generated_cases_are_believable():
     queues = frame["queue"].value_counts()
     assert queues.iloc[0] > 4 * queues.iloc[-1]
     closed = frame[frame["status"] == "closed"]
-    spent = (closed["closed_at"] - closed["created_at"]).dt.total_seconds()
-    medians = spent.groupby(closed["priority"]).median()
+    durations = (closed["closed_at"] - closed["created_at"]).dt.total_seconds()
+    medians = durations.groupby(closed["priority"]).median()
     assert medians["urgent"] < medians["high"] < medians["normal"] < medians["low"]
-    assert spent.mean() > 1.3 * spent.median(), "skewed to the right"
+    assert durations.mean() > 1.3 * durations.median(), "skewed to the right"
     reopened = frame[frame["last_reopened_datetime"].notna() & (frame["status"] != "closed")]
     assert len(reopened)
     assert reopened["closed_at"].notna().all(), "last closed is kept after a reopening"
@@ -106,27 +104,27 @@ def test_generated_cases_are_believable():
 
 @pytest.mark.parametrize("cases", [-1, "many", 1.5])
 def test_cases_are_a_number_or_a_frame(cases):
-    with pytest.raises(ValueError, match="neither"):
+    with pytest.raises(ValueError, match=f"non-negative integer or a DataFrame, got {cases!r}"):
         CaseService(cases)
 
 
-def test_many_orders_do_not_pile_up_indexes():
+def test_many_orders_do_not_accumulate_indexes():
     with CaseService(5) as service:
         fields = [
             one["fieldId"] for one in post_connect(service, b"", "fields-list").json()["fields"]
         ]
-        wanted = ids_of(service, sorts=[{"fieldId": "created_datetime", "sortOrder": "Asc"}])
+        expected = ids_of(service, sorts=[{"fieldId": "created_datetime", "sortOrder": "Asc"}])
         for first in fields[:12]:
             for second in fields[-12:]:
                 sorts = [{"fieldId": name, "sortOrder": "Asc"} for name in (first, second)]
-                assert sorted(ids_of(service, sorts=sorts)) == sorted(wanted)
-        listed = service._lag.live._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        assert listed < 80
+                assert sorted(ids_of(service, sorts=sorts)) == sorted(expected)
+        count = service._lag.live._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        assert count < 80
         again = ids_of(service, sorts=[{"fieldId": "created_datetime", "sortOrder": "Asc"}])
-        assert again == wanted
+        assert again == expected
 
 
-def test_the_truth_is_told_for_each_wire():
+def test_frame_has_the_columns_of_each_service():
     with CaseService(400, seed=3) as service:
         every, connect, persona_ = (service.frame(w) for w in (None, "connect", "persona"))
         with pytest.raises(ValueError, match="'other'"):
@@ -141,13 +139,13 @@ def test_the_truth_is_told_for_each_wire():
     assert persona_["closed_at"][reopened].isna().all()
 
 
-def test_the_clock_advances_from_now_and_is_told_in_date():
+def test_the_clock_advances_from_now_as_the_date_header_shows():
     with CaseService(2, now=NOW) as service:
-        told = parsedate_to_datetime(post_connect(service, {}).headers["Date"])
-        assert timedelta() <= told - NOW.replace(microsecond=0) < timedelta(seconds=60)
+        date = parsedate_to_datetime(post_connect(service, {}).headers["Date"])
+        assert timedelta() <= date - NOW.replace(microsecond=0) < timedelta(seconds=60)
         service.advance(3600)
-        told = parsedate_to_datetime(post_connect(service, {}).headers["Date"])
-        assert told - NOW >= timedelta(minutes=59)
+        date = parsedate_to_datetime(post_connect(service, {}).headers["Date"])
+        assert date - NOW >= timedelta(minutes=59)
         assert service.now == NOW
     with CaseService(2, now=NOW.replace(tzinfo=None)) as naive:
         assert naive.now == NOW
@@ -156,7 +154,7 @@ def test_the_clock_advances_from_now_and_is_told_in_date():
         assert current.now.minute == 0
 
 
-def test_live_changes_are_seen_by_both_wires():
+def test_live_changes_are_visible_on_both_services():
     with CaseService(20, seed=1, now=NOW) as service:
         new = service.insert({"title": "Brand new", "status": "open", "vip_customer": True})
         assert new in ids_of(service)
@@ -174,7 +172,7 @@ def test_live_changes_are_seen_by_both_wires():
         assert pd.isna(row["vip_customer"])
         old = service.insert({"created_at": "2025-12-01T00:00:00Z"})
         row = service.frame().set_index("case_id").loc[old]
-        assert row["updated_at"] > row["created_at"], "a change is made now, whatever it says"
+        assert row["updated_at"] > row["created_at"], "a case is inserted now, even an old one"
         service.delete(old)
         service.delete(new)
         assert new not in ids_of(service)
@@ -184,24 +182,24 @@ def test_live_changes_are_seen_by_both_wires():
 def test_search_terms_follow_live_changes():
     with CaseService(20, seed=1) as service:
 
-        def found(term):
+        def count(term):
             return post_connect(service, {"searchTerm": term}).json()["totalCount"]
 
-        assert found("zebra") == 0
+        assert count("zebra") == 0
         case_id = service.insert({"title": "A Zebra in the yard"})
-        assert found("zebra") == 1
+        assert count("zebra") == 1
         service.update(case_id, title="A horse")
-        assert (found("zebra"), found("HORSE yard"), found("horse")) == (0, 0, 1)
+        assert (count("zebra"), count("HORSE yard"), count("horse")) == (0, 0, 1)
         service.delete(case_id)
-        assert found("horse") == 0
+        assert count("horse") == 0
 
 
-def test_changes_that_do_not_fit_are_refused():
+def test_invalid_changes_are_refused():
     with CaseService(3) as service:
         case_id = service.frame()["case_id"][0]
         with pytest.raises(ValueError, match="unknown column 'statsu'"):
             service.insert({"statsu": "open"})
-        with pytest.raises(ValueError, match="is taken"):
+        with pytest.raises(ValueError, match=f"'{case_id}' exists already"):
             service.insert({"case_id": case_id})
         for column, value in (
             ("vip_customer", "yes"), ("contacts", 1.5), ("contacts", 2**64), ("title", 5),
@@ -225,9 +223,9 @@ def test_many_threads_read_while_cases_change():
 
         def read():
             sorts = [{"fieldId": "created_datetime", "sortOrder": "Asc"}]
-            seen = [case["caseId"] for case in search_all(service, sorts=sorts, maxResults=20)[0]]
-            if not fixed <= set(seen) or len(seen) != len(set(seen)):
-                failures.append(seen)
+            ids = [case["caseId"] for case in search_all(service, sorts=sorts, maxResults=20)[0]]
+            if not fixed <= set(ids) or len(ids) != len(set(ids)):
+                failures.append(ids)
 
         threads = [threading.Thread(target=read) for _ in range(6)]
         for thread in threads:
@@ -241,7 +239,7 @@ def test_many_threads_read_while_cases_change():
         assert not failures
 
 
-def test_requests_are_kept_without_the_authorization():
+def test_requests_are_logged_without_the_authorization():
     with CaseService(3, request_log_size=5) as service:
         persona_search(service, {"page": {"size": 1}}, {"fields[case]": "status"})
         post_connect(service, b"{")
@@ -265,38 +263,40 @@ def test_the_token_is_in_no_log_and_no_repr(caplog):
         persona_search(service, {})
         persona_search(service, {}, {"x": "y"})
         post_connect(service, {})
-        shown = f"{service!r} {service._environment!r} {service.requests!r} {caplog.text}"
+        texts = f"{service!r} {service._environment!r} {service.requests!r} {caplog.text}"
     assert "/api/v1/cases/search" in caplog.text
-    assert "persona_sandbox_mine" not in shown
-    assert SIGNATURE not in shown
+    assert "persona_sandbox_mine" not in texts
+    assert SIGNATURE not in texts
 
 
-def raw(service, content):
-    """Send bytes and return all that comes back until the service closes."""
+def send_bytes(service, content):
+    """Send bytes and return all bytes until the service closes the connection."""
     with socket.create_connection(("127.0.0.1", service.port), timeout=10) as link:
         link.sendall(content)
         link.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: link.recv(65536), b""))
 
 
-def test_http_is_kept_strictly():
+def test_http_is_strict():
     with CaseService(3) as service:
-        big = raw(service, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1048577\r\n\r\n")
+        big = send_bytes(service, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1048577\r\n\r\n")
         assert big.startswith(b"HTTP/1.1 413 ")
-        chunked = raw(service, b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        chunked = send_bytes(
+            service, b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
         assert chunked.startswith(b"HTTP/1.1 411 ")
-        negative = raw(service, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n")
+        negative = send_bytes(service, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n")
         assert negative.startswith(b"HTTP/1.1 411 ")
-        rubbish = raw(service, b"rubbish\r\n\r\n")
+        rubbish = send_bytes(service, b"rubbish\r\n\r\n")
         assert json.loads(rubbish[rubbish.index(b"{") :])["message"]
-        two = raw(service, b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+        two = send_bytes(service, b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
         assert two.count(b"HTTP/1.1 403 ") == 2, "keep-alive"
         gzip = persona_search(service, {}, Accept_Encoding="gzip, br")
         assert "Content-Encoding" not in gzip.headers
         assert int(gzip.headers["Content-Length"]) == len(gzip.content)
 
 
-def test_a_failure_inside_is_a_500_in_shape_and_in_the_log(monkeypatch, caplog):
+def test_an_internal_error_is_a_500_and_in_the_log(monkeypatch, caplog):
     with CaseService(3) as service:
         monkeypatch.setattr(service._lag, "catch_up", lambda: 1 / 0)
         answer = post_connect(service, {})
@@ -317,21 +317,21 @@ def test_a_stock_client_reads_an_empty_service():
         assert service.frame().empty
 
 
-def test_the_command_serves_and_tells_how_to_ask(capsys, tmp_path):
+def test_the_command_serves_and_prints_instructions(capsys, tmp_path):
     main(
         ["--cases", "7", "--port", "0", "--seconds", "0", "--set", "rate=2", "--set", "unset=null"]
     )
-    told = capsys.readouterr().out
-    assert "7 cases" in told
+    text = capsys.readouterr().out
+    assert "7 cases" in text
     for name in ("boto3.client", "aws connectcases", "curl", "Bearer persona_sandbox_"):
-        assert name in told
+        assert name in text
     path = tmp_path / "cases.parquet"
     pd.DataFrame({"created_at": pd.to_datetime(["2020-01-01"]), "title": ["x"]}).to_parquet(path)
     main(["--data", str(path), "--port", "0", "--seconds", "0"])
     assert "1 cases" in capsys.readouterr().out
 
 
-def test_a_polite_kill_ends_the_command():
+def test_sigterm_ends_the_command():
     command = [sys.executable, "-m", "casesearch_pd.emulator", "--cases", "5", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
         assert "5 cases" in running.stdout.readline()
