@@ -103,7 +103,7 @@ def connect_loses_nothing(local, data):
 
 
 def passes_agree(local, data):
-    """The columns of one row come in two requests; they must be of one version."""
+    """Read the columns of each row in two requests: they must be of one version."""
     schedule = data.draw(schedules("insert", "backdate", "update", "move", "delete"))
     wanted = data.draw(st.sampled_from([None, SOME]), label="wanted")
     frame = checked_read(local, "connect", schedule, wanted=wanted, columns=None)

@@ -140,8 +140,7 @@ def test_a_killed_read_of_two_passes_is_resumed_in_its_pass(local, folder, pages
 
 def test_changes_between_two_attempts_are_read(folder):
     """The rows on the disk are old: what was updated or created since is read again."""
-    with cs.LocalCases(numbered(400), now=NOW) as local, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(crew, "_PAGES_A_FILE", EVERY)
+    with cs.LocalCases(numbered(400), now=NOW) as local, use_tuning(TUNING):
         local.sources = {"connect": local.connect_cases(page_size=20)}
         failed_read(local, "connect", folder, after=12)
         assert files(folder)

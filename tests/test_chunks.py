@@ -249,7 +249,7 @@ def test_chunks_interrupted_within_a_page_have_the_rows_before_it(local, monkeyp
         calls.append(1)
         if len(calls) == 4:
             self.rows += page.rows
-            next(iter(self._plain.values())).extend(page.columns["case_id"])
+            next(iter(self._values.values())).extend(page.columns["case_id"])
             raise KeyboardInterrupt
         add_page(self, page)
 
@@ -351,7 +351,7 @@ def test_files_are_read_one_at_a_time(local, folder, monkeypatch):
         assert not windows[0].columns
 
 
-def test_a_checkpoint_of_another_read_is_error_of(local, folder):
+def test_a_checkpoint_of_another_read_is_refused(local, folder):
     failed_read(local, "connect", folder)
     saved = sorted(folder.iterdir())
     source = local.sources["connect"]
@@ -386,7 +386,7 @@ def test_max_workers_is_an_upper_bound(local, workers):
 # --- options ----------------------------------------------------------------------------------
 
 
-def test_options_that_mean_nothing_are_error_of(local):
+def test_invalid_options_are_refused(local):
     source, before = local.sources["connect"], len(local.requests)
     assert "max_workers must be a positive integer or None, got 0" in error_of(
         chunks_of, source, max_workers=0

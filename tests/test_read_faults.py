@@ -1,4 +1,4 @@
-"""Whole reads on bad days: faults come over the wire; a frame is whole or says what it lacks."""
+"""Reads with faults on the wire: a frame is complete, or says what is missing."""
 
 from datetime import timedelta
 
@@ -16,13 +16,13 @@ from tests.numbered_cases import (
     numbered,
     read,
     serve_cases,
-    without_faults,
 )
+from tests.wire_clients import tuned
 
-MANNERS = {
-    "one reader": {"columns": PLAIN, "max_workers": 1},
-    "four readers": {"columns": PLAIN, "max_workers": 4},
-    "two passes, four readers": {"max_workers": 4},
+MODES = {
+    "one worker": {"columns": PLAIN, "max_workers": 1},
+    "four workers": {"columns": PLAIN, "max_workers": 4},
+    "two passes, four workers": {"max_workers": 4},
 }
 
 
@@ -31,32 +31,34 @@ pytestmark = pytest.mark.usefixtures("clock")
 
 @pytest.fixture(scope="module")
 def service():
-    """Serve cases in 24 pages of Connect and 12 of Persona: four readers share them."""
-    with serve_cases(50, pages_before_workers=3) as running:
-        yield running
+    """Serve cases in 24 pages of Connect and 12 of Persona, shared by four workers."""
+    with serve_cases(50, pages_before_workers=3) as service:
+        yield service
 
 
 @pytest.fixture
 def local(service):
     for source in service.sources.values():
         source.__dict__.pop("rate_limiter", None)  # it has the clock of another test
-    yield from without_faults(service)
+    service.faults.clear()
+    yield service
+    service.faults.clear()
 
 
-def stricken(local, name, *faults, **named):
-    """Read while faults happen, and see that they did."""
+def read_with(local, name, *faults, **options):
+    """Read while faults happen, and check that they did."""
     for fault in faults:
         local.faults.append(fault)
     try:
-        return read(local.sources[name], **named)
+        return read(local.sources[name], **options)
     finally:
         assert all(local.faults.happened(fault) for fault in faults)
 
 
-# --- faults that pass -------------------------------------------------------------------------
+# --- transient faults -------------------------------------------------------------------------
 
-SOME = {"after": 4, "first": 5}  # requests: each of the readers may meet one
-PASSING = {
+SOME = {"after": 4, "first": 5}  # requests: each worker may meet one
+TRANSIENT = {
     "an empty page with a token": Fault("empty_page", after=4, first=3),
     "a short page": Fault("short_page", 7, **SOME),
     "a long page": Fault("long_page", 7, **SOME),
@@ -77,11 +79,11 @@ PASSING = {
     "an object without cases": Fault("body", {}, **SOME),
     "cases that are null": Fault("body", {"cases": None, "data": None}, **SOME),
     "gzip that nobody asked for": Fault("gzip", after=4, first=1),
-    "bytes that are no text": Fault("not_utf8", **SOME),
+    "bytes that are not text": Fault("not_utf8", **SOME),
     "names in snake case": Fault("keys", "snake", wire="persona", **SOME),
     "names in camel case": Fault("keys", "camel", wire="persona", **SOME),
     "bare custom values": Fault("bare_fields", wire="persona", **SOME),
-    "a body shorter than told": Fault("short_body", **SOME),
+    "a body shorter than its header says": Fault("short_body", **SOME),
     "a reset before the head": Fault("reset", "before", **SOME),
     "a reset in the head": Fault("reset", "in", **SOME),
     "a reset in the body": Fault("reset", "after", **SOME),
@@ -93,39 +95,42 @@ PASSING = {
 
 
 BOTH = [
-    (fault, name) for fault in PASSING for name in SERVICES if PASSING[fault].wire in (None, name)
+    (fault, name)
+    for fault in TRANSIENT
+    for name in SERVICES
+    if TRANSIENT[fault].wire in (None, name)
 ]
 
 
-@pytest.mark.parametrize("manner", MANNERS)
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("fault", "service_name"), BOTH)
-def test_a_fault_that_passes_costs_no_row(local, service_name, fault, manner):
-    """A row lost to a bad page would be lost in silence: nobody counts 1,150 rows by eye."""
-    frame = stricken(local, service_name, PASSING[fault], **MANNERS[manner])
+def test_a_transient_fault_loses_no_row(local, service_name, fault, mode):
+    """A row that is lost to a bad page would be lost silently."""
+    frame = read_with(local, service_name, TRANSIENT[fault], **MODES[mode])
     assert_complete(frame, CASES)
 
 
-def test_cases_without_relationships_are_cases_all_the_same(local):
-    frame = stricken(local, "persona", Fault("without", "relationships", **SOME), max_workers=1)
+def test_cases_without_relationships_are_read(local):
+    frame = read_with(local, "persona", Fault("without", "relationships", **SOME), max_workers=1)
     assert_complete(frame, CASES)
     assert frame["template_id"].isna().sum() == 500
 
 
-@pytest.mark.parametrize("manner", MANNERS)
-def test_values_of_no_known_form_cost_one_cell(local, manner):
-    """One null in a million cells must not cost the hundred cases of its page."""
-    odd = {"stringValue": "many"}, {"newValue": 3}
+@pytest.mark.parametrize("mode", MODES)
+def test_a_value_of_unknown_form_loses_one_cell(local, mode):
+    """One null in a million cells must not lose the hundred cases of its page."""
+    values = {"stringValue": "many"}, {"newValue": 3}
     faults = [
-        Fault("value", value, field=_field(local, "count"), after=3, first=5) for value in odd
+        Fault("value", value, field=_field(local, "count"), after=3, first=5) for value in values
     ]
     local.faults.append(Fault("value", {}, field=_field(local, "title"), after=3, first=5))
     for fault in faults:
         with pytest.warns(UserWarning, match=r"do not fit.*count \(\d\)"):
-            frame = stricken(local, "connect", fault, **MANNERS[manner] | {"columns": PLAIN})
+            frame = read_with(local, "connect", fault, **MODES[mode] | {"columns": PLAIN})
         assert len(frame) == len(CASES)
-        kept = frame[frame["count"].notna() & frame["title"].notna()]
-        assert 1140 <= len(kept) < 1150
-        assert kept["title"].tolist() == [f"Case {one:.0f}" for one in kept["count"]]
+        valid = frame[frame["count"].notna() & frame["title"].notna()]
+        assert 1140 <= len(valid) < 1150
+        assert valid["title"].tolist() == [f"Case {one:.0f}" for one in valid["count"]]
         local.faults.remove(fault)
 
 
@@ -150,31 +155,31 @@ WAITS = {
 @pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("service_name", SERVICES)
 @pytest.mark.parametrize("form", WAITS)
-def test_every_legal_retry_after_is_waited_for(local, clock, service_name, form, workers):
-    """Who comes back too early is throttled again, and with it everybody of the account."""
+def test_every_valid_retry_after_is_waited_for(local, clock, service_name, form, workers):
+    """A request that is repeated too early is throttled again, with all others of the account."""
     value, seconds = WAITS[form]
     faults = Fault("throttle", value, at=5)
-    frame = stricken(local, service_name, faults, columns=PLAIN, max_workers=workers)
+    frame = read_with(local, service_name, faults, columns=PLAIN, max_workers=workers)
     assert_complete(frame, CASES)
     assert max(clock.slept, default=0.0) >= seconds
     assert sum(clock.slept) < 60 * workers
 
 
 @pytest.mark.parametrize("service_name", SERVICES)
-def test_a_minute_of_throttling_is_sat_out(local, clock, monkeypatch, service_name):
-    """The service's clock goes on as the reader sleeps; after a minute it answers again."""
-    rest = clock.sleep
-    monkeypatch.setattr(clock, "sleep", lambda seconds: (rest(seconds), local.advance(seconds)))
+def test_a_minute_of_throttling_is_waited_for(local, clock, monkeypatch, service_name):
+    """The service's clock advances while the worker sleeps; after a minute it answers again."""
+    sleep = clock.sleep
+    monkeypatch.setattr(clock, "sleep", lambda seconds: (sleep(seconds), local.advance(seconds)))
     faults = Fault("throttle", None, after=2, seconds=60)
-    frame = stricken(local, service_name, faults, columns=PLAIN)
+    frame = read_with(local, service_name, faults, columns=PLAIN)
     assert_complete(frame, CASES)
     assert 55 < sum(clock.slept) < 120
 
 
 @pytest.mark.parametrize("kind", ["silence", "latency"])
 @pytest.mark.parametrize("service_name", SERVICES)
-def test_an_answer_that_does_not_come_is_asked_for_again(local, service_name, kind):
-    """Without a read timeout one lost answer holds a notebook for ever."""
+def test_a_response_that_does_not_arrive_is_requested_again(local, service_name, kind):
+    """Without a read timeout, one lost response blocks a notebook forever."""
     with tuned(read_timeout=0.2):
         open_source = getattr(local, f"{service_name}_cases")
         source = open_source(schema=local.sources[service_name].schema)
@@ -183,9 +188,9 @@ def test_an_answer_that_does_not_come_is_asked_for_again(local, service_name, ki
     assert local.faults.happened() == 1
 
 
-# --- faults that stay -------------------------------------------------------------------------
+# --- permanent faults -------------------------------------------------------------------------
 
-STAYING = {
+PERMANENT = {
     "errors": (Fault("error", status=500, after=5), cs.ServiceUnavailableError),
     "throttling": (Fault("throttle", None, after=5), cs.ThrottledError),
     "resets": (
@@ -193,7 +198,7 @@ STAYING = {
         (cs.InvalidResponseError, cs.ServiceUnavailableError),
     ),
     "HTML": (Fault("html", after=5), cs.InvalidResponseError),
-    "halves": (Fault("truncated", after=5), cs.InvalidResponseError),
+    "truncated bodies": (Fault("truncated", after=5), cs.InvalidResponseError),
     "short bodies": (
         Fault("short_body", after=5),
         (cs.InvalidResponseError, cs.ServiceUnavailableError),
@@ -203,39 +208,39 @@ STAYING = {
 }
 
 
-@pytest.mark.parametrize("manner", MANNERS)
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("service_name", SERVICES)
-@pytest.mark.parametrize("fault", STAYING)
-def test_what_was_read_before_a_lasting_fault_is_kept(local, service_name, fault, manner):
-    """Never an empty frame, never a short one that looks whole."""
-    what, cause = STAYING[fault]
-    with pytest.raises(cs.IncompleteReadError) as broken:
-        stricken(local, service_name, what, **MANNERS[manner])
-    assert isinstance(broken.value.__cause__, cause)
-    rows = broken.value.partial
+@pytest.mark.parametrize("fault", PERMANENT)
+def test_rows_before_a_permanent_fault_are_kept(local, service_name, fault, mode):
+    """Never an empty frame, and never a short one that looks complete."""
+    lasting, cause = PERMANENT[fault]
+    with pytest.raises(cs.IncompleteReadError) as error:
+        read_with(local, service_name, lasting, **MODES[mode])
+    assert isinstance(error.value.__cause__, cause)
+    rows = error.value.partial
     assert_partial(rows.dropna(axis="columns", how="all"), CASES)
-    assert all("created_at from" in window for window in broken.value.missing)
-    assert broken.value.missing
+    assert all("created_at from" in window for window in error.value.missing)
+    assert error.value.missing
 
 
 @pytest.mark.parametrize("service_name", SERVICES)
-def test_a_partial_frame_is_had_by_asking_and_with_a_warning(local, service_name):
+def test_a_partial_frame_needs_on_error_and_comes_with_a_warning(local, service_name):
     local.faults.append(Fault("error", status=500, after=4))
-    with pytest.warns(UserWarning, match=r"not whole.*created_at from"):
+    with pytest.warns(UserWarning, match=r"incomplete result: read failed.*created_at from"):
         rows = read(local.sources[service_name], columns=PLAIN, on_error="partial", max_workers=1)
     assert len(rows) == 4 * (50 if service_name == "connect" else 100)
     assert_partial(rows, CASES)
-    assert "broke off" in str(rows.cases.provenance["notes"])
+    assert "read failed" in str(rows.cases.provenance["notes"])
 
 
 @pytest.mark.parametrize("service_name", SERVICES)
 @pytest.mark.parametrize("workers", [1, 4])
-def test_a_deadline_ends_errors_without_end(local, clock, service_name, workers):
-    """The pages so far are kept, and no one waits longer than was allowed."""
+def test_a_timeout_ends_endless_throttling(local, clock, service_name, workers):
+    """The pages so far are kept, and nothing waits longer than allowed."""
     local.faults.append(Fault("throttle", 10, after=6))
-    with pytest.raises(cs.IncompleteReadError) as broken:
+    with pytest.raises(cs.IncompleteReadError) as error:
         read(local.sources[service_name], columns=PLAIN, timeout=25, max_workers=workers)
-    assert_partial(broken.value.partial, CASES)
+    assert_partial(error.value.partial, CASES)
     assert sum(clock.slept) <= 25 * workers
 
 
@@ -245,8 +250,8 @@ def test_a_deadline_ends_errors_without_end(local, clock, service_name, workers)
     [(400, cs.InvalidRequestError), (401, cs.AccessDeniedError), (403, cs.AccessDeniedError),
      (404, cs.NotFoundError), (422, cs.InvalidRequestError)],
 )  # fmt: skip
-def test_a_final_refusal_is_not_repeated(local, service_name, status, error):
-    """A wrong token sent over and over locks accounts."""
+def test_a_rejected_request_is_not_repeated(local, service_name, status, error):
+    """A wrong token that is sent again and again locks accounts."""
     before = len(local.requests)
     local.faults.append(Fault("error", status=status))
     small = (
@@ -254,21 +259,21 @@ def test_a_final_refusal_is_not_repeated(local, service_name, status, error):
     )
     source = small if status != 400 else local.sources[service_name]
     source.__dict__.setdefault("schema", local.sources[service_name].schema)
-    with pytest.raises(error) as refused:
+    with pytest.raises(error) as rejected:
         read(source, columns=PLAIN)
-    assert refused.value.status == status
+    assert rejected.value.status == status
     assert len(local.requests) == before + 1
 
 
-def test_more_cases_counted_than_shown_are_an_error(local):
-    """Read twice, then refused: rows that the service hides are lost rows."""
-    with pytest.raises(cs.IncompleteReadError, match="counts 1160 cases and shows 1150") as broken:
-        stricken(local, "connect", Fault("total", 10), columns=PLAIN)
-    assert len(broken.value.partial) == 1150
+def test_fewer_cases_than_the_count_are_an_error(local):
+    """Read twice, then an error: rows that the service does not return are lost."""
+    with pytest.raises(cs.IncompleteReadError, match="1160 cases but returned 1150") as error:
+        read_with(local, "connect", Fault("total", 10), columns=PLAIN)
+    assert len(error.value.partial) == 1150
 
 
-def test_one_window_that_fails_for_good_costs_only_itself(local):
-    """The other readers finish theirs; what lacks is named by its window."""
+def test_a_window_that_fails_loses_only_its_own_rows(local):
+    """The other workers finish theirs; the error names the missing window."""
     source = local.sources["connect"]
     first = CASES["created_at"].iloc[-30]
     real = source.read_page
@@ -282,34 +287,34 @@ def test_one_window_that_fails_for_good_costs_only_itself(local):
 
     source.read_page = page
     try:
-        with pytest.raises(cs.IncompleteReadError, match="never answers") as broken:
+        with pytest.raises(cs.IncompleteReadError, match="never answers") as error:
             read(source, columns=PLAIN, max_workers=4)
     finally:
         del source.read_page
-    lost = CASES[~CASES["case_id"].isin(broken.value.partial["case_id"])]
-    (window,) = broken.value.missing
+    lost = CASES[~CASES["case_id"].isin(error.value.partial["case_id"])]
+    (window,) = error.value.missing
     assert window.endswith("to the end")
     assert 0 < len(lost) < 300
     assert lost["created_at"].is_monotonic_increasing
-    assert_partial(broken.value.partial, CASES)
+    assert_partial(error.value.partial, CASES)
 
 
-# --- what the services may do without telling -------------------------------------------------
+# --- undocumented behaviour -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("size", [299, 300, 301, 600, 1000])
 @pytest.mark.parametrize("service_name", SERVICES)
-def test_a_result_window_is_met_by_cutting(service_name, size, workers):
-    """Persona's ends without a word: the last page is full, and has no link to the next one."""
+def test_a_result_window_is_exceeded_by_seek(service_name, size, workers):
+    """Persona's ends silently: the last page is full, and has no link to the next one."""
     cases = numbered(size, ties=3)
     with cs.LocalCases(cases, now=NOW, window=300) as local:
-        frame = read(getattr(local, service_name)(), columns=PLAIN, max_workers=workers)
+        frame = read(getattr(local, f"{service_name}_cases")(), columns=PLAIN, max_workers=workers)
     assert_complete(frame, cases)
 
 
-def test_tokens_that_expire_while_somebody_waits_are_replaced(monkeypatch):
-    """A slow reader: each page comes ten seconds after the one before, a token lives for five."""
+def test_expired_tokens_are_replaced(monkeypatch):
+    """Each page comes ten seconds after the one before, and a token is valid for five."""
     cases = numbered(200)
     with cs.LocalCases(cases, now=NOW, token_lifetime=5) as local:
         source = local.connect_cases(page_size=20)
@@ -322,12 +327,12 @@ def test_tokens_that_expire_while_somebody_waits_are_replaced(monkeypatch):
 @pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("cursor", ["keyset", "offset"])
 @pytest.mark.parametrize("service_name", SERVICES)
-def test_hundreds_of_cases_at_one_time_are_never_lost(service_name, cursor, workers):
-    """An import gives them all one creation time, over several pages; the tokens fail there too."""
+def test_hundreds_of_cases_of_one_creation_time_are_not_lost(service_name, cursor, workers):
+    """An import gives them all one creation time, over several pages; the tokens fail too."""
     cases = numbered(1200, ties=350)
     faults = [Fault("expired_token", at=3), Fault("same_token", at=6)]
     with cs.LocalCases(cases, now=NOW, cursor=cursor, faults=faults) as local:
         options = {"page_size": 50} if service_name == "connect" else {}
-        source = getattr(local, service_name)(**options)
+        source = getattr(local, f"{service_name}_cases")(**options)
         frame = read(source, columns=PLAIN, max_workers=workers)
     assert_complete(frame, cases)

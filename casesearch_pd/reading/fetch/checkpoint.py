@@ -1,9 +1,12 @@
-"""Finished windows of a read in files, so that a read that was killed is taken up again.
+"""Save the windows of a read that are complete in files, so that a killed read can be resumed.
 
-One file holds one window of one walk: its rows as plain values, as they came. A file is
-written beside its place and moved there, so it is whole or not there; it bears a checksum and
-the fingerprint of the question, so that a torn, a foreign and another read's file are refused.
-Nothing in it is ever executed: the format is MessagePack, not pickle.
+A file holds the rows of one window of one scan. It is written under a temporary name and renamed,
+so that it is complete or absent, and it carries a checksum and the fingerprint of the read:
+truncated files and those of another read are refused. The format is MessagePack, which executes
+nothing when it is read, unlike pickle.
+
+`Checkpoint` is the folder, `PassCheckpoint` what belongs to one pass, and `WindowFiles` writes the
+files of one window while it is read.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import json
 import os
 import zlib
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,119 +25,117 @@ import pandas as pd
 from msgspec import structs
 
 from casesearch_pd.errors import CaseSearchError, FilterError
-from casesearch_pd.query.expressions import Compare, Expression, all_of
-from casesearch_pd.query.schema import Field
+from casesearch_pd.query.schema import Field  # noqa: TC001 - read at run time by msgspec
 from casesearch_pd.query.serialization import filter_to_json
-from casesearch_pd.reading.fetch.pagination import ScanState, iter_pages, take_rows
-from casesearch_pd.reading.fetch.windows import Window, between
-from casesearch_pd.reading.frames.columns import Columns
-from casesearch_pd.reading.plan import NO_LOOKBACK
+from casesearch_pd.reading.fetch.pagination import take_rows
+from casesearch_pd.reading.fetch.windows import TimeWindow
 from casesearch_pd.sources.base import Page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
+    from casesearch_pd.reading.fetch.windows import Window
     from casesearch_pd.reading.plan import ReadPlan
-    from casesearch_pd.sources.base import Scan
-    from casesearch_pd.sources.transport.context import ReadContext
 
 __all__ = [
     "Checkpoint",
-    "CheckpointWriter",
+    "PassCheckpoint",
     "SavedWindow",
-    "StreamCheckpoint",
-    "gaps",
+    "WindowFiles",
     "query_fingerprint",
 ]
 
-_MAGIC = b"casesearch_pd checkpoint 1\n"
-_ENDING = ".cases"
+_FORMAT = b"casesearch_pd checkpoint "
+_HEADER = _FORMAT + b"2\n"
+_SUFFIX = ".cases"
 
 
 class SavedWindow(msgspec.Struct, frozen=True):
-    """One finished window of one walk.
+    """The rows of one window of one scan, as they are in a file.
 
     Parameters
     ----------
-    walk
-        Which walk of the read: pass and part.
+    scan
+        The scan: the numbers of its pass and its part of the filter.
     start, end
-        The window of ``created_at``, as ISO 8601 text; None is open.
-    began
+        The window, as ISO 8601 text; None is open.
+    started_at
         The service's clock when the read began.
-    rows
-        How many rows.
-    columns
-        Their plain values, by column.
-    found, odd
+    rows, columns, new_fields, invalid
         As in `Page`.
     """
 
-    walk: tuple[int, int]
+    scan: tuple[int, int]
     start: str | None
     end: str | None
-    began: str
+    started_at: str
     rows: int
     columns: dict[str, list[Any]]
-    found: dict[str, Field] = {}
-    odd: dict[str, int] = {}
+    new_fields: dict[str, Field] = {}
+    invalid: dict[str, int] = {}
 
     @property
-    def window(self) -> tuple[pd.Timestamp | None, pd.Timestamp | None]:
-        """The window as times."""
+    def span(self) -> TimeWindow:
+        """The window."""
         start, end = (None if at is None else pd.Timestamp(at) for at in (self.start, self.end))
-        return start, end
+        return TimeWindow(start, end)
 
     def page(self) -> Page:
-        """Hand the rows on as a page."""
-        served_at = pd.Timestamp(self.began)
+        """Return the rows as one page."""
+        started_at = pd.Timestamp(self.started_at)
         return Page(
-            self.rows, self.columns, None, None, served_at, new_fields=self.found, invalid=self.odd
+            self.rows,
+            self.columns,
+            None,
+            None,
+            started_at,
+            new_fields=self.new_fields,
+            invalid=self.invalid,
         )
 
 
 class _File(msgspec.Struct, frozen=True):
-    question: str
-    saved: SavedWindow
+    fingerprint: str
+    window: SavedWindow
 
 
-def query_fingerprint(route: ReadPlan, **more: object) -> str:
-    """Say what is read, so that a checkpoint can tell another read from this one."""
-    query = route.query
-    asked = {
+def query_fingerprint(plan: ReadPlan, **more: object) -> str:
+    """Return a text that differs between reads whose rows must not be mixed."""
+    query = plan.query
+    content = {
         **more,
-        "source": {**route.source.describe(), "endpoint_url": None, "base_url": None},
+        "source": {**plan.source.describe(), "endpoint_url": None, "base_url": None},
         "filter": filter_to_json(query.filter),
         "search": query.search,
-        "passes": [[item.id for item in fields] for fields in route.passes],
-        "parts": len(route.pushdown.parts),
+        "passes": [[item.id for item in fields] for fields in plan.passes],
+        "parts": len(plan.pushdown.parts),
     }
-    return json.dumps(asked, sort_keys=True)
+    return json.dumps(content, sort_keys=True)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder of finished windows of one read.
+    """A folder of saved windows of one read.
 
     Parameters
     ----------
     folder
-        Where they are.
-    question
-        The fingerprint of the read.
+        The folder.
+    fingerprint
+        The digest of the read's fingerprint.
     """
 
     folder: Path
-    question: str
+    fingerprint: str
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str], question: str) -> Checkpoint:
-        """Open a folder for a read, and see that it can be written.
+    def open(cls, folder: str | os.PathLike[str], fingerprint: str) -> Checkpoint:
+        """Create the folder if necessary, and check that it can be written.
 
         Raises
         ------
         FilterError
-            If it cannot, or if it holds another read.
+            If it cannot.
         """
         path = Path(folder)
         try:
@@ -144,94 +145,94 @@ class Checkpoint:
             probe.unlink()
         except OSError as error:
             raise FilterError(
-                f"checkpoint={str(folder)!r} cannot be written ({error}); name a folder of your own"
+                f"checkpoint={str(folder)!r} cannot be written ({error}); use another folder"
             ) from error
-        return cls(path, hashlib.sha256(question.encode()).hexdigest())
+        return cls(path, hashlib.sha256(fingerprint.encode()).hexdigest())
 
-    def load(self) -> list[SavedWindow]:
-        """Read what is there, in the order of walks and windows.
+    def load(self, *, with_rows: bool = True) -> list[SavedWindow]:
+        """Read the saved windows, in the order of scans and time.
 
-        Raises
-        ------
-        FilterError
-            If a file is torn, foreign, or of another read.
-        """
-        found = [self._read(path) for path in sorted(self.folder.glob(f"*{_ENDING}"))]
-        return sorted(found, key=lambda saved: (saved.walk, saved.start or ""))
-
-    def index(self) -> list[SavedWindow]:
-        """List what is there without its rows, which need not all be in memory at once.
+        Parameters
+        ----------
+        with_rows
+            Whether to keep their rows, which need not fit into memory together.
 
         Raises
         ------
         FilterError
-            As `load` does.
+            If a file is truncated, foreign, or of another read.
         """
-        paths = sorted(self.folder.glob(f"*{_ENDING}"))
-        found = [structs.replace(self._read(path), columns={}, odd={}) for path in paths]
-        return sorted(found, key=lambda saved: (saved.walk, saved.start or ""))
+        windows = []
+        for path in sorted(self.folder.glob(f"*{_SUFFIX}")):
+            window = self._read(path)
+            windows.append(window if with_rows else structs.replace(window, columns={}, invalid={}))
+        return sorted(windows, key=lambda window: (window.scan, window.start or ""))
 
-    def filled(self, saved: SavedWindow) -> SavedWindow:
+    def load_rows(self, window: SavedWindow) -> SavedWindow:
         """Read one window again, with its rows."""
-        return self._read(self._path(saved))
+        return self._read(self._path(window))
 
-    def _path(self, saved: SavedWindow) -> Path:
-        part = f"{saved.walk[0]}-{saved.walk[1]}"
-        return self.folder / f"{part}-{_digest(saved.start, saved.end)}{_ENDING}"
+    def _path(self, window: SavedWindow) -> Path:
+        number, part = window.scan
+        digest = hashlib.sha256(f"{window.start}/{window.end}".encode()).hexdigest()[:16]
+        return self.folder / f"{number}-{part}-{digest}{_SUFFIX}"
 
     def _read(self, path: Path) -> SavedWindow:
         try:
-            held = path.read_bytes()
+            content = path.read_bytes()
         except OSError as error:
             raise FilterError(f"checkpoint file {path} cannot be read: {error}") from error
-        file = _decoded(held)
+        file = _decode(content)
         if file is None:
+            other = content.startswith(_FORMAT) and not content.startswith(_HEADER)
+            problem = "was written by another version" if other else "is incomplete or damaged"
             raise FilterError(
-                f"{path} is no whole checkpoint file of this version; remove it, or name another "
-                "folder in checkpoint="
+                f"checkpoint file {path} {problem}; remove it, or use another folder in checkpoint="
             )
-        if file.question != self.question:
+        if file.fingerprint != self.fingerprint:
             raise FilterError(
-                f"{path} belongs to another read: another source, filter or choice of columns; "
-                "name another folder in checkpoint=, or remove its files to begin anew"
+                f"checkpoint file {path} belongs to another read (another source, filter or "
+                "choice of columns); use another folder in checkpoint=, or remove its files to "
+                "start over"
             )
-        return file.saved
+        return file.window
 
-    def save(self, saved: SavedWindow) -> Path:
-        """Write one window, whole or not at all, and tell where.
+    def save(self, window: SavedWindow) -> Path:
+        """Write one window, completely or not at all, and return the path of its file.
 
         Raises
         ------
         CaseSearchError
-            If the disk is full; the files that are there stay as they are.
+            If the disk is full; the files that are there stay intact.
         """
-        body = msgspec.msgpack.encode(_File(self.question, saved))
-        path = self._path(saved)
-        beside = path.with_name(f".{path.name}-{os.getpid()}")
+        body = msgspec.msgpack.encode(_File(self.fingerprint, window))
+        path = self._path(window)
+        temporary = path.with_name(f".{path.name}-{os.getpid()}")
         try:
-            with beside.open("wb") as file:
-                file.write(_MAGIC + zlib.crc32(body).to_bytes(4, "big") + body)
+            with temporary.open("wb") as file:
+                file.write(_HEADER + zlib.crc32(body).to_bytes(4, "big") + body)
                 file.flush()
                 os.fsync(file.fileno())
-            return beside.replace(path)
+            return temporary.replace(path)
         except OSError as error:
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise CaseSearchError(
-                f"the checkpoint {self.folder} cannot be written ({error}); make room and read "
-                "again with the same checkpoint=: what is there is intact"
+                f"the checkpoint {self.folder} cannot be written ({error}); free some space and "
+                "read again with the same checkpoint=: the files that are there are intact"
             ) from error
 
     def clear(self) -> None:
-        """Remove the files: the read is done."""
-        halves = self.folder.glob(f".*{_ENDING}-*")  # of writers that were killed
-        for path in (*self.folder.glob(f"*{_ENDING}"), *halves):
+        """Remove the files, because the read is complete."""
+        temporary = self.folder.glob(f".*{_SUFFIX}-*")  # of processes that were killed
+        for path in (*self.folder.glob(f"*{_SUFFIX}"), *temporary):
             path.unlink(missing_ok=True)
 
 
-def _decoded(held: bytes) -> _File | None:
-    """Read a file; None if it is torn or foreign."""
-    head, checksum, body = held[: len(_MAGIC)], held[len(_MAGIC) :][:4], held[len(_MAGIC) + 4 :]
-    if head != _MAGIC or zlib.crc32(body).to_bytes(4, "big") != checksum:
+def _decode(content: bytes) -> _File | None:
+    """Return the content of a file; None if it is truncated or foreign."""
+    size = len(_HEADER)
+    header, checksum, body = content[:size], content[size : size + 4], content[size + 4 :]
+    if header != _HEADER or zlib.crc32(body).to_bytes(4, "big") != checksum:
         return None
     try:
         return msgspec.msgpack.decode(body, type=_File)
@@ -239,218 +240,124 @@ def _decoded(held: bytes) -> _File | None:
         return None
 
 
-def _digest(start: str | None, end: str | None) -> str:
-    return hashlib.sha256(f"{start}/{end}".encode()).hexdigest()[:16]
-
-
-def gaps(saved: Sequence[SavedWindow]) -> list[tuple[pd.Timestamp | None, pd.Timestamp | None]]:
-    """List the windows that no file covers, in order; None is open."""
-    found: list[tuple[pd.Timestamp | None, pd.Timestamp | None]] = []
-    at: pd.Timestamp | None = None
-    for one in saved:
-        start, end = one.window
-        if start is not None and (at is None or start > at):
-            found.append((at, start))
-        if end is None:
-            return found
-        at = end
-    return [*found, (at, None)]
-
-
-_PAGES_A_FILE = 20  # pages between two files
-_FIRST = pd.Timestamp.min.tz_localize("UTC")
-_PROBE = pd.Timestamp(0, tz="UTC")
-_Edge = pd.Timestamp | None
-
-
 @dataclass
-class CheckpointWriter:
-    """The files of one pass in a checkpoint.
+class WindowFiles:
+    """The files of one window that is being read; each has the pages since the one before.
 
     Parameters
     ----------
     checkpoint
-        Where they are.
+        The folder.
+    scan
+        The scan of the window: the numbers of its pass and its part.
+    start
+        The start of the window.
+    started_at
+        Returns the service's clock when the read began.
+    pages_per_file
+        The pages after which a file is written.
+    """
+
+    checkpoint: Checkpoint
+    scan: tuple[int, int]
+    start: pd.Timestamp | None
+    started_at: Callable[[], pd.Timestamp]
+    pages_per_file: int
+    _pages: list[Page] = field(default_factory=list)  # that no file has yet
+    _paths: list[Path] = field(default_factory=list)
+    _edge: pd.Timestamp | None = None  # where the next file starts
+
+    def __post_init__(self) -> None:
+        """Start at the beginning of the window."""
+        self._edge = self.start
+
+    def add(self, window: Window, page: Page) -> None:
+        """Add a page, and write a file now and then."""
+        position = window.position
+        went_back = self._edge is None or position is None or position < self._edge
+        if self._paths and went_back:
+            self._discard()  # the window is read from its beginning again
+        self._pages.append(page)
+        # The last page of a window that was split ends behind the window; `finish` saves it.
+        if len(self._pages) < self.pages_per_file or window.done:
+            return
+        # More rows of the last creation time may follow. They go into the next file together, so
+        # that the border between two files is a border between creation times.
+        edge = window.state.position
+        if edge is not None and edge != self._edge:
+            pages, self._pages = _split_off_ties(self._pages)
+            self._save(pages, edge)
+
+    def finish(self, window: Window) -> None:
+        """Write the rest of a window that was read to its end."""
+        pages, self._pages = self._pages, []
+        self._save(pages, window.span.end)
+
+    def _save(self, pages: Sequence[Page], edge: pd.Timestamp | None) -> None:
+        names = dict.fromkeys(name for page in pages for name in page.columns)
+        saved = SavedWindow(
+            scan=self.scan,
+            start=None if self._edge is None else self._edge.isoformat(),
+            end=None if edge is None else edge.isoformat(),
+            started_at=self.started_at().isoformat(),
+            rows=sum(page.rows for page in pages),
+            columns={name: _cells(pages, name) for name in names},
+            new_fields={name: item for page in pages for name, item in page.new_fields.items()},
+            invalid=dict(sum((Counter(page.invalid) for page in pages), Counter())),
+        )
+        self._paths.append(self.checkpoint.save(saved))
+        self._edge = edge
+
+    def _discard(self) -> None:
+        for path in self._paths:
+            path.unlink(missing_ok=True)
+        self._paths, self._edge = [], self.start
+
+
+def _cells(pages: Sequence[Page], name: str) -> list[Any]:
+    return [value for page in pages for value in page.columns.get(name, [None] * page.rows)]
+
+
+def _split_off_ties(pages: Sequence[Page]) -> tuple[list[Page], list[Page]]:
+    """Return the rows before the last creation time, and those of that time."""
+    last = next(text for text in reversed(pages[-1].columns["created_at"]) if text is not None)
+    before, ties = [], []
+    for page in pages:
+        is_tie = [text == last for text in page.columns["created_at"]]
+        before.append(take_rows(page, [row for row in range(page.rows) if not is_tie[row]]))
+        ties.append(take_rows(page, [row for row in range(page.rows) if is_tie[row]]))
+    return before, [page for page in ties if page.rows]
+
+
+@dataclass(frozen=True)
+class PassCheckpoint:
+    """The checkpoint of one pass.
+
+    Parameters
+    ----------
+    checkpoint
+        The folder.
     saved
-        What was there when the read began.
-    at
-        The number of the pass.
-    began
-        The service's clock when the read first began; None until the first page.
+        The windows that were there when the read began.
+    number
+        The number of the pass, from 0.
+    started_at
+        Returns the service's clock when the read first began.
+    pages_per_file
+        The pages after which a file is written.
     """
 
     checkpoint: Checkpoint
     saved: Sequence[SavedWindow]
-    at: int
-    began: Callable[[], pd.Timestamp]
+    number: int
+    started_at: Callable[[], pd.Timestamp]
+    pages_per_file: int
 
-    def of(self, part: int) -> list[SavedWindow]:
-        """List what is held of one part."""
-        return [one for one in self.saved if one.walk == (self.at, part)]
+    def saved_windows(self, part: int) -> list[SavedWindow]:
+        """Return the saved windows of one part of the filter."""
+        return [one for one in self.saved if one.scan == (self.number, part)]
 
-    def save(self, window: Window, *, whole: bool) -> None:
-        """Save what no file holds yet: all, or what is before the last creation time."""
-        edge = window.end if whole else window.trail.position
-        if not whole and (edge is None or edge == window.saved):
-            return  # a long tie, or no times: it goes with the next
-        told, window.log = (window.log, []) if whole else _parted(window.log)
-        columns = {
-            name: [value for page in told for value in page.columns.get(name, [None] * page.rows)]
-            for name in dict.fromkeys(name for page in told for name in page.columns)
-        }
-        path = self.checkpoint.save(
-            SavedWindow(
-                walk=(self.at, window.part),
-                start=None if window.saved is None else window.saved.isoformat(),
-                end=None if edge is None else edge.isoformat(),
-                began=self.began().isoformat(),
-                rows=sum(page.rows for page in told),
-                columns=columns,
-                found={name: item for page in told for name, item in page.new_fields.items()},
-                odd=dict(sum((Counter(page.invalid) for page in told), Counter())),
-            )
-        )
-        window.saved = edge
-        window.files.append(path)
-
-    def forget(self, window: Window) -> None:
-        """Remove the files of a window that is read from its beginning again."""
-        for path in window.files:
-            path.unlink(missing_ok=True)
-        window.files, window.saved = [], window.start
-
-
-def _parted(pages: Sequence[Page]) -> tuple[list[Page], list[Page]]:
-    """Part the rows that share the last creation time, of which more may come, from the others."""
-    last = next(text for text in reversed(pages[-1].columns["created_at"]) if text is not None)
-    before, tied = [], []
-    for page in pages:
-        rows = range(page.rows)
-        same = [text == last for text in page.columns["created_at"]]
-        before.append(take_rows(page, [row for row in rows if not same[row]]))
-        tied.append(take_rows(page, [row for row in rows if same[row]]))
-    return before, [page for page in tied if page.rows]
-
-
-@dataclass
-class StreamCheckpoint:
-    """The checkpoint of a stream, if it has one.
-
-    Parameters
-    ----------
-    route
-        How the rows are read.
-    checkpoint
-        Where they are saved; None for nowhere.
-    lookback
-        By how much the service's search may lag behind its writes.
-    kept
-        What is there, without its rows.
-    """
-
-    route: ReadPlan
-    checkpoint: Checkpoint | None = None
-    lookback: pd.Timedelta = NO_LOOKBACK
-    kept: list[SavedWindow] = field(default_factory=list)
-
-    @classmethod
-    def open(
-        cls, route: ReadPlan, folder: str | os.PathLike[str] | None, lookback: pd.Timedelta
-    ) -> StreamCheckpoint:
-        """Open the folder, and see that it holds this read or nothing.
-
-        Raises
-        ------
-        FilterError
-            If it does not, or if a stream of this order cannot be taken up again.
-        """
-        if folder is None:
-            return cls(route)
-        _check_order(route)
-        checkpoint = Checkpoint.open(folder, query_fingerprint(route, streamed=True))
-        return cls(route, checkpoint, lookback, checkpoint.index())
-
-    @property
-    def began(self) -> _Edge:
-        """When the read that is taken up again began, by the service's clock."""
-        return min((pd.Timestamp(one.began) for one in self.kept), default=None)
-
-    def of(self, part: int) -> list[SavedWindow]:
-        """List what is held of one part of the filter."""
-        return [one for one in self.kept if one.walk == (0, part)]
-
-    def pages(self, part: int, scan: Scan, run: ReadContext) -> Iterator[Page]:
-        """Yield one part of the filter, in order: from the files, and what they lack."""
-        if self.checkpoint is None:
-            yield from iter_pages(self.route.source, ScanState(scan, rewinds=False), run)
-            return
-        held = self.of(part)
-        files = {one.window[0]: one for one in held}
-        lacking = dict(gaps(held)) if held else {None: None}
-        for start in sorted({*files, *lacking}, key=lambda at: at or _FIRST):
-            if start in lacking:
-                yield from self._recorded(part, scan, (start, lacking[start]), run)
-            else:
-                yield self.checkpoint.filled(files[start]).page()
-
-    def _recorded(
-        self, part: int, scan: Scan, gap: tuple[_Edge, _Edge], run: ReadContext
-    ) -> Iterator[Page]:
-        """Read a window, and save it every few pages."""
-        assert self.checkpoint is not None, "there is where to save it"
-        start, end = gap
-        asked = self._narrowed(scan, between(scan, start, end))
-        assert asked is not None, "the filter has room for a window"
-        window = Window(scan, asked, Columns(()), start=start, end=end, part=part, saved=start)
-        window.trail = ScanState(asked, rewinds=False)
-        book = CheckpointWriter(self.checkpoint, (), 0, lambda: self.began or _clock(window))
-        for page in iter_pages(self.route.source, window.trail, run):
-            window.log.append(page)
-            if len(window.log) >= _PAGES_A_FILE:
-                book.save(window, whole=False)
-            yield page
-        book.save(window, whole=True)
-
-    def changes(self, run: ReadContext) -> list[Iterator[Page]]:
-        """Read what changed, among the rows that are in files, since these were written."""
-        updated = self.route.source.schema.find("updated_at")
-        if self.began is None or updated is None:
-            return []
-        since = Compare(updated, "gte", self.began - self.lookback)
-        found = []
-        for part, scan in enumerate(self.route.pass_scans(self.route.passes[0])):
-            held = self.of(part)
-            edge = held[-1].window[1] if held else None
-            asked = self._narrowed(scan, all_of([since, between(scan, None, edge)]))
-            if held and asked is not None:
-                found.append(iter_pages(self.route.source, ScanState(asked, rewinds=False), run))
-        return found
-
-    def _narrowed(self, scan: Scan, bounds: Expression) -> Scan | None:
-        where = self.route.source.with_bound(scan.where, bounds)
-        return None if where is None else replace(scan, where=where)
-
-    def clear(self) -> None:
-        """Remove the files: the read is done."""
-        if self.checkpoint is not None:
-            self.checkpoint.clear()
-
-
-def _clock(window: Window) -> pd.Timestamp:
-    assert window.trail.as_of is not None, "a page came before it is saved"
-    return window.trail.as_of
-
-
-def _check_order(route: ReadPlan) -> None:
-    first = route.order[0]
-    if first.field.column != "created_at" or first.descending:
-        raise FilterError(
-            "checkpoint= takes up a stream by its creation times; leave sort= out, or checkpoint="
-        )
-    probe = [Compare(first.field, "gte", _PROBE), Compare(first.field, "lt", _PROBE)]
-    source = route.source
-    if any(source.with_bound(part, all_of(probe)) is None for part in route.pushdown.parts):
-        raise FilterError(
-            f"checkpoint= takes up a stream by its creation times, which {source.name} cannot be "
-            "asked for beside this filter; leave checkpoint= out, or use read_cases"
-        )
+    def open_files(self, part: int, span: TimeWindow) -> WindowFiles:
+        """Return the files of a window that is about to be read."""
+        scan = (self.number, part)
+        return WindowFiles(self.checkpoint, scan, span.start, self.started_at, self.pages_per_file)

@@ -1,9 +1,8 @@
-"""Several walks in, their rows in one order out, a page of each in memory.
+"""Merge pages of several scans into one order, with a page of each in memory.
 
-The rows of a split filter come from walks of their own, each by creation time. What all of
-them have reached is handed on; what is beyond the slowest waits in its page. A walk that the
-service sorts in no such way is written to a temporary file first, in sorted runs, and the runs
-are merged like walks.
+The parts of a split filter are scans of their own, each in the order of creation time. What all
+of them have reached can be delivered; the rest waits in its page. Scans that the service does not
+sort are written to a temporary file in sorted runs first, and the runs are merged like scans.
 """
 
 from __future__ import annotations
@@ -29,26 +28,24 @@ if TYPE_CHECKING:
     from typing import IO
 
     from casesearch_pd.sources.base import Page
+    from casesearch_pd.sources.transport.context import Tuning
 
-__all__ = ["hold_back_ties", "merge_ordered", "merge_pages", "sort_pages", "split_ties"]
+__all__ = ["hold_back_ties", "merge_ordered", "sort_pages"]
 
 Times = npt.NDArray[np.int64]
-_RUN = 10_000  # rows that are sorted at once
-_SMALL = 16 << 20  # bytes that need no file
-_STEP = 500  # rows of a run that are in memory while runs are merged
 
 
 # --- rows of pages ------------------------------------------------------------------------
 
 
 def _portion(page: Page, rows: Sequence[int]) -> Page:
-    """Take some rows of a page that is handed on in portions; what is odd in it counts once."""
+    """Return some rows of a page; its invalid values are counted with the first row only."""
     portion = take_rows(page, rows)
     return portion if 0 in rows else replace(portion, invalid={})
 
 
-def merge_pages(pages: Sequence[Page]) -> Page:
-    """Put the rows of pages under each other."""
+def _concat(pages: Sequence[Page]) -> Page:
+    """Return the rows of several pages as one page."""
     first = pages[0]
     if len(pages) == 1:
         return first
@@ -67,36 +64,36 @@ def merge_pages(pages: Sequence[Page]) -> Page:
 
 
 def _times(page: Page) -> Times:
-    """Tell when the cases were created; one that does not say is as old as its neighbour."""
-    told, _ = to_arrow(page.columns.get("created_at") or [None] * page.rows, "datetime")
-    filled = pc.fill_null_backward(pc.fill_null_forward(told)).cast(pa.int64())
-    times: Times = pc.fill_null(filled, 0).to_numpy(zero_copy_only=False)
+    """Return the creation times; a missing one is taken from the row before, or the next."""
+    array, _ = to_arrow(page.columns.get("created_at") or [None] * page.rows, "datetime")
+    complete = pc.fill_null_backward(pc.fill_null_forward(array)).cast(pa.int64())
+    times: Times = pc.fill_null(complete, 0).to_numpy(zero_copy_only=False)
     return times
 
 
-def _sorted(page: Page) -> Page:
+def _sort(page: Page) -> Page:
     return take_rows(page, np.argsort(_times(page), kind="stable").tolist())
 
 
-# --- merging ------------------------------------------------------------------------------
+# --- merging ordered scans ----------------------------------------------------------------
 
 
 @dataclass
 class _Head:
-    """The first rows of a walk that were not handed on yet."""
+    """The next rows of one scan."""
 
-    walk: Iterator[Page]
+    pages: Iterator[Page]
     page: Page
     times: Times
 
     @classmethod
-    def of(cls, walk: Iterator[Page]) -> _Head | None:
-        """Take the next page that has rows; None at the end."""
-        page = next((page for page in walk if page.rows), None)
-        return None if page is None else cls(walk, page, _times(page))
+    def of(cls, pages: Iterator[Page]) -> _Head | None:
+        """Return the next page that has rows; None at the end."""
+        page = next((page for page in pages if page.rows), None)
+        return None if page is None else cls(pages, page, _times(page))
 
-    def until(self, frontier: int) -> Page:
-        """Take off the rows up to a time, that time included."""
+    def take_until(self, frontier: int) -> Page:
+        """Remove and return the rows up to a time, that time included."""
         reached = self.times <= frontier
         page = _portion(self.page, np.flatnonzero(reached).tolist())
         self.page = _portion(self.page, np.flatnonzero(~reached).tolist())
@@ -104,123 +101,130 @@ class _Head:
         return page
 
 
-def merge_ordered(walks: Sequence[Iterator[Page]]) -> Iterator[Page]:
-    """Merge walks by creation time; rows of one time come together or in pages that follow.
+# The frontier is the earliest of the last times of all pages: whatever a scan brings later is not
+# before its own last row, so nothing before the frontier can follow and the rows up to it are
+# final. At least one page is used up in each round.
+def merge_ordered(scans: Sequence[Iterator[Page]]) -> Iterator[Page]:
+    """Yield the rows of several scans by creation time.
 
     Parameters
     ----------
-    walks
-        Pages by creation time; of equal times, those of a later walk come later.
+    scans
+        Pages in the order of creation time. Rows of equal times are in the order of the scans,
+        in one page or in pages that follow each other.
     """
-    if len(walks) == 1:
-        yield from walks[0]
+    if len(scans) == 1:
+        yield from scans[0]
         return
-    heads = [head for walk in walks if (head := _Head.of(walk)) is not None]
+    heads = [head for pages in scans if (head := _Head.of(pages)) is not None]
     while heads:
         frontier = min(int(head.times.max()) for head in heads)
-        reached = [page for head in heads if (page := head.until(frontier)).rows]
-        yield _sorted(merge_pages(reached)) if len(reached) > 1 else reached[0]
-        heads = [head for one in heads if (head := one if one.page.rows else _Head.of(one.walk))]
+        ready = [page for head in heads if (page := head.take_until(frontier)).rows]
+        yield _sort(_concat(ready)) if len(ready) > 1 else ready[0]
+        heads = [head for one in heads if (head := one if one.page.rows else _Head.of(one.pages))]
 
 
 def hold_back_ties(
-    pages: Iterable[Page], by: Sequence[str], tail: list[Page]
+    pages: Iterable[Page], columns: Sequence[str], ties: list[Page]
 ) -> Iterator[list[Page]]:
-    """Hand pages on, but for rows tied with the last ones: these wait for the others.
+    """Yield pages without the rows that are tied with the last one: these wait for the others.
 
     Parameters
     ----------
     pages
-        The pages, in the order of `by`.
-    by
+        The pages, in the order of `columns`.
+    columns
         The columns of the order; none if ties need not come together.
-    tail
-        Where the rows wait.
+    ties
+        Receives the rows that wait.
     """
     for page in pages:
         if not page.rows:
             continue
-        whole, tied = split_ties([*tail, page], by)
-        tail[:] = tied
-        if whole:
-            yield whole
-    if tail:
-        last = tail[:]
-        tail.clear()
-        yield last
+        before, ties[:] = _split_ties([*ties, page], columns)
+        if before:
+            yield before
+    if ties:
+        rest = ties[:]
+        ties.clear()
+        yield rest
 
 
-def split_ties(pages: Sequence[Page], by: Sequence[str]) -> tuple[list[Page], list[Page]]:
-    """Part the rows at the end that share the last place of the order, of which more may come."""
-    if not by:
+def _split_ties(pages: Sequence[Page], columns: Sequence[str]) -> tuple[list[Page], list[Page]]:
+    """Return the rows before the last tie, and the rows of the tie."""
+    if not columns:
         return list(pages), []
-    last = _place(pages[-1], by, pages[-1].rows - 1)
+    last = _sort_key(pages[-1], columns, pages[-1].rows - 1)
     for at in range(len(pages) - 1, -1, -1):
-        rows = range(pages[at].rows)
-        first = next((row for row in reversed(rows) if _place(pages[at], by, row) != last), -1) + 1
+        page, rows = pages[at], range(pages[at].rows)
+        others = (row for row in reversed(rows) if _sort_key(page, columns, row) != last)
+        first = next(others, -1) + 1  # of the tie
         if first == len(rows):
             return list(pages[: at + 1]), list(pages[at + 1 :])
         if first:
-            before, after = _portion(pages[at], rows[:first]), _portion(pages[at], rows[first:])
+            before, after = _portion(page, rows[:first]), _portion(page, rows[first:])
             return [*pages[:at], before], [after, *pages[at + 1 :]]
     return [], list(pages)
 
 
-def _place(page: Page, by: Sequence[str], row: int) -> list[Any]:
-    return [page.columns[name][row] if name in page.columns else None for name in by]
+def _sort_key(page: Page, columns: Sequence[str], row: int) -> list[Any]:
+    return [page.columns[name][row] if name in page.columns else None for name in columns]
 
 
-# --- what comes in no order ---------------------------------------------------------------
+# --- sorting unordered scans --------------------------------------------------------------
 
 
 class _Rows(msgspec.Struct):
     rows: int
     columns: dict[str, list[Any]]
-    odd: dict[str, int]
+    invalid: dict[str, int]
+
+
+def sort_pages(pages: Iterator[Page], tuning: Tuning) -> Iterator[Page]:
+    """Yield pages in the order of creation time, sorted by way of a temporary file."""
+    buffer: list[Page] = []
+    last: Page | None = None
+    with _temporary_file(tuning) as file:
+        runs: list[list[tuple[int, int]]] = []
+        for last in pages:
+            buffer.append(last)
+            if sum(page.rows for page in buffer) >= tuning.sort_run_rows:
+                runs.append(_write_run(file, _sort(_concat(buffer)), tuning.merge_step_rows))
+                buffer.clear()
+        if buffer:
+            runs.append(_write_run(file, _sort(_concat(buffer)), tuning.merge_step_rows))
+        if last is not None:
+            yield from merge_ordered([_read_run(file, run, last) for run in runs])
 
 
 @contextmanager
-def _spilled() -> Iterator[IO[bytes]]:
+def _temporary_file(tuning: Tuning) -> Iterator[IO[bytes]]:
     try:
-        with tempfile.SpooledTemporaryFile(_SMALL, prefix="casesearch-") as file:
+        size = tuning.merge_memory_bytes  # smaller files stay in memory
+        with tempfile.SpooledTemporaryFile(size, prefix="casesearch-") as file:
             yield file
     except OSError as error:
         raise CaseSearchError(
-            f"rows cannot be sorted on disk, in {tempfile.gettempdir()} ({error}); make room, or "
-            "name another folder in TMPDIR"
+            f"rows cannot be sorted on disk, in {tempfile.gettempdir()} ({error}); free some "
+            "space, or set TMPDIR to another folder"
         ) from error
 
 
-def sort_pages(pages: Iterator[Page]) -> Iterator[Page]:
-    """Bring pages of no order into that of creation time, by way of a temporary file."""
-    held: list[Page] = []
-    last: Page | None = None
-    with _spilled() as file:
-        runs: list[list[tuple[int, int]]] = []
-        for last in pages:
-            held.append(last)
-            if sum(page.rows for page in held) >= _RUN:
-                runs.append(_write(file, _sorted(merge_pages(held))))
-                held.clear()
-        if held:
-            runs.append(_write(file, _sorted(merge_pages(held))))
-        if last is not None:
-            yield from merge_ordered([_read(file, run, last) for run in runs])
-
-
-def _write(file: IO[bytes], page: Page) -> list[tuple[int, int]]:
-    """Write a run; tell where its steps are."""
-    places = []
-    for at in range(0, page.rows, _STEP):
-        step = _portion(page, range(at, min(at + _STEP, page.rows)))
-        body = msgspec.msgpack.encode(_Rows(step.rows, step.columns, step.invalid))
-        places.append((file.tell(), len(body)))
+def _write_run(file: IO[bytes], page: Page, step: int) -> list[tuple[int, int]]:
+    """Write a run, and return the offset and the size of each of its steps."""
+    steps = []
+    for start in range(0, page.rows, step):
+        part = _portion(page, range(start, min(start + step, page.rows)))
+        body = msgspec.msgpack.encode(_Rows(part.rows, part.columns, part.invalid))
+        steps.append((file.tell(), len(body)))
         file.write(body)
-    return places
+    return steps
 
 
-def _read(file: IO[bytes], run: Sequence[tuple[int, int]], like: Page) -> Iterator[Page]:
-    for at, size in run:
-        file.seek(at)
-        step = msgspec.msgpack.decode(file.read(size), type=_Rows)
-        yield replace(like, rows=step.rows, columns=step.columns, invalid=step.odd, new_fields={})
+def _read_run(file: IO[bytes], run: Sequence[tuple[int, int]], template: Page) -> Iterator[Page]:
+    for offset, size in run:
+        file.seek(offset)
+        part = msgspec.msgpack.decode(file.read(size), type=_Rows)
+        yield replace(
+            template, rows=part.rows, columns=part.columns, invalid=part.invalid, new_fields={}
+        )

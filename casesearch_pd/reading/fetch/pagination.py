@@ -1,402 +1,415 @@
-"""Where a walk is and how it went: the place that it can begin anew at, and what it has seen.
+"""Read the pages of one scan, and recover where its cursors or its count cannot be trusted.
 
-`created_at` is that place: no update can change it. Rows that come twice, because a walk began
-anew at the time of its last row, are left out here if they are the same.
+`iter_pages` is the page loop; each of its branches is one recovery step. All of them rest on the
+same idea: a scan in the order of ``created_at``, which no update changes, can be resumed at any
+of its rows ("seek") by asking for ``created_at >= the last row``. The rows of that time come
+twice then; `ScanState` remembers them and drops those that are the same.
 """
 
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
-
-import pandas as pd
 
 from casesearch_pd.errors import InvalidRequestError, InvalidResponseError, ServiceError
 from casesearch_pd.query.expressions import Compare, fields_of
+from casesearch_pd.sources.transport.timestamps import parse_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
+
+    import pandas as pd
 
     from casesearch_pd.sources.base import Page, Scan, Source
     from casesearch_pd.sources.transport.context import ReadContext
 
-__all__ = [
-    "STUCK",
-    "ScanState",
-    "followed_cursors",
-    "iter_pages",
-    "limit_reached",
-    "parse_timestamp",
-    "result_changed",
-    "take_rows",
-    "unchanged_during_scan",
-]
+__all__ = ["ScanState", "count_changes", "iter_pages", "limit_reached", "take_rows"]
 
-STUCK = 3  # new beginnings at one place
-_FIXED = {"case_id", "created_at"}  # what no update can change
-_WIRE = len("2026-03-14T09:30:00.000Z")
+_IMMUTABLE = {"case_id", "created_at"}  # the columns that no update can change
 
 
-@dataclass
-class ScanState:
-    """Where a walk is, and how it went.
+def iter_pages(source: Source, state: ScanState, context: ReadContext) -> Iterator[Page]:
+    """Yield the pages of a scan to its end.
 
     Parameters
     ----------
-    scan
-        What is walked.
-    position
-        The creation time of the last row; None before the first.
-    rows
-        How many rows came, those that came twice counted once.
-    total
-        How many cases matched at the first page, where the service counts.
-    as_of
-        The service's clock at the first page.
-    pages
-        How many pages came.
-    seeking
-        Whether pages are asked for by their place, because the count moved on the way.
-    fresh
-        Whether rows came since the walk last began anew.
-    origin
-        Where the first page ended.
-    first
-        How many rows it had.
-    came
-        How many rows came, those that came twice counted twice.
-    rewinds
-        Whether it may begin at the beginning again; not where rows were handed on already.
-    dated
-        Whether the rows tell when they were updated.
-    late
-        Whether a row was created or updated after the first page.
+    source
+        The source to read.
+    state
+        The position in the scan; it advances with each page.
+    context
+        The read that the requests belong to.
+
+    Raises
+    ------
+    ServiceError
+        If the service does not answer; `InvalidResponseError` if its cursors do not advance.
     """
+    paging = _Paging(source, state, context)
+    while paging.scan is not None:
+        try:
+            page = source.read_page(paging.scan, paging.cursor, context)
+        except InvalidRequestError as error:
+            paging.recover_from_rejected_cursor(error)
+            continue
+        if paging.total_changed(page):
+            paging.recover_from_changed_total(page)
+            continue
+        paging.count(page)
+        yield state.add(page)
+        if page.cursor is None:
+            paging.finish_or_recover(page)
+        elif state.seeking and state.position != paging.start:
+            paging.seek_next_page()
+        elif paging.is_stuck(page):
+            paging.recover_from_stuck_cursor()
+        else:
+            paging.cursor = page.cursor
 
-    scan: Scan
-    position: pd.Timestamp | None = None
-    rows: int = 0
-    total: int | None = None
-    as_of: pd.Timestamp | None = None
-    pages: int = 0
-    seeking: bool = False
-    fresh: bool = True
-    origin: pd.Timestamp | None = None
-    first: int = 0
-    came: int = 0
-    rewinds: bool = True
-    dated: bool = False
-    late: bool = False
-    _edge: dict[str, list[Any]] = field(default_factory=dict)  # the cases at the position
-    _stuck: int = 0  # new beginnings that brought no new row
-    _rewound: int = 0  # new beginnings at the beginning
 
-    def note(self, page: Page) -> Page:
-        """Move on by one page; leave out the rows of it that came already, just as they are."""
-        if self.as_of is None:
-            self.as_of, self.total = page.served_at, page.total
-        self.pages += 1
-        self.came += page.rows
-        self._see_changes(page)
-        ids = page.columns.get("case_id", [])
-        again = self._again(ids)
-        self.rows += len(ids) - len(again)
-        if len(again) == len(ids):
-            return self._without(page, again)
-        self.fresh = True
-        fresh = self._without(page, again)
-        if self.seekable and "created_at" in page.columns:
-            self._stand_at(page)
-        return fresh
+class _Paging:
+    """The next request of one scan, and what was received since its last restart."""
 
-    def _again(self, ids: list[str]) -> set[int]:
-        if self._edge.keys().isdisjoint(ids):
-            return set()
-        return {row for row, case in enumerate(ids) if case in self._edge}
+    def __init__(self, source: Source, state: ScanState, context: ReadContext) -> None:
+        self.source, self.state, self.context = source, state, context
+        self._idle_restarts = 0  # that brought no new row
+        self._rewinds = 0
+        self._start(state.scan)
 
-    def _without(self, page: Page, again: set[int]) -> Page:
-        same = {row for row in again if _row(page, row) == self._edge[page.columns["case_id"][row]]}
-        return (
-            take_rows(page, [row for row in range(page.rows) if row not in same]) if same else page
-        )
+    def _start(self, scan: Scan | None, failure: ServiceError | None = None) -> None:
+        self.scan = scan  # None at the end
+        self.cursor: str | None = None
+        self.start = self.state.position
+        self.failure = failure  # the error that made this restart necessary
+        self._rows_before = self.state.rows_received
+        self._rows = 0
+        self._total: int | None = None
+        self._cursors: set[str] = set()
 
-    def _see_changes(self, page: Page) -> None:
-        told = page.columns.get("updated_at")
-        self.dated = told is not None
-        # Both services write times in UTC; whatever else looks late is looked at.
-        if self.late or self.as_of is None:
-            return
-        last = _latest(told or [])
-        if last >= self.as_of.isoformat()[: len("2026-03-14T")]:
-            at = parse_timestamp(last)
-            self.late = at is not None and at >= self.as_of
-
-    def _stand_at(self, page: Page) -> None:
-        created, ids = page.columns["created_at"], page.columns["case_id"]
-        last = next((text for text in reversed(created) if text is not None), None)
-        at = None if last is None else parse_timestamp(last)
-        if at is None:
-            return
-        if self.origin is None:
-            self.origin, self.first = at, self.rows
-        if self.position is None or at > self.position:
-            self.position, self._edge = at, {}
-        alone = created[-1] == last and created.count(last) == 1  # as a rule
-        rows = [len(created) - 1] if alone else range(len(created))
-        tied = [row for row in rows if created[row] == last]
-        self._edge |= {ids[row]: _row(page, row) for row in tied}
+    def count(self, page: Page) -> None:
+        """Count a page, and remember the total and the cursor that came with it."""
+        self._rows += page.rows
+        self._total = page.total if page.total is not None else self._total
 
     @property
-    def seekable(self) -> bool:
-        """Whether the walk goes by creation time, upwards."""
-        first = self.scan.sort[0] if self.scan.sort else None
-        return first is not None and first.field.column == "created_at" and not first.descending
+    def _can_restart(self) -> bool:
+        return self.state.progressed or self._idle_restarts < self.context.tuning.max_restarts
 
-    @property
-    def patient(self) -> bool:
-        """Whether another new beginning may bring new rows."""
-        return self.fresh or self._stuck < STUCK
-
-    def onward(self, source: Source) -> Scan | None:
-        """Write the scan that goes on from the position; None if there is none."""
-        if self.position is None:
-            return None
-        bound = Compare(self.scan.sort[0].field, "gte", self.position)
-        narrowed = source.with_bound(self.scan.where, bound)
-        return None if narrowed is None else replace(self.scan, where=narrowed)
-
-    def anew(self, source: Source, why: ServiceError) -> Scan:
-        """Begin anew at the position, or, where a filter has no room for a place, at the beginning.
+    def _restart(self, reason: ServiceError, failure: ServiceError | None = None) -> None:
+        """Seek to the position; or start over, if the filter has no room for a bound.
 
         Raises
         ------
         ServiceError
-            `why`, if nothing new came since it was last tried.
+            `reason`, if restarts have brought no new row.
         """
-        if not self.patient or (self.position is None and self.came):
-            raise why
-        self._stuck = 0 if self.fresh else self._stuck + 1
-        self.fresh = False
-        scan = self.onward(source)
-        if scan is not None:
-            return scan
-        self._rewound += 1
-        if self._rewound > STUCK or (self.came and not self.rewinds):
-            raise why
-        return self.from_the_beginning()
+        state = self.state
+        if not self._can_restart or (state.position is None and state.rows_received):
+            raise reason
+        self._idle_restarts = 0 if state.progressed else self._idle_restarts + 1
+        state.progressed = False
+        scan = state.seek_scan(self.source)
+        if scan is None:
+            self._rewinds += 1
+            rewindable = state.can_rewind or not state.rows_received
+            if self._rewinds > self.context.tuning.max_restarts or not rewindable:
+                raise reason
+            scan = state.rewind()
+        self._start(scan, failure)
 
-    def from_the_beginning(self) -> Scan:
-        """Forget the position."""
-        self.position, self.rows, self._edge = None, 0, {}
+    # A cursor may have expired, or the service may end a long result with an error. Either way
+    # the rows after the last one can be had by seek. Without a cursor the request itself is wrong.
+    def recover_from_rejected_cursor(self, error: InvalidRequestError) -> None:
+        """Restart at the position after the service rejected a cursor."""
+        if self.cursor is None:
+            raise error
+        self._restart(error, failure=error)
+
+    def is_stuck(self, page: Page) -> bool:
+        """Return whether the cursor was returned before, or follows an empty page.
+
+        Before the first row there is no position to restart at, so that a bounded number of
+        empty pages is followed.
+        """
+        repeated = page.cursor in self._cursors
+        self._cursors.add(str(page.cursor))
+        too_many = len(self._cursors) > self.context.tuning.max_empty_pages
+        return repeated or (not page.rows and (self.state.position is not None or too_many))
+
+    def recover_from_stuck_cursor(self) -> None:
+        """Restart at the position after a repeated or cyclic cursor, or an empty page."""
+        error = InvalidResponseError(
+            f"{self.source.name} returned a pagination cursor that does not advance; report it to "
+            "the service, and narrow the filter until it is fixed"
+        )
+        self._restart(error, failure=error)
+
+    def total_changed(self, page: Page) -> bool:
+        """Return whether the total differs from the page before, and seeking is possible."""
+        if self._total is None or page.total in (None, self._total):
+            return False
+        return self._can_restart and self.state.seek_scan(self.source) is not None
+
+    # Inside the service a cursor may be an offset. If a case before it disappears, all later rows
+    # move up by one and the next page skips one, so that the page at hand is dropped and the scan
+    # goes on by seek. What was read before may have such a gap too, unless the total only rose,
+    # and by no more than what was created or updated since the first page: then no case can have
+    # disappeared, and the scan need not start over.
+    def recover_from_changed_total(self, page: Page) -> None:
+        """Seek from now on, from the beginning if rows may have been skipped already."""
+        state, reason = self.state, _total_changed_error()
+        within_tie = state.seeking  # it began at this very time: no row is before it
+        state.seeking = True
+        if within_tie or not state.can_rewind or self._only_grew(page):
+            self._restart(reason)
+        else:
+            self._start(state.rewind())
+
+    def _only_grew(self, page: Page) -> bool:
+        growth = (page.total or 0) - (self._total or 0)
+        since = self.state.as_of
+        assert since is not None, "the total changes from one page to the next"
+        return growth > 0 and (
+            count_changes(self.source, self.state.scan, since, self.context) <= growth
+        )
+
+    def seek_next_page(self) -> None:
+        """Ask for the next page by the time of the last row instead of its cursor."""
+        self._restart(_total_changed_error())
+
+    def finish_or_recover(self, page: Page) -> None:
+        """End the scan, or restart it where the service stopped before the end."""
+        stopped_early = self.state.is_seekable and self._stopped_early(page)
+        nothing_new = self.state.rows_received == self._rows_before
+        if self.failure is not None and nothing_new:
+            raise self.failure  # not even the last row came again: this end proves nothing
+        if stopped_early and self.state.progressed:
+            self._restart(
+                InvalidResponseError(
+                    "the service stopped before it returned all the cases that it had counted"
+                )
+            )
+        else:
+            self._start(None)
+
+    # Persona ends a result that is longer than what it pages through without an error: the last
+    # page is full and has no cursor.
+    def _stopped_early(self, page: Page) -> bool:
+        """Return whether fewer rows came than counted or, without a count, the page is full."""
+        if self._total is not None:
+            return 0 < self._rows < self._total
+        full = page.rows >= self.source.page_size
+        return full and self.state.seek_scan(self.source) is not None
+
+
+def _total_changed_error() -> InvalidResponseError:
+    return InvalidResponseError("the total changed during pagination; rows may have been skipped")
+
+
+@dataclass
+class ScanState:
+    """The position in a scan, the rows that are tied there, and the totals.
+
+    Parameters
+    ----------
+    scan
+        The scan from its beginning.
+    seeking
+        Whether each page is asked for by the time of the last row, because cursors cannot be
+        trusted.
+    can_rewind
+        Whether the scan may start over; not where rows were delivered already.
+    position
+        The creation time of the last row; None before the first.
+    rows
+        Rows received, repeated ones counted once.
+    rows_received
+        Rows received, repeated ones counted each time.
+    pages
+        Pages received.
+    total
+        The cases that matched at the first page, where the service counts.
+    as_of
+        The service's clock at the first page.
+    progressed
+        Whether new rows came since the scan was last started.
+    first_page_end
+        The position after the first page.
+    first_page_rows
+        The rows of the first page.
+    has_update_times
+        Whether the rows have their time of update.
+    saw_changes
+        Whether a row was created or updated after the first page.
+    """
+
+    scan: Scan
+    seeking: bool = False
+    can_rewind: bool = True
+    position: pd.Timestamp | None = None
+    rows: int = 0
+    rows_received: int = 0
+    pages: int = 0
+    total: int | None = None
+    as_of: pd.Timestamp | None = None
+    progressed: bool = True
+    first_page_end: pd.Timestamp | None = None
+    first_page_rows: int = 0
+    has_update_times: bool = False
+    saw_changes: bool = False
+    _ties: dict[str, list[Any]] = field(default_factory=dict)  # rows at the position, by id
+
+    @property
+    def is_seekable(self) -> bool:
+        """Whether the scan is in ascending order of creation time."""
+        first = self.scan.sort[0] if self.scan.sort else None
+        return first is not None and first.field.column == "created_at" and not first.descending
+
+    @property
+    def relied_on_cursors(self) -> bool:
+        """Whether rows may have been skipped although the total never changed."""
+        counted = self.total is not None and self.as_of is not None
+        return counted and self.position is not None and not self.seeking and self.pages > 1
+
+    @property
+    def is_stable(self) -> bool:
+        """Whether the rows alone prove that no case entered the result during the scan.
+
+        A case that enters was created or updated since the first page; or only created, where
+        no update can change what the filter compares. If neither the rows nor the filter prove
+        it, only the service can be asked.
+        """
+        immutable = {item.column for item in fields_of(self.scan.where)} <= _IMMUTABLE
+        created = self.position is not None and self.position >= (self.as_of or self.position)
+        return (immutable and not created) or (self.has_update_times and not self.saw_changes)
+
+    def add(self, page: Page) -> Page:
+        """Advance by one page, and return it without the rows that are here already."""
+        if self.as_of is None:
+            self.as_of, self.total = page.served_at, page.total
+        self.pages += 1
+        self.rows_received += page.rows
+        self._note_changes(page)
+        ids = page.columns.get("case_id", [])
+        repeated = self._repeated_rows(ids)
+        self.rows += len(ids) - len(repeated)
+        new_page = self._without_ties(page, repeated)
+        if len(repeated) < len(ids):
+            self.progressed = True
+            if self.is_seekable and "created_at" in page.columns:
+                self._advance(page)
+        return new_page
+
+    def _repeated_rows(self, ids: list[str]) -> set[int]:
+        if self._ties.keys().isdisjoint(ids):
+            return set()
+        return {row for row, case_id in enumerate(ids) if case_id in self._ties}
+
+    def _without_ties(self, page: Page, repeated: set[int]) -> Page:
+        """Drop the repeated rows that are the same; a newer version of a row stays."""
+        ids = page.columns.get("case_id", [])
+        same = {row for row in repeated if _cells(page, row) == self._ties[ids[row]]}
+        return (
+            take_rows(page, [row for row in range(page.rows) if row not in same]) if same else page
+        )
+
+    def _note_changes(self, page: Page) -> None:
+        updated = page.columns.get("updated_at")
+        self.has_update_times = updated is not None
+        if self.saw_changes or self.as_of is None:
+            return
+        # Both services write UTC, so that texts compare like times; only a text of the same hour
+        # or later is worth parsing.
+        latest = _latest_text(updated or [])
+        if latest >= self.as_of.isoformat()[: len("2026-03-14T")]:
+            timestamp = parse_timestamp(latest)
+            self.saw_changes = timestamp is not None and timestamp >= self.as_of
+
+    # All rows of one creation time are ties: a seek returns every one of them again, and a page
+    # may end in the middle of them. They are remembered until the position moves past them.
+    def _advance(self, page: Page) -> None:
+        created, ids = page.columns["created_at"], page.columns["case_id"]
+        last = next((text for text in reversed(created) if text is not None), None)
+        timestamp = None if last is None else parse_timestamp(last)
+        if timestamp is None:
+            return
+        if self.first_page_end is None:
+            self.first_page_end, self.first_page_rows = timestamp, self.rows
+        if self.position is None or timestamp > self.position:
+            self.position, self._ties = timestamp, {}
+        # As a rule the last row has its time alone; only then need no other row be compared.
+        single = created[-1] == last and created.count(last) == 1
+        rows = [len(created) - 1] if single else range(len(created))
+        self._ties |= {ids[row]: _cells(page, row) for row in rows if created[row] == last}
+
+    def seek_scan(self, source: Source) -> Scan | None:
+        """Return the scan from the position on; None if there is none."""
+        if self.position is None:
+            return None
+        bound = Compare(self.scan.sort[0].field, "gte", self.position)
+        where = source.with_bound(self.scan.where, bound)
+        return None if where is None else replace(self.scan, where=where)
+
+    def rewind(self) -> Scan:
+        """Forget the position, and return the scan from its beginning."""
+        self.position, self.rows, self._ties = None, 0, {}
         return self.scan
 
 
+def count_changes(source: Source, scan: Scan, since: pd.Timestamp, context: ReadContext) -> int:
+    """Return how many cases of a scan were created or updated since a time."""
+    updated = source.schema.find("updated_at")
+    if updated is None:
+        return 0  # the service cannot tell, and another scan could not either
+    where = source.with_bound(scan.where, Compare(updated, "gte", since))
+    return sys.maxsize if where is None else source.count(replace(scan, where=where), context)
+
+
 def take_rows(page: Page, rows: Sequence[int]) -> Page:
-    """Take some rows of a page, in the order given."""
+    """Return some rows of a page, in the given order."""
     if isinstance(rows, range) and rows.step == 1:
-        cut = slice(rows.start, rows.stop)
-        columns = {name: values[cut] for name, values in page.columns.items()}
+        part = slice(rows.start, rows.stop)
+        columns = {name: values[part] for name, values in page.columns.items()}
     else:
         columns = {name: [values[row] for row in rows] for name, values in page.columns.items()}
     return replace(page, rows=len(rows), columns=columns, invalid=page.invalid if len(rows) else {})
 
 
-def _latest(told: list[Any]) -> str:
-    """Find the last of the texts that are times, as both services write them, in UTC."""
+def _latest_text(texts: list[Any]) -> str:
     try:
-        return str(max(told, default=""))
+        return str(max(texts, default=""))
     except TypeError:  # some are missing
-        return max((text for text in told if isinstance(text, str)), default="")
+        return max((text for text in texts if isinstance(text, str)), default="")
 
 
-def _row(page: Page, row: int) -> list[Any]:
+def _cells(page: Page, row: int) -> list[Any]:
     return [values[row] for values in page.columns.values()]
 
 
-def parse_timestamp(text: Any) -> pd.Timestamp | None:
-    """Read an instant as services write it; None if it is none."""
-    if isinstance(text, str) and len(text) == _WIRE and text[-1] == "Z":
-        with suppress(ValueError):  # the usual form, by the quick way; once a page adds up
-            return pd.Timestamp(datetime.fromisoformat(text)).as_unit("us")
-    try:
-        at = pd.to_datetime(text, format="ISO8601", utc=True)
-        return None if pd.isna(at) else pd.Timestamp(at).floor("us").as_unit("us")
-    except (ValueError, TypeError, OverflowError):
-        return None
+def limit_reached(page: Page, columns: Sequence[str], rows: int, limit: int) -> bool:
+    """Return whether the limit is reached and the last row is not tied with later ones.
 
-
-def followed_cursors(trail: ScanState) -> bool:
-    """Tell whether cursors were trusted from page to page, so that rows may have been skipped."""
-    counted = trail.total is not None and trail.as_of is not None
-    return counted and trail.position is not None and not trail.seeking and trail.pages > 1
-
-
-def unchanged_during_scan(trail: ScanState) -> bool:
-    """Tell, from the rows alone, whether no case came into the result while it was walked.
-
-    One that came was created or updated since, and where no update can change what the filter
-    says, created. Where neither the rows nor the filter tell, only the service can.
-    """
-    fixed = {item.column for item in fields_of(trail.scan.where)} <= _FIXED
-    created = trail.position is not None and trail.position >= (trail.as_of or trail.position)
-    return (fixed and not created) or (trail.dated and not trail.late)
-
-
-def iter_pages(source: Source, trail: ScanState, run: ReadContext) -> Iterator[Page]:
-    """Follow one walk to the end.
-
-    Parameters
-    ----------
-    source
-        Who is asked.
-    trail
-        Where the walk is; moves on with each page.
-    run
-        The read that it belongs to.
-
-    Raises
-    ------
-    ServiceError
-        If the service does not answer; `InvalidResponseError`, if its cursors lead nowhere.
-    """
-    scan, lost = trail.scan, None
-    while True:
-        came = trail.came
-        trouble = yield from _follow(source, trail, scan, run)
-        if lost is not None and trail.came == came and trouble in (None, _EARLY):
-            raise lost  # not even the last row is there: this is no end to believe in
-        if trouble is None or (trouble is _EARLY and not trail.fresh):
-            return
-        lost = None if trouble in (_EARLY, _MOVED, _FELL) else trouble
-        scan = trail.from_the_beginning() if trouble is _FELL else trail.anew(source, trouble)
-
-
-def result_changed(source: Source, scan: Scan, since: pd.Timestamp, run: ReadContext) -> int:
-    """Count the cases of a scan that were created or updated since a time."""
-    updated = source.schema.find("updated_at")
-    if updated is None:
-        return 0  # nobody can tell, and walking twice would not either
-    where = source.with_bound(scan.where, Compare(updated, "gte", since))
-    return sys.maxsize if where is None else source.count(replace(scan, where=where), run)
-
-
-_EMPTY = 20  # empty pages that are followed before the first row
-_MOVED = InvalidResponseError("the count moved on the way: rows may be skipped")
-_FELL = InvalidResponseError("the count moved on the way: rows may have been skipped")
-_EARLY = InvalidResponseError(
-    "the service stopped before all the cases were shown that it had counted"
-)
-
-
-def _follow(
-    source: Source, trail: ScanState, scan: Scan, run: ReadContext
-) -> Generator[Page, None, ServiceError | None]:
-    """Yield pages until the end, or until the cursors cannot be trusted: return why."""
-    way = _Way(source.name, trail.position)
-    cursor: str | None = None
-    while True:
-        try:
-            page = source.page(scan, cursor, run)
-        except InvalidRequestError as error:
-            if cursor is None:
-                raise
-            return error  # it expired, or the service ends its results here
-        if way.moved(page) and trail.patient and trail.onward(source) is not None:
-            return _moved(source, trail, way.rise(page), run)
-        way.go(page)
-        yield trail.note(page)
-        cursor = page.cursor
-        if cursor is None:
-            early = trail.seekable and _early(source, trail, way, page)
-            return _EARLY if early else None
-        if trail.seeking and trail.position != way.start:
-            return _MOVED
-        if way.lost(page, standing=trail.position is not None):
-            return InvalidResponseError(
-                f"{source.name} hands out page cursors that lead nowhere; report it to the "
-                "service, and narrow the filter meanwhile"
-            )
-
-
-def _moved(source: Source, trail: ScanState, rise: int, run: ReadContext) -> ServiceError:
-    """Seek from now on; tell whether what came until now may have gaps."""
-    if trail.seeking:
-        return _MOVED  # within a long tie: where it began, nothing is before it
-    trail.seeking = True
-    assert trail.as_of is not None, "a count moves from page to page"
-    if not trail.rewinds or (
-        rise > 0 and result_changed(source, trail.scan, trail.as_of, run) <= rise
-    ):
-        return _MOVED
-    return _FELL
-
-
-def _early(source: Source, trail: ScanState, way: _Way, page: Page) -> bool:
-    """Tell whether the service stopped before its count, or, without one, after a full page.
-
-    A result that is longer than what the service lets page through ends so.
-    """
-    if way.count is not None:
-        return 0 < way.rows < way.count
-    return page.rows >= source.page_size and trail.onward(source) is not None
-
-
-@dataclass
-class _Way:
-    """The cursors and counts of one walk between two new beginnings."""
-
-    name: str
-    start: pd.Timestamp | None = None
-    count: int | None = None
-    rows: int = 0
-    seen: set[str] = field(default_factory=set)
-
-    def moved(self, page: Page) -> bool:
-        return None not in (self.count, page.total) and page.total != self.count
-
-    def rise(self, page: Page) -> int:
-        return (page.total or 0) - (self.count or 0)
-
-    def go(self, page: Page) -> None:
-        self.rows += page.rows
-        self.count = page.total if page.total is not None else self.count
-
-    def lost(self, page: Page, *, standing: bool) -> bool:
-        """Tell whether a cursor was seen before, or leads on from an empty page.
-
-        Before the first row there is no place to begin anew at, so empty pages are followed.
-        """
-        again = page.cursor in self.seen
-        self.seen.add(str(page.cursor))
-        return again or (not page.rows and (standing or len(self.seen) > _EMPTY))
-
-
-def limit_reached(page: Page, by: Sequence[str], rows: int, limit: int) -> bool:
-    """Tell whether the limit is reached, and the last row is not tied with later ones.
-
-    Rows that share a sort value come in an order of the service's own; ours goes on by
-    case_id, so the whole tie must be here before the head of it is taken.
+    The service orders rows with equal sort values in its own way, and this package by case_id;
+    so the first rows of a tie are only known when all of the tie is here.
 
     Parameters
     ----------
     page
         The last page.
-    by
+    columns
         The columns of the order.
     rows
-        How many rows came, this page included.
+        The rows received, this page included.
     limit
-        How many are wanted.
+        The rows to return.
     """
     if rows < limit:
         return False
-    if by[-1] == "case_id":  # the service breaks ties as we do
+    if columns[-1] == "case_id":  # the service breaks ties in the same way
         return True
     edge, last = max(limit - 1 - (rows - page.rows), 0), page.rows - 1
-    return any(_differ(page.columns.get(name), edge, last) for name in by)
+    return any(_differ(page.columns.get(name), edge, last) for name in columns)
 
 
 def _differ(values: list[Any] | None, edge: int, last: int) -> bool:

@@ -1,4 +1,9 @@
-"""One plan in, its passes out: each walked by a crew, and joined on ``case_id``."""
+"""Read the passes of a plan, one after the other, and join them on ``case_id``.
+
+A request holds a limited number of fields, so that a wide result is read in several passes. The
+result may change between two passes, and between the parts of a split filter; `reread_changes`
+makes one consistent state of it (the sixth law: every case once, in its newest version).
+"""
 
 from __future__ import annotations
 
@@ -10,21 +15,18 @@ import pandas as pd
 
 from casesearch_pd.query.expressions import TRUE, Compare, all_of, fields_of
 from casesearch_pd.query.pushdown import Pushdown
-from casesearch_pd.reading.fetch.checkpoint import CheckpointWriter
+from casesearch_pd.reading.fetch.checkpoint import PassCheckpoint
 from casesearch_pd.reading.fetch.pagination import limit_reached
 from casesearch_pd.reading.fetch.progress import SilentBar
-from casesearch_pd.reading.fetch.windows import Window
 from casesearch_pd.reading.fetch.workers import WindowedReader
 from casesearch_pd.reading.frames.columns import Columns
 from casesearch_pd.reading.frames.frame import (
-    FrameFormat,
     build_frame,
     filter_rows,
     join_passes_on_id,
     keep_newest,
 )
-from casesearch_pd.reading.plan import NO_LOOKBACK, make_plan
-from casesearch_pd.reading.provenance import ReadMetadata
+from casesearch_pd.reading.plan import make_plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,231 +34,319 @@ if TYPE_CHECKING:
     from casesearch_pd.query.schema import Field
     from casesearch_pd.reading.fetch.checkpoint import Checkpoint, SavedWindow
     from casesearch_pd.reading.fetch.progress import Bar
+    from casesearch_pd.reading.fetch.windows import Window
+    from casesearch_pd.reading.options import ReadOptions
     from casesearch_pd.reading.plan import ReadPlan
+    from casesearch_pd.reading.provenance import ReadMetadata
     from casesearch_pd.sources.base import Page, Scan
     from casesearch_pd.sources.transport.context import ReadContext
 
-__all__ = [
-    "Pass",
-    "ReadState",
-    "join_passes",
-    "read_passes",
-    "read_start",
-    "reread_changes",
-    "retained_fields",
-]
+__all__ = ["PassReader", "pass_fields"]
 
-_VERSION = "updated_at of a later pass"
+_OTHER_VERSION = "updated_at of a later pass"
 
 
 @dataclass
-class Pass:
-    """One pass over the result: what it keeps, and the windows it was read in."""
+class _Pass:
+    """One pass: the fields it contributes, the windows it was read in, and the counts."""
 
-    kept: list[Field]
-    open: bool
+    fields: list[Field]
+    keeps_new_fields: bool
     windows: list[Window] = field(default_factory=list)
-    more: bool = False
-    counted: dict[int, int | None] = field(default_factory=dict)  # of each part that has begun
+    part_totals: dict[int, int | None] = field(default_factory=dict)  # of each part that has begun
+    at_limit: bool = False
+
+    @property
+    def rows(self) -> int:
+        return sum(window.columns.rows for window in self.windows)
 
     @property
     def total(self) -> int | None:
-        """How many cases the service counted as the pass began, over all parts of the filter."""
-        counts = [window.trail.total for window in self.windows if window.scan == window.base]
-        known = [count for count in counts if count is not None]
-        return sum(known) if known and len(known) == len(counts) else None
+        """The cases that the service counted as the pass began, over all parts of the filter."""
+        totals = [window.state.total for window in self.windows if window.is_unrestricted]
+        known = [total for total in totals if total is not None]
+        return sum(known) if known and len(known) == len(totals) else None
 
 
-@dataclass
-class ReadState:
-    """One read under way."""
+class PassReader:
+    """Read a plan pass by pass.
 
-    plan: ReadPlan
-    context: ReadContext
-    frame_format: FrameFormat
-    bar: Bar
-    workers: int | None = None
-    lookback: pd.Timedelta = NO_LOOKBACK
-    checkpoint: Checkpoint | None = None
-    saved: list[SavedWindow] = field(default_factory=list)
-    passes: list[Pass] = field(default_factory=list)
-    latest: pd.Timestamp | None = None
-    metadata: ReadMetadata = field(default_factory=ReadMetadata)
-    new_fields: dict[str, Field] = field(default_factory=dict)
-    invalid: Counter[str] = field(default_factory=Counter)
-    counts: list[int] = field(default_factory=list)  # what the service counted, if rows lack
-    torn: set[str] = field(default_factory=set)  # cases whose passes hold two versions
+    Parameters
+    ----------
+    plan
+        The plan.
+    context
+        The read that the requests belong to.
+    options
+        How it is read.
+    bar
+        The progress bar.
+    metadata
+        Receives ``as_of`` and notes.
+    checkpoint
+        Where complete windows are saved.
+    latest
+        The creation time of the newest case, if it is known already.
 
-
-def read_passes(reading: ReadState, route: ReadPlan, limit: int | None = None) -> pd.DataFrame:
-    """Read pass by pass, and join the passes.
-
-    Raises
-    ------
-    Halted
-        If the user stops it.
+    Attributes
+    ----------
+    new_fields
+        The fields that are not in the schema, by column, after `read`.
+    invalid
+        The number of invalid values by column, after `read`.
+    inconsistent
+        The cases of which the passes have different versions.
     """
-    reading.passes.clear()
-    reading.bar.total = None if limit is None else limit * len(route.passes)
-    for number, fields in enumerate(route.passes, 1):
-        reading.bar.begin(number, len(route.passes))
-        every = route.query.all_columns and not fields
-        reading.passes.append(Pass(retained_fields(route, fields), open=every))
-        # Cases that the first pass does not have, no other pass can add.
-        found = reading.passes[0].windows if len(reading.passes) > 1 else None
-        nothing = found is not None and not any(window.columns.rows for window in found)
-        _walk_pass(reading, [] if nothing else route.pass_scans(fields), limit)
-    return join_passes(reading)
+
+    def __init__(
+        self,
+        plan: ReadPlan,
+        context: ReadContext,
+        options: ReadOptions,
+        bar: Bar,
+        metadata: ReadMetadata,
+        *,
+        checkpoint: Checkpoint | None = None,
+        latest: pd.Timestamp | None = None,
+    ) -> None:
+        self.new_fields: dict[str, Field] = {}
+        self.invalid: Counter[str] = Counter()
+        self.inconsistent: set[str] = set()
+        self._plan, self._context, self._options = plan, context, options
+        self._bar, self._metadata, self._checkpoint = bar, metadata, checkpoint
+        self._saved: list[SavedWindow] = [] if checkpoint is None else checkpoint.load()
+        self._passes: list[_Pass] = []
+        self._latest = latest
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether a part of the result comes from a checkpoint."""
+        return bool(self._saved)
+
+    @property
+    def total(self) -> int | None:
+        """The cases that the service counted at the beginning."""
+        return self._passes[0].total if self._passes else None
+
+    @property
+    def at_limit(self) -> bool:
+        """Whether the scan was stopped at the limit."""
+        return self._passes[0].at_limit
+
+    def read(self, limit: int | None = None) -> pd.DataFrame:
+        """Read all passes, and join them.
+
+        Parameters
+        ----------
+        limit
+            Rows after which to stop; the order of the scan must be that of the query.
+
+        Raises
+        ------
+        Cancelled
+            If the read was cancelled.
+        """
+        plan = self._plan
+        self._passes.clear()
+        self._bar.total = None if limit is None else limit * len(plan.passes)
+        for number, fields in enumerate(plan.passes, 1):
+            self._bar.begin(number, len(plan.passes))
+            self._passes.append(
+                _Pass(pass_fields(plan, fields), plan.query.all_columns and not fields)
+            )
+            # A case that the first pass does not have is in no other pass either.
+            is_empty = number > 1 and not self._passes[0].rows
+            self._read_pass([] if is_empty else plan.pass_scans(fields), limit)
+        return self._join()
+
+    def _read_pass(self, scans: Sequence[Scan], limit: int | None) -> None:
+        current = self._passes[-1]
+        reader = WindowedReader(
+            self._plan.source,
+            self._context,
+            max_workers=1 if limit is not None else self._options.max_workers,
+            new_columns=lambda: Columns(current.fields, open=current.keeps_new_fields),
+            on_page=lambda window, page: self._on_page(window, page, limit),
+            checkpoint=None if limit is not None else self._pass_checkpoint(),
+            latest=self._latest,
+        )
+        try:
+            reader.read(scans)
+        finally:
+            current.windows, self._latest = reader.windows, reader.latest
+
+    def _pass_checkpoint(self) -> PassCheckpoint | None:
+        if self._checkpoint is None:
+            return None
+        if self._saved:  # the read began when the oldest of them did
+            self._metadata.as_of = min(pd.Timestamp(one.started_at) for one in self._saved)
+        pages = self._context.tuning.pages_per_checkpoint_file
+        number = len(self._passes) - 1
+        return PassCheckpoint(self._checkpoint, self._saved, number, self._started_at, pages)
+
+    def _started_at(self) -> pd.Timestamp:
+        """Return the service's clock when the read began."""
+        assert self._metadata.as_of is not None, "a page came before its window was complete"
+        return self._metadata.as_of
+
+    def _on_page(self, window: Window, page: Page, limit: int | None) -> None:
+        """Update the bar, and stop the scan at the limit."""
+        current, state = self._passes[-1], window.state
+        if self._metadata.as_of is None:
+            self._metadata.as_of = page.served_at
+        if state.pages == 1 and window.is_unrestricted:
+            current.part_totals[window.part] = page.total
+            self._update_bar_total(limit)
+        surplus = 0 if limit is None else max(0, state.rows - limit)
+        self._bar.update(max(0, page.rows - surplus))
+        if limit is not None and page.cursor is not None:
+            columns = [item.field.column for item in window.scan.sort]
+            window.at_limit = limit_reached(page, columns, state.rows, limit)
+            window.done = current.at_limit = window.at_limit
+
+    def _update_bar_total(self, limit: int | None) -> None:
+        """Set the total of the bar once all parts of the filter are counted."""
+        totals = [total for total in self._passes[0].part_totals.values() if total is not None]
+        if len(totals) == len(self._plan.pushdown.parts):
+            rows = sum(totals) if limit is None else min(sum(totals), limit)
+            self._bar.total = rows * len(self._plan.passes)
+
+    # --- joining --------------------------------------------------------------------------
+
+    def _join(self) -> pd.DataFrame:
+        self.invalid.clear()  # a read that is repeated, or ends early, is joined again
+        first, *others = [self._pass_frame(one) for one in self._passes]
+        for other in others:
+            first = self._join_pass(first, other)
+        return first
+
+    def _pass_frame(self, one: _Pass) -> pd.DataFrame:
+        columns = Columns(one.fields, open=one.keeps_new_fields)
+        for window in one.windows:
+            columns.absorb(window.columns)
+        arrays, fields = columns.finish()
+        self.invalid.update(columns.invalid)
+        expected = {item.column for item in one.fields}
+        self.new_fields |= {name: item for name, item in fields.items() if name not in expected}
+        frame_format = self._options.frame_format
+        return keep_newest(
+            build_frame(arrays, tz=frame_format.tz, backend=frame_format.dtype_backend)
+        )
+
+    def _join_pass(self, first: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+        """Join a pass, and note the cases of which it has another version than the first."""
+        frame = join_passes_on_id(first, other.rename(columns={"updated_at": _OTHER_VERSION}))
+        if _OTHER_VERSION not in frame:
+            return frame
+        differ = frame["updated_at"].ne(frame[_OTHER_VERSION]).to_numpy(dtype=bool, na_value=False)
+        self.inconsistent |= set(frame.loc[differ, "case_id"])
+        return frame.drop(columns=_OTHER_VERSION)
+
+    # --- changes during the read ----------------------------------------------------------
+
+    # A case that moves from one part of a split filter to another matches all the time, and may
+    # be in neither scan; two passes over one result may have two versions of a case. Whatever
+    # happens to a case sets its time of update, so one more read of what was updated since the
+    # beginning finds them all, and its rows replace the others. That read can be torn by further
+    # changes in the same way, so it is repeated a few times; the updates get fewer, because each
+    # round takes less time than the one before.
+    def reread_changes(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Replace the rows that changed during the read by a newer, consistent version."""
+        plan, updated = self._plan, self._plan.source.schema.find("updated_at")
+        single = not plan.needs_reread and not self._saved
+        nothing = frame.empty and len(plan.pushdown.parts) == 1 and not self.inconsistent
+        if single or nothing or updated is None or self.at_limit:
+            return frame
+        since = Compare(
+            updated, "gte", self._started_at() - self._options.lookback_for(plan.source)
+        )
+        for _ in range(self._context.tuning.max_rereads):
+            inconsistent, self.inconsistent = self.inconsistent, set()
+            changed = self._read_changed(since)
+            # An inconsistent case that is not among the changed ones does not match any more.
+            unchanged = frame[~frame["case_id"].isin(inconsistent.union(changed["case_id"]))]
+            if len(unchanged) < len(frame) or len(changed):
+                frame = pd.concat([unchanged, changed[frame.columns]], ignore_index=True)
+            if not self.inconsistent:
+                return frame
+        self._metadata.notes.append(
+            "some cases changed so often that their columns may be of two versions"
+        )
+        return frame
+
+    def _read_changed(self, since: Compare) -> pd.DataFrame:
+        plan, query = self._plan, self._plan.query
+        narrow = replace(query, where=all_of([query.where, since]), limit=None)
+        again = make_plan(plan.source, narrow, quiet=True)
+        again = replace(again, required_fields=plan.required_fields, passes=plan.passes)
+        unsplit = _unsplit_plan(plan, since) if len(again.pushdown.parts) > 1 else None
+        reader = PassReader(
+            unsplit or again,
+            self._context,
+            self._options,
+            SilentBar(self._bar),
+            self._metadata,
+            latest=self._latest,
+        )
+        try:
+            frame = reader.read()
+        finally:
+            self.new_fields |= reader.new_fields
+            self.invalid.update(reader.invalid)
+        self.inconsistent = reader.inconsistent
+        return frame if unsplit is None else filter_rows(frame, query.where)
+
+    # --- reads that end early -------------------------------------------------------------
+
+    def missing(self) -> list[str]:
+        """Return what was not read, in words."""
+        current = f"pass {len(self._passes)} of {len(self._plan.passes)}"
+        windows = [window for window in self._passes[-1].windows if not window.done]
+        return [f"{current}: {window.missing}" for window in windows] or [
+            f"{current}: what changed during the read"
+        ]
+
+    def partial(self) -> pd.DataFrame:
+        """Join the passes that have rows; the columns of the others are missing values."""
+        plan, passes = self._plan, self._passes
+        if not passes:
+            passes.append(_Pass(pass_fields(plan, plan.passes[0]), keeps_new_fields=False))
+        while len(passes) > 1 and not passes[-1].rows:
+            passes.pop()
+        frame = self._join()
+        later = dict.fromkeys(item for fields in plan.passes[len(passes) :] for item in fields)
+        unread = [item for item in later if item.column not in frame]
+        if not unread:
+            return frame
+        names = ", ".join(item.column for item in unread)
+        self._metadata.notes.append(f"columns that were not read: {names}")
+        if not {*fields_of(plan.pushdown.residual)}.isdisjoint(unread):
+            frame = frame.head(0)  # the filter needs these columns to decide about the rows
+        arrays, _ = Columns(unread).finish()
+        frame_format = self._options.frame_format
+        blank = build_frame(arrays, tz=frame_format.tz, backend=frame_format.dtype_backend)
+        return frame.join(blank.reindex(frame.index))
 
 
-def _walk_pass(reading: ReadState, scans: Sequence[Scan], limit: int | None) -> None:
-    this = reading.passes[-1]
-    crew = WindowedReader(
-        reading.plan.source,
-        reading.context,
-        workers=1 if limit is not None else reading.workers,
-        open_columns=lambda: Columns(this.kept, open=this.open),
-        on_page=lambda window, page: _came(reading, window, page, limit),
-        book=_book(reading) if limit is None else None,
-        latest=reading.latest,
-    )
-    try:
-        crew.read(scans)
-    finally:
-        this.windows, reading.latest = crew.windows, crew.latest
-
-
-def _book(reading: ReadState) -> CheckpointWriter | None:
-    if reading.checkpoint is None:
-        return None
-    if reading.saved:
-        reading.metadata.as_of = min(pd.Timestamp(one.began) for one in reading.saved)
-    return CheckpointWriter(
-        reading.checkpoint, reading.saved, len(reading.passes) - 1, lambda: read_start(reading)
-    )
-
-
-def read_start(reading: ReadState) -> pd.Timestamp:
-    """Tell the service's clock as the read began."""
-    assert reading.metadata.as_of is not None, "a page came before its window was finished"
-    return reading.metadata.as_of
-
-
-def _came(reading: ReadState, window: Window, page: Page, limit: int | None) -> None:
-    """Tell the bar of a page, and stop the walk at the limit."""
-    this = reading.passes[-1]
-    if reading.metadata.as_of is None:
-        reading.metadata.as_of = page.served_at
-    if window.trail.pages == 1 and window.scan == window.base:
-        this.counted[window.part] = page.total
-        _tell_total(reading, limit)
-    over = 0 if limit is None else max(0, window.trail.rows - limit)
-    reading.bar.update(max(0, page.rows - over))
-    if limit is not None and page.cursor is not None:
-        by = [item.field.column for item in window.scan.sort]
-        window.done = window.headed = this.more = limit_reached(page, by, window.trail.rows, limit)
-
-
-def _tell_total(reading: ReadState, limit: int | None) -> None:
-    """Tell the bar how many rows will come, once all parts of the filter are counted."""
-    route, counted = reading.plan, reading.passes[0].counted
-    known = [count for count in counted.values() if count is not None]
-    if len(known) == len(route.pushdown.parts):
-        rows = sum(known) if limit is None else min(sum(known), limit)
-        reading.bar.total = rows * len(route.passes)
-
-
-def retained_fields(route: ReadPlan, fields: tuple[Field, ...]) -> list[Field]:
-    """Name what a pass keeps: what it asks for, and in the first what comes free, if needed."""
-    case_id = route.source.schema.resolve("case_id")
-    first = route.passes[0]
+def pass_fields(plan: ReadPlan, fields: tuple[Field, ...]) -> list[Field]:
+    """Return the fields that a pass contributes to the result: each field comes from one pass."""
+    case_id, first = plan.source.schema.resolve("case_id"), plan.passes[0]
     if fields is not first:
         updated = [item for item in fields if item.column == "updated_at"]
         return [case_id, *updated, *(item for item in fields if item not in first)]
-    later = {item for other in route.passes[1:] for item in other} - set(fields)
-    kept = dict.fromkeys([case_id, *route.required_fields, *fields])
-    return [item for item in kept if item not in later]
+    later = {item for other in plan.passes[1:] for item in other} - set(fields)
+    own = dict.fromkeys([case_id, *plan.required_fields, *fields])
+    return [item for item in own if item not in later]
 
 
-def join_passes(reading: ReadState) -> pd.DataFrame:
-    """Join the passes on ``case_id``."""
-    first, *others = [_frame_of(reading, this) for this in reading.passes]
-    for other in others:
-        first = _beside(reading, first, other)
-    return first
-
-
-def _frame_of(reading: ReadState, this: Pass) -> pd.DataFrame:
-    whole = Columns(this.kept, open=this.open)
-    for window in this.windows:
-        whole.absorb(window.columns)
-    columns, known = whole.finish()
-    reading.invalid.update(whole.invalid)
-    kept = {item.column for item in this.kept}
-    reading.new_fields |= {name: item for name, item in known.items() if name not in kept}
-    return keep_newest(
-        build_frame(columns, tz=reading.frame_format.tz, backend=reading.frame_format.dtype_backend)
-    )
-
-
-def _beside(reading: ReadState, first: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """Join a pass; note which of its rows are of another version than those of the first."""
-    joined = join_passes_on_id(first, other.rename(columns={"updated_at": _VERSION}))
-    if _VERSION not in joined:
-        return joined
-    differ = joined["updated_at"].ne(joined[_VERSION]).to_numpy(dtype=bool, na_value=False)
-    reading.torn |= set(joined.loc[differ, "case_id"])
-    return joined.drop(columns=_VERSION)
-
-
-_SWEEPS = 3  # rounds after what changed meanwhile
-
-
-def reread_changes(reading: ReadState, frame: pd.DataFrame) -> pd.DataFrame:
-    """Read once more what was updated meanwhile, where it may have slipped between two walks.
-
-    A case that moves from one part of a split filter into another matches all the time and may
-    be in neither walk; and passes over one result may hold two versions of one case.
-    """
-    route, updated = reading.plan, reading.plan.source.schema.find("updated_at")
-    alone = not route.needs_reread and not reading.saved
-    nothing = frame.empty and len(route.pushdown.parts) == 1 and not reading.torn
-    if alone or nothing or updated is None or reading.passes[0].more:
-        return frame
-    for _ in range(_SWEEPS):
-        torn, reading.torn = reading.torn, set()
-        changed = _changed(reading, Compare(updated, "gte", read_start(reading) - reading.lookback))
-        # Who was torn and is not among the changed does not match any more.
-        old = frame[~frame["case_id"].isin(torn.union(changed["case_id"]))]
-        if len(old) < len(frame) or len(changed):
-            frame = pd.concat([old, changed[frame.columns]], ignore_index=True)
-        if not reading.torn:
-            return frame
-    reading.metadata.notes.append(
-        "some cases changed so often that their columns may be of two versions"
-    )
-    return frame
-
-
-def _changed(reading: ReadState, since: Compare) -> pd.DataFrame:
-    """Read what was updated since a time: in one walk where that can be, so that none slips."""
-    query, route = reading.plan.query, reading.plan
-    asked = replace(query, where=all_of([query.where, since]), limit=None)
-    again = make_plan(route.source, asked, quiet=True)
-    again = replace(again, required_fields=route.required_fields, passes=route.passes)
-    whole = _in_one_walk(route, since) if len(again.pushdown.parts) > 1 else None
-    apart = replace(reading, plan=whole or again, passes=[], torn=set())
-    apart = replace(apart, checkpoint=None, saved=[], bar=SilentBar(reading.bar))
-    found = read_passes(apart, apart.plan)
-    reading.torn = apart.torn
-    return found if whole is None else filter_rows(found, query.where)
-
-
-def _in_one_walk(route: ReadPlan, since: Compare) -> ReadPlan | None:
-    """Ask for all that changed, and check the filter here; None if it cannot be checked here."""
-    if not route.checkable_locally:
+def _unsplit_plan(plan: ReadPlan, since: Compare) -> ReadPlan | None:
+    """Plan a read of all changes in one scan, filtered locally; None if that is impossible."""
+    if not plan.checkable_locally:
         return None
-    needed = tuple(dict.fromkeys([*route.required_fields, *fields_of(route.query.where)]))
-    split = Pushdown((since,), TRUE)
-    passes = tuple(route.source.column_batches(needed))
-    return replace(route, pushdown=split, required_fields=needed, passes=passes)
+    fields = tuple(dict.fromkeys([*plan.required_fields, *fields_of(plan.query.where)]))
+    return replace(
+        plan,
+        pushdown=Pushdown((since,), TRUE),
+        required_fields=fields,
+        passes=tuple(plan.source.column_batches(fields)),
+    )

@@ -1,319 +1,253 @@
-"""A route to a source that has its cases at hand in, the answer as frames out: no walk, no page.
+"""Read a plan to its end: into one DataFrame, or in batches for the sinks that need no more.
 
-Such a source filters, sorts and cuts exactly, so what is left to do is to give the answer its
-look and to write down what was read.
+::
+
+    ReadPlan ── passes ── windows ── workers ── pages          (fetch: the only IO)
+        └─ rows ── local filter, order, limit ── DataFrame     `read_frame`
+    ReadPlan ── pages in order ── batches ── chunks            `batches`, `chunks`
+
+`read_frame` is the sink of `read_cases`, of increments, of refreshes and of Dask partitions. It
+holds all rows, so it may read in parallel, prove that none is missing, and read again what
+changed. `Chunks` delivers rows in order as they come, for `iter_cases`, Parquet and a new mirror.
+Both finish their rows with `finish_rows`, and both end in `outcome`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from casesearch_pd.errors import (
-    AccessDeniedError,
-    CaseSearchError,
-    FilterError,
-    IncompleteReadError,
-    NotFoundError,
-    ReadInterrupted,
-    ServiceError,
-    warn,
-)
-from casesearch_pd.query.expressions import TRUE, fields_of
+from casesearch_pd.errors import CaseSearchError, warn
+from casesearch_pd.query.expressions import TRUE
 from casesearch_pd.reading.fetch.checkpoint import Checkpoint, query_fingerprint
-from casesearch_pd.reading.fetch.passes import (
-    Pass,
-    ReadState,
-    join_passes,
-    read_passes,
-    reread_changes,
-    retained_fields,
+from casesearch_pd.reading.fetch.outcome import (
+    INTERRUPTED,
+    PartialResult,
+    ShortResultError,
+    check_count,
+    end_early,
+    raise_interrupted,
 )
-from casesearch_pd.reading.fetch.progress import Bar, Progress, progress_bar
-from casesearch_pd.reading.frames.columns import Columns, describe_invalid_values
-from casesearch_pd.reading.frames.frame import FrameFormat, build_frame, filter_rows, sort_rows
-from casesearch_pd.reading.plan import NO_LOOKBACK
+from casesearch_pd.reading.fetch.passes import PassReader
+from casesearch_pd.reading.fetch.progress import progress_bar
+from casesearch_pd.reading.frames.columns import describe_invalid_values
+from casesearch_pd.reading.frames.frame import build_frame, filter_rows, sort_rows
 from casesearch_pd.reading.provenance import ReadMetadata, digest_ids, write_provenance
 from casesearch_pd.sources.base import InProcessSource, Scan, Sort
 from casesearch_pd.sources.transport.context import Cancelled
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import pandas as pd
 
+    from casesearch_pd.reading.fetch.progress import Bar
+    from casesearch_pd.reading.frames.frame import FrameFormat
+    from casesearch_pd.reading.options import ReadOptions
     from casesearch_pd.reading.plan import ReadPlan
     from casesearch_pd.sources.transport.context import ReadContext
 
 __all__ = [
-    "OnError",
     "count_in_process",
+    "finish_rows",
     "full_scan",
-    "in_process_batches",
+    "iter_in_process",
     "read_frame",
-    "read_in_process",
 ]
 
 
-def full_scan(route: ReadPlan) -> Scan:
-    """Ask for all of a route at once: its rows in order, `case_id` with them, cut at the limit."""
-    query, case_id = route.query, route.source.schema.resolve("case_id")
-    fields = tuple(dict.fromkeys([*query.columns, case_id]))
-    sort = query.sort
-    if all(item.field != case_id for item in sort):
-        sort = (*sort, Sort(case_id))
-    return Scan(query.where, fields, sort, limit=query.limit)
-
-
-def count_in_process(route: ReadPlan, run: ReadContext) -> int:
-    """Count the rows that the answer will have."""
-    found, limit = route.source.count(full_scan(route), run), route.query.limit
-    return found if limit is None else min(found, limit)
-
-
-def in_process_batches(
-    route: ReadPlan, look: FrameFormat, size: int | None = None
-) -> Iterator[pd.DataFrame]:
-    """Yield the answer as frames, with the column `case_id` whether it was asked for or not."""
-    assert isinstance(route.source, InProcessSource), "the source has its cases at hand"
-    for columns in route.source.read_batches(full_scan(route), size):
-        yield build_frame(columns, tz=look.tz, backend=look.dtype_backend)
-
-
-def read_in_process(route: ReadPlan, run: ReadContext, look: FrameFormat) -> pd.DataFrame:
-    """Read the whole answer into one frame."""
-    assert isinstance(route.source, InProcessSource), "the source has its cases at hand"
-    told = ReadMetadata(as_of=route.source.as_of, passes=len(route.passes))
-    (frame,) = in_process_batches(route, look)
-    told.rows = told.total = len(frame)
-    ids = digest_ids(frame["case_id"])
-    frame = frame[[item.column for item in route.query.columns]].copy(deep=False)
-    return write_provenance(frame, route.source, route.query, told, run, ids=ids, tz=look.tz)
-
-
-OnError = Literal["raise", "partial"]
-_TRIES = 2  # readings of a result that comes out short
-
-
-def read_frame(
-    route: ReadPlan,
-    run: ReadContext,
-    look: FrameFormat,
-    *,
-    progress: Progress | Bar = "auto",
-    on_error: OnError = "raise",
-    workers: int | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
-    lookback: pd.Timedelta = NO_LOOKBACK,
-) -> pd.DataFrame:
-    """Read a plan to its end.
+def read_frame(plan: ReadPlan, context: ReadContext, options: ReadOptions) -> pd.DataFrame:
+    """Read a plan into one DataFrame.
 
     Raises
     ------
     ServiceError
-        Before the first page, and always for what credentials or names cause.
+        Before the first page, and always for errors of credentials or names.
     IncompleteReadError
-        After it; ``.partial`` holds the rows.
+        After it; ``.partial`` has the rows.
     ReadInterrupted
-        If the user stops it, also by `ReadContext.cancel`; whatever else comes of it at the same time.
+        If the user interrupts it, also by `ReadContext.cancel`.
     """
-    if on_error not in ("raise", "partial"):
-        raise FilterError(f"on_error={on_error!r} is neither 'raise' nor 'partial'")
-    if isinstance(route.source, InProcessSource):
-        return read_in_process(route, run, look)
-    with progress_bar(progress, route.source) as bar:
-        reading = ReadState(route, run, look, bar, workers, lookback)
-        _take_up(reading, checkpoint)
+    if isinstance(plan.source, InProcessSource):
+        return _read_in_process(plan, context, options.frame_format)
+    with progress_bar(options.progress, plan.source) as bar:
+        read = _FrameRead(plan, context, options, bar)
         try:
-            frame = _finished(reading, _whole(reading))
-        except (KeyboardInterrupt, Cancelled, CaseSearchError) as error:
-            return _unfinished(reading, error, on_error)
-    if not reading.metadata.complete:  # cancelled when all was there
-        raise _interrupted(reading, frame)
-    if reading.checkpoint is not None:
-        reading.checkpoint.clear()
+            frame = read.run()
+        except (KeyboardInterrupt, Cancelled, CaseSearchError, ShortResultError) as error:
+            return end_early(error, read, options.on_error)
+    if not read.metadata.complete:  # cancelled when all rows were there
+        raise_interrupted(read)
+    if read.checkpoint is not None:
+        read.checkpoint.clear()
     return frame
 
 
-def _take_up(reading: ReadState, folder: str | os.PathLike[str] | None) -> None:
-    """Load what an earlier try of the same read has saved."""
-    if folder is not None:
-        reading.checkpoint = Checkpoint.open(folder, query_fingerprint(reading.plan))
-        reading.saved = reading.checkpoint.load()
+class _FrameRead:
+    """One read into a DataFrame."""
 
-
-def _whole(reading: ReadState) -> pd.DataFrame:
-    """Read until the rows agree with the count."""
-    short = ""
-    for _ in range(_TRIES):
-        frame = _once(reading)
-        short = _short(reading, len(frame))
-        if not short:
-            return reread_changes(reading, frame)
-        reading.metadata.notes.append(f"{short}; read again")
-    if len(set(reading.counts)) > 1:
-        reading.metadata.notes.append("the count never stood still, so it proves nothing")
-        return reread_changes(reading, frame)
-    partial = _partial(reading, short)
-    raise IncompleteReadError(
-        f"{short}, twice in a row; read again later, or narrow the filter",
-        partial=partial,
-        missing=[short],
-    )
-
-
-def _once(reading: ReadState) -> pd.DataFrame:
-    route = reading.plan
-    if not route.stops_at_limit:
-        return read_passes(reading, route)
-    frame = read_passes(reading, route, limit=route.query.limit)
-    if reading.passes[0].more and not _head_is_sure(frame, route):
-        reading.metadata.notes.append(
-            "the service sorts in another way: all was read and sorted here"
+    def __init__(
+        self, plan: ReadPlan, context: ReadContext, options: ReadOptions, bar: Bar
+    ) -> None:
+        self.plan, self.context, self.options = plan, context, options
+        self.metadata = ReadMetadata()
+        self.checkpoint: Checkpoint | None = None
+        if options.checkpoint is not None:
+            self.checkpoint = Checkpoint.open(options.checkpoint, query_fingerprint(plan))
+        self._reader = PassReader(
+            plan, context, options, bar, self.metadata, checkpoint=self.checkpoint
         )
-        frame = read_passes(reading, route)
-    return frame
+        self._result: pd.DataFrame | None = None
+
+    def run(self) -> pd.DataFrame:
+        self._result = self._finish(self._read())
+        return self._result
+
+    # The count proves that rows are missing only if it stands still. A result that comes out
+    # short is read again; if it is short again by a count that did not change, rows are lost and
+    # the read fails. If the count changes all the time, nothing can be proved either way, and the
+    # rows are accepted with a note.
+    def _read(self) -> pd.DataFrame:
+        """Read until the rows agree with the count."""
+        metadata, checks = self.metadata, []
+        for _ in range(self.context.tuning.max_short_reads):
+            frame = self._read_once()
+            total = None if self._reader.at_limit else self._reader.total
+            check = check_count(
+                self.plan, self.context, len(frame), total, is_resumed=self._reader.is_resumed
+            )
+            if not check.is_short:
+                metadata.notes += check.notes
+                return self._reader.reread_changes(frame)
+            checks.append(check)
+            metadata.notes.append(f"{check}; read again")
+        if len({count for check in checks for count in (check.total, check.recount)} - {None}) > 1:
+            metadata.notes.append("the total changed all the time, so it proves nothing")
+            return self._reader.reread_changes(frame)
+        raise ShortResultError(checks)
+
+    def _read_once(self) -> pd.DataFrame:
+        plan = self.plan
+        if not plan.stops_at_limit:
+            return self._reader.read()
+        frame = self._reader.read(limit=plan.query.limit)
+        if self._reader.at_limit and not _is_head(frame, plan):
+            self.metadata.notes.append(
+                "the service sorts differently: all rows were read and sorted locally"
+            )
+            frame = self._reader.read()
+        return frame
+
+    def _finish(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Filter, sort and cut the rows, choose their columns, and write the provenance."""
+        plan, metadata, reader = self.plan, self.metadata, self._reader
+        if plan.pushdown.residual != TRUE:
+            frame = filter_rows(frame, plan.pushdown.residual)
+        frame = sort_rows(frame, _total_order(plan))
+        if plan.query.limit is not None and len(frame) > plan.query.limit:
+            frame = frame.head(plan.query.limit)
+        metadata.rows, metadata.passes = len(frame), len(plan.passes)
+        metadata.total = reader.total
+        metadata.new_fields = {name: item.id for name, item in reader.new_fields.items()}
+        ids = digest_ids(frame["case_id"])
+        if reader.invalid:
+            metadata.notes.append(describe_invalid_values(reader.invalid))
+            warn(describe_invalid_values(reader.invalid))
+        if metadata.complete and self.context.cancelled:  # the last moment that it can be
+            metadata.complete = False
+            metadata.notes.append(INTERRUPTED)
+        return finish_rows(
+            frame,
+            plan,
+            self.context,
+            metadata,
+            ids=ids,
+            tz=self.options.frame_format.tz,
+            new_columns=[*reader.new_fields],
+        )
+
+    # --- as an `UnfinishedRead` -----------------------------------------------------------
+
+    @property
+    def started(self) -> bool:
+        return self.metadata.as_of is not None
+
+    def missing(self) -> list[str]:
+        return self._reader.missing()
+
+    def partial(self, note: str) -> PartialResult:
+        frame = self._result
+        if frame is None:
+            self.metadata.complete = False
+            self.metadata.notes.append(note)
+            frame = self._finish(self._reader.partial())
+        return PartialResult(frame, f"{len(frame)} rows")
 
 
-def _head_is_sure(frame: pd.DataFrame, route: ReadPlan) -> bool:
-    """Tell whether the head that came is the head by our order: no missing value, no disorder."""
-    keys = [item.field.column for item in route.query.sort]
+def finish_rows(
+    frame: pd.DataFrame,
+    plan: ReadPlan,
+    context: ReadContext,
+    metadata: ReadMetadata,
+    *,
+    ids: str,
+    tz: str,
+    new_columns: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Return the rows with the columns of the query, the new ones, and their provenance."""
+    names = [item.column for item in plan.query.columns]
+    names += [name for name in new_columns if name not in names]
+    frame = frame[names].copy(deep=False)
+    return write_provenance(frame, plan.source, plan.query, metadata, context, ids=ids, tz=tz)
+
+
+def _is_head(frame: pd.DataFrame, plan: ReadPlan) -> bool:
+    """Return whether the rows are the first ones by the order of this package too."""
+    keys = [item.field.column for item in plan.query.sort]
     if frame[keys].isna().to_numpy().any():
-        return False  # other rows may have a value, and missing comes last
-    limit = route.query.limit or 0
-    by_us = sort_rows(frame, route.query.sort).head(limit)
-    return by_us["case_id"].tolist() == frame["case_id"].head(limit).tolist()
+        return False  # other rows may have a value, and missing ones are last
+    limit = plan.query.limit or 0
+    head = sort_rows(frame, plan.query.sort).head(limit)
+    return head["case_id"].tolist() == frame["case_id"].head(limit).tolist()
 
 
-def _short(reading: ReadState, rows: int) -> str:
-    """Say what is missing against the count; more rows than the count are no harm."""
-    total = reading.passes[0].total if reading.passes else None
-    resumed = bool(reading.saved) and reading.plan.source.can_count  # nobody counted all of it
-    if not resumed and (total is None or reading.passes[0].more or rows >= total):
-        return ""
-    scans = reading.plan.pass_scans(reading.plan.passes[0])
-    now = sum(reading.plan.source.count(scan, reading.context) for scan in scans)
-    if rows >= now:
-        if total is None:
-            return ""
-        reading.metadata.notes.append(f"the count fell from {total} to {now} during the read")
-        return ""
-    reading.counts += [now] if total is None else [total, now]
-    return f"the service counts {now} cases and shows {rows}"
-
-
-# --- how a read ends --------------------------------------------------------------------
-
-_STOPPED = "stopped by the user"
-
-
-def _unfinished(reading: ReadState, error: BaseException, on_error: OnError) -> pd.DataFrame:
-    """Raise what ended a read, with the rows that came; or hand them on, if that is wanted."""
-    if isinstance(error, KeyboardInterrupt | Cancelled) or reading.context.cancelled:
-        raise _interrupted(reading, _partial(reading, _STOPPED)) from error
-    match error:
-        case AccessDeniedError() | NotFoundError():
-            raise error
-        case ServiceError() if reading.metadata.as_of is not None:  # at least one page came
-            return _broken(reading, error, on_error)
-        case IncompleteReadError() if on_error == "partial":
-            return _warned(error)
-        case _:
-            raise error
-
-
-def _interrupted(reading: ReadState, partial: pd.DataFrame) -> ReadInterrupted:
-    where = ".partial" if reading.context.cancelled else "sys.last_value.partial"
-    return ReadInterrupted(
-        f"stopped after {len(partial)} rows; they are in {where}", partial=partial
-    )
-
-
-def _finished(reading: ReadState, frame: pd.DataFrame) -> pd.DataFrame:
-    """Check again, sort, cut, choose columns, and write down what was read."""
-    query, told = reading.plan.query, reading.metadata
-    if reading.plan.pushdown.residual != TRUE:
-        frame = filter_rows(frame, reading.plan.pushdown.residual)
-    frame = sort_rows(frame, _whole_order(reading))
-    if query.limit is not None and len(frame) > query.limit:
-        frame = frame.head(query.limit)
-    told.rows, told.passes = len(frame), len(reading.plan.passes)
-    told.total = reading.passes[0].total if reading.passes else None
-    told.new_fields = {name: item.id for name, item in reading.new_fields.items()}
-    ids = digest_ids(frame["case_id"])
-    frame = frame[[*(item.column for item in query.columns), *reading.new_fields]].copy(deep=False)
-    if reading.invalid:
-        told.notes.append(describe_invalid_values(reading.invalid))
-        warn(describe_invalid_values(reading.invalid))
-    if told.complete and reading.context.cancelled:  # the last moment that it can be
-        told.complete = False
-        told.notes.append(_STOPPED)
-    return write_provenance(
-        frame,
-        reading.plan.source,
-        query,
-        told,
-        reading.context,
-        ids=ids,
-        tz=reading.frame_format.tz,
-    )
-
-
-def _whole_order(reading: ReadState) -> tuple[Sort, ...]:
-    case_id = reading.plan.source.schema.resolve("case_id")
-    sort = reading.plan.query.sort
+def _total_order(plan: ReadPlan) -> tuple[Sort, ...]:
+    case_id, sort = plan.source.schema.resolve("case_id"), plan.query.sort
     return sort if any(item.field == case_id for item in sort) else (*sort, Sort(case_id))
 
 
-def _partial(reading: ReadState, why: str) -> pd.DataFrame:
-    reading.metadata.complete = False
-    reading.metadata.notes.append(why)
-    if not reading.passes:
-        reading.passes.append(
-            Pass(retained_fields(reading.plan, reading.plan.passes[0]), open=False)
-        )
-    return _finished(reading, _so_far(reading))
+# --- sources in this process ----------------------------------------------------------------
+#
+# A mirror filters, sorts and cuts exactly as frames are, so it answers in one scan.
 
 
-def _so_far(reading: ReadState) -> pd.DataFrame:
-    """Join the passes that have rows; the columns of the others are missing values."""
-    passes, route = reading.passes, reading.plan
-    while len(passes) > 1 and not any(window.columns.rows for window in passes[-1].windows):
-        passes.pop()
-    reading.invalid.clear()  # joining counts it anew
-    frame = join_passes(reading)
-    fields = dict.fromkeys(item for later in route.passes[len(passes) :] for item in later)
-    lacking = [item for item in fields if item.column not in frame]
-    if not lacking:
-        return frame
-    named = ", ".join(item.column for item in lacking)
-    reading.metadata.notes.append(f"columns that were not read: {named}")
-    if not {*fields_of(route.pushdown.residual)}.isdisjoint(lacking):
-        frame = frame.head(0)  # nobody knows which of these rows the filter keeps
-    empty, _ = Columns(lacking).finish()
-    blank = build_frame(
-        empty, tz=reading.frame_format.tz, backend=reading.frame_format.dtype_backend
-    )
-    return frame.join(blank.reindex(frame.index))
+def full_scan(plan: ReadPlan) -> Scan:
+    """Return the one scan of a plan: its rows in order, with ``case_id``, cut at the limit."""
+    query, case_id = plan.query, plan.source.schema.resolve("case_id")
+    fields = tuple(dict.fromkeys([*query.columns, case_id]))
+    return Scan(query.where, fields, _total_order(plan), limit=query.limit)
 
 
-def _broken(reading: ReadState, error: ServiceError, on_error: OnError) -> pd.DataFrame:
-    this = f"pass {len(reading.passes)} of {len(reading.plan.passes)}"
-    missing = [f"{this}: {window}" for window in reading.passes[-1].windows if not window.done]
-    missing = missing or [f"{this}: what changed while it was read"]
-    partial = _partial(reading, f"broke off in {'; '.join(missing)}: {error}")
-    broken = IncompleteReadError(
-        f"the read broke off with {len(partial)} rows in .partial; not read are "
-        f"{'; '.join(missing)}: {error}",
-        partial=partial,
-        missing=missing,
-    )
-    if on_error == "raise":
-        raise broken from error
-    return _warned(broken)
+def count_in_process(plan: ReadPlan, context: ReadContext) -> int:
+    """Return the number of rows of a plan."""
+    count, limit = plan.source.count(full_scan(plan), context), plan.query.limit
+    return count if limit is None else min(count, limit)
 
 
-def _warned(error: IncompleteReadError) -> pd.DataFrame:
-    assert error.partial is not None, "incomplete reads carry what they have"
-    warn(f"this frame is not whole: {error}")
-    return error.partial
+def iter_in_process(
+    plan: ReadPlan, frame_format: FrameFormat, size: int | None = None
+) -> Iterator[pd.DataFrame]:
+    """Yield the rows of a plan, with ``case_id``; all at once if `size` is None."""
+    assert isinstance(plan.source, InProcessSource), "the source is in this process"
+    for columns in plan.source.read_batches(full_scan(plan), size):
+        yield build_frame(columns, tz=frame_format.tz, backend=frame_format.dtype_backend)
+
+
+def _read_in_process(
+    plan: ReadPlan, context: ReadContext, frame_format: FrameFormat
+) -> pd.DataFrame:
+    assert isinstance(plan.source, InProcessSource), "the source is in this process"
+    (frame,) = iter_in_process(plan, frame_format)
+    metadata = ReadMetadata(as_of=plan.source.as_of, passes=len(plan.passes))
+    metadata.rows = metadata.total = len(frame)
+    ids = digest_ids(frame["case_id"])
+    return finish_rows(frame, plan, context, metadata, ids=ids, tz=frame_format.tz)

@@ -1,4 +1,4 @@
-"""How far a read is, where somebody can see it."""
+"""Show the progress of a read, in a terminal, in a notebook, or in a bar of the caller's."""
 
 from __future__ import annotations
 
@@ -20,92 +20,95 @@ __all__ = ["Bar", "Progress", "SilentBar", "progress_bar"]
 
 Progress = Literal["auto"] | bool
 
+_DELAY = 0.5  # seconds; a shorter read shows no bar
+
 
 @runtime_checkable
 class Bar(Protocol):
-    """Who is told how far a read is: by the reader whose page came, and never two at a time.
+    """A progress bar; it is called by the worker whose page came, and by one at a time.
 
     Parameters
     ----------
     total
-        The rows of all passes together; None as long as nobody knows.
+        The rows of all passes together; None as long as it is unknown.
     """
 
     total: int | None
 
     def begin(self, number: int, passes: int) -> None:
-        """Hear that a pass begins; with the first one all rows are counted anew."""
+        """Begin a pass; the first one counts all rows from 0 again."""
 
     def update(self, rows: int) -> None:
-        """Hear of a page with so many rows."""
+        """Count the rows of one page."""
 
 
 @dataclass
 class SilentBar:
-    """A bar for what is read besides: its pages move the read's own bar, its rows do not.
+    """A bar for rows that were counted already: it shows that pages come, and adds no rows.
 
     Parameters
     ----------
     bar
-        The read's own.
+        The bar of the read.
     """
 
     bar: Bar
     total: int | None = None
 
     def begin(self, number: int, passes: int) -> None:
-        """Leave the read's own bar where it is."""
+        """Leave the bar of the read as it is."""
 
-    def update(self, rows: int) -> None:  # noqa: ARG002 - these rows are counted already
-        """Tell that a page came."""
+    def update(self, rows: int) -> None:  # noqa: ARG002 - these rows were counted already
+        """Count a page without its rows."""
         self.bar.update(0)
 
 
 @contextmanager
 def progress_bar(progress: Progress | Bar, source: Source) -> Iterator[Bar]:
-    """Show how far a read is: where somebody can see it, and only if it takes a while."""
+    """Open a bar: a given one, or one that is drawn if the read takes a while."""
     if isinstance(progress, Bar):
         yield progress
         return
     if progress != "auto" and not isinstance(progress, bool):
-        raise FilterError(f"progress={progress!r} is none of True, False, 'auto'")
+        raise FilterError(f"progress must be True, False or 'auto', got {progress!r}")
     auto = progress == "auto"
+    # None draws in terminals only, where notebooks are none.
     disable = None if auto and not _in_notebook() else progress is False
-    drawn = tqdm(
-        desc=f"reading {source.name}", unit=" cases", disable=disable, delay=0.5 if auto else 0
-    )
-    with closing(drawn):
-        yield _Drawn(drawn)
+    delay = _DELAY if auto else 0
+    bar = tqdm(desc=f"reading {source.name}", unit=" cases", disable=disable, delay=delay)
+    with closing(bar):
+        yield _TqdmBar(bar)
 
 
-class _Drawn:
-    """A bar of tqdm's, in a terminal or a notebook."""
+class _TqdmBar:
+    """A bar of tqdm, in a terminal or a notebook."""
 
-    def __init__(self, drawn: Any) -> None:
-        self._drawn = drawn
+    def __init__(self, bar: Any) -> None:
+        self._bar = bar
 
     @property
     def total(self) -> int | None:
-        told: int | None = self._drawn.total
-        return told
+        total: int | None = self._bar.total
+        return total
 
     @total.setter
     def total(self, rows: int | None) -> None:
-        self._drawn.total = rows
-        if rows and hasattr(self._drawn, "container"):  # a notebook's has no length before
-            widget = self._drawn.container.children[1]
+        self._bar.total = rows
+        if rows and hasattr(self._bar, "container"):
+            # A notebook's bar that was made without a total is 20 pixels wide and looks full.
+            widget = self._bar.container.children[1]
             widget.max, widget.bar_style, widget.layout.width = rows, "", None
 
     def begin(self, number: int, passes: int) -> None:
-        if number == 1 and self._drawn.n:  # a reset redraws at once, however short the read
-            self._drawn.reset()
+        if number == 1 and self._bar.n:  # a reset redraws at once, however short the read is
+            self._bar.reset()
         if passes > 1:
-            self._drawn.set_postfix_str(f"pass {number} of {passes}", refresh=False)
+            self._bar.set_postfix_str(f"pass {number} of {passes}", refresh=False)
 
     def update(self, rows: int) -> None:
-        self._drawn.update(rows)
+        self._bar.update(rows)
 
 
 def _in_notebook() -> bool:
-    shell = sys.modules.get("IPython")  # a notebook has loaded it already
+    shell = sys.modules.get("IPython")  # loaded already in every notebook
     return shell is not None and hasattr(shell.get_ipython(), "kernel")

@@ -1,35 +1,27 @@
-"""A window of ``created_at`` that one reader walks, and its files in a checkpoint.
-
-Windows are half-open and no update can move a case from one into another; the last one is "not
-before the cut", so that a case without the time is in exactly one.
-"""
+"""Windows of creation time: `TimeWindow`, the value, and `Window`, the one that a worker reads."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from casesearch_pd.query.expressions import TRUE, Compare, Expression, all_of, negate
-from casesearch_pd.reading.fetch.pagination import (
-    ScanState,
-    followed_cursors,
-    take_rows,
-)
+from casesearch_pd.query.expressions import Compare, Expression, all_of, negate
+from casesearch_pd.reading.fetch.pagination import ScanState, take_rows
 from casesearch_pd.sources.transport.timestamps import parse_timestamp
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable
 
-    from casesearch_pd.errors import ServiceError
     from casesearch_pd.query.schema import Field
+    from casesearch_pd.reading.fetch.checkpoint import WindowFiles
     from casesearch_pd.reading.frames.columns import Columns
-    from casesearch_pd.sources.base import Page, Scan
+    from casesearch_pd.sources.base import Page, Scan, Source
 
-__all__ = ["TimeWindow", "Window", "between", "precedes", "rows_before"]
+__all__ = ["TimeWindow", "Window", "gaps", "restrict", "undated"]
 
-_TICK = pd.Timedelta(1, "ms")
+_TICK = pd.Timedelta(1, "ms")  # the precision of the services
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,107 +79,151 @@ class TimeWindow:
         return f"created_at from {start} to {end}"
 
 
+def gaps(windows: Iterable[TimeWindow]) -> list[TimeWindow]:
+    """Return the windows that are missing between the given ones, which are in order."""
+    missing: list[TimeWindow] = []
+    edge: pd.Timestamp | None = None
+    for window in windows:
+        if window.start is not None and (edge is None or window.start > edge):
+            missing.append(TimeWindow(edge, window.start))
+        if window.end is None:
+            return missing
+        edge = window.end
+    return [*missing, TimeWindow(edge)]
+
+
+def restrict(source: Source, scan: Scan, bound: Expression) -> Scan | None:
+    """Return a scan with one more condition; None if one request cannot hold both."""
+    where = source.with_bound(scan.where, bound)
+    return None if where is None else replace(scan, where=where)
+
+
+# The services sort missing values last. A first window that is read in ascending order, and ends
+# before the end of the scan, never comes to its cases without a time; they need a request of
+# their own. Not every service can be asked for missing values, but each can for "neither before
+# nor at or after a time", which is the same in two-valued logic.
+def undated(source: Source, scan: Scan, at: pd.Timestamp) -> Scan | None:
+    """Return the scan of the cases without a creation time; None if it cannot be requested."""
+    created = scan.sort[0].field
+    bounds = (Compare(created, "lt", at), Compare(created, "gte", at))
+    return restrict(source, scan, all_of(map(negate, bounds)))
+
+
 @dataclass(eq=False)
 class Window:
-    """The cases of one scan from ``start`` up to, not including, ``end``.
+    """A time window of one scan, and the rows of it that were read.
 
     Parameters
     ----------
-    base
-        The scan without the window.
     scan
-        The scan as it is asked.
+        The scan without the window.
+    span
+        The window; its end moves when the later half is given to another worker.
+    state
+        The position in the scan as it is sent.
     columns
         The rows.
     part
-        Which of the scans it belongs to.
-    counted
+        The number of the scan among those of the pass.
+    estimate
+        How many rows to expect, until the first page is here.
+    expected
         How many rows there are, if the service counted just these.
-    guess
-        How many there may be, until the first of them are here.
     done
-        Whether there is nothing more to ask.
-    headed
-        Whether that is because only the head was wanted.
-    halved
-        Whether its end was moved forward after it was asked for.
-    error
-        Why not all could be read.
-    log
-        Pages that no checkpoint holds yet.
-    saved
-        Up to where a checkpoint holds it.
+        Whether there is nothing left to read.
+    at_limit
+        Whether that is because a limit was reached.
     files
-        The files that do.
+        The checkpoint of the window, if there is one.
     """
 
-    base: Scan
     scan: Scan
+    span: TimeWindow
+    state: ScanState
     columns: Columns
-    start: pd.Timestamp | None = None
-    end: pd.Timestamp | None = None
     part: int = 0
-    counted: int | None = None
-    guess: float = 0.0
+    estimate: float = 0.0
+    expected: int | None = None
     done: bool = False
-    headed: bool = False
-    halved: bool = False
-    error: ServiceError | None = None
-    trail: ScanState = field(init=False)
-    log: list[Page] = field(default_factory=list)
-    saved: pd.Timestamp | None = None
-    files: list[Path] = field(default_factory=list)
+    at_limit: bool = False
+    files: WindowFiles | None = None
+    requested: TimeWindow = field(init=False)  # what the scan as it is sent covers
 
     def __post_init__(self) -> None:
-        """Stand at the beginning."""
-        self.trail = ScanState(self.scan)
+        """Remember the window as it is requested."""
+        self.requested = self.span
 
     @property
-    def at(self) -> pd.Timestamp | None:
+    def position(self) -> pd.Timestamp | None:
         """How far it is read."""
-        return self.trail.position or self.start
+        return self.state.position or self.span.start
 
     @property
-    def followed(self) -> bool:
-        """Whether all was read, and the count alone tells that no row was skipped."""
-        return self.done and not self.headed and followed_cursors(self.trail)
+    def is_unrestricted(self) -> bool:
+        """Whether it is requested without a bound of its own, so that its count is the scan's."""
+        return self.state.scan == self.scan
 
-    def left(self, latest: pd.Timestamp) -> float:
-        """Reckon how many rows are still to come, by the count or by how dense they were."""
-        at, end = self.at, self.end or latest
-        if self.done or at is None or end - at < 2 * _TICK:
+    @property
+    def relied_on_cursors(self) -> bool:
+        """Whether all was read and rows may have been skipped although no total changed."""
+        return self.done and not self.at_limit and self.state.relied_on_cursors
+
+    @property
+    def missing(self) -> TimeWindow:
+        """What is left to read."""
+        return TimeWindow(self.position, self.span.end)
+
+    def add(self, page: Page) -> Page:
+        """Add the rows of a page, and return it without those that are behind the end."""
+        if page.total is not None and self.state.pages == 1 and self.span == self.requested:
+            self.expected = page.total
+        end, position = self.span.end, self.state.position
+        if end is not None and position is not None and position >= end:
+            page, self.done = _rows_before(page, end), True
+        self.columns.add(page)
+        return page
+
+    def rows_left(self, latest: pd.Timestamp) -> float:
+        """Estimate the rows that are left to read, by the count or by their density so far.
+
+        Parameters
+        ----------
+        latest
+            The creation time of the newest case.
+        """
+        position, end, state = self.position, self.span.end or latest, self.state
+        if self.done or position is None or end - position < 2 * _TICK:
             return 0.0
-        if self.counted is not None:
-            return max(0.0, self.counted - self.trail.rows)
-        # Where nothing says when the window begins, its first page is no stretch of time.
-        since = self.start or self.trail.origin or at
-        rows = self.trail.rows - (0 if self.start is not None else self.trail.first)
-        return rows * ((end - at) / (at - since)) if rows and at > since else self.guess
+        if self.expected is not None:
+            return max(0.0, self.expected - state.rows)
+        # Without a start, the first page spans no known time; the density is that of the others.
+        since = self.span.start or state.first_page_end or position
+        rows = state.rows - (0 if self.span.start is not None else state.first_page_rows)
+        if not rows or position <= since:
+            return self.estimate
+        return rows * ((end - position) / (position - since))
 
-    def __str__(self) -> str:
-        """Name what is still missing of it."""
-        start = "the beginning" if self.at is None else self.at.isoformat()
-        end = "the end" if self.end is None else self.end.isoformat()
-        return f"created_at from {start} to {end}"
+    def split(self, at: pd.Timestamp, later: ScanState, columns: Columns, rows: float) -> Window:
+        """Leave the later half to a new window, and return it.
 
-
-def precedes(at: pd.Timestamp | None, other: pd.Timestamp | None) -> bool:
-    """Tell whether a place may lie before another."""
-    return other is None or at is None or at < other
-
-
-def between(scan: Scan, start: pd.Timestamp | None, end: pd.Timestamp | None) -> Expression:
-    """Write the bound of a window."""
-    created = scan.sort[0].field
-    if end is None:  # "not before": a case without the time is here, and nowhere else
-        return TRUE if start is None else negate(Compare(created, "lt", start))
-    until = Compare(created, "lt", end)
-    return until if start is None else all_of([Compare(created, "gte", start), until])
+        Parameters
+        ----------
+        at
+            Where to split.
+        later, columns
+            The state and the empty columns of the new window.
+        rows
+            An estimate of the rows in each half.
+        """
+        self.span, span = self.span.split(at)
+        self.expected, self.estimate = None, rows
+        return Window(self.scan, span, later, columns, part=self.part, estimate=rows)
 
 
-def rows_before(page: Page, end: pd.Timestamp) -> Page:
-    """Leave out the rows that belong to the next window."""
+def _rows_before(page: Page, end: pd.Timestamp) -> Page:
+    """Return the rows of a page that are not in a later window."""
     created = [
         None if text is None else parse_timestamp(text) for text in page.columns["created_at"]
     ]
-    return take_rows(page, [row for row, at in enumerate(created) if at is None or at < end])
+    before = TimeWindow(None, end)
+    return take_rows(page, [row for row, at in enumerate(created) if before.contains(at)])
