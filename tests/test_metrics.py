@@ -172,9 +172,9 @@ def test_a_share_that_is_reached_exactly_is_reached(number):
 def test_the_band_is_the_exponential_greenwood_formula():
     """Its variance at day 2 is 1/(7x6) + 2/(6x4), over the squared logarithm of what remains."""
     result = metrics.time_to_close(frame_of(WAITING, "connect", NOW)).set_index("days")
-    open_share, spread = 4 / 7, math.sqrt(1 / 42 + 2 / 24)
+    open_share, deviation = 4 / 7, math.sqrt(1 / 42 + 2 / 24)
     z = statistics.NormalDist().inv_cdf(0.975)
-    exponent = math.exp(z * spread / abs(math.log(open_share)))
+    exponent = math.exp(z * deviation / abs(math.log(open_share)))
     assert result.loc[2.0, "low"] == pytest.approx(1 - open_share ** (1 / exponent))
     assert result.loc[2.0, "high"] == pytest.approx(1 - open_share**exponent)
 

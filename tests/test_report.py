@@ -384,8 +384,8 @@ def test_charts_of_hostile_text_are_valid_svg(report_page):
 def test_filters_are_described_in_words(expression, sentence):
     """As they are written, and as they are read from provenance."""
     assert describe_filter(expression) == sentence
-    stored = json.loads(json.dumps(filter_to_json(expression)))
-    assert describe_filter(filter_from_json(stored)) == sentence
+    copy = json.loads(json.dumps(filter_to_json(expression)))
+    assert describe_filter(filter_from_json(copy)) == sentence
 
 
 def test_each_condition_of_a_conjunction_has_a_sentence():

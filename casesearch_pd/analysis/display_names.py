@@ -21,29 +21,11 @@ _UUID_HEAD = 8  # characters kept of a UUID
 
 
 def labels(values: Iterable[Any], names: DisplayNames = None) -> list[Any]:
-    """Return a label for each id, all of them different.
+    """Return a label for each distinct value of a column, all of them different.
 
-    Parameters
-    ----------
-    values
-        The distinct values of a column; missing ones stay as they are.
-    names
-        A mapping or Series from id to name, or a function that returns a name or None.
-        Without it ids stay as they are.
+    An id without a name is shortened; without `names`, ids stay as they are, as missing values
+    always do. Raise TypeError if `names` is no mapping, Series or function.
 
-    Returns
-    -------
-    list
-        One label per value. An id without a name is shortened; where two ids have the same
-        name, the id is appended to it.
-
-    Raises
-    ------
-    TypeError
-        If `names` is something else.
-
-    Examples
-    --------
     >>> labels(["q1", "q2", "arn:aws:connect:us-east-1:1:instance/1/queue/vip"], {"q1": "Billing"})
     ['Billing', 'q2', 'queue vip']
     """

@@ -126,24 +126,14 @@ def _periods(created: Times, freq: str, now: pd.Timestamp, zone: Any) -> pd.Date
 def _count(times: Times, starts: pd.DatetimeIndex) -> NDArray[np.int64]:
     """Return the number of times in each period; missing and later ones are in none."""
     edges = starts.as_unit("us").asi8
+    # The last bin of np.histogram includes its right edge, but a period does not include its end.
     return np.histogram(times[times < edges[-1]], bins=edges)[0] if len(edges) > 1 else edges[:0]
 
 
 def period_starts(freq: str, first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex:
     """Return the starts of the periods from that of `first` to the one after that of `last`.
 
-    Parameters
-    ----------
-    freq
-        ``"h"``, ``"D"``, ``"W"`` (from Monday), ``"W-SAT"`` (to Saturday), ``"MS"``, ``"QS"``,
-        ``"YS"``.
-    first, last
-        Times in the zone of the calendar.
-
-    Raises
-    ------
-    ValueError
-        If `freq` is none of these.
+    Both times are in the zone of the calendar. Raise ValueError if `freq` is not supported.
     """
     if freq not in FREQUENCIES:
         raise ValueError(f"unknown freq {freq!r}; use one of {', '.join(FREQUENCIES)}")

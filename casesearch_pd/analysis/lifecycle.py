@@ -36,15 +36,7 @@ MISSING = np.iinfo(np.int64).min  # how pandas and numpy store a missing time
 
 
 def column_of(cases: pd.DataFrame, column: str) -> pd.Series[Any]:
-    """Return a column of the frame, with Arrow's lists as Python's.
-
-    Raises
-    ------
-    KeyError
-        If the column was not read.
-    FilterError
-        If several columns have this name.
-    """
+    """Return a column, with Arrow's lists as Python's; raise KeyError if it was not read."""
     if column not in cases.columns:
         raise KeyError(f"column {column!r} is missing; read it too: columns=[…, {column!r}]")
     require_distinct_columns(cases, {column})
@@ -55,10 +47,8 @@ def column_of(cases: pd.DataFrame, column: str) -> pd.Series[Any]:
 def service_traits(cases: pd.DataFrame) -> ServiceTraits:
     """Return what the service of the cases means by open, closed and tags.
 
-    Raises
-    ------
-    ValueError
-        If the frame has no provenance, and has cases of several services or one case twice.
+    Raise ValueError if the origin is unknown and cases of several services, or one case twice,
+    are in the frame.
     """
     provenance = Provenance.from_attrs(cases)
     if not provenance.source:
@@ -106,13 +96,8 @@ def closed_at(cases: pd.DataFrame) -> pd.Series[Any]:
 
 
 def zone_of(times: pd.Series[Any]) -> Any:
-    """Return the time zone of a column; UTC for times without one.
-
-    Raises
-    ------
-    TypeError
-        If the column does not hold times.
-    """
+    """Return the time zone of a column, UTC if it has none; raise TypeError without times."""
+    # If nothing was closed yet, the column of a user's own frame may hold only None.
     if times.isna().all() and times.dtype == object:
         return "UTC"
     if not pd.api.types.is_datetime64_any_dtype(times.dtype):

@@ -101,13 +101,10 @@ def _days(start: Times, end: Times | int, mask: NDArray[np.bool_]) -> pd.Series[
 
 
 def within_sla(cases: pd.DataFrame) -> pd.Series[Any]:
-    """Return whether each case met its SLA.
+    """Return whether each case met its SLA, with dtype ``boolean``.
 
-    Returns
-    -------
-    pandas.Series
-        True or False for a closed case; False for an open one whose SLA has expired; NA for one
-        that still has time, has no SLA, or was closed at an unknown time. Dtype ``boolean``.
+    True or False for a closed case; False for an open one whose SLA has expired; NA for one that
+    still has time, has no SLA, or was closed at an unknown time.
     """
     closed, due = to_microseconds(closed_at(cases)), microseconds_if_present(cases, "sla_at")
     open_mask, now = is_open(cases).to_numpy(), timestamp_microseconds(as_of(cases))
@@ -130,14 +127,7 @@ def sla_attainment(cases: pd.DataFrame) -> pd.Series[Any]:
 
 
 def time_to_close(cases: pd.DataFrame) -> pd.DataFrame:
-    """Return the share of the cases closed after each number of days, open ones censored.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns ``days``, ``closed`` (a share), ``low`` and ``high`` (its 95 % band), as of
-        `casesearch_pd.analysis.survival.survival_curve`.
-    """
+    """Return the `survival_curve` of the cases, open ones censored."""
     warn_of_survivorship_bias(cases, "time to close")
     days = durations(cases)
     closed, still_open = _floats(days["close_days"]), _floats(days["age_days"])
@@ -228,6 +218,7 @@ def _measures(cases: pd.DataFrame) -> pd.DataFrame:
 
 def _close_quantiles(measures: pd.DataFrame, group_numbers: NDArray[Any], groups: int) -> Days:
     """Return the median and the 90th percentile of the time to close of each group."""
+    # In the order of the groups each group is one slice, found without a pass per group.
     order = np.argsort(group_numbers, kind="stable")
     borders = np.searchsorted(group_numbers[order], np.arange(1, groups))
     days = measures[["close", "age"]].to_numpy()[order]

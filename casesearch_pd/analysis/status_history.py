@@ -54,6 +54,7 @@ def time_in_status(cases: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
     spans = _spans(cases.drop_duplicates("case_id"), events, ids, _end(cases, events))
     days = spans.groupby(["case", "status"])["days"].sum()
     wide = days.unstack().reindex(range(len(ids))).fillna(0.0)  # noqa: PD010 - no duplicates
+    # A case without any history is unknown; one whose history has no change of status is not.
     wide.loc[~ids.isin(events["case_id"])] = np.nan
     result = wide.set_axis(ids).rename(columns="{}_days".format).rename_axis(columns=None)
     return result.astype("Float64")

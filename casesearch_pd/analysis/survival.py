@@ -36,14 +36,7 @@ _ROUNDING_ERROR = 1e-9
 def quantiles(closed: Days, still_open: Days, shares: Sequence[float]) -> list[float]:
     """Return after how many days each share of the cases is closed; NaN if that is not reached.
 
-    Parameters
-    ----------
-    closed
-        Days to close of the closed cases.
-    still_open
-        Ages of the open cases, in days.
-    shares
-        Shares of all cases, between 0 and 1.
+    `closed` are days to close, `still_open` the ages of open cases in days.
     """
     if not len(closed):
         return [float("nan")] * len(shares)
@@ -56,13 +49,9 @@ def quantiles(closed: Days, still_open: Days, shares: Sequence[float]) -> list[f
 def survival_curve(closed: Days, still_open: Days) -> pd.DataFrame:
     """Return the share of the cases closed after each number of days.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Columns ``days``, ``closed`` (a share from 0 to 1) and its 95 % band ``low`` and
-        ``high`` by the exponential Greenwood formula: a row for 0 days, one for each duration
-        of a closed case, and one for the longest duration or age. The band is NaN where the
-        formula is not defined.
+    The columns are ``days``, ``closed`` (a share from 0 to 1) and its 95 % band ``low`` and
+    ``high`` by the exponential Greenwood formula (NaN where it is not defined). There is a row
+    for 0 days, one for each duration of a closed case, and one for the longest duration or age.
     """
     if not len(closed) + len(still_open):
         return pd.DataFrame({name: pd.Series(dtype=float) for name in _COLUMNS})
@@ -98,14 +87,9 @@ _BIASING_COLUMNS = {
 
 
 def survivorship_reason(cases: pd.DataFrame, metric: str) -> str | None:
-    """Return why a metric of this frame is subject to survivorship bias; None if it is not.
+    """Return why a metric ("flow", "time to close") is biased by the frame's own filter.
 
-    Parameters
-    ----------
-    cases
-        The frame; without provenance nothing is known of its filter.
-    metric
-        ``"flow"`` (which includes the backlog) or ``"time to close"``.
+    Return None if it is not, or if the frame has no provenance.
     """
     provenance = Provenance.from_attrs(cases)
     columns = _BIASING_COLUMNS[metric]

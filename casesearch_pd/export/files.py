@@ -157,18 +157,10 @@ def _open_workbook(path: Path) -> Iterator[Workbook]:
 
 @dataclass(frozen=True)
 class _Column:
-    """One column in the types of Excel.
-
-    Parameters
-    ----------
-    name
-        Its heading.
-    cells
-        Texts, numbers, booleans and times without a zone; None where there is no value.
-    """
+    """One column in the types of Excel."""
 
     name: str
-    cells: Sequence[Any]
+    cells: Sequence[Any]  # texts, numbers, booleans, times without a zone, or None
 
     @property
     def width(self) -> int:

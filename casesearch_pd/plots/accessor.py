@@ -26,7 +26,8 @@ class CasePlots:
     Notes
     -----
     Each method takes ``ax``, the Axes to draw on; without it there is a new figure. The title
-    names what is shown, of how many cases, and when they were read.
+    names what is shown, of how many cases, and when they were read. A KeyError names a column
+    that a plot needs and that was not read.
 
     Examples
     --------
@@ -55,11 +56,6 @@ class CasePlots:
         -------
         matplotlib.axes.Axes
             The Axes with the plot.
-
-        Raises
-        ------
-        KeyError
-            If the DataFrame lacks ``created_at``, ``closed_at`` or a ``status`` that is needed.
         """
         return time_series.backlog(self._cases, freq, ax=ax)
 
@@ -77,11 +73,6 @@ class CasePlots:
         -------
         matplotlib.axes.Axes
             The Axes with the plot.
-
-        Raises
-        ------
-        KeyError
-            If the DataFrame lacks ``created_at``, ``closed_at`` or a ``status`` that is needed.
         """
         return time_series.flow(self._cases, freq, ax=ax)
 
@@ -97,12 +88,6 @@ class CasePlots:
         -------
         matplotlib.axes.Axes
             The Axes with the plot.
-
-        Raises
-        ------
-        KeyError
-            If the DataFrame lacks ``created_at`` or the column that decides whether a case is
-            open.
         """
         return durations.ages(self._cases, ax=ax)
 
@@ -127,12 +112,6 @@ class CasePlots:
         -------
         matplotlib.axes.Axes
             The Axes with the plot.
-
-        Raises
-        ------
-        KeyError
-            If the DataFrame lacks `by`, ``created_at``, ``closed_at`` or a ``status`` that is
-            needed.
         """
         return durations.time_to_close(self._cases, by, names=names, ax=ax)
 
@@ -148,11 +127,6 @@ class CasePlots:
         -------
         matplotlib.axes.Axes
             The Axes with the plot.
-
-        Raises
-        ------
-        KeyError
-            If the DataFrame lacks ``created_at``.
         """
         return time_series.heatmap(self._cases, ax=ax)
 
@@ -173,11 +147,6 @@ class CasePlots:
         -------
         matplotlib.axes.Axes
             The Axes with the plot.
-
-        Raises
-        ------
-        KeyError
-            If the DataFrame lacks `by` or the column that decides whether a case is open.
         """
         return breakdown.breakdown(self._cases, by, names=names, ax=ax)
 
@@ -212,9 +181,6 @@ class CasePlots:
 
         Raises
         ------
-        KeyError
-            If the DataFrame lacks `by`, ``sla_at``, ``closed_at`` or a ``status`` that is
-            needed.
         ValueError
             If both `by` and `freq` are given.
         """

@@ -64,19 +64,7 @@ def axes_or_new(ax: Axes | None) -> Axes:
 
 
 def set_title(ax: Axes, text: str, cases: pd.DataFrame, *, legend_lines: int = 0) -> None:
-    """Write the title: what the plot shows, and as of when.
-
-    Parameters
-    ----------
-    ax
-        The plot.
-    text
-        What it shows, and how many.
-    cases
-        The frame, which knows when it was read.
-    legend_lines
-        Lines of a legend between the plot and the title.
-    """
+    """Write the title: what the plot shows, and as of when; above a legend of so many lines."""
     pad = plt.rcParams["axes.titlepad"] + legend_lines * _LEGEND_LINE * plt.rcParams["font.size"]
     time = f"{_local_as_of(cases):%Y-%m-%d %H:%M %Z}".rstrip()
     title = fill(drawable_text(text), _TITLE_LENGTH)
@@ -149,23 +137,13 @@ def drawable_text(value: object) -> str:
 
 @dataclass(frozen=True)
 class Groups:
-    """The groups of a column, largest first, the smallest ones together at the end.
-
-    Parameters
-    ----------
-    labels
-        The label of each group.
-    codes
-        The group of each entry.
-    rows
-        The row of each entry; a row with two tags has two entries.
-    has_other
-        Whether the last group is that of the smallest ones.
-    """
+    """The groups of a column, largest first, the smallest ones together at the end."""
 
     labels: list[str]
+    # The group and the row of each entry; a row with two tags has two entries.
     codes: NDArray[np.intp]
     rows: NDArray[np.intp]
+    # Whether the last group is that of the smallest ones.
     has_other: bool
 
     def count(self, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
@@ -186,20 +164,9 @@ def group_cases(
     at_most: int = MAX_GROUPS,
     mask: NDArray[np.bool_] | None = None,
 ) -> Groups:
-    """Return the groups of the cases by a column.
+    """Return at most so many groups of the (masked) cases, the smallest ones joined as "other".
 
-    Parameters
-    ----------
-    cases
-        The frame.
-    by
-        The column; each element of a list is a group, and a missing value is one.
-    names
-        Names for the ids in the column.
-    at_most
-        The greatest number of groups; the smallest of more become one group "other".
-    mask
-        The rows to group; all if None.
+    Each item of a list is a group of its own, and so is a missing value.
     """
     column = column_of(cases, by).reset_index(drop=True)
     rows, entries = _entries(column if mask is None else column[mask])
@@ -226,6 +193,7 @@ def _entries(column: pd.Series[Any]) -> tuple[NDArray[np.intp], Any]:
     if column.dtype != object:
         return rows, column
     texts = [_entry_texts(value) for value in column]
+    # np.array would make a matrix of lists of equal length.
     values = np.fromiter(chain.from_iterable(texts), dtype=object)
     return rows.repeat([len(row_texts) for row_texts in texts]), values
 

@@ -121,25 +121,13 @@ def time_to_close(
 
 @dataclass(frozen=True)
 class _Curve:
-    """The share of a group that is closed after each number of days.
-
-    Parameters
-    ----------
-    label, colour
-        The group.
-    steps
-        The visible steps of its `survival_curve`.
-    median
-        The median time to close as text: "2.5 days", "not reached".
-    extent
-        The days within which most of its closed cases were closed.
-    """
+    """The share of a group that is closed after each number of days."""
 
     label: str
     colour: str
-    steps: pd.DataFrame
-    median: str
-    extent: float
+    steps: pd.DataFrame  # the visible ones of its `survival_curve`
+    median: str  # "2.5 days", "not reached"
+    extent: float  # days within which most of its closed cases were closed
 
 
 def _group_curves(days: NDArray[np.float64], groups: Groups) -> list[_Curve]:

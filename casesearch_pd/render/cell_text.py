@@ -39,17 +39,7 @@ def holds_times(column: pd.Series[Any]) -> bool:
 
 
 def cell_format(column: pd.Series[Any], texts: Sequence[str], wide: int) -> str:
-    """Return the format of a column: ``"time"``, ``"number"``, ``"long"`` or ``"text"``.
-
-    Parameters
-    ----------
-    column
-        The column.
-    texts
-        Its `cell_texts`.
-    wide
-        The number of characters above which a text is long.
-    """
+    """Return ``"time"``, ``"number"``, ``"long"`` (a text of more than `wide`) or ``"text"``."""
     if holds_times(column):
         return "time"
     if holds_no_text(column) and pd.api.types.is_numeric_dtype(column.dtype):
@@ -91,4 +81,5 @@ def single_line(text: str) -> str:
     >>> single_line(" Order\nvalue ")
     'Order value'
     """
+    # In this order, because str.split() would drop some control characters unseen.
     return " ".join(replace_control_chars(text).split())

@@ -30,19 +30,10 @@ Fragment = str | ET.Element
 
 
 def element(tag: str, *children: Fragment, **attributes: str) -> ET.Element:
-    """Return a new element.
+    """Return a new element of texts and elements.
 
-    Parameters
-    ----------
-    tag
-        Its name.
-    *children
-        Texts and elements, in order.
-    **attributes
-        Its attributes; an underscore stands for a hyphen, a trailing one is dropped.
+    In the names of attributes an underscore stands for a hyphen, and a trailing one is dropped.
 
-    Examples
-    --------
     >>> ET.tostring(element("p", "a < b ", element("b", "<i>"), class_="note"), method="html")
     b'<p class="note">a &lt; b <b>&lt;i&gt;</b></p>'
     """
@@ -70,17 +61,7 @@ def _append_text(parent: ET.Element, text: str) -> None:
 
 
 def image(content: bytes, alt: str, subtype: str = "svg+xml") -> ET.Element:
-    """Return an image with its content in the page; an image can neither run nor load anything.
-
-    Parameters
-    ----------
-    content
-        The bytes of the image file.
-    alt
-        The text for those who cannot see it.
-    subtype
-        Its MIME type behind ``image/``.
-    """
+    """Return an image with its content in the page: so it can neither run nor load anything."""
     encoded = base64.b64encode(content).decode("ascii")
     return element("img", src=f"data:image/{subtype};base64,{encoded}", alt=alt)
 
@@ -93,16 +74,7 @@ def table(
 ) -> ET.Element:
     """Return a table that scrolls by itself if it is wide; the first cell of a row is its heading.
 
-    Parameters
-    ----------
-    caption
-        What the table shows.
-    headings
-        The names of the columns.
-    rows
-        The cells, the same number in each row.
-    formats
-        The CSS class of a column's cells, such as ``"number"``, by the column's position.
+    `formats` are the CSS classes of columns, such as ``"number"``, by the column's position.
     """
     classes = {at: {"class_": name} for at, name in (formats or {}).items()}
     head = [
@@ -115,6 +87,7 @@ def table(
         element("thead", element("tr", *head)),
         element("tbody", *body),
     )
+    # What scrolls must be reachable by keyboard and have a name for screen readers.
     return element("div", content, class_="wide", tabindex="0", role="region", aria_label=caption)
 
 
@@ -128,8 +101,6 @@ def _cells(row: Sequence[Fragment], classes: Mapping[int, dict[str, str]]) -> It
 def fragment(*children: Fragment) -> str:
     """Return the HTML of a part of a page, without misleading characters.
 
-    Examples
-    --------
     >>> fragment(element("b", "1 < 2"), " and ", element("br"))
     '<span><b>1 &lt; 2</b> and <br></span>'
     """
@@ -141,8 +112,6 @@ def fragment(*children: Fragment) -> str:
 def replace_control_chars(text: str) -> str:
     r"""Return a text whose control characters, also those of text direction, are visible.
 
-    Examples
-    --------
     >>> replace_control_chars("a\0b"), replace_control_chars("invoice\u202efdp.exe")
     ('a␀b', 'invoice�fdp.exe')
     """
@@ -164,17 +133,7 @@ _REPLACEMENTS = {
 
 
 def document(title: str, style: str, body: Iterable[Fragment]) -> str:
-    """Return the HTML of a page.
-
-    Parameters
-    ----------
-    title
-        The title of the browser's tab.
-    style
-        The style sheet, the only one that the page accepts.
-    body
-        The content.
-    """
+    """Return the HTML of a page, whose only style sheet is `style`."""
     # The hash allows this one style sheet; everything else is denied by default.
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; form-action 'none'"

@@ -48,15 +48,7 @@ def describe_conditions(expression: Expression) -> list[str]:
 
 @dataclass(frozen=True)
 class _Style:
-    """How sentences are written.
-
-    Parameters
-    ----------
-    schema
-        Has the labels of fields and options; None for column names and values.
-    before_read
-        Whether the sentence is about a read that has not begun.
-    """
+    """How sentences are written; see `describe_filter`."""
 
     schema: Schema | None
     before_read: bool
@@ -65,21 +57,11 @@ class _Style:
 def describe_filter(
     expression: Expression, schema: Schema | None = None, *, before_read: bool = False
 ) -> str:
-    """Return one sentence for a filter.
+    """Return one sentence for a filter, with the labels of a schema if there is one.
 
-    Parameters
-    ----------
-    expression
-        The filter.
-    schema
-        Has the labels of fields and options; None for column names and values.
-    before_read
-        Whether the sentence is about a read that has not begun: relative times are then written
-        as ``7 days ago`` instead of ``7 days before the read``, and long lists and texts are
-        shortened.
+    Before a read, relative times are written as ``7 days ago`` instead of ``7 days before the
+    read``, and long lists and texts are shortened.
 
-    Examples
-    --------
     >>> from casesearch_pd.query.references import field
     >>> describe_filter(~(field("title").contains("refund") | field("queue").isna()))
     "not (title contains 'refund' or queue is empty)"
@@ -149,25 +131,13 @@ def field_label(field: Field, schema: Schema) -> str:
 
 @dataclass(frozen=True)
 class _Values:
-    """How the values of one field are written.
-
-    Parameters
-    ----------
-    before_read
-        As in `_Style`.
-    are_lists, are_times
-        Whether the field's type is a list, or a time.
-    are_past
-        Whether its times never lie in the future.
-    labels
-        The labels of its options.
-    """
+    """How the values of one field are written."""
 
     before_read: bool
     are_lists: bool = False
     are_times: bool = False
-    are_past: bool = False
-    labels: Mapping[str, str] | None = None
+    are_past: bool = False  # its times never lie in the future
+    labels: Mapping[str, str] | None = None  # of its options
 
 
 _PAST = {"created_at", "updated_at", "closed_at"}

@@ -131,6 +131,7 @@ def report(
     context = ReportContext.of(cases, names)
     with atomic_write(path) as (target, temporary):
         page = document(title, _STYLE, _body(context, title))
+        # A title may contain half a surrogate pair, which UTF-8 cannot encode.
         temporary.write_text(page, encoding="utf-8", errors="replace")
     return target
 
@@ -183,7 +184,7 @@ def _charts(context: ReportContext) -> Iterator[Element]:
     yield from omission_notes(sections)
 
 
-def _drawings(context: ReportContext) -> dict[str, Callable[[Axes], Axes]]:
+def _drawings(context: ReportContext) -> dict[str, Callable[..., Axes]]:
     """Return the function that draws each chart, in order."""
     from casesearch_pd.plots.accessor import CasePlots  # noqa: PLC0415 - imports matplotlib
 
@@ -192,28 +193,24 @@ def _drawings(context: ReportContext) -> dict[str, Callable[[Axes], Axes]]:
         by for by in _CHART_GROUPS if by in context.cases and context.cases[by].notna().any()
     ]
     return {
-        "flow": lambda ax: plot.flow(ax=ax),
-        "backlog": lambda ax: plot.backlog(ax=ax),
-        "ages of open cases": lambda ax: plot.ages(ax=ax),
-        "time to close": lambda ax: plot.time_to_close(ax=ax),
-        **{f"cases by {by}": partial(_breakdown, plot, by, context.names) for by in columns},
+        "flow": plot.flow,
+        "backlog": plot.backlog,
+        "ages of open cases": plot.ages,
+        "time to close": plot.time_to_close,
+        **{f"cases by {by}": partial(plot.breakdown, by, names=context.names) for by in columns},
         "SLA": partial(_sla, plot, context.cases),
-        "hours of the week": lambda ax: plot.heatmap(ax=ax),
+        "hours of the week": plot.heatmap,
     }
 
 
-def _breakdown(plot: CasePlots, by: str, names: DisplayNames, ax: Axes) -> Axes:
-    return plot.breakdown(by, names=names, ax=ax)
-
-
-def _sla(plot: CasePlots, cases: pd.DataFrame, ax: Axes) -> Axes:
-    plot.sla(ax=ax)  # first of all it names the columns that it lacks
+def _sla(plot: CasePlots, cases: pd.DataFrame, *, ax: Axes) -> Axes:
+    plot.sla(ax=ax)  # raises first if columns are missing
     if sla_attainment(cases).isna().all():
         raise MissingColumnError(UNKNOWN_ATTAINMENT)
     return ax
 
 
-def _chart(draw: Callable[[Axes], Axes]) -> Element:
+def _chart(draw: Callable[..., Axes]) -> Element:
     """Return a chart on a figure of its own, whatever styles and figures the session has."""
     import matplotlib as mpl  # noqa: PLC0415 - slow to import
     from matplotlib import style  # noqa: PLC0415
@@ -226,7 +223,7 @@ def _chart(draw: Callable[[Axes], Axes]) -> Element:
         # A missing glyph affects only the layout: the browser draws the text.
         warnings.filterwarnings("ignore", message="Glyph")
         figure = Figure(figsize=_CHART_SIZE, layout="constrained")
-        ax = draw(figure.add_subplot())
+        ax = draw(ax=figure.add_subplot())
         _rasterize_large_artists(ax)
         figure.savefig(svg, format="svg", dpi=_DPI, metadata={"Date": None})
     return element("figure", image(svg.getvalue(), describe_plot(ax)))

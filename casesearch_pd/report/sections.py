@@ -64,24 +64,12 @@ _DASH = "\u2013"
 
 @dataclass(frozen=True)
 class ReportContext:
-    """What every section of a report is made from.
-
-    Parameters
-    ----------
-    cases
-        The frame.
-    names
-        Names for ids.
-    provenance
-        The frame's provenance.
-    now
-        When it was read, in the frame's zone.
-    """
+    """What every section of a report is made from."""
 
     cases: pd.DataFrame
     names: DisplayNames
     provenance: Provenance
-    now: pd.Timestamp
+    now: pd.Timestamp  # when the cases were read, in their zone
 
     @classmethod
     def of(cls, cases: pd.DataFrame, names: DisplayNames) -> ReportContext:
@@ -97,18 +85,10 @@ class MissingColumnError(Exception):
 
 @dataclass
 class Section:
-    """What happened while a section was made.
+    """What happened while a section was made."""
 
-    Parameters
-    ----------
-    warnings
-        The warnings, each once.
-    omission
-        Why the section is not shown; None if it is.
-    """
-
-    warnings: tuple[str, ...] = ()
-    omission: str | None = None
+    warnings: tuple[str, ...] = ()  # each once
+    omission: str | None = None  # why the section is not shown
 
 
 @contextmanager
@@ -156,6 +136,7 @@ def _tile(name: str, figure: str, detail: str = "") -> Element:
 
 
 def _overall_figures(context: ReportContext) -> list[Element]:
+    # One group with all cases, so that the figures are those that users get from `summary`.
     overall = summary(context.cases.assign(**{_ALL: 0}), _ALL)
     if overall.empty:
         return [_tile("open", "0")]
@@ -232,6 +213,7 @@ def group_tables(context: ReportContext) -> Iterator[Element]:
 
 
 def _group_table(context: ReportContext, by: str) -> Element:
+    # Only the groups that are shown are measured: there may be one per customer.
     sizes = column_of(context.cases, by).value_counts(dropna=False)
     cases = context.cases
     if len(sizes) > _MAX_GROUPS:
