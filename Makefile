@@ -1,12 +1,12 @@
-# Two commands matter: `make demo` shows the main job, `make test` proves it.
+# Two commands matter: `make demo` shows the main job, `make test` checks it.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-# What make test leaves out: the long sweeps, and Binder's recipe, which installs everything anew.
-LEFT_OUT := not slow and not recipe
+# make test excludes the long sweeps and Binder's recipe, which installs everything again.
+SELECTION := not slow and not recipe
 
-.PHONY: demo test browser recipe sweep lint bench pictures clean
+.PHONY: demo test fast browser recipe sweep lint bench pictures clean
 
 demo: $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check .
@@ -14,7 +14,11 @@ demo: $(BIN)/python
 
 test: $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
-	$(BIN)/python -m pytest -m "$(LEFT_OUT)" -n 2 --dist loadscope $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "$(SELECTION)" -n 2 --dist loadscope -r s $(PYTEST_ARGS)
+
+fast: $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	$(BIN)/python -m pytest -m fast -n 2 --dist loadscope -r s $(PYTEST_ARGS) tests
 
 browser: $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
@@ -33,6 +37,7 @@ lint: $(BIN)/python
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench,test]'

@@ -15,9 +15,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from casesearch_pd.errors import FilterError, InvalidResponseError
-from casesearch_pd.query.expressions import all_of, literals
+from casesearch_pd.query.expressions import TRUE, And, Expression, all_of, literals
 from casesearch_pd.query.limits import fit_to_limits
-from casesearch_pd.query.pushdown import fit_pushdown, is_exact, push_down
+from casesearch_pd.query.pushdown import (
+    Pushdown,
+    fit_pushdown,
+    is_exact,
+    push_down,
+    require_evaluable,
+)
 from casesearch_pd.query.schema import Schema
 from casesearch_pd.sources.traits import ServiceTraits
 from casesearch_pd.sources.transport.context import ReadContext
@@ -33,9 +39,9 @@ from casesearch_pd.sources.transport.urls import is_loopback, validate_base_url
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from casesearch_pd.query.expressions import Compare, Expression
+    from casesearch_pd.query.expressions import Compare
     from casesearch_pd.query.limits import RequestLimits
-    from casesearch_pd.query.pushdown import Pushdown, PushdownSupport
+    from casesearch_pd.query.pushdown import PushdownSupport
     from casesearch_pd.query.schema import Field
     from casesearch_pd.sources.base import Page, Request, Scan
 
@@ -218,12 +224,34 @@ class BaseSource(ABC):
             )
         return schema
 
+    def can_request(self, where: Expression) -> bool:
+        """Return whether one request can contain a pushed filter.
+
+        By default any nesting of comparisons within `limits`. A service whose requests are a
+        list of parameters overrides this: what it refuses is evaluated locally.
+        """
+        return self.limits is None or self.limits.allow(where)
+
     def push_down(self, where: Expression) -> Pushdown:
         """Split a bound filter between the service, within its `limits`, and local evaluation."""
         pushdown = push_down(where, self.pushdown_support)
-        if self.limits is None:
+        if self.limits is not None:
+            return fit_pushdown(pushdown, self.limits, self.pushdown_support)
+        if self.can_request(pushdown.pushed):
             return pushdown
-        return fit_pushdown(pushdown, self.limits, self.pushdown_support)
+        return self._push_terms(pushdown)
+
+    def _push_terms(self, pushdown: Pushdown) -> Pushdown:
+        """Return a pushdown with as many terms of its conjunction as one request can contain."""
+        pushed, residual = TRUE, [pushdown.residual]
+        for term in _terms(pushdown.pushed):
+            combined = all_of([pushed, term])
+            if self.can_request(combined):
+                pushed = combined
+            else:
+                require_evaluable(term, self.pushdown_support)
+                residual.append(term)
+        return Pushdown((pushed,), all_of(residual))
 
     def with_bound(self, where: Expression, bound: Expression) -> Expression | None:
         """Return a pushed filter with a bound; None if one request cannot contain both."""
@@ -232,7 +260,7 @@ class BaseSource(ABC):
             return None
         combined = all_of([where, bound])
         if self.limits is None:
-            return combined
+            return combined if self.can_request(combined) else None
         fitted = fit_to_limits(combined, self.limits, is_exact(support))
         return fitted.parts[0] if fitted.is_one_request else None
 
@@ -363,6 +391,10 @@ class BaseSource(ABC):
 
     def _url(self, request: Request) -> str:
         return str(self._http.url(request.path, request.query))
+
+
+def _terms(where: Expression) -> tuple[Expression, ...]:
+    return where.terms if isinstance(where, And) else (where,)
 
 
 _JSON = {"Content-Type": "application/json"}
