@@ -1,4 +1,4 @@
-"""``python -m casesearch_pd``: the main job, shown on both services without any account."""
+"""``python -m casesearch_pd``: a demo of both services that needs no account."""
 
 from __future__ import annotations
 

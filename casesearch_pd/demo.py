@@ -1,7 +1,7 @@
-"""Both sides at once: the embedded case service, and the real clients bound to it.
+"""The emulator together with the real clients: `LocalCases`, `open_source` and the demo.
 
-`LocalCases` is a case service of your own on loopback; `open_source` turns one line of text
-into a source; `show` is what ``python -m casesearch_pd`` prints.
+`LocalCases` is an emulator of both services with sources bound to it, `open_source` opens a source
+by its address, and `show` is the output of ``python -m casesearch_pd``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import sys
 import threading
 from datetime import timedelta
+from difflib import get_close_matches
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
@@ -39,23 +40,23 @@ __all__ = ["Fault", "LocalCases", "open_source", "show"]
 
 
 class LocalCases(CaseService):
-    """An embedded case service, with sources bound to it.
+    """An emulator of both services on this machine, with sources bound to it.
 
     Parameters
     ----------
     cases
-        How many cases to make up, or a DataFrame of your own. Columns named as in this
-        package's vocabulary (``case_id``, ``status``, ``created_at``, …) become system
-        fields, all others custom fields of a type that fits their dtype.
+        Number of cases to generate, or a DataFrame of your own. Columns named as in this package's
+        vocabulary (``case_id``, ``status``, ``created_at``, …) become system fields, all others
+        custom fields of a type for their dtype.
     seed
-        The same seed makes the same cases.
+        Seed of the generated cases: the same seed gives the same cases.
     now
-        The service's present; its own clock if None.
+        The service's time at its start; the machine's if None.
     rate
-        Requests a second that the service lets pass; None for any number.
+        Requests per second that the service accepts; None for no limit.
     **options
-        What the documents leave open, ``faults=[Fault(...)]`` and ``latency=``: as in
-        `casesearch_pd.emulator.CaseService`.
+        Behavior that the services' documentation leaves open, ``faults=[Fault(...)]`` and
+        ``latency=``: as in `casesearch_pd.emulator.CaseService`.
 
     Examples
     --------
@@ -76,46 +77,46 @@ class LocalCases(CaseService):
     ) -> None:
         super().__init__(cases, seed=seed, now=now, rate=rate, **options)
         self._source_rate = math.inf if rate is None else rate
-        # A frame read from `local.connect_cases()` finds its source again as long as the service runs.
-        self._made: dict[str, Source] = {}
+        # A reference keeps a source alive: `refresh` finds it again by the frame's provenance.
+        self._sources: dict[str, Source] = {}
 
     def start(self) -> Self:
-        """Begin to answer; return the service itself. It ends with the process at the latest."""
+        """Start to answer requests and return the service itself; it ends with the process."""
         _RUNNING.add(self)
-        _watch_for_the_end()
+        _start_watcher()
         return super().start()
 
     def connect_cases(self, **options: Any) -> ConnectCases:
-        """Make a `ConnectCases` bound to this service; `options` are its own."""
-        import boto3  # noqa: PLC0415 - dear, and not needed by who serves Persona only
+        """Return a `ConnectCases` bound to this service; `options` are those of the class."""
+        import boto3  # noqa: PLC0415 - slow to import, and not needed for Persona
 
         from casesearch_pd.sources.amazon_connect.source import ConnectCases  # noqa: PLC0415
 
         session = boto3.Session(
             aws_access_key_id="LOCAL",
-            aws_secret_access_key="local",  # noqa: S106 - opens nothing
+            aws_secret_access_key="local",  # noqa: S106 - valid nowhere else
             region_name=self.region,
         )
-        bound: dict[str, Any] = {
+        defaults: dict[str, Any] = {
             "boto3_session": session,
             "endpoint_url": self.url,
             "rate": self._source_rate,
         }
-        source = ConnectCases(self.domain_id, **(bound | options))
-        self._made[source.name] = source
+        source = ConnectCases(self.domain_id, **(defaults | options))
+        self._sources[source.name] = source
         return source
 
     def persona_cases(self, **options: Any) -> PersonaCases:
-        """Make a `PersonaCases` bound to this service; `options` are its own."""
+        """Return a `PersonaCases` bound to this service; `options` are those of the class."""
         from casesearch_pd.sources.persona.source import PersonaCases  # noqa: PLC0415
 
-        bound: dict[str, Any] = {
+        defaults: dict[str, Any] = {
             "token": self.token,
             "base_url": f"{self.url}/api/v1",
             "rate": self._source_rate,
         }
-        source = PersonaCases(**(bound | options))
-        self._made[source.name] = source
+        source = PersonaCases(**(defaults | options))
+        self._sources[source.name] = source
         return source
 
 
@@ -123,32 +124,42 @@ _RUNNING: WeakSet[LocalCases] = WeakSet()
 
 
 @cache
-def _watch_for_the_end() -> None:
-    """Stop what still runs when the main thread ends: Python waits for threads before `atexit`."""
-    threading.Thread(target=_stop_at_the_end, name="cases-end", daemon=True).start()
+def _start_watcher() -> None:
+    # Python waits for threads before it calls `atexit` functions, so these would come too late: a
+    # script that does not stop its service would never end.
+    threading.Thread(target=_stop_with_main_thread, name="cases-end", daemon=True).start()
 
 
-def _stop_at_the_end() -> None:
+def _stop_with_main_thread() -> None:
     threading.main_thread().join()
     for local in list(_RUNNING):
         local.stop()
 
 
-def open_source(text: str) -> Source:
-    """Open a source that is named in one line.
+# Parameters after the question mark, by scheme.
+_PARAMETERS = {"connect": ["region"], "persona": [], "demo": []}
+
+
+def open_source(text: str | Path) -> Source:
+    """Open a source by its address.
 
     Parameters
     ----------
     text
         ``connect://DOMAIN?region=eu-west-2``, ``persona://``, ``demo://connect``,
         ``demo://persona``, the path of a mirror's file, or the address of a service that was
-        registered with `register_source`. Credentials come from the environment,
-        never from the text.
+        registered with `register_source`. Credentials come from the environment, never from the
+        text.
+
+    Returns
+    -------
+    Source
+        A `ConnectCases`, `PersonaCases` or `Mirror`, or a source of the registered service.
 
     Raises
     ------
     FilterError
-        If the text names no source.
+        If the text is not the address of a source.
 
     Examples
     --------
@@ -156,21 +167,19 @@ def open_source(text: str) -> Source:
     >>> cs.count_cases(cs.open_source("demo://connect"))
     1000
     """
+    if not isinstance(text, (str, Path)):
+        raise FilterError(f"a source's address must be text, got {text!r}; {_ADDRESSES}")
+    text = str(text)
     if text.endswith(".duckdb") or Path(text).is_file():
-        from casesearch_pd.mirror.mirror import Mirror  # noqa: PLC0415 - DuckDB is dear
+        from casesearch_pd.mirror.mirror import Mirror  # noqa: PLC0415 - DuckDB is slow to import
 
         return Mirror(text)
     if (registered := open_registered(text)) is not None:
         return registered
-    parts = urlsplit(text)
-    named = dict(parse_qsl(parts.query, keep_blank_values=True))
-    strange = sorted(named.keys() - _SAYS.get(parts.scheme, set()))
-    if strange:
-        raise FilterError(
-            f"{strange} says nothing about a source; region= of a connect:// domain is all that "
-            "fits, and credentials come from the environment"
-        )
-    match parts.scheme, parts.netloc + parts.path:
+    address = urlsplit(text)
+    parameters = dict(parse_qsl(address.query, keep_blank_values=True))
+    _check_parameters(address.scheme, list(parameters))
+    match address.scheme, address.netloc + address.path:
         case "demo", "connect":
             return _demo_cases().connect_cases()
         case "demo", "persona":
@@ -178,21 +187,37 @@ def open_source(text: str) -> Source:
         case "connect", domain if domain and "/" not in domain:
             from casesearch_pd.sources.amazon_connect.source import ConnectCases  # noqa: PLC0415
 
-            return ConnectCases(domain, region_name=named.get("region"))
+            return ConnectCases(domain, region_name=parameters.get("region"))
         case "persona", "":
             from casesearch_pd.sources.persona.source import PersonaCases  # noqa: PLC0415
 
             return PersonaCases()
         case _:
-            # What stands behind the scheme may be a token that was put into the wrong place.
-            shown = f"{parts.scheme}://…" if parts.scheme else text
+            raise _unknown_address(text, address.scheme)
+
+
+_ADDRESSES = (
+    "use 'connect://DOMAIN?region=REGION', 'persona://', 'demo://connect', 'demo://persona', the "
+    "path of a mirror, or the address of a service registered with register_source"
+)
+
+
+def _check_parameters(scheme: str, names: list[str]) -> None:
+    for name in names:
+        if scheme in _PARAMETERS and name not in _PARAMETERS[scheme]:
+            allowed = "".join(f"{one}= only" for one in _PARAMETERS[scheme]) or "no parameters"
             raise FilterError(
-                f"{shown!r} names no source; write 'connect://DOMAIN?region=REGION', 'persona://', "
-                "'demo://connect', 'demo://persona' or the path of a mirror"
+                f"unknown parameter {name!r}; {scheme}:// accepts {allowed}, and credentials come "
+                "from the environment"
             )
 
 
-_SAYS = {"connect": {"region"}}  # what may stand behind the question mark
+def _unknown_address(text: str, scheme: str) -> FilterError:
+    # The text after the scheme may be a token in the wrong place, so it is not repeated.
+    shown = f"{scheme}://…" if scheme else text
+    near = get_close_matches(scheme, _PARAMETERS, 1) if scheme not in _PARAMETERS else []
+    hint = f"did you mean {near[0]}://? Otherwise " if near else ""
+    return FilterError(f"{shown!r} is not the address of a source; {hint}{_ADDRESSES}")
 
 
 @cache
@@ -205,52 +230,52 @@ def _demo_cases() -> LocalCases:
 
 
 def show(picture: Path = Path("casesearch-demo.png"), out: TextIO | None = None) -> None:
-    """Read cases through both real clients; show what came and what was sent.
+    """Read cases through both real clients; print the cases and the requests.
 
     Parameters
     ----------
     picture
-        Where the picture of open cases by age goes.
+        The file for a plot of open cases by age.
     out
-        Where the text goes; standard output if None.
+        The stream for the text; standard output if None.
     """
-    say = partial(print, file=out or sys.stdout)
+    write = partial(print, file=out or sys.stdout)
     with LocalCases() as local:
-        say(f"An embedded case service answers at {local.url}; both clients are the real ones.")
-        frame = _show_read(local, local.connect_cases(), "ConnectCases", _CONNECT_ASKED, say)
-        _show_read(local, local.persona_cases(), "PersonaCases", _PERSONA_ASKED, say)
+        write(f"An emulator of both services runs at {local.url}; the clients are the real ones.")
+        frame = _show_read(local, local.connect_cases(), "ConnectCases", _CONNECT_QUERY, write)
+        _show_read(local, local.persona_cases(), "PersonaCases", _PERSONA_QUERY, write)
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     CasesAccessor(frame).plot.ages(ax=figure.add_subplot())
     figure.savefig(picture, dpi=120)
-    say(f"\nOpen cases by age: {picture.resolve()}")
-    say(_NEXT)
+    write(f"\nOpen cases by age: {picture.resolve()}")
+    write(_NEXT_STEPS)
 
 
 _COLUMNS = ["case_id", "status", "created_at", "queue"]
-_CONNECT_ASKED: dict[str, Any] = {"status": ["open", "pending"], "columns": _COLUMNS}
-_PERSONA_ASKED: dict[str, Any] = {"created_at__gte": -timedelta(days=30), "columns": _COLUMNS}
-_NEXT = """
+_CONNECT_QUERY: dict[str, Any] = {"status": ["open", "pending"], "columns": _COLUMNS}
+_PERSONA_QUERY: dict[str, Any] = {"created_at__gte": -timedelta(days=30), "columns": _COLUMNS}
+_NEXT_STEPS = """
 Try next, in Python or a notebook:
 
     import casesearch_pd as cs
     source = cs.open_source("demo://connect")      # or cs.ConnectCases("your-domain-id")
-    cs.list_fields(source)                          # what can be asked
+    cs.list_fields(source)                          # the fields that can be filtered
     df = cs.read_cases(source, status="open", sort="-created_at", limit=20)
     df.cases.plot.ages()
 """
 
 
 def _show_read(
-    local: LocalCases, source: Source, name: str, asked: dict[str, Any], say: Callable[..., None]
+    local: LocalCases, source: Source, name: str, query: dict[str, Any], write: Callable[..., None]
 ) -> pd.DataFrame:
-    before = len(local.requests)
-    frame = read_cases(source, **asked)
-    said = ", ".join(f"{key}={value!r}" for key, value in asked.items())
-    say(f"\n--- {name}: read_cases(source, {said})")
-    say(f"{len(frame)} cases of {count_cases(source)}")
-    say(frame.head(8).to_string(max_colwidth=36))
-    say("requests sent:")
-    for request in local.requests[before:]:
+    previous = len(local.requests)
+    frame = read_cases(source, **query)
+    arguments = ", ".join(f"{key}={value!r}" for key, value in query.items())
+    write(f"\n--- {name}: read_cases(source, {arguments})")
+    write(f"{len(frame)} cases of {count_cases(source)}")
+    write(frame.head(8).to_string(max_colwidth=36))
+    write("requests sent:")
+    for request in local.requests[previous:]:
         body = "" if request.body is None else json.dumps(request.body)
-        say(f"  {request.method} {request.path} {body}"[:400])
+        write(f"  {request.method} {request.path} {body}"[:400])
     return frame

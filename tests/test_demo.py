@@ -1,4 +1,4 @@
-"""The demo, and sources named in one line."""
+"""The demo, and sources opened by an address."""
 
 import io
 import json
@@ -14,15 +14,15 @@ from casesearch_pd import demo
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory):
+def output(tmp_path_factory):
     picture = tmp_path_factory.mktemp("demo") / "cases.png"
     out = io.StringIO()
     demo.show(picture, out)
     return out.getvalue(), picture
 
 
-def test_the_demo_shows_both_reads_and_what_was_sent(shown):
-    text, _ = shown
+def test_the_demo_prints_both_reads_and_their_requests(output):
+    text, _ = output
     assert "ConnectCases: read_cases(source, status=['open', 'pending']" in text
     assert "PersonaCases: read_cases(source, created_at__gte=" in text
     assert text.count("requests sent:") == 2
@@ -31,15 +31,15 @@ def test_the_demo_shows_both_reads_and_what_was_sent(shown):
     assert "case_id" in text
 
 
-def test_the_demo_draws_a_picture_and_says_where(shown):
-    text, picture = shown
+def test_the_demo_writes_a_plot_and_prints_its_path(output):
+    text, picture = output
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert str(picture.resolve()) in text
 
 
-def test_what_the_demo_says_to_try_next_works(shown):
+def test_the_next_steps_of_the_demo_work(output):
     """The first thing that a user types must not fail."""
-    text, _ = shown
+    text, _ = output
     code = text.partition("notebook:")[2].replace("\n    ", "\n")
     names = {}
     exec(compile(code, "next", "exec"), names)
@@ -71,16 +71,16 @@ def test_demo_sources_share_one_service():
 
 
 @pytest.mark.parametrize(
-    "code", ["cs.count_cases(cs.open_source('demo://persona'))", "kept = cs.LocalCases(9).start()"]
+    "code", ["cs.count_cases(cs.open_source('demo://persona'))", "local = cs.LocalCases(9).start()"]
 )
-def test_a_process_ends_though_nobody_stopped_the_service(code):
-    """A script that never came back would have to be killed."""
-    code = f"import casesearch_pd as cs; {code}"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=True)
-    assert done.stderr == b""
+def test_a_process_ends_although_the_service_was_not_stopped(code):
+    """Otherwise a script without stop() would never end."""
+    command = [sys.executable, "-c", f"import casesearch_pd as cs; {code}"]
+    result = subprocess.run(command, capture_output=True, timeout=60, check=True)
+    assert result.stderr == b""
 
 
-def test_a_domain_in_one_line(monkeypatch):
+def test_the_address_of_a_domain(monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDTEST")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     boto3.DEFAULT_SESSION = None
@@ -88,39 +88,42 @@ def test_a_domain_in_one_line(monkeypatch):
     assert (source.domain_id, source.region_name) == ("5f1c7B0e", "eu-west-2")
 
 
-def test_persona_in_one_line(monkeypatch):
+def test_the_address_of_persona(monkeypatch):
     monkeypatch.setenv("PERSONA_API_KEY", "persona_sandbox_x")
     assert cs.open_source("persona://").base_url == "https://api.withpersona.com/api/v1"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("", "'' names no source; write 'connect://DOMAIN"),
-        ("cases.parquet", "'cases.parquet' names no source"),
-        ("ftp://host", "'ftp://…' names no source"),
-        ("connect://", "names no source"),
-        ("connect://domain/path", "names no source"),
-        ("demo://zendesk", "names no source"),
-        ("persona://host", "names no source"),
-        ("connect://d?regoin=eu-west-2", r"\['regoin'\] says nothing about a source"),
-        ("demo://connect?cases=3", r"\['cases'\] says nothing"),
-        ("persona://?token=abc", r"\['token'\] says nothing about a source.*credentials come from"),
+        ("", "'' is not the address of a source; use 'connect://DOMAIN"),
+        ("cases.parquet", "'cases.parquet' is not the address of a source"),
+        ("ftp://host", "'ftp://…' is not the address .* registered with register_source"),
+        ("conect://domain", "'conect://…' is not .*; did you mean connect://"),
+        ("connect://", "'connect://…' is not the address of a source; use"),
+        ("connect://domain/path", "is not the address of a source"),
+        ("demo://zendesk", "is not the address of a source"),
+        ("persona://host", "is not the address of a source"),
+        ("connect://d?regoin=eu-west-2", "unknown parameter 'regoin'; .* accepts region= only"),
+        ("demo://connect?cases=3", "unknown parameter 'cases'; demo:// accepts no parameters"),
+        ("persona://?token=abc", "unknown parameter 'token'; .*credentials come from the env"),
+        (42, "must be text, got 42; use 'connect://DOMAIN"),
+        (None, "must be text, got None"),
     ],
 )
-def test_what_names_no_source_is_refused_with_what_does(text, said):
-    with pytest.raises(cs.FilterError, match=said):
+def test_an_unknown_address_is_an_error_that_lists_the_known_ones(text, message):
+    with pytest.raises(cs.FilterError, match=message):
         cs.open_source(text)
 
 
 @pytest.mark.parametrize(
     "text", ["persona://persona_live_abc", "persona://?token=persona_live_abc"]
 )
-def test_a_token_in_the_wrong_place_is_not_repeated(text):
+def test_a_token_in_an_address_is_not_repeated_in_the_error(text):
     """Exceptions end up in logs and saved notebooks."""
-    with pytest.raises(cs.FilterError) as refused:
+    with pytest.raises(cs.FilterError) as error:
         cs.open_source(text)
-    assert "persona_live_abc" not in str(refused.value)
+    assert "persona_live_abc" not in str(error.value)
 
 
 def test_local_sources_take_options_of_their_own():
@@ -130,7 +133,7 @@ def test_local_sources_take_options_of_their_own():
         assert json.dumps(local.connect_cases().describe())
 
 
-def test_a_given_rate_holds_for_both_sides():
-    """A source that is quicker than its service would be throttled all the time."""
+def test_the_rate_applies_to_the_service_and_its_sources():
+    """A source that is faster than its service would be throttled all the time."""
     with cs.LocalCases(cases=5, rate=50) as local:
         assert local.connect_cases().rate_limiter.rate == 50

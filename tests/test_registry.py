@@ -42,7 +42,7 @@ def test_a_source_that_nobody_kept_lives_as_long_as_its_local_service(local, nam
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_source_that_is_gone_is_made_anew_with_what_the_environment_has(local, name):
     told = cs.read_cases(getattr(local, f"{name}_cases")()).cases.provenance["source"]
-    local._made.clear()
+    local._sources.clear()
     gc.collect()
     with pytest.raises(cs.AccessDeniedError, match=r"AWS_PROFILE|PERSONA_API_KEY"):
         _ = resolve_source(told).schema
