@@ -1,5 +1,6 @@
 """`df.cases`: which cases are open, which columns it needs, and its errors."""
 
+import json
 from datetime import UTC, datetime
 
 import matplotlib as mpl
@@ -44,6 +45,17 @@ def test_on_persona_open_means_not_resolved(local, backend):
     assert is_open.tolist() == frame["closed_at"].isna().tolist()
     assert 0 < is_open.sum() < len(frame)
     assert is_open.name == "is_open"
+
+
+def test_a_service_of_your_own_defines_open_and_tags_by_its_traits():
+    """Its traits are stored in provenance, because a DataFrame outlives its source."""
+    frame = pd.DataFrame(
+        {"case_id": ["a", "b"], "status": ["closed", "DONE"], "tags": [["team=red"], ["vip"]]}
+    )
+    traits = {"display_name": "Helpdesk", "closed_status": "done", "keyed_tags": False}
+    frame.attrs["casesearch"] = json.dumps({"source": {"service": "helpdesk"}, "traits": traits})
+    assert frame.cases.is_open.tolist() == [True, False]
+    assert list(frame.cases.tags()) == ["team=red", "vip"]
 
 
 @pytest.mark.parametrize("dtype", ["str", "string", "string[pyarrow]", object])

@@ -122,6 +122,8 @@ def test_it_has_the_counts_and_durations(frames, report_page, name):
     frame = frames[name]
     page = report_page(frame)
     summary = frame.cases.summary()
+    title = {"connect": "Amazon Connect cases", "persona": "Persona cases"}[name]
+    assert page.text.strip().startswith(title)
     assert "300 cases, as of Saturday, 14 March 2026, 12:00 UTC" in page.text
     assert f"open{summary['open'].sum():,}" in page.text
     by_status = {row[0]: row[1:3] for row in page.tables[0][1:]}

@@ -131,6 +131,7 @@ class _Curve:
 
 
 def _group_curves(days: NDArray[np.float64], groups: Groups) -> list[_Curve]:
+    # Grey, so that the group of all others is not mistaken for a group like the rest.
     palette = dict(enumerate(COLOURS))
     if groups.has_other:
         palette[len(groups.labels) - 1] = GREY

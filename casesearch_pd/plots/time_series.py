@@ -144,6 +144,7 @@ def heatmap(cases: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw how many cases were created in each hour of the week; see `CasePlots.heatmap`."""
     ax = axes_or_new(ax)
     times = _local_times(column_of(cases, "created_at"))
+    # One number per hour of the week, from Monday 0:00.
     hours = times.day_of_week.to_numpy() * _HOURS + times.hour.to_numpy()
     counts = np.bincount(hours, minlength=7 * _HOURS).reshape(7, _HOURS)
     image = ax.imshow(counts, cmap="cividis", aspect="auto", vmin=0, vmax=max(1, counts.max()))

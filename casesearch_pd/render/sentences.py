@@ -96,6 +96,7 @@ _NEGATIONS = {"eq": "ne", "in": "ne", "contains": "not contains", "isna": "notna
 
 def _in_brackets(term: Expression, style: _Style) -> str:
     sentence = _sentence(term, style)
+    # With a schema most negations are in the verb ("is not"), which needs no brackets.
     is_compound = isinstance(term, And | Or)
     is_clear = isinstance(term, Compare) or (style.schema and not sentence.startswith("not "))
     return sentence if is_clear and not is_compound else f"({sentence})"
@@ -175,6 +176,7 @@ def _comparison(op: str, value: Any, values: _Values) -> str:
             return f"is not {_any_of(value, values)}"
         case (("contains" | "not contains"), _) if values.are_lists:
             return f"{_LIST_VERBS[op]} {_value(value, values)}"
+        # "Within the last 7 days" has an end, now, which only times of the past have too.
         case ("gte", timedelta()) if values.before_read and values.are_past and value < _ZERO:
             return f"is within the last {duration_text(value).removeprefix('1 ')}"
         case (("gte" | "gt" | "lte" | "lt"), timedelta()) if values.before_read:
