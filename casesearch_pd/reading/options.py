@@ -74,7 +74,21 @@ RESERVED_NAMES = frozenset(
 )
 """Names of options, of this function or another one, that are no filter keywords."""
 
-PANDAS_NAMES = {"nrows": "limit", "usecols": "columns"}  # options of pandas.read_csv, and ours
+PANDAS_NAMES = {
+    "nrows": "limit=",
+    "usecols": "columns=",
+    "index_col": "df.set_index(…) afterwards",
+    "dtype": "dtype_backend=, or df.astype(…) afterwards",
+    "parse_dates": "tz=: times are always parsed",
+    "date_format": "tz=: times are always parsed",
+    "skiprows": "limit= and sort=",
+    "converters": "df.assign(…) afterwards",
+    "na_values": "df.replace(…) afterwards",
+    "iterator": "iter_cases(source, …)",
+    "low_memory": "iter_cases(source, …)",
+}
+"""Options of pandas readers that are no filter keywords, and what to use in their place."""
+
 _MAX_SEARCH = 255  # characters (SearchCases, Amazon Connect API reference)
 
 OnError = Literal["raise", "partial"]
@@ -241,8 +255,8 @@ def _check_keywords(filters: Mapping[str, object]) -> None:
             )
         if name in PANDAS_NAMES:
             raise FilterError(
-                f"{name}= is an option of pandas; use {PANDAS_NAMES[name]}=… instead. To filter a "
-                f"field of that name, use where={{{name!r}: …}}"
+                f"{name}= is an option of pandas; use {PANDAS_NAMES[name]}. To filter a field of "
+                f"that name, use where={{{name!r}: …}}"
             )
 
 
