@@ -12,14 +12,7 @@ _WINDOW_SECONDS = 60.0
 class TokenBuckets:
     """One token bucket for each operation, as Amazon Connect Cases counts its quotas.
 
-    Parameters
-    ----------
-    rate
-        Requests per second that are refilled, or None for no limit.
-    burst
-        Capacity of a bucket, in requests.
-    clock
-        Monotonic time in seconds.
+    `rate` is in requests per second, None for no limit; `burst` is the capacity of a bucket.
     """
 
     def __init__(self, rate: float | None, burst: float, clock: Clock) -> None:
@@ -51,27 +44,18 @@ class _Bucket:
 
 @dataclass(frozen=True, slots=True)
 class RateLimitStatus:
-    """The values of the ``RateLimit-*`` headers: requests per window, remaining, seconds to reset.
-
-    `exceeded` is True for a request that is refused.
-    """
+    """The values of the ``RateLimit-*`` headers after a request."""
 
     limit: int
     remaining: int
+    # Seconds to the end of the window.
     reset: int
+    # Whether the request is refused.
     exceeded: bool = False
 
 
 class RateLimitWindow:
-    """A fixed window of one minute that begins with its first request, as Persona counts.
-
-    Parameters
-    ----------
-    limit
-        Requests accepted in one window.
-    clock
-        Monotonic time in seconds.
-    """
+    """A fixed window of one minute that begins with its first request, as Persona counts."""
 
     def __init__(self, limit: int, clock: Clock) -> None:
         self._limit, self._clock = limit, clock

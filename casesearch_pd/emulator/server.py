@@ -48,20 +48,13 @@ SentPart = Literal["nothing", "half a head", "half a body"]
 
 @dataclass(frozen=True)
 class Delivery:
-    """A delivery that is disturbed by faults.
+    """A delivery that is disturbed by faults."""
 
-    Parameters
-    ----------
-    delay
-        Seconds from the arrival of the request until the reply is sent.
-    part
-        The part that is sent before the connection ends, or None for the complete reply.
-    reset
-        Whether the connection then ends with a TCP reset instead of an orderly shutdown.
-    """
-
+    # Seconds from the arrival of the request until the reply is sent.
     delay: float = 0.0
+    # The part that is sent before the connection ends, or None for the complete reply.
     part: SentPart | None = None
+    # Whether the connection ends with a TCP reset instead of an orderly shutdown.
     reset: bool = False
 
 
@@ -128,16 +121,7 @@ class ReceivedRequest:
 class Server(ThreadingHTTPServer):
     """A threaded server on 127.0.0.1 whose `close` leaves no thread and no socket.
 
-    Parameters
-    ----------
-    answer
-        Returns the reply to a request; called from many threads.
-    clock
-        Returns the time of the ``Date`` header.
-    port
-        The port, or 0 for a free one.
-    log_size
-        Minimum number of latest requests in `requests`, before the oldest are dropped; 0 for none.
+    `requests` has at least the latest `log_size` requests before the oldest are dropped.
     """
 
     daemon_threads = False

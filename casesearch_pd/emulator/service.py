@@ -327,17 +327,7 @@ Change = Callable[[Store], bool]
 
 
 class IndexLag:
-    """The live store, and the store that searches see: a delayed copy, or the same without a delay.
-
-    Parameters
-    ----------
-    live
-        The store that sees every change at once.
-    delay
-        Seconds until `searched` sees a change.
-    clock
-        Monotonic time in seconds.
-    """
+    """The live store, and the store that searches see: a copy that is `delay` seconds behind."""
 
     def __init__(self, live: Store, delay: float, clock: Callable[[], float]) -> None:
         self.live = live

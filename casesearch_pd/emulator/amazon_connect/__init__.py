@@ -1,1 +1,1 @@
-"""TODO."""
+"""Amazon Connect Cases: its operations, filters and responses."""

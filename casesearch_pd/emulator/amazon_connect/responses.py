@@ -32,20 +32,11 @@ _SIGNATURE_BYTES = 16
 
 @dataclass(frozen=True)
 class PageTokens:
-    """Issues and reads the page tokens of one domain.
-
-    Parameters
-    ----------
-    secret
-        The key of the signatures.
-    clock
-        Monotonic time in seconds.
-    lifetime
-        Seconds for which a token is accepted, or None for as long as the service runs.
-    """
+    """Issues and reads the page tokens of one domain, which are signed with a secret."""
 
     secret: bytes
     clock: Callable[[], float]
+    # Seconds for which a token is accepted, or None for as long as the service runs.
     lifetime: float | None = None
 
     def issue(self, position: Any, scope: Any) -> str:
@@ -56,13 +47,7 @@ class PageTokens:
         return base64.urlsafe_b64encode(self._signature(payload, scope) + payload).decode()
 
     def read(self, token: str, scope: Any) -> Any:
-        """Return the position of a token.
-
-        Raises
-        ------
-        ValueError
-            The token was not issued here, belongs to another request, or has expired.
-        """
+        """Return the position of a token; raise ValueError if it is not valid for the request."""
         try:
             content = base64.b64decode(token, altchars=b"-_", validate=True)
         except (binascii.Error, ValueError) as error:
@@ -84,36 +69,17 @@ class PageTokens:
 
 @dataclass(frozen=True)
 class Domain:
-    """A Cases domain: its cases and its behavior.
+    """A Cases domain: its cases and its behavior."""
 
-    Parameters
-    ----------
-    store
-        The cases as search sees them.
-    domain_id, region, account
-        The parts of the domain's ARNs.
-    created
-        Creation time of the domain.
-    tokens
-        Issues and reads page tokens.
-    access_key
-        The only access key id that is accepted, or None for any.
-    options
-        Its behavior where the documentation leaves it open.
-    live
-        The cases as every operation but search sees them.
-    items
-        The related items of all cases.
-    clock
-        Returns the service's time.
-    """
-
+    # The cases as search sees them; all other operations see `live`.
     store: Store
+    # The parts of the domain's ARNs.
     domain_id: str
     region: str
     account: str
     created: datetime
     tokens: PageTokens
+    # The only access key id that is accepted, or None for any.
     access_key: str | None
     options: EmulatorOptions
     live: Store
@@ -208,18 +174,8 @@ def list_response(
 ) -> dict[str, Any]:
     """Return one page of a list whose paging is in the query string.
 
-    Parameters
-    ----------
-    domain, request
-        The domain and the request to it.
-    name
-        The member of the response that holds the list.
-    items
-        All items of the list.
-    maximum
-        The largest page size, which is also the default.
-    parameter
-        A further query parameter of the operation.
+    `name` is the member of the list, `maximum` the largest and default page size, and `parameter`
+    the name of a further query parameter of the operation.
     """
     query = dict(request.query)
     unknown = sorted(set(query) - {"maxResults", "nextToken"} - {parameter})

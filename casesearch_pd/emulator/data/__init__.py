@@ -1,1 +1,1 @@
-"""TODO."""
+"""The cases: their schema, generation, store and related items."""

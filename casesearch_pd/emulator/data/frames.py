@@ -84,12 +84,7 @@ def from_frame(
 ) -> tuple[Schema, Iterator[Iterable[tuple[SqlValue, ...]]]]:
     """Return the schema of a frame and its rows, in one chunk.
 
-    Parameters
-    ----------
-    frame
-        One row per case; ``created_at`` is required, a missing ``case_id`` is generated.
-    now
-        No ``created_at`` may be later.
+    A missing ``case_id`` is generated. No ``created_at`` may be later than `now`.
 
     Raises
     ------
@@ -301,15 +296,7 @@ def _check_rows(cells: Mapping[str, list[SqlValue]], now: datetime) -> None:
 
 
 def to_frame(store: Store, wire: str | None) -> pd.DataFrame:
-    """Return all cases in the order of their ids.
-
-    Parameters
-    ----------
-    store
-        The cases.
-    wire
-        ``connect`` or ``persona`` for the columns that this service has, None for all.
-    """
+    """Return all cases in the order of their ids, with the columns of `CaseService.frame`."""
     columns = _columns_by_name(store.schema.columns, wire)
     rows = store.rows([column.name for column in columns.values()])
     cells = list(zip(*rows, strict=True)) if rows else [()] * len(columns)

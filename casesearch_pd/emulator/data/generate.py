@@ -13,19 +13,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from casesearch_pd.emulator.data.schema import (
-    CHANNELS,
-    LANGUAGES,
-    PRIORITIES,
-    REASONS,
-    RESOLUTIONS,
-    REVIEW,
-    RISKS,
-    SCHEMA,
-    SUPPORT,
-    Option,
-    make_id,
-)
+from casesearch_pd.emulator.data import schema
+from casesearch_pd.emulator.data.schema import SCHEMA, Option, make_id
 from casesearch_pd.emulator.data.store import SqlValue
 from casesearch_pd.emulator.data.values import stored_time
 
@@ -54,17 +43,9 @@ _AGENTS = (
     "keiko", "liam", "magda", "nuno", "olga", "priya",
 )  # fmt: skip
 _CITIES = (
-    "Berlin",
-    "Lyon",
-    "東京",
-    "القاهرة",
-    "São Paulo",
-    "Kraków",
-    "Αθήνα",
-    "Leeds",
-    "Zürich",
+    "Berlin", "Lyon", "東京", "القاهرة", "São Paulo", "Kraków", "Αθήνα", "Leeds", "Zürich",
     "Москва",
-)
+)  # fmt: skip
 _PRODUCTS = ("Basic", "Plus / monthly", "Plus / yearly", "Family, 5 seats", "Pro “studio”", "Старт")
 _PROBLEMS = (
     "Parcel not delivered", "Charged twice", "Cannot sign in", "Refund not received",
@@ -97,14 +78,7 @@ class _CaseTimes:
 def generate(cases: int, *, seed: int, now: datetime) -> Iterator[list[tuple[SqlValue, ...]]]:
     """Yield chunks of rows of stored values in the order of the columns of `SCHEMA`.
 
-    Parameters
-    ----------
-    cases
-        Number of cases.
-    seed
-        Seed of all random values.
-    now
-        No time of the past is later than this.
+    No time of the past is later than `now`.
     """
     end = _milliseconds(now)
     created = _arrival_times(np.random.default_rng([seed, 0]), cases, end)
@@ -129,7 +103,7 @@ def _columns(
     columns: dict[str, Cells] = {
         "case_id": ids,
         "reference": [f"C{number + 1:08d}" for number in numbers],
-        "template_id": np.where(review, REVIEW, SUPPORT).tolist(),
+        "template_id": np.where(review, schema.REVIEW, schema.SUPPORT).tolist(),
     }
     columns |= _times(rng, times)
     columns |= _people(rng, times, review)
@@ -158,7 +132,7 @@ def _times(rng: np.random.Generator, times: _CaseTimes) -> dict[str, Cells]:
         "sla_at": _time_texts(np.where(has_sla, due, _NEVER)),
         "assigned_at": _time_texts(assigned),
         "redacted_at": [None] * size,
-        "resolution": _choose(rng, RESOLUTIONS, ~times.is_open),
+        "resolution": _choose(rng, schema.RESOLUTIONS, ~times.is_open),
     }
 
 
@@ -174,23 +148,22 @@ def _people(rng: np.random.Generator, times: _CaseTimes, review: Flags) -> dict[
     has_assignee = ~times.is_open | (_flags(rng, size, 0.7))
     is_closed = ~times.is_open
     has_queue = _flags(rng, size, 0.96)
-    kind = ["user", "workflow-run", "api-key"]
+    kinds = ["user", "workflow-run", "api-key"]
+    everyone = np.ones(size, bool)
     return {
         "assignee": _pick(emails, agent, has_assignee),
         "queue": _pick([f"cqueue_{name}" for name in _QUEUES], queue, has_queue),
         "created_by": _pick(arns, creator, _flags(rng, size, 0.9)),
         "last_updated_user": _pick(arns, agent, has_assignee),
         "account_owner": _pick(arns, rng.choice(4, size=size), _flags(rng, size, 0.3)),
-        "creator_id": _pick(emails, creator, np.ones(size, bool)),
-        "creator_type": _pick(
-            kind, rng.choice(3, size=size, p=[0.7, 0.2, 0.1]), np.ones(size, bool)
-        ),
+        "creator_id": _pick(emails, creator, everyone),
+        "creator_type": _pick(kinds, rng.choice(3, size=size, p=[0.7, 0.2, 0.1]), everyone),
         "assigner_id": _pick(emails, creator, has_assignee),
-        "assigner_type": _pick(kind, np.zeros(size, np.int64), has_assignee),
+        "assigner_type": _mask(["user"] * size, has_assignee),
         "resolver_id": _pick(emails, agent, is_closed),
-        "resolver_type": _pick(kind, np.zeros(size, np.int64), is_closed),
+        "resolver_type": _mask(["user"] * size, is_closed),
         "updater_id": _pick(emails, agent, has_assignee),
-        "updater_type": _pick(kind, np.zeros(size, np.int64), has_assignee),
+        "updater_type": _mask(["user"] * size, has_assignee),
     }
 
 
@@ -225,17 +198,15 @@ def _tags(rng: np.random.Generator, size: int) -> list[SqlValue]:
 def _shared_fields(rng: np.random.Generator, times: _CaseTimes) -> dict[str, Cells]:
     size = len(times.created)
     return {
-        "priority": _pick([o.value for o in PRIORITIES], times.priority, np.ones(size, bool)),
-        "case_reason": _choose_option(rng, REASONS, size, 0.9),
-        "contact_channel": _choose_option(rng, CHANNELS, size, 0.97),
-        "língua": _choose_option(rng, LANGUAGES, size, 0.85),
+        "priority": _pick(
+            [o.value for o in schema.PRIORITIES], times.priority, np.ones(size, bool)
+        ),
+        "case_reason": _choose_option(rng, schema.REASONS, size, 0.9),
+        "contact_channel": _choose_option(rng, schema.CHANNELS, size, 0.97),
+        "língua": _choose_option(rng, schema.LANGUAGES, size, 0.85),
         "contacts": (rng.poisson(1.6, size) + 1).tolist(),
-        "vip_customer": _mask(
-            (_flags(rng, size, 0.06)).astype(int).tolist(), _flags(rng, size, 0.9)
-        ),
-        "field_2nd_line": _mask(
-            (_flags(rng, size, 0.2)).astype(int).tolist(), _flags(rng, size, 0.6)
-        ),
+        "vip_customer": _choose_boolean(rng, size, 0.06, present=0.9),
+        "field_2nd_line": _choose_boolean(rng, size, 0.2, present=0.6),
     }
 
 
@@ -274,7 +245,7 @@ def _review_fields(rng: np.random.Generator, is_member: Flags) -> dict[str, Cell
         "class": _choose(rng, ("A", "B", "C"), is_member),
         "birthdate": _mask(np.datetime_as_string(births).tolist(), is_member),
         "email": _mask([f"person{n}@example.org" for n in rng.integers(0, 10**6, size)], is_member),
-        "risk_tags": _mask(_choose_several(rng, [o.value for o in RISKS], size), is_member),
+        "risk_tags": _mask(_choose_several(rng, [o.value for o in schema.RISKS], size), is_member),
         "aliases": _mask(_choose_several(rng, ["J. Doe", "山田 太郎", "Иван"], size), is_member),
         "address": _mask([_address(int(n)) for n in streets], is_member),
         "raw_check": _mask(
@@ -400,6 +371,13 @@ def _choose_option(
 ) -> list[SqlValue]:
     """Return a random option for a share of cases."""
     return _choose(rng, [option.value for option in options], _flags(rng, size, share))
+
+
+def _choose_boolean(
+    rng: np.random.Generator, size: int, share: float, *, present: float
+) -> list[SqlValue]:
+    """Return booleans of which a share is true, for a share of cases."""
+    return _mask(_flags(rng, size, share).astype(int).tolist(), _flags(rng, size, present))
 
 
 def _choose_several(rng: np.random.Generator, values: Sequence[str], size: int) -> list[str]:

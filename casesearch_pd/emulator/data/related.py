@@ -81,13 +81,7 @@ def items_of(store: Store, where: Where, now: str) -> Iterator[tuple[SqlValue, .
 
 
 class RelatedItems:
-    """The related items of all cases, generated at their first use and after changes of the cases.
-
-    Parameters
-    ----------
-    live
-        The cases.
-    """
+    """The related items of all cases, generated at the first use and after changes of cases."""
 
     def __init__(self, live: Store) -> None:
         self._live = live

@@ -73,41 +73,24 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of cases and its names in both services.
+    """A column of cases and its names in both services."""
 
-    Parameters
-    ----------
-    name
-        Its name in frames and in `CaseService.insert`.
-    kind
-        ``text select url user email number integer boolean datetime date list choices hash json``.
-    label
-        Its name for people: the field's name on Connect, the field schema's label on Persona.
-    connect
-        The field id on Connect, or "" where Connect does not have it.
-    custom
-        Whether it is a custom field on Connect.
-    persona
-        The attribute in snake_case, ``fields.KEY`` or ``relationships.NAME``; "" where Persona does
-        not have it.
-    options
-        The options of the kinds ``select`` and ``choices``.
-    templates
-        The ids of the templates that have this custom field; empty means all.
-    searchable
-        Whether Persona accepts it in predicates.
-    multiline
-        Whether it is multi-line text on Connect.
-    """
-
+    # Its name in frames and in `CaseService.insert`.
     name: str
+    # text select url user email number integer boolean datetime date list choices hash json
     kind: str
+    # Its name for people: the field's name on Connect, the field schema's label on Persona.
     label: str = ""
+    # The field id on Connect, or "" where Connect does not have it.
     connect: str = ""
     custom: bool = False
+    # The attribute on Persona in snake_case, fields.KEY or relationships.NAME; "" for none.
     persona: str = ""
+    # The options of the kinds select and choices.
     options: tuple[Option, ...] = ()
+    # The ids of the templates that have this custom field; empty means all.
     templates: tuple[str, ...] = ()
+    # Whether Persona accepts it in predicates.
     searchable: bool = True
     multiline: bool = False
 
@@ -134,23 +117,13 @@ class Template:
 
 @dataclass(frozen=True)
 class Schema:
-    """All columns, in the order of the store's rows, and the templates.
-
-    Parameters
-    ----------
-    columns
-        The columns.
-    templates
-        The case templates.
-    resolutions
-        The possible resolutions of a Persona case.
-    generated
-        Whether the cases were generated, so that related items can be generated too.
-    """
+    """All columns, in the order of the store's rows, and the templates."""
 
     columns: tuple[Column, ...]
     templates: tuple[Template, ...]
+    # The possible resolutions of a Persona case.
     resolutions: tuple[str, ...] = ()
+    # Whether the cases were generated, so that related items can be generated too.
     generated: bool = False
     by_name: dict[str, Column] = field(init=False)
 

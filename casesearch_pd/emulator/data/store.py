@@ -90,15 +90,7 @@ class SortKey:
 
 
 class Store:
-    """The cases of one service, shared by its threads.
-
-    Parameters
-    ----------
-    schema
-        The columns.
-    identity
-        The column with the unique id of a row.
-    """
+    """The rows of one service, shared by its threads; `identity` is the column of the unique id."""
 
     def __init__(self, schema: Schema, *, identity: str = "case_id") -> None:
         self.schema = schema
@@ -198,21 +190,10 @@ class Store:
         limit: int,
         offset: int = 0,
     ) -> list[Row]:
-        """Return the next rows in a total order.
+        """Return the next rows in a total order: each is its sort values, then the named columns.
 
-        Parameters
-        ----------
-        names
-            The columns to return, after the sort values.
-        order
-            The sort keys; the last one is unique.
-        after
-            The sort values of the row before the page, or None for the first page.
-
-        Returns
-        -------
-        list of tuple
-            Each row is its sort values, then the named columns.
+        The last sort key must be unique. `after` are the sort values of the row before the page,
+        None for the first page.
         """
         keys = tuple(order)
         columns = ", ".join([key.sql for key in keys] + [self.expression(name) for name in names])

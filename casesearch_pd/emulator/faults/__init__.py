@@ -1,1 +1,1 @@
-"""TODO."""
+"""Faults that the emulator can add to its replies."""

@@ -247,28 +247,17 @@ _OK = 200
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request that a fault affects, and its reply.
-
-    Parameters
-    ----------
-    fault, number
-        The fault, and the number of the request among those it counts.
-    request, wire
-        The request and the wire format of its service.
-    ask
-        Answers a request as if there were no such fault.
-    clock
-        Returns the service's time.
-    memory
-        State of the fault that lasts from one exchange to the next.
-    """
+    """One request that a fault affects, and its reply."""
 
     fault: Fault
+    # The number of the request among those that the fault counts.
     number: int
     request: Request
     wire: WireFormat
+    # Returns the reply to a request without the fault.
     answer: Callable[[Request], Reply]
     clock: Callable[[], datetime]
+    # State of the fault that lasts from one exchange to the next.
     memory: dict[str, Any] = field(default_factory=dict)
 
     @cached_property

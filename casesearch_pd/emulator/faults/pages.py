@@ -31,16 +31,9 @@ class _Bookmark:
 
 
 def make_bookmark(cursor: str | None, count: int, last: str | None) -> str:
-    """Return the cursor to the rest of a page.
+    """Return the cursor to the rest of a page of which a number of cases was sent.
 
-    Parameters
-    ----------
-    cursor
-        The cursor that the page was requested with; it may be a bookmark.
-    count
-        Number of its cases that were sent.
-    last
-        The id of the last case that was sent.
+    `cursor` is that of the page itself, perhaps a bookmark; `last` is the id of the last case sent.
     """
     bookmark = _parse_bookmark(cursor)
     if bookmark is not None:

@@ -22,11 +22,13 @@ _Answer = Callable[[Request], Reply]
 
 @dataclass
 class _FaultState:
-    """A fault with its counts: requests of its operation, effects, and the time of its start."""
+    """A fault and its counts."""
 
     fault: Fault
+    # Requests of its operation, and replies that it changed.
     number: int = 0
     effects: int = 0
+    # The time of the first request that it could affect.
     started_at: float | None = None
     memory: dict[str, Any] = field(default_factory=dict)
 

@@ -13,45 +13,27 @@ from casesearch_pd.emulator.server import Reply, Request, parse_json
 
 @dataclass(frozen=True)
 class WireFormat:
-    """The wire format of one service.
-
-    Parameters
-    ----------
-    name
-        ``connect`` or ``persona``.
-    operations
-        The names of its operations.
-    operation_of
-        Returns the name of a request's operation.
-    request_cursor, with_cursor
-        Return the cursor of a request, and the request with another cursor or without one.
-    cases
-        Returns the list of cases (or fields, templates …) of a response, or None.
-    next_cursor, set_next_cursor
-        Return the next cursor of a response, and set it to another one for the same request, or to
-        the end.
-    set_next_raw, remove_next
-        Set the place of the next cursor to any value, and remove it; False where there is none.
-    set_value
-        Sets the value of a field in a case; returns False where the case does not have the field.
-    update_time
-        Returns the object and the key of a case's update time, or None where it has none.
-    error
-        Returns the error of a status in the documented shape.
-    """
+    """The wire format of one service."""
 
     name: str
     operations: frozenset[str]
     operation_of: Callable[[Request], str]
     request_cursor: Callable[[Request], str | None]
+    # The request with another cursor, or without one.
     with_cursor: Callable[[Request, str | None], Request]
+    # The list of cases (or fields, templates …) of a response, or None.
     cases: Callable[[Any], list[Any] | None]
     next_cursor: Callable[[Any], str | None]
+    # Sets the next cursor of a response to the same request; None ends the pages.
     set_next_cursor: Callable[[Any, Request, str | None], None]
+    # Set the place of the next cursor to any value, and remove it; False where there is none.
     set_next_raw: Callable[[Any, Any], None]
     remove_next: Callable[[Any], bool]
+    # Sets the value of a field in a case; False where the case does not have the field.
     set_value: Callable[[Any, str | None, Any], bool]
+    # The object and the key of a case's update time, or None where it has none.
     update_time: Callable[[Any], tuple[dict[str, Any], str] | None]
+    # The error of a status and a message in the documented shape.
     error: Callable[[int, str], Reply]
 
 

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Persona: its operations, filters and responses."""

@@ -72,42 +72,22 @@ class BoundedCache(Generic[_Key, _Value]):
 
 @dataclass(frozen=True)
 class Environment:
-    """A Persona environment: its cases and its behavior.
+    """A Persona environment: its cases and its behavior."""
 
-    Parameters
-    ----------
-    store
-        The cases as search sees them.
-    live
-        The cases as List and retrieve see them.
-    token
-        The API key that is accepted.
-    window
-        The rate limit of the environment.
-    created
-        Creation time of its templates.
-    options
-        Its behavior where the documentation leaves it open.
-    replays
-        Idempotency-Key → the request that it came with, and the reply.
-    offsets
-        Cursor → number of rows before it, where cursors are offsets.
-    layouts
-        Inflection and sparse fieldset → layout of a case.
-    numbers
-        Counts requests.
-    """
-
+    # The cases as search sees them; List and retrieve see `live`.
     store: Store
     live: Store
     token: str = field(repr=False)
     window: RateLimitWindow
     created: datetime
     options: EmulatorOptions
+    # Idempotency-Key → the request that it came with, and the reply.
     replays: BoundedCache[str, tuple[bytes, Reply]] = field(default_factory=BoundedCache)
+    # Cursor → number of rows before it, where cursors are offsets.
     offsets: BoundedCache[object, int] = field(default_factory=BoundedCache)
+    # Inflection and sparse fieldset → layout of a case.
     layouts: BoundedCache[object, "CaseLayout"] = field(default_factory=BoundedCache)
-    numbers: Iterator[int] = field(default_factory=count)
+    request_numbers: Iterator[int] = field(default_factory=count)
 
 
 def reply(status: int, body: Any) -> Reply:
@@ -173,16 +153,8 @@ def case_layout(
 ) -> CaseLayout:
     """Return the layout of a case for an inflection and a sparse fieldset.
 
-    Parameters
-    ----------
-    schema
-        The columns of the service; others are omitted from responses.
-    inflect
-        Converts snake case to the member names in use.
-    fieldset
-        ``fields[case]``: member names separated by commas, ``fields.KEY`` for a custom field.
-    options
-        Whether custom values are wrapped, and whether a sparse fieldset keeps relationships.
+    `fieldset` is ``fields[case]``: member names separated by commas, ``fields.KEY`` for a custom
+    field. Columns that the schema lacks are omitted from responses.
     """
     columns = ["case_id", "template_id"]
     names = None if fieldset is None else set(fieldset.split(","))

@@ -78,7 +78,7 @@ def _headers(environment: Environment, status: RateLimitStatus) -> dict[str, str
         "RateLimit-Limit": str(status.limit),
         "RateLimit-Remaining": str(status.remaining),
         "RateLimit-Reset": str(status.reset),
-        "Request-Id": make_id("req", next(environment.numbers)),
+        "Request-Id": make_id("req", next(environment.request_numbers)),
         "Persona-Environment-Id": make_id("env", "local"),
         "Persona-Organization-Id": make_id("org", "local"),
     }
