@@ -514,7 +514,7 @@ def test_a_source_discovers_its_fields_once(local):
         ({"max_workers": 0}, "max_workers must be a positive integer or None, got 0"),
         ({"lookback": "soon"}, "lookback must be a duration"),
         ({"nrows": 3}, "use limit="),
-        ({"usecols": ["status"]}, "use columns=… instead"),
+        ({"usecols": ["status"]}, "use columns="),
         ({"chunksize": 3}, "chunksize= is an option that this function does not take"),
         (
             {"dtype_backend": "polars"},
