@@ -1,4 +1,4 @@
-"""`df.cases.refresh`: a frame brought up to date is the frame that a new read would make."""
+"""`df.cases.refresh`: a refreshed frame equals the frame of a new read."""
 
 import io
 import pickle
@@ -21,13 +21,13 @@ from tests.law_bench import QUICK, quietly
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 COLUMNS = ["case_id", "status", "created_at", "updated_at", "closed_at", "tags"]
 SERVICES = ["connect", "persona"]
-NEVER = pd.Timedelta(0)  # of lag: the local service has none unless it is told to
+NO_LAG = pd.Timedelta(0)  # the emulator has no lag by default
 
 
 @pytest.fixture
 def local():
-    with cs.LocalCases(cases=250, seed=6, now=NOW) as running:
-        yield running
+    with cs.LocalCases(cases=250, seed=6, now=NOW) as emulator:
+        yield emulator
 
 
 @pytest.fixture(params=SERVICES)
@@ -36,17 +36,17 @@ def source(local, request):
 
 
 def pass_time(local, seconds=3600):
-    """Let time pass; answers tell it in whole seconds."""
+    """Let time pass; responses contain the time in whole seconds."""
     local.advance(seconds)
 
 
-def same(refreshed, fresh):
-    """Hold a refreshed frame to a fresh read: cells, dtypes, order, columns, index."""
+def assert_refreshed(refreshed, fresh):
+    """Check that a refreshed frame equals a new read: cells, dtypes, order, columns, index."""
     pd.testing.assert_frame_equal(refreshed, fresh)
-    told, wanted = refreshed.cases.provenance, fresh.cases.provenance
+    provenance, expected = refreshed.cases.provenance, fresh.cases.provenance
     for name in ("source", "filter", "search", "tz", "columns", "sort", "limit", "rows", "ids"):
-        assert told[name] == wanted[name], name
-    assert told["complete"] is True
+        assert provenance[name] == expected[name], name
+    assert provenance["complete"] is True
 
 
 # --- the law --------------------------------------------------------------------------------
@@ -74,7 +74,7 @@ def changes():
 
 
 def change(local, ids, kind, which, status):
-    """Change one of the cases, or add one to them."""
+    """Change one of the cases, or add one."""
     case, at = ids[which % len(ids)], pd.Timestamp(local.clock()).floor("ms")
     if kind == "insert":
         created = at if which % 3 else at - pd.Timedelta(days=which % 400)
@@ -88,9 +88,9 @@ def change(local, ids, kind, which, status):
 @pytest.mark.parametrize("service", SERVICES)
 @settings(QUICK, max_examples=25)
 @given(data=st.data())
-def test_a_refreshed_frame_is_a_fresh_read(service, data):
-    """Whatever came, went, moved or stayed; again and again, with any filter, order and dtypes."""
-    asked = {
+def test_a_refreshed_frame_equals_a_new_read(service, data):
+    """After any changes, several times, with any filter, order and dtypes."""
+    arguments = {
         **data.draw(st.sampled_from(FILTERS), label="filter"),
         "sort": data.draw(st.sampled_from(SORTS), label="sort"),
         "dtype_backend": data.draw(st.sampled_from([None, "numpy_nullable", "pyarrow"])),
@@ -99,46 +99,49 @@ def test_a_refreshed_frame_is_a_fresh_read(service, data):
     }
     with cs.LocalCases(cases=130, seed=6, now=NOW) as local, quietly():
         source, ids = getattr(local, f"{service}_cases")(), sorted(local.frame()["case_id"])
-        frame = cs.read_cases(source, **asked)
+        frame = cs.read_cases(source, **arguments)
         for _ in range(data.draw(st.integers(1, 3), label="rounds")):
-            for drawn in data.draw(changes(), label="changes"):
+            for step in data.draw(changes(), label="changes"):
                 pass_time(local, 7)
-                change(local, ids, *drawn)
+                change(local, ids, *step)
             frame = frame.cases.refresh(source)
-            same(frame, cs.read_cases(source, **asked))
+            assert_refreshed(frame, cs.read_cases(source, **arguments))
 
 
 @pytest.mark.parametrize("service", SERVICES)
 @settings(QUICK, max_examples=15)
 @given(data=st.data())
-def test_what_changes_during_a_refresh_is_found_by_the_next(service, data):
-    """Between two of its requests a case may come and go; no version of it may stay for good."""
-    asked = {**data.draw(st.sampled_from(FILTERS), label="filter"), "columns": [*COLUMNS, "title"]}
+def test_changes_during_a_refresh_are_found_by_the_next(service, data):
+    """A version that a refresh reads between two changes must not stay."""
+    arguments = {
+        **data.draw(st.sampled_from(FILTERS), label="filter"),
+        "columns": [*COLUMNS, "title"],
+    }
     with cs.LocalCases(cases=230, seed=6, now=NOW) as local, quietly():
         source = (
             getattr(local, f"{service}_cases")(page_size=30)
             if service == "connect"
             else local.persona_cases()
         )
-        frame = cs.read_cases(source, **asked)
+        frame = cs.read_cases(source, **arguments)
         ids = sorted(local.frame()["case_id"])
         for case in ids[::2]:
             local.update(case, title="more than one page changed")
         between = [*data.draw(st.lists(changes(), max_size=8), label="between")]
-        asking = source.read_page
+        read_page = source.read_page
 
-        def page(scan, cursor, run):
-            for drawn in between.pop() if between else ():
-                change(local, ids, *drawn)
+        def page(scan, cursor, context):
+            for step in between.pop() if between else ():
+                change(local, ids, *step)
             pass_time(local, 0.3)
-            return asking(scan, cursor, run)
+            return read_page(scan, cursor, context)
 
         source.read_page = page
         frame = frame.cases.refresh(source)
         assert frame["case_id"].is_unique
         between.clear()
         pass_time(local, 5)
-        same(frame.cases.refresh(source), cs.read_cases(source, **asked))
+        assert_refreshed(frame.cases.refresh(source), cs.read_cases(source, **arguments))
 
 
 # --- relative times -------------------------------------------------------------------------
@@ -146,11 +149,11 @@ def test_what_changes_during_a_refresh_is_found_by_the_next(service, data):
 
 @pytest.fixture
 def times(monkeypatch):
-    """Set the moment that relative times count from, which is this machine's."""
-    clock = SimpleNamespace(moment=pd.Timestamp(NOW))
+    """Return a clock from which relative times count."""
+    clock = SimpleNamespace(now=pd.Timestamp(NOW))
     monkeypatch.setattr(
         "casesearch_pd.reading.options.binding_context",
-        lambda schema, tz: BindingContext(schema, tz, clock.moment),
+        lambda schema, tz: BindingContext(schema, tz, clock.now),
     )
     return clock
 
@@ -168,46 +171,46 @@ ROLLING = [
 
 
 @pytest.mark.parametrize("columns", [None, ["case_id", "status"]])
-@pytest.mark.parametrize("asked", ROLLING)
-def test_relative_filters_roll(local, source, times, asked, columns):
-    """No case was updated, and yet other cases are in the last thirty days."""
-    asked = {**asked, "columns": columns, "sort": "case_id"}
+@pytest.mark.parametrize("arguments", ROLLING)
+def test_relative_filters_move_with_time(local, source, times, arguments, columns):
+    """Without any update, other cases are in the last thirty days."""
+    arguments = {**arguments, "columns": columns, "sort": "case_id"}
     with quietly():
-        frame = cs.read_cases(source, **asked)
+        frame = cs.read_cases(source, **arguments)
         pass_time(local, 10 * 86_400)
-        times.moment += 10 * DAY
-        fresh = cs.read_cases(source, **asked)
+        times.now += 10 * DAY
+        fresh = cs.read_cases(source, **arguments)
         assert set(fresh["case_id"]) != set(frame["case_id"])
-        same(frame.cases.refresh(source), fresh)
+        assert_refreshed(frame.cases.refresh(source), fresh)
 
 
-# --- what it costs ----------------------------------------------------------------------------
+# --- requests ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("asked", [{}, {"status": ["in_progress", "closed"]}])
+@pytest.mark.parametrize("arguments", [{}, {"status": ["in_progress", "closed"]}])
 @pytest.mark.parametrize("service", SERVICES)
-@pytest.mark.parametrize("changed", [0, 1, 250])
-def test_requests_are_in_proportion_to_the_change(service, asked, changed):
-    """A refresh of ten thousand cases for one that changed must not read ten thousand."""
+@pytest.mark.parametrize("number_changed", [0, 1, 250])
+def test_requests_are_proportional_to_the_changes(service, arguments, number_changed):
+    """A refresh of ten thousand cases must not read all of them if one changed."""
     with cs.LocalCases(cases=1200, seed=6, now=NOW) as local:
         source = getattr(local, f"{service}_cases")()
-        frame = cs.read_cases(source, columns=COLUMNS, **asked)
-        whole = frame.cases.provenance["requests"]
+        frame = cs.read_cases(source, columns=COLUMNS, **arguments)
+        full_read = frame.cases.provenance["requests"]
         pass_time(local)
-        for case in frame["case_id"][:changed]:
+        for case in frame["case_id"][:number_changed]:
             local.update(case, title="another")
-        pass_time(local, 5)  # what changes during a read costs that read a look of its own
+        pass_time(local, 5)  # changes during a read would need another request
         before = len(local.requests)
         new = frame.cases.refresh(source)
-        sent = len(local.requests) - before
-        assert sent == new.cases.provenance["requests"]
-        scans = 2 if asked else 1  # the ids of all that changed, and the rows that match
-        assert sent <= scans * ceil(changed / 100) + 2 < whole
-        same(new, cs.read_cases(source, columns=COLUMNS, **asked))
+        requests = len(local.requests) - before
+        assert requests == new.cases.provenance["requests"]
+        scans = 2 if arguments else 1  # the ids of all that changed, and the rows that match
+        assert requests <= scans * ceil(number_changed / 100) + 2 < full_read
+        assert_refreshed(new, cs.read_cases(source, columns=COLUMNS, **arguments))
 
 
-def test_the_overlap_is_what_the_search_may_lag_behind(local):
-    """A write that the search shows later than it was made must not be missed."""
+def test_the_lookback_covers_the_lag_of_the_search(local):
+    """A write that the search returns late must not be missed."""
     source = local.persona_cases()
     case = cs.read_cases(source)["case_id"].iloc[0]
     local.update(case, title="written before, shown after")
@@ -216,39 +219,39 @@ def test_the_overlap_is_what_the_search_may_lag_behind(local):
     frame.loc[frame["case_id"] == case, "title"] = "what the search still showed"
     late = frame.cases.refresh(source, lookback="30s")
     assert "what the search still showed" in set(late["title"])
-    told = frame.cases.refresh(source)
-    assert "written before, shown after" in set(told["title"])
-    with pytest.raises(cs.FilterError, match="lookback='soon' is no length of time"):
+    refreshed = frame.cases.refresh(source)
+    assert "written before, shown after" in set(refreshed["title"])
+    with pytest.raises(cs.FilterError, match="lookback must be a duration.*got 'soon'"):
         frame.cases.refresh(source, lookback="soon")
 
 
-# --- what is kept -----------------------------------------------------------------------------
+# --- the result -----------------------------------------------------------------------------
 
 
-def test_the_frame_given_is_left_alone(local, source):
+def test_the_given_frame_is_not_modified(local, source):
     frame = cs.read_cases(source, columns=COLUMNS)
-    before, told = frame.copy(), frame.attrs[KEY]
+    before, provenance = frame.copy(), frame.attrs[KEY]
     pass_time(local)
     local.update(frame["case_id"][3], status="closed")
     assert not frame.cases.refresh(source).equals(frame)
     pd.testing.assert_frame_equal(frame, before)
-    assert frame.attrs[KEY] == told
+    assert frame.attrs[KEY] == provenance
 
 
-def test_columns_that_were_left_out_stay_out(local, source):
+def test_dropped_columns_stay_dropped(local, source):
     frame = cs.read_cases(source, columns=COLUMNS).drop(columns=["status", "updated_at"])
     pass_time(local)
     local.update(frame["case_id"][3], tags=["team=blue"])
     new = frame.cases.refresh(source)
     fresh = cs.read_cases(source, columns=[*frame.columns])
-    same(new, fresh)
+    assert_refreshed(new, fresh)
     assert new["tags"][3] == ["team=blue"]
 
 
-def test_without_the_order_s_columns_rows_keep_their_places(local, source):
-    """Nothing in the frame tells where a case that came in belongs; the note says so."""
-    asked = {"columns": ["case_id", "status"], "status": ["open", "pending"]}
-    frame = cs.read_cases(source, **asked)
+def test_without_the_sort_columns_rows_keep_their_positions(local, source):
+    """The position of a new case is not known then, and a note says so."""
+    arguments = {"columns": ["case_id", "status"], "status": ["open", "pending"]}
+    frame = cs.read_cases(source, **arguments)
     closed = cs.read_cases(source, status="closed")["case_id"].iloc[0]
     pass_time(local)
     local.update(frame["case_id"][5], status="pending")
@@ -258,22 +261,22 @@ def test_without_the_order_s_columns_rows_keep_their_places(local, source):
     assert new["case_id"].tolist() == [*frame["case_id"].drop(7), closed]
     assert new["status"][5] == "pending"
     assert "without the columns created_at, case_id" in new.cases.provenance["notes"][0]
-    fresh = cs.read_cases(source, **asked)
+    fresh = cs.read_cases(source, **arguments)
     assert set(map(tuple, new.to_numpy())) == set(map(tuple, fresh.to_numpy()))
 
 
-def test_its_own_provenance_is_new(local, source):
+def test_the_provenance_is_updated(local, source):
     frame = cs.read_cases(source, columns=COLUMNS)
     pass_time(local)
     local.insert({"status": "open"})
-    told = frame.cases.refresh(source).cases.provenance
-    assert pd.Timestamp(told["as_of"]) >= pd.Timestamp(NOW) + pd.Timedelta("1h")
-    assert told["rows"] == len(frame) + 1
-    assert told["total"] is None, "nobody counted"
-    assert told["notes"] == []
+    provenance = frame.cases.refresh(source).cases.provenance
+    assert pd.Timestamp(provenance["as_of"]) >= pd.Timestamp(NOW) + pd.Timedelta("1h")
+    assert provenance["rows"] == len(frame) + 1
+    assert provenance["total"] is None
+    assert provenance["notes"] == []
 
 
-def test_categories_take_new_values(local, source):
+def test_categories_are_extended(local, source):
     frame = cs.read_cases(source, columns=COLUMNS, status=["open", "pending"])
     typed = frame.astype({"status": "category"})
     case = cs.read_cases(source, status="open")["case_id"].iloc[0]
@@ -287,8 +290,8 @@ def test_categories_take_new_values(local, source):
     assert new.set_index("case_id")["status"][case] == "reborn"
 
 
-def test_deletions_are_not_seen(local, source):
-    """As the docs say: what is gone is among nothing that can be asked for."""
+def test_deletions_are_not_detected(local, source):
+    """As documented: no query returns a deleted case."""
     frame = cs.read_cases(source, columns=COLUMNS)
     pass_time(local)
     local.delete(frame["case_id"][0])
@@ -311,7 +314,7 @@ def from_parquet(frame, tmp_path, **options):
 
 
 def plain_cells(frame):
-    """Make lists of what a file made of them."""
+    """Turn the arrays of a file into lists."""
     lists = {
         name: [[*map(str, cell)] for cell in frame[name]] for name in ("tags",) if name in frame
     }
@@ -320,48 +323,48 @@ def plain_cells(frame):
 
 @pytest.mark.usefixtures("credentials")
 @pytest.mark.parametrize("backend", [None, "numpy_nullable", "pyarrow"])
-@pytest.mark.parametrize("way", ["pickle", "parquet", "stream"])
-def test_a_frame_from_a_file_is_refreshed_without_a_source(local, source, tmp_path, way, backend):
-    """The source is made anew from the provenance, with credentials from the environment."""
-    asked = {"columns": COLUMNS, "status": ["open", "pending"]}
-    frame = cs.read_cases(source, dtype_backend=backend, **asked)
-    if way == "stream":
-        path = cs.to_parquet(source, tmp_path / "s.parquet", dtype_backend=backend, **asked)
-        told = pd.read_parquet(path)
-    elif way == "parquet":
-        told = from_parquet(frame, tmp_path)
+@pytest.mark.parametrize("form", ["pickle", "parquet", "stream"])
+def test_a_frame_from_a_file_is_refreshed_without_a_source(local, source, tmp_path, form, backend):
+    """The source is recreated from the provenance, with credentials from the environment."""
+    arguments = {"columns": COLUMNS, "status": ["open", "pending"]}
+    frame = cs.read_cases(source, dtype_backend=backend, **arguments)
+    if form == "stream":
+        path = cs.to_parquet(source, tmp_path / "s.parquet", dtype_backend=backend, **arguments)
+        loaded = pd.read_parquet(path)
+    elif form == "parquet":
+        loaded = from_parquet(frame, tmp_path)
     else:
-        told = pickle.loads(pickle.dumps(frame))
+        loaded = pickle.loads(pickle.dumps(frame))
     pass_time(local)
     local.update(frame["case_id"][0], status="closed")
     local.update(frame["case_id"][1], status="pending", tags=["team=blue"])
     local.insert({"status": "open"})
-    new = told.cases.refresh()
-    fresh = cs.read_cases(source, dtype_backend=backend, **asked)
-    if way == "pickle":
-        same(new, fresh)
-    assert new.dtypes.tolist() == told.dtypes.tolist()
+    new = loaded.cases.refresh()
+    fresh = cs.read_cases(source, dtype_backend=backend, **arguments)
+    if form == "pickle":
+        assert_refreshed(new, fresh)
+    assert new.dtypes.tolist() == loaded.dtypes.tolist()
     pd.testing.assert_frame_equal(plain_cells(new), plain_cells(fresh))
 
 
 @pytest.mark.usefixtures("credentials")
 def test_a_frame_of_arrow_dtypes_keeps_them(local, source, tmp_path):
     frame = cs.read_cases(source, columns=COLUMNS)
-    told = from_parquet(frame, tmp_path, dtype_backend="pyarrow")
+    loaded = from_parquet(frame, tmp_path, dtype_backend="pyarrow")
     pass_time(local)
     local.update(frame["case_id"][1], tags=["team=blue"])
-    new = told.cases.refresh()
-    assert new.dtypes.tolist() == told.dtypes.tolist()
+    new = loaded.cases.refresh()
+    assert new.dtypes.tolist() == loaded.dtypes.tolist()
     fresh = cs.read_cases(source, columns=COLUMNS)
     pd.testing.assert_frame_equal(plain_cells(new), plain_cells(fresh))
 
 
-def with_source(frame, **changed):
-    """Give a frame the provenance of another source."""
-    told = {**frame.cases.provenance}
-    told["source"] = {**told["source"], **changed}
+def with_source(frame, **description):
+    """Return a frame with the provenance of another source."""
+    provenance = {**frame.cases.provenance}
+    provenance["source"] = {**provenance["source"], **description}
     other = frame.copy()
-    other.attrs[KEY] = pd.io.json.ujson_dumps(told)
+    other.attrs[KEY] = pd.io.json.ujson_dumps(provenance)
     return other
 
 
@@ -377,10 +380,10 @@ def with_source(frame, **changed):
         ("persona", {"base_url": "https://api.withpersona.com@evil.example/api/v1"}),
     ],
 )
-def test_credentials_go_nowhere_that_only_a_file_names(local, service, address):
-    """A frame may come from anybody; one that named their host would fetch them the token."""
+def test_credentials_are_not_sent_to_an_address_from_a_file(local, service, address):
+    """A frame from an attacker could otherwise name a host that receives the token."""
     frame = cs.read_cases(getattr(local, f"{service}_cases")(), columns=COLUMNS, limit=5)
-    with pytest.raises(cs.FilterError, match=r"not the service's own address.*source=…"):
+    with pytest.raises(cs.FilterError, match=r"not a known address of the service.*source=…"):
         with_source(frame, **address).cases.refresh()
 
 
@@ -395,25 +398,25 @@ def test_credentials_go_nowhere_that_only_a_file_names(local, service, address):
         ("persona", {"base_url": "https://api.withpersona.com/api/v1"}),
     ],
 )
-def test_the_services_own_addresses_are_known(service, address):
-    told = {
+def test_addresses_of_the_services_are_known(service, address):
+    description = {
         "connect": {"service": "connect", "domain_id": "d", "region": "", "endpoint_url": ""},
         "persona": {"service": "persona", "base_url": "", "version": "2025-12-08", "fresh": False},
     }[service] | address
-    source = resolve_source(told)
-    assert source.describe() == told
-    require_same_source(source, told)
+    source = resolve_source(description)
+    assert source.describe() == description
+    require_same_source(source, description)
 
 
-def test_a_source_of_another_make_has_to_be_given(local):
+def test_an_unknown_source_must_be_passed(local):
     frame = with_source(cs.read_cases(local.connect_cases(), limit=3), service="mirror")
-    with pytest.raises(cs.FilterError, match=r"cannot be made anew.*give it: source="):
+    with pytest.raises(cs.FilterError, match=r"cannot recreate a source.*pass it: source="):
         frame.cases.refresh()
 
 
 @pytest.mark.parametrize("wrong", ["service", "domain", "region", "address"])
-def test_a_source_that_is_not_the_frame_s_is_refused(local, wrong):
-    """Cases of two domains in one frame would be told apart by nobody."""
+def test_another_source_is_refused(local, wrong):
+    """Cases of two domains in one frame could not be told apart."""
     frame = cs.read_cases(local.connect_cases(), columns=COLUMNS, limit=5)
     persona = cs.read_cases(local.persona_cases(), columns=COLUMNS, limit=5)
     frame, source = {
@@ -425,55 +428,55 @@ def test_a_source_that_is_not_the_frame_s_is_refused(local, wrong):
             local.persona_cases(),
         ),
     }[wrong]
-    with pytest.raises(cs.FilterError, match="is not where the frame was read"):
+    with pytest.raises(cs.FilterError, match="is not the source of this DataFrame"):
         frame.cases.refresh(source)
 
 
-def test_a_local_service_may_be_at_another_port():
-    """It gets a new one each time it is started; the cases are the same."""
+def test_an_emulator_may_be_at_another_port():
+    """It has a new one each time it is started; the cases are the same."""
     for service in SERVICES:
         with cs.LocalCases(cases=30, seed=6, now=NOW) as one:
-            frame = cs.read_cases(getattr(one, service)(), columns=COLUMNS)
+            frame = cs.read_cases(getattr(one, f"{service}_cases")(), columns=COLUMNS)
         with cs.LocalCases(cases=30, seed=6, now=NOW) as other:
-            source = getattr(other, service)()
-            same(frame.cases.refresh(source), cs.read_cases(source, columns=COLUMNS))
+            source = getattr(other, f"{service}_cases")()
+            assert_refreshed(frame.cases.refresh(source), cs.read_cases(source, columns=COLUMNS))
 
 
-# --- what is read anew ------------------------------------------------------------------------
+# --- reading all again ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("asked", "why"),
+    ("arguments", "reason"),
     [
         ({"sort": "-updated_at", "limit": 20}, "limit=20"),
         ({"search": "refund"}, "search="),
-        ({"status": []}, "nothing was asked"),
+        ({"status": []}, "sent no request"),
     ],
 )
-def test_what_cannot_be_told_from_changes_is_read_anew(local, asked, why):
+def test_a_result_that_changes_do_not_determine_is_read_again(local, arguments, reason):
     source = local.connect_cases()
-    frame = cs.read_cases(source, columns=COLUMNS, **asked)
+    frame = cs.read_cases(source, columns=COLUMNS, **arguments)
     pass_time(local)
     case = cs.read_cases(source, columns=COLUMNS, sort="-updated_at")["case_id"].iloc[30]
     local.update(case, title="refund now")
     new = frame.cases.refresh(source)
-    same(new, cs.read_cases(source, columns=COLUMNS, **asked))
-    assert (case in set(new["case_id"])) == (asked != {"status": []})
-    assert new.cases.provenance["notes"][0].startswith("read anew: ")
-    assert why in new.cases.provenance["notes"][0]
+    assert_refreshed(new, cs.read_cases(source, columns=COLUMNS, **arguments))
+    assert (case in set(new["case_id"])) == (arguments != {"status": []})
+    assert new.cases.provenance["notes"][0].startswith("all was read again: ")
+    assert reason in new.cases.provenance["notes"][0]
 
 
-def test_persona_s_list_cannot_be_asked_for_changes(local):
+def test_the_list_endpoint_is_read_again(local):
     source = local.persona_cases(fresh=True)
     with quietly():
         frame = cs.read_cases(source, columns=COLUMNS, status="open")
         local.update(frame["case_id"][0], status="closed")
         new = frame.cases.refresh(source)
-        same(new, cs.read_cases(source, columns=COLUMNS, status="open"))
-    assert "cannot be asked for what was updated" in new.cases.provenance["notes"][0]
+        assert_refreshed(new, cs.read_cases(source, columns=COLUMNS, status="open"))
+    assert "cannot filter by updated_at" in new.cases.provenance["notes"][0]
 
 
-# --- what is refused ---------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -490,45 +493,46 @@ def frame(local):
         lambda frame: pd.concat([frame, frame[:1]]),
     ],
 )
-def test_a_frame_that_is_no_longer_what_was_read_is_refused(local, frame, alter):
-    """Rows that the user took out would come back, or be missed, as they happen to change."""
+def test_a_frame_with_other_rows_is_refused(local, frame, alter):
+    """Rows that the user removed would reappear if they changed."""
     with pytest.raises(cs.FilterError, match=r"refresh first, filter after: .*where\(…\)"):
         alter(frame).cases.refresh(local.connect_cases())
 
 
-def test_the_order_of_the_rows_is_no_reason(local, frame):
+def test_the_order_of_the_rows_does_not_matter(local, frame):
     shuffled = frame.sample(frac=1, random_state=1)
-    same(
+    assert_refreshed(
         shuffled.cases.refresh(local.connect_cases()),
         cs.read_cases(local.connect_cases(), columns=COLUMNS),
     )
 
 
-def test_a_column_of_one_s_own_is_named(local, frame):
+def test_an_added_column_is_named(local, frame):
     with pytest.raises(
-        cs.FilterError, match=r"the field of the column 'mine'.*df.drop\(columns='mine'\)"
+        cs.FilterError,
+        match=r"the field of the column 'mine' is not known.*df.drop\(columns='mine'\)",
     ):
         frame.assign(mine=1).cases.refresh(local.connect_cases())
 
 
-def test_a_field_that_is_gone_is_named(local, frame):
+def test_a_deleted_field_is_named(local, frame):
     text = frame.attrs[KEY].replace("last_closed_datetime", "a_field_that_was")
     frame.attrs[KEY] = text
-    with pytest.raises(cs.FilterError, match="no field for the column 'closed_at' any more"):
+    with pytest.raises(cs.FilterError, match="no longer has a field for the column 'closed_at'"):
         frame.cases.refresh(local.connect_cases())
 
 
 def test_a_frame_without_provenance_is_refused(frame):
-    told = pd.read_csv(io.StringIO(frame.to_csv(index=False)))
-    with pytest.raises(cs.FilterError, match=r"does not tell what was read.*read it again"):
-        told.cases.refresh()
+    loaded = pd.read_csv(io.StringIO(frame.to_csv(index=False)))
+    with pytest.raises(cs.FilterError, match=r"has no casesearch provenance.*read it again"):
+        loaded.cases.refresh()
 
 
 def test_one_chunk_is_refused(local):
     source = local.connect_cases()
     with cs.iter_cases(source, columns=COLUMNS, chunksize=100) as chunks:
         chunk = next(chunks)
-    with pytest.raises(cs.FilterError, match="one chunk of what was read"):
+    with pytest.raises(cs.FilterError, match="one chunk of a read cannot be refreshed"):
         chunk.cases.refresh(source)
 
 
@@ -536,17 +540,19 @@ def test_an_incomplete_frame_is_refused():
     faults = [cs.Fault("error", status=400, after=1)]
     with cs.LocalCases(cases=250, now=NOW, faults=faults) as local:
         source = local.persona_cases()
-        with pytest.warns(UserWarning, match="not whole"):
+        with pytest.warns(UserWarning, match="incomplete result"):
             frame = cs.read_cases(source, columns=COLUMNS, on_error="partial")
-        with pytest.raises(cs.FilterError, match=r"not whole.*read again: read_cases"):
+        with pytest.raises(
+            cs.FilterError, match=r"incomplete result cannot be refreshed; read again: read_cases"
+        ):
             frame.cases.refresh(source)
 
 
-# --- new cells in old columns -------------------------------------------------------------------
+# --- dtypes -------------------------------------------------------------------
 
 
-def test_new_cells_take_on_the_form_of_the_old_ones():
-    """Parquet holds nested values as JSON text, and a column may be all missing this time."""
+def test_new_cells_have_the_dtypes_of_the_old_ones():
+    """Parquet stores nested values as JSON text, and a new column may have no values."""
     old = pd.DataFrame(
         {
             "nested": pd.Series(['{"a": 1}'], dtype="str"),
@@ -562,23 +568,25 @@ def test_new_cells_take_on_the_form_of_the_old_ones():
             "number": pd.Series([None, None], dtype="str"),
         }
     )
-    found = cast_like(new, old)
-    assert found.dtypes.to_dict() == old.dtypes.to_dict()
-    assert found["nested"].tolist()[0] == '{"b": ["ü"]}'
-    assert found.isna().to_numpy().tolist() == [[False, True, False], [True, True, True]]
+    result = cast_like(new, old)
+    assert result.dtypes.to_dict() == old.dtypes.to_dict()
+    assert result["nested"].tolist()[0] == '{"b": ["ü"]}'
+    assert result.isna().to_numpy().tolist() == [[False, True, False], [True, True, True]]
 
 
-def test_a_cell_that_does_not_fit_is_named():
+def test_a_value_that_does_not_fit_is_named():
     old = pd.DataFrame({"number": pd.array([3], dtype="Int64")})
     new = pd.DataFrame({"number": pd.Series(["three"], dtype="str")})
     with pytest.raises(cs.FilterError, match="'number' now holds values that are not Int64"):
         cast_like(new, old)
 
 
-def test_a_custom_field_that_discovery_does_not_meet_is_still_read(local):
-    """Persona tells no list of its fields; what the frame knows by its id can be asked for."""
+def test_an_undiscovered_custom_field_is_still_read(local):
+    """Persona does not list its fields; the frame has the id of the field."""
     frame = cs.read_cases(local.persona_cases(), columns=["case_id", "created_at", "fields.shy"])
     pass_time(local)
     local.update(frame["case_id"][0], title="another")
     new = frame.cases.refresh(local.persona_cases())
-    same(new, cs.read_cases(local.persona_cases(), columns=["case_id", "created_at", "fields.shy"]))
+    assert_refreshed(
+        new, cs.read_cases(local.persona_cases(), columns=["case_id", "created_at", "fields.shy"])
+    )

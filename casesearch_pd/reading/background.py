@@ -93,7 +93,8 @@ class BackgroundRead:
         self.plan: Plan | None = None
         self.warnings: tuple[str, ...] = ()
         self._counter = _ProgressCounter()
-        self._source, self._query = source, query
+        # The caller may go on to change its mapping of filters.
+        self._source, self._query = source, replace(query, filters=dict(query.filters))
         self._options = replace(options or ReadOptions(), progress=self._counter, on_error="raise")
         self._context, self._end = ReadContext(), threading.Event()
         self._start_time = self._duration = 0.0
