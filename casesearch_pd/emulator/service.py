@@ -106,6 +106,7 @@ class CaseService:
         self._options = EmulatorOptions(**options)
         self._started = time.monotonic()
         self._advanced = 0.0
+        # Generated cases are relative to the full hour: a restart within it has the same cases.
         self._base = _base_time(now)
         self._zero = now_utc() if now is None else self._base
         self._lock = threading.RLock()
@@ -274,6 +275,7 @@ class CaseService:
         return self._server
 
     def _create_domain(self, access_key: str | None) -> Domain:
+        # Derived from the seed, so that page tokens are the same in every run.
         secret = hashlib.sha256(f"{self._seed} {self.domain_id}".encode()).digest()
         return Domain(
             store=self._lag.searched,

@@ -117,6 +117,7 @@ def _empty_condition(store: Store, column: Column, operator: str, value: Any, pa
 
 def _check_operator(column: Column, operator: str, options: EmulatorOptions, path: str) -> None:
     kind = column.connect_type
+    # Whether text can be compared with greater or less than is not documented.
     ordered = _ORDERED | (_CONTAINS if options.text_ranges else set())
     allowed = {"equalTo": True, "contains": kind in _CONTAINS}.get(operator, kind in ordered)
     if not allowed:
@@ -214,6 +215,7 @@ def union_member(body: Any, known: set[str], path: str) -> tuple[str, Any]:
     """Return the name and value of the one member that a union has."""
     if not isinstance(body, dict):
         raise InvalidRequest(f"{path}: a structure is needed")
+    # A second member is refused even if it is null, which elsewhere counts as absent.
     names = [name for name in body if body[name] is not None]
     if len(names) != 1 or len(body) != 1:
         raise InvalidRequest(f"{path}: exactly one member of {sorted(known)} must be set")

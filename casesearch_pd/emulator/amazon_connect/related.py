@@ -40,6 +40,7 @@ def search_related_items(domain: Domain, request: Request, ids: Sequence[str]) -
     body = parse_body(request, {"maxResults", "nextToken", "filters"})
     if not domain.live.rows(["case_id"], domain.live.is_case(ids[1])):
         raise not_found("Case", ids[1])
+    # A store for one request: its items are few, and get filters, order and pages like all items.
     items = Store(ITEMS, identity="item_id")
     try:
         items.add(items_of(domain.live, domain.live.is_case(ids[1]), stored_time(domain.clock())))
@@ -91,6 +92,7 @@ def _items_page(
     where = _items_filter(items, body.get("filters", []))
     keys = [items.key(name, descending=down) for name, down in sorts]
     keys.append(items.key("item_id"))
+    # A page token is valid for the same request only.
     token_scope = [*scope, {name: body[name] for name in body if name != "nextToken"}]
     after = token_position(domain, body.get("nextToken"), token_scope)
     names = ("item_id", "case_id", "type", "at", "content", "author")

@@ -80,6 +80,7 @@ def operation_of(request: Request) -> str:
 
 
 def _check_access(domain: Domain, ids: Sequence[str], *, throttled: bool) -> None:
+    # Quotas come before the lookup of the domain: a throttled request learns nothing.
     if throttled:
         raise ConnectError(429, "ThrottlingException", "Rate exceeded")
     if ids and ids[0] != domain.domain_id:

@@ -126,6 +126,7 @@ def _kind(name: str, values: pd.Series) -> str:
     if system is None:
         return kind
     compatible = _TEXTS if kind in _TEXTS else {kind}
+    # A column without values may have any dtype.
     if system.kind in compatible or values.isna().all():
         return system.kind
     raise ValueError(
@@ -165,6 +166,7 @@ def _category_kind(name: str, dtype: pd.CategoricalDtype) -> str:
 def _object_kind(name: str, values: pd.Series) -> str:
     present = [value for value in values if not _is_missing(value)]
     kinds = {_value_kind(value) for value in present} or {"text"}
+    # A column of objects may have integers and floats: they are numbers.
     if kinds == {"integer", "number"}:
         return "number"
     if len(kinds) == 1 and "" not in kinds:

@@ -205,6 +205,7 @@ def _decode_list(text: str | None) -> Sequence[Any]:
 def _between(case: Mapping[str, Any], number: int, of: int) -> str:
     """Return a time between the creation and the last update of a case."""
     first, last = (datetime.fromisoformat(case[name]) for name in ("created_at", "updated_at"))
+    # The first item is at the creation, the others follow at equal distances.
     at = first + (last - first) * number / max(of, 1)
     return at.isoformat(timespec="milliseconds")
 

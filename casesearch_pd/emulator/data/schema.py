@@ -157,6 +157,7 @@ def custom_field_id(name: str) -> str:
 
 def make_id(prefix: str, *parts: object) -> str:
     """Return an id as Persona writes them, ``case_`` and 24 characters, derived from the parts."""
+    # A hash, not a random number: the same case has the same id in every run.
     number = int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:18])
     digits = []
     for _ in range(24):

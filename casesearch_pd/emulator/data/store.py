@@ -82,6 +82,7 @@ class SortKey:
         if not self.nullable:
             return sql
         is_high = self.descending != self.nulls_last
+        # With a value instead of NULL, the order is total and a comparison continues a page.
         return f"COALESCE({sql}, {_AFTER_ALL if is_high else _BEFORE_ALL})"
 
     def reverse(self) -> "SortKey":
@@ -97,7 +98,7 @@ class Store:
         self.identity = identity
         self.version = 0
         self._lock = threading.RLock()
-        # An empty name is a private database that spills to a file of its own when it grows.
+        # An empty name is a private database that moves to a temporary file when it grows.
         self._db = sqlite3.connect("", check_same_thread=False, isolation_level=None)
         self._counts: OrderedDict[Where, int] = OrderedDict()
         self._orders: OrderedDict[tuple[SortKey, ...], str] = OrderedDict()
@@ -165,6 +166,7 @@ class Store:
 
     def count(self, where: Where) -> int:
         """Return the exact number of matching cases."""
+        # Every page of a result has the count, so it is cached until a case changes.
         with self._lock:
             if where not in self._counts:
                 self._counts[where] = self._count(where)
@@ -224,6 +226,7 @@ class Store:
 
     def rank(self, where: Where, order: Sequence[SortKey], values: Sequence[SqlValue]) -> int:
         """Return the rank, from 1, of the case with these sort values among the matching cases."""
+        # The cases before these values are those after them in the opposite order.
         opposite = tuple(key.reverse() for key in order)
         ranges = _ranges_after(opposite, values)
         return 1 + sum(self.count(all_of([where, one])) for one in ranges)
@@ -240,6 +243,7 @@ class Store:
         """Return the condition that a case has every word of the text in some field."""
         with self._lock:
             self._index_words()
+        # Quotes make an FTS5 string of each word: no character of it is an operator.
         words = [word.replace('"', "") for word in text.split() if any(c.isalnum() for c in word)]
         if not words:
             return NOTHING
@@ -250,7 +254,9 @@ class Store:
         names = ", ".join(self.schema.sql.values())
         for name, function in _FUNCTIONS.items():
             arguments = function.__code__.co_argcount
+            # Only deterministic functions are allowed in an index.
             self._db.create_function(name, arguments, function, deterministic=True)
+        # Nothing is ever rolled back or shared, so no journal; 400 MB of memory before a file.
         self._db.execute("PRAGMA journal_mode = OFF")
         self._db.execute("PRAGMA cache_size = -400000")
         self._db.execute(f"CREATE TABLE cases ({names})")

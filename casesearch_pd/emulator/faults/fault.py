@@ -187,6 +187,7 @@ class Fault:
         )
 
 
+# Kinds that only one of the services has.
 _ONLY_WIRE: Mapping[str, str] = {
     "absolute_link": "persona",
     "total": "connect",

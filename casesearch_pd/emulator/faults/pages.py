@@ -131,6 +131,7 @@ def _long(exchange: Exchange, page: dict[str, Any]) -> bool:
     cases = exchange.cases(following)
     extra = cases[: exchange.fault.value]
     exchange.cases(page).extend(extra)
+    # If the whole next page fits, its own cursor follows; else a bookmark to the rest of it.
     if extra == cases:
         exchange.wire.set_next_cursor(page, exchange.request, exchange.wire.next_cursor(following))
     else:
@@ -163,6 +164,7 @@ def _same_token(exchange: Exchange, page: dict[str, Any]) -> bool:
 
 def _cycle(exchange: Exchange, page: dict[str, Any]) -> bool:
     """Set the next token to that of the reply before the last one: A, B, A, B, …."""
+    # The memory has the cursor that each token was returned to.
     earlier = exchange.memory.get(exchange.cursor or "")
     token = earlier or exchange.wire.next_cursor(page)
     if token is not None:

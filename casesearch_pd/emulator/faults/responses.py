@@ -27,23 +27,21 @@ def _empty(exchange: Exchange) -> Reply:
 
 
 def _truncated(exchange: Exchange) -> Reply:
-    return replace(
-        exchange.reply, content=exchange.reply.content[: len(exchange.reply.content) // 2]
-    )
+    content = exchange.reply.content
+    return replace(exchange.reply, content=content[: len(content) // 2])
 
 
 def _body(exchange: Exchange) -> Reply:
     value = exchange.fault.value
-    return replace(
-        exchange.reply, status=200, content=value if isinstance(value, bytes) else dump_json(value)
-    )
+    content = value if isinstance(value, bytes) else dump_json(value)
+    return replace(exchange.reply, status=200, content=content)
 
 
 def _gzip(exchange: Exchange) -> Reply:
     headers = {**exchange.reply.headers, "Content-Encoding": "gzip"}
-    return replace(
-        exchange.reply, content=gzip.compress(exchange.reply.content, mtime=0), headers=headers
-    )
+    # Without a time stamp the same reply has the same bytes.
+    content = gzip.compress(exchange.reply.content, mtime=0)
+    return replace(exchange.reply, content=content, headers=headers)
 
 
 def _not_utf8(exchange: Exchange) -> Reply:
@@ -51,10 +49,8 @@ def _not_utf8(exchange: Exchange) -> Reply:
 
 
 def _value(exchange: Exchange, page: dict[str, Any]) -> bool:
-    fault = exchange.fault
-    return any(
-        exchange.wire.set_value(case, fault.field, fault.value) for case in exchange.cases(page)
-    )
+    fault, set_value = exchange.fault, exchange.wire.set_value
+    return any(set_value(case, fault.field, fault.value) for case in exchange.cases(page))
 
 
 def _without(exchange: Exchange, page: dict[str, Any]) -> bool:
@@ -146,6 +142,7 @@ def _redirect(exchange: Exchange) -> Reply:
 def _latency(exchange: Exchange) -> Reply:
     match exchange.fault.value:
         case (minimum, maximum):
+            # A generator per request: the delay does not depend on other threads.
             rng = random.Random(f"{exchange.fault.seed} {exchange.number}")  # noqa: S311 - no secret
             return _with_delivery(exchange, rng.uniform(minimum, maximum))
         case seconds:

@@ -106,14 +106,16 @@ class Faults:
 
     def answer(self, request: Request, service: _Answer) -> Reply:
         """Return the service's reply with the faults that apply to the request."""
+        # A service without faults, as in benchmarks, does not even parse the request here.
         if not self._used:
             return service(request)
         wire = PERSONA if is_persona(request) else CONNECT
-        ask: _Answer = partial(answer_bookmark, service, wire)
+        # A bookmark may come after its fault was removed, so it is resolved without faults too.
+        answer: _Answer = partial(answer_bookmark, service, wire)
         # Each fault wraps the answer function of those before it.
         for state, number in self._matching_faults(wire, wire.operation_of(request)):
-            ask = partial(self._act, state, number, wire, ask)
-        return ask(request)
+            answer = partial(self._apply, state, number, wire, answer)
+        return answer(request)
 
     def _matching_faults(self, wire: WireFormat, operation: str) -> list[tuple[_FaultState, int]]:
         """Count a request and return the faults that apply to it, those of the delivery last."""
@@ -121,20 +123,21 @@ class Faults:
             matching = [
                 (state, state.number)
                 for state in self._states
-                if state.fault.applies_to(wire.name, operation) and self._meets(state)
+                if state.fault.applies_to(wire.name, operation) and self._count(state)
             ]
+        # The sort is stable: apart from the delivery, faults keep the order of the list.
         return sorted(matching, key=lambda one: one[0].fault.kind in DELIVERY_EFFECTS)
 
-    def _meets(self, state: _FaultState) -> bool:
+    def _count(self, state: _FaultState) -> bool:
+        """Count a request of a fault's operation and return whether the fault applies to it."""
         state.number += 1
         now = self._seconds()
         if state.started_at is None and state.number > state.fault.after:
             state.started_at = now
-        return state.fault.matches(
-            state.number, now - (now if state.started_at is None else state.started_at)
-        )
+        elapsed = 0.0 if state.started_at is None else now - state.started_at
+        return state.fault.matches(state.number, elapsed)
 
-    def _act(
+    def _apply(
         self, state: _FaultState, number: int, wire: WireFormat, ask: _Answer, request: Request
     ) -> Reply:
         exchange = Exchange(state.fault, number, request, wire, ask, self._clock, state.memory)

@@ -96,6 +96,7 @@ def _condition(store: Store, clause: Any, options: EmulatorOptions, path: str, l
         raise bad_request(f"{path} must be one of: and, or, not, {{attribute, operator, value}}")
     name = names.pop()
     inner = clause[name]
+    # The documented depth counts the groups around a predicate, perhaps also `not`.
     below = level + (options.not_is_level or name != "not")
     if below > (options.filter_depth or _MAX_DEPTH) or path.count("/") > 2 * _MAX_SQL_DEPTH:
         raise unprocessable(f"query is nested deeper than {level} levels", path)
@@ -143,6 +144,7 @@ def _attribute(store: Store, name: Any, path: str) -> _Attribute:
         raise bad_request(f"{path} must be a string")
     if name.startswith("fields."):
         return _custom_attribute(store, name, path)
+    # Not a member of responses: a case with a resolved_at is resolved.
     if name == "state":
         closed = _column_sql(store, "resolved_at")
         return _Attribute(
@@ -202,6 +204,7 @@ def _parse_boolean(value: str | float) -> bool:
 
 def _parse_time(value: str | float) -> str:
     text = _parse_text(value)
+    # A date without a time is midnight UTC.
     if "T" not in text.upper():
         return f"{parse_date(text)}T00:00:00.000"
     return parse_instant(text)
@@ -231,6 +234,7 @@ def sort_keys(store: Store, sort: Any, options: EmulatorOptions) -> list[SortKey
     attribute = _attribute(store, sort["attribute"], "/sort/attribute")
     if attribute.kind in JSON_KINDS:
         raise unprocessable(f"{attribute.name} cannot be sorted by", "/sort/attribute")
+    # No case has a column of the frame for it: all sort values are missing, and equal.
     if attribute.sql == "NULL":
         return [case_id]
     name = attribute.name if attribute.name in {"created_at", "updated_at"} else ""

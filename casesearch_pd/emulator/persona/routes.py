@@ -51,6 +51,7 @@ def answer_persona(environment: Environment, request: Request) -> Reply:
     title = _authentication_error(environment, request)
     if title:
         return reply(401, {"errors": [{"title": title}]})
+    # Only requests with a valid token count.
     status = environment.window.take()
     result = _rate_limit_reply(status) if status.exceeded else _answer_once(environment, request)
     headers = {**result.headers, **_headers(environment, status)}
@@ -91,6 +92,7 @@ def _rate_limit_reply(status: RateLimitStatus) -> Reply:
 
 def _answer_once(environment: Environment, request: Request) -> Reply:
     """Return the reply to a request, the first one again where its Idempotency-Key was used."""
+    # Persona applies the key to every POST, so also to a search, whose reply is then outdated.
     key = request.headers.get("idempotency-key")
     if key is None or request.method != "POST":
         return _answer_now(environment, request)
@@ -236,6 +238,7 @@ def _template(environment: Environment, inflect: Inflect, template_id: str) -> d
 def _list_filter(store: Store, filters: Mapping[str, str]) -> Where:
     parts = []
     for name, value in filters.items():
+        # Filters may be written in any inflection.
         key = re.sub(r"([A-Z])", r"_\1", name).lower().replace("-", "_")
         if key not in _LIST_FILTERS:
             raise bad_request(f"filter[{name}] is not allowed")

@@ -44,6 +44,7 @@ def parse_inflection(request: Request) -> Inflect:
     version = request.headers.get("persona-version")
     if version is not None and version not in VERSIONS:
         raise bad_request(f"Persona-Version {version!r} is not a known version")
+    # kebab-case is the documented default.
     name = request.headers.get("key-inflection", "kebab")
     if name not in INFLECTIONS:
         raise bad_request(f"Key-Inflection must be one of: {', '.join(INFLECTIONS)}")
@@ -90,6 +91,7 @@ def parse_page(parameters: Mapping[str, Any]) -> Page:
     unknown = sorted(set(parameters) - {"size", "after", "before"})
     if unknown:
         raise bad_request(f"page.{unknown[0]} is not allowed")
+    # The cursor is the id of a case, not an opaque token.
     cursors = {side: parameters[side] for side in ("after", "before") if side in parameters}
     if len(cursors) > 1:
         raise bad_request("page.after and page.before cannot be used together")
