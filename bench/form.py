@@ -21,7 +21,7 @@ from playwright.sync_api import sync_playwright
 from tests.browser import servers
 from tests.browser.conftest import CHROMIUM, HAS_STARTED, OPTIONS, READY
 from tests.browser.harness import in_lab, notebook, run_cell
-from tests.browser.watch import watched
+from tests.browser.watch import watch_context
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -100,7 +100,7 @@ def lab(folder: Path) -> Iterator["Page"]:
     with servers.lab(shown, folder / "home") as server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
         context = browser.new_context(viewport={"width": 1280, "height": 900})
-        watched(context)
+        watch_context(context)
         page = context.new_page()
         page.goto(f"{server.url}/lab/tree/{path.name}?token={server.token}&reset")
         page.wait_for_function(HAS_STARTED)

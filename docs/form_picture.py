@@ -1,7 +1,7 @@
-"""Draw the README's picture of the filter form: ``python docs/form_picture.py``.
+"""Draw the picture of the filter form in the README: ``python docs/form_picture.py``.
 
-It shows the form in Voila, in a headless Chromium, with a filter that is built by code and a search
-that was run; nothing is loaded from elsewhere. Needs the extra ``test`` and Chromium.
+It opens the form with a filter and the results of a search in Voila and a headless Chromium;
+nothing is loaded from another machine. It needs the extra ``test`` and Chromium.
 """
 
 import shutil
@@ -41,15 +41,15 @@ def main() -> None:
     """Draw the picture."""
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
     if chromium is None:
-        sys.exit("there is no Chromium to draw with; install it")
+        sys.exit("Chromium is not installed; install it to draw the picture")
     with tempfile.TemporaryDirectory() as folder:
         cells = [nbformat.v4.new_code_cell(CODE)]
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        made = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-        nbformat.write(made, Path(folder) / "form.ipynb")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        document = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+        nbformat.write(document, Path(folder) / "form.ipynb")
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = listener.getsockname()[1]
         server = [sys.executable, "-m", "voila", "--no-browser", "--Voila.ip=127.0.0.1"]
         with subprocess.Popen([*server, f"--port={port}", folder]) as voila:
             try:
@@ -59,15 +59,15 @@ def main() -> None:
 
 
 def draw(chromium: str, url: str) -> None:
-    """Show the form, and save how it looks."""
-    patience = time.monotonic() + 60
-    while not answers(f"{url}/static/voila.js") and time.monotonic() < patience:
+    """Open the form, and save a screenshot of it."""
+    deadline = time.monotonic() + 60
+    while not responds(f"{url}/static/voila.js") and time.monotonic() < deadline:
         time.sleep(0.2)
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
         page = browser.new_page(viewport={"width": WIDTH, "height": 2 * HEIGHT})
-        page.route(lambda asked: "127.0.0.1" not in asked, lambda route: route.abort())
+        page.route(lambda address: "127.0.0.1" not in address, lambda route: route.abort())
         page.goto(f"{url}/render/form.ipynb")
         page.get_by_text("cases match").wait_for(timeout=60_000)
         page.locator(".cs-results table tbody tr").first.wait_for()
@@ -77,8 +77,8 @@ def draw(chromium: str, url: str) -> None:
         browser.close()
 
 
-def answers(url: str) -> bool:
-    """Tell whether a server is there yet."""
+def responds(url: str) -> bool:
+    """Return whether a server responds."""
     try:
         with urlopen(url, timeout=5):  # loopback
             return True

@@ -1,4 +1,4 @@
-"""The pictures of the form's results: drawn when somebody looks, in a thread, without pyplot."""
+"""The charts of a form, drawn in the background when their tab is open, and background jobs."""
 
 import threading
 
@@ -6,15 +6,14 @@ import matplotlib.pyplot as plt
 import pytest
 
 import casesearch_pd as cs
-from casesearch_pd.form.results.results import CHARTS, draw, groupings
-from casesearch_pd.form.runner import Jobs
-from tests.results_shown import WAIT, Seen, by_class, looked_at, shown
+from casesearch_pd.form.jobs import Jobs
+from casesearch_pd.form.results.results import CHARTS, draw, grouping_columns
+from tests.form_results import WAIT, ParsedHtml, by_class, open_tab, show_results
 
 
 @pytest.fixture(scope="module")
-def source():
-    with cs.LocalCases(cases=300) as local:
-        yield local.connect_cases()
+def source(service):
+    return service.sources["connect"]
 
 
 @pytest.fixture(scope="module")
@@ -23,22 +22,22 @@ def cases(source):
 
 
 @pytest.mark.parametrize("chart", CHARTS)
-def test_every_picture_of_the_accessor_is_drawn_without_pyplot(cases, chart):
-    """Figures of pyplot's are kept for ever, and belong to the main thread."""
-    before = plt.get_fignums()
+def test_every_chart_is_drawn_without_pyplot(cases, chart):
+    """Figures of pyplot stay in memory, and belong to the main thread."""
+    figures = plt.get_fignums()
     picture = draw(cases, chart, "queue" if chart == "breakdown" else None)
     assert picture.png.startswith(b"\x89PNG")
-    assert "as of" in picture.words
-    assert plt.get_fignums() == before
+    assert "as of" in picture.description
+    assert plt.get_fignums() == figures
 
 
-def test_a_picture_is_drawn_when_somebody_looks(cases):
-    results = shown(cases)
+def test_a_chart_is_drawn_when_its_tab_is_open(cases):
+    results = show_results(cases)
     place = by_class(results, "cs-chart-picture")
     assert results.chart.wait(WAIT)
     assert place.value == ""
-    looked_at(results, "Chart")
-    (alt,) = [value for name, value in Seen(place.value).attributes if name == "alt"]
+    open_tab(results, "Chart")
+    (alt,) = [value for name, value in ParsedHtml(place.value).attributes if name == "alt"]
     assert "open cases by age" in alt
     first = place.value
     by_class(results, "cs-chart-what").value = "breakdown"
@@ -49,72 +48,123 @@ def test_a_picture_is_drawn_when_somebody_looks(cases):
     assert "by status" in place.value
 
 
-def test_what_a_picture_lacks_or_warns_of_is_told(source, cases):
-    results = looked_at(shown(cases[["case_id", "status"]]), "Chart")
+def test_what_a_chart_lacks_or_warns_of_is_shown(source, cases):
+    results = open_tab(show_results(cases[["case_id", "status"]]), "Chart")
     assert "created_at" in by_class(results, "cs-chart-said").value
     assert by_class(results, "cs-chart-picture").value == ""
-    few = cs.read_cases(source, status="open", progress=False)
-    results.show(few, code="", plan=None)
+    open_cases = cs.read_cases(source, status="open", progress=False)
+    results.show(open_cases, code="", plan=None)
     by_class(results, "cs-chart-what").value = "time_to_close"
     assert results.chart.wait(WAIT)
-    assert "survivors" in by_class(results, "cs-chart-said").value
+    assert "survivorship bias" in by_class(results, "cs-chart-said").value
     assert "<img" in by_class(results, "cs-chart-picture").value
 
 
-def test_a_late_picture_of_the_run_before_is_not_shown(cases, monkeypatch):
-    """It would stand above the cases of another run."""
-    going, go = threading.Event(), threading.Event()
+def test_a_late_chart_of_the_previous_search_is_dropped(cases, monkeypatch):
+    """It would be shown with the cases of another search."""
+    has_begun, may_end = threading.Event(), threading.Event()
 
     def slow(frame, *_):
         if len(frame) == len(cases):
-            going.set()
-            assert go.wait(WAIT)
+            has_begun.set()
+            assert may_end.wait(WAIT)
         return draw(frame, "ages")
 
     monkeypatch.setattr("casesearch_pd.form.results.results.draw", slow)
-    results = shown(cases)
+    results = show_results(cases)
     results._tabs.selected_index = 1
-    assert going.wait(WAIT)
+    assert has_begun.wait(WAIT)
     results.show(cases.head(10), code="", plan=None)
-    go.set()
+    may_end.set()
     assert results.chart.wait(WAIT)
-    assert draw(cases.head(10), "ages").words in by_class(results, "cs-chart-picture").value
+    assert draw(cases.head(10), "ages").description in by_class(results, "cs-chart-picture").value
 
 
 @pytest.mark.parametrize("backend", [None, "numpy_nullable", "pyarrow"])
-def test_groups_are_offered_by_columns_that_tell_some(source, backend):
+def test_columns_that_can_form_groups_are_offered(source, backend):
     cases = cs.read_cases(source, dtype_backend=backend, progress=False)
-    found = groupings(cases)
-    assert found[:3] == ["queue", "assignee", "status"]
-    assert {"case_id", "title", "created_at"} & {*found} == set()
-    results = looked_at(shown(cases[["case_id", "created_at"]]), "Chart")
+    columns = grouping_columns(cases)
+    assert columns[:3] == ["queue", "assignee", "status"]
+    assert {"case_id", "title", "created_at"} & {*columns} == set()
+    results = open_tab(show_results(cases[["case_id", "created_at"]]), "Chart")
     by_class(results, "cs-chart-what").value = "breakdown"
     assert results.chart.wait(WAIT)
-    assert "no column tells groups" in by_class(results, "cs-chart-said").value
+    assert "no column to group by" in by_class(results, "cs-chart-said").value
 
 
 def test_labels_in_any_script_are_drawn_without_a_warning(cases):
-    """Beside the form it would look like an error of the form's."""
-    named = cases.assign(queue=["日本語の件名", "مرحبا", "👩‍👩‍👧"] * 100)
-    assert draw(named, "breakdown", "queue").notes == ()
+    """It would look like an error of the form."""
+    labelled = cases.assign(queue=["日本語の件名", "مرحبا", "👩‍👩‍👧"] * 100)
+    assert draw(labelled, "breakdown", "queue").warnings == ()
 
 
-def test_of_jobs_that_wait_the_last_is_done():
-    jobs, done, go = Jobs(), [], threading.Event()
-    jobs.ask(lambda: go.wait(WAIT))
+# --- background jobs ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def errors():
+    return []
+
+
+@pytest.fixture
+def jobs(errors):
+    return Jobs(threading.RLock(), errors.append)
+
+
+def test_of_waiting_jobs_only_the_last_is_run(jobs):
+    has_begun, may_end, runs, results = threading.Event(), threading.Event(), [], []
+
+    def first():
+        has_begun.set()
+        return may_end.wait(WAIT)
+
+    jobs.submit(first, results.append)
+    assert has_begun.wait(WAIT)
     for number in range(5):
-        jobs.ask(lambda number=number: done.append(number))
-    assert jobs.busy
-    go.set()
+        jobs.submit(lambda number=number: runs.append(number), lambda _: results.append("last"))
+    assert jobs.is_busy
+    may_end.set()
     assert jobs.wait(WAIT)
-    assert done == [4]
+    assert runs == [4]
+    assert results == ["last"]
 
 
-def test_a_job_that_fails_does_not_end_the_others(caplog):
-    jobs, done = Jobs(), []
-    jobs.ask(lambda: 1 / 0)
+def test_a_newer_job_replaces_one_that_is_delayed(jobs):
+    """Every keystroke submits a job; only the last may send a request."""
+    runs = []
+    for number in range(3):
+        jobs.submit(lambda number=number: runs.append(number), lambda _: None, delay=0.05)
     assert jobs.wait(WAIT)
-    jobs.ask(lambda: done.append(1))
+    assert runs == [2]
+
+
+def test_the_result_of_a_cancelled_job_is_dropped(jobs):
+    has_begun, may_end, results, end = threading.Event(), threading.Event(), [], threading.Event()
+
+    def job():
+        has_begun.set()
+        return may_end.wait(WAIT)
+
+    jobs.submit(job, results.append)
+    assert has_begun.wait(WAIT)
+    jobs.cancel()
+    assert jobs.wait(0)
+    may_end.set()
+    jobs.submit(lambda: 1, lambda _: end.set())  # begins when the first one is over
+    assert end.wait(WAIT)
+    assert results == []
+
+
+@pytest.mark.parametrize("part", ["function", "show"])
+def test_the_error_of_a_job_is_shown_and_does_not_end_the_others(jobs, errors, part):
+    """An error in a thread is invisible unless the form shows it."""
+    if part == "function":
+        jobs.submit(lambda: 1 / 0, lambda _: None)
+    else:
+        jobs.submit(lambda: 0, lambda zero: 1 / zero)
     assert jobs.wait(WAIT)
-    assert done == [1]
-    assert "failed" in caplog.text
+    assert [type(error) for error in errors] == [ZeroDivisionError]
+    results = []
+    jobs.submit(lambda: 1, results.append)
+    assert jobs.wait(WAIT)
+    assert results == [1]

@@ -44,7 +44,7 @@ from tests.form_trees import (
 )
 from tests.hostile_cases import NOW, hostile_rows
 from tests.law_bench import QUICK, a_bench, quietly
-from tests.plain_reading import holds
+from tests.reference_filter import matches as matches_filter
 
 SERVICE = {"cases": 60, "seed": 3}
 
@@ -102,7 +102,7 @@ def test_incomplete_rows_are_left_out_of_the_expression(source, data):
 def matches(member, row, tz):
     """Return whether a tree matches a case: groups evaluated here, rules as typed filters."""
     if isinstance(member, Rule):
-        return holds(_typed_filter(member), row, tz)
+        return matches_filter(_typed_filter(member), row, tz)
     results = [matches(item, row, tz) for item in member.members if not _is_empty(item)]
     result = all(results) if member.combinator == "and" or not results else any(results)
     return not result if member.negated and results else result

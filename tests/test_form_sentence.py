@@ -1,57 +1,48 @@
-"""The sentence before a run, read aloud: what is asked, and what it is going to take."""
+"""The sentences above the Search button: what a form searches for, and what the search costs."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import pandas as pd
 import pytest
-from casesearch_pd.form.model.question import FormQuery
 
 import casesearch_pd as cs
-from casesearch_pd.form.model.sentence import expected_rows, prefix_for, sentence_for
+from casesearch_pd.form.model.query import FormQuery
+from casesearch_pd.form.model.sentence import cost_sentence, preview_sentences, query_sentence
 from casesearch_pd.query.expressions import FALSE, TRUE
 from casesearch_pd.query.schema import Field, Option, Schema
-from casesearch_pd.reading.explain import Cost, Plan
+from casesearch_pd.reading.explain import RESIDUAL_REASONS, Cost, Plan
+from casesearch_pd.reading.options import Query
 from casesearch_pd.render.sentences import describe_filter
 from tests.law_bench import quietly
 
-NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
+SERVICE = {"cases": 60, "seed": 3}
+SOURCES = {"connect": {"rate": 1.6}, "persona": {"rate": 4}}
 
 
-@pytest.fixture(scope="module")
-def local():
-    with cs.LocalCases(cases=60, seed=3, now=NOW) as service:
-        yield service
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def connect(local):
-    return local.connect_cases(rate=1.6)
+    return local.sources["connect"]
 
 
-@pytest.fixture(scope="module")
-def persona(local):
-    return local.persona_cases(rate=4)
-
-
-def question(source, where=None, **given):
-    options = ("search", "tags", "columns", "sort", "limit", "tz")
-    filters = {name: value for name, value in given.items() if name not in options}
-    asked_for = {name: value for name, value in given.items() if name in options}
+def form_query(source, where=None, **arguments):
+    names = {"search", "tags", "columns", "sort", "limit", "tz"}
+    options = {name: value for name, value in arguments.items() if name in names}
+    filters = {name: value for name, value in arguments.items() if name not in names}
     with quietly():
-        return FormQuery.of(source, where, filters, **asked_for)
+        return FormQuery.from_query(source, Query(where=where, filters=filters, **options))
 
 
-def plan(source, where=None, **given):
+def plan(source, **arguments):
     with quietly():
-        return cs.explain_cases(source, where, **given)
+        return cs.explain_cases(source, **arguments)
 
 
+UNSUPPORTED, INEXACT = RESIDUAL_REASONS["unsupported"], RESIDUAL_REASONS["inexact"]
 WEEK = pd.Timedelta(days=-7)
 name = cs.field
-ASKED = [
-    ({}, "Every case."),
-    ({"limit": 1, "sort": "created_at"}, "Every case, oldest first, at most 1."),
+QUERIES = [
+    ({}, "All cases."),
+    ({"limit": 1, "sort": "created_at"}, "All cases, oldest first, at most 1."),
     (
         {
             "status": ["open", "pending"],
@@ -77,7 +68,7 @@ ASKED = [
         {"created_at": "2026-03", "sort": ["status", "-updated_at"], "tz": "Europe/Berlin"},
         (
             "Cases whose Created is in 2026-03, sorted by Status and Last updated descending, "
-            "times are of Europe/Berlin."
+            "times in Europe/Berlin."
         ),
     ),
     (
@@ -92,16 +83,16 @@ ASKED = [
         },
         (
             "Cases whose Status is not Open and Title does not contain 'x' and Assigned queue is "
-            "there."
+            "not empty."
         ),
     ),
     (
         {"where": ~((name("status") == "open") | name("queue").isna())},
-        "Cases, but not those whose Status is Open or Assigned queue is missing.",
+        "Cases except those whose Status is Open or Assigned queue is empty.",
     ),
     (
         {"where": ~(name("created_at") < "2026"), "tags": {"team": "red"}},
-        "Cases, but not those whose Created is before 2026, and that bear the tag 'team=red'.",
+        "Cases with the tag 'team=red', except those whose Created is before 2026.",
     ),
     (
         {"where": (name("title") == "a") | ((name("title") == "b") & (name("title") != "B"))},
@@ -110,8 +101,8 @@ ASKED = [
     (
         {"search": "refund", "tags": ["team=red", "tier=a"], "status": "closed"},
         (
-            "Cases whose Status is Closed, that bear the tags 'team=red' and 'tier=a', and that a "
-            "search for 'refund' finds."
+            "Cases whose Status is Closed, with the tags 'team=red' and 'tier=a', and that match "
+            "the search 'refund'."
         ),
     ),
     (
@@ -123,10 +114,12 @@ ASKED = [
 ]
 
 
-@pytest.mark.parametrize(("given", "said"), ASKED, ids=[said[:40] for _, said in ASKED])
-def test_a_question_is_said_in_plain_english(connect, given, said):
-    """What the form is about to ask must be clear to whoever does not know filters."""
-    assert sentence_for(question(connect, **given), connect.schema) == said
+@pytest.mark.parametrize(
+    ("arguments", "sentence"), QUERIES, ids=[sentence[:40] for _, sentence in QUERIES]
+)
+def test_a_query_is_described_in_plain_english(connect, arguments, sentence):
+    """Users who do not know filters must understand what the form searches for."""
+    assert query_sentence(form_query(connect, **arguments), connect.schema) == sentence
 
 
 def cost(cases, pages, requests, seconds):
@@ -137,28 +130,28 @@ COSTS = [
     (
         {"status": "open"},
         cost(1_234, 13, 15, 7.6),
-        "1,234 cases match: 13 pages, 15 requests, about 8 s at 1.6 requests a second.",
+        "1,234 cases match: 13 pages, 15 requests, about 8 s at 1.6 requests per second.",
     ),
     (
         {"status": "open"},
         cost(1, 1, 1, 0.0),
-        "1 case matches: 1 page, 1 request, without a wait at 1.6 requests a second.",
+        "1 case matches: 1 page, 1 request, no waiting at 1.6 requests per second.",
     ),
     ({"status": "open"}, cost(0, 1, 1, 0.0), "No case matches."),
     (
         {"created_at__lt": "2026", "limit": 20, "columns": ["case_id"]},
         cost(20, 1, 1, 0.0),
         (
-            "At least 20 cases match, and 20 are read: 1 page, 1 request, without a wait at 1.6 "
-            "requests a second."
+            "At least 20 cases match, and 20 are read: 1 page, 1 request, no waiting at 1.6 "
+            "requests per second."
         ),
     ),
     (
         {"created_at__lt": "2026", "limit": 1, "columns": ["case_id"]},
         cost(1, 1, 1, 0.0),
         (
-            "At least 1 case matches, and 1 is read: 1 page, 1 request, without a wait at 1.6 "
-            "requests a second."
+            "At least 1 case matches, and 1 is read: 1 page, 1 request, no waiting at 1.6 "
+            "requests per second."
         ),
     ),
     (
@@ -166,59 +159,52 @@ COSTS = [
         cost(430, 5, 5, 0.0),
         (
             "430 cases match, and all are read to find the first 20: 5 pages, 5 requests, "
-            "without a "
-            "wait at 1.6 requests a second."
+            "no waiting at 1.6 requests per second."
         ),
     ),
     (
         {"closed_at": None, "columns": ["case_id"]},
         cost(1_234, 13, 15, 300.0),
         (
-            "Up to 1,234 cases come home (13 pages, 15 requests, about 5 minutes at 1.6 requests a "
-            "second) and are checked here: Last closed is missing (the service cannot "
-            "compare this)."
+            f"Up to 1,234 cases are fetched and filtered locally (13 pages, 15 requests, about 5 "
+            f"minutes at 1.6 requests per second): Last closed is empty ({UNSUPPORTED})."
         ),
     ),
     (
         {"title": ["a", "b", "c", "d", "e"], "columns": ["case_id"]},
         cost(1, 1, 1, 9_000.0),
         (
-            "Up to 1 case comes home (1 page, 1 request, about 2.5 hours at 1.6 requests a second) "
-            "and is checked here: Title is 'a', Title is 'b' and 3 others (the service's "
-            "answer may "
-            "be too wide)."
+            f"Up to 1 case is fetched and filtered locally (1 page, 1 request, about 2.5 hours at "
+            f"1.6 requests per second): Title is 'a', Title is 'b' and 3 others ({INEXACT})."
         ),
     ),
-    ({"status": "open"}, None, "How many cases match has not been counted yet."),
-    ({"status": []}, None, "No case can match: nothing is read."),
-    ({"limit": 0}, None, "Nothing is read."),
+    ({"status": "open"}, None, "The matching cases have not been counted yet."),
+    ({"status": []}, None, "No case can match: no request is sent."),
+    ({"limit": 0}, None, "The limit is 0: no request is sent."),
 ]
 
 
-@pytest.mark.parametrize(("given", "known", "said"), COSTS, ids=[said[:40] for *_, said in COSTS])
-def test_what_a_read_takes_is_said(connect, given, known, said):
-    """Who sees 8 seconds waits; who sees 5 minutes asks for less."""
-    assert expected_rows(plan(connect, **given), known) == said
+@pytest.mark.parametrize(
+    ("arguments", "count", "sentence"), COSTS, ids=[sentence[:40] for *_, sentence in COSTS]
+)
+def test_the_cost_of_a_search_is_described(connect, arguments, count, sentence):
+    """A user waits for 8 seconds, but narrows a search of 5 minutes."""
+    assert cost_sentence(plan(connect, **arguments), count) == sentence
 
 
 PERSONA = [
     (
         {"status": "open"},
         (
-            "Persona does not tell how many match; every 10,000 cases take 100 requests, "
-            "about 25 s "
-            "at 4 requests a second. Checked here: Status is 'open' (the service's answer "
-            "may be too "
-            "wide)."
+            "Persona cannot count the matching cases; 10,000 cases take 100 requests, about 25 s "
+            f"at 4 requests per second. Filtered locally: Status is 'open' ({INEXACT})."
         ),
     ),
     (
         {"created_at__gte": "2026", "title__contains": "x"},
         (
-            "Persona does not tell how many match; every 10,000 cases take 100 requests, "
-            "about 25 s "
-            "at 4 requests a second. Checked here: Title contains 'x' (the service cannot compare "
-            "this)."
+            "Persona cannot count the matching cases; 10,000 cases take 100 requests, about 25 s "
+            f"at 4 requests per second. Filtered locally: Title contains 'x' ({UNSUPPORTED})."
         ),
     ),
     ({"case_id": ["case_a", "case_b"]}, "2 requests, one for each case."),
@@ -226,47 +212,49 @@ PERSONA = [
 ]
 
 
-@pytest.mark.parametrize(("given", "said"), PERSONA, ids=[said[:40] for _, said in PERSONA])
-def test_where_nobody_counts_the_price_is_said(persona, given, said):
-    """A count that nobody can know must not be made up."""
-    assert expected_rows(plan(persona, **given)) == said
+@pytest.mark.parametrize(
+    ("arguments", "sentence"), PERSONA, ids=[sentence[:40] for _, sentence in PERSONA]
+)
+def test_without_a_count_the_cost_of_an_example_is_described(local, arguments, sentence):
+    """A count that the service does not return must not be invented."""
+    assert cost_sentence(plan(local.sources["persona"], **arguments)) == sentence
 
 
-def test_an_unpaced_source_names_no_rate(local):
+def test_a_source_without_a_rate_limit_names_no_rate(local):
     source = local.connect_cases()
-    known = cost(5, 1, 1, 0.0)
-    assert expected_rows(plan(source), known) == "5 cases match: 1 page, 1 request, without a wait."
+    sentence = cost_sentence(plan(source), cost(5, 1, 1, 0.0))
+    assert sentence == "5 cases match: 1 page, 1 request, no waiting."
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a form knows of its question."""
+class KnownSearch:
+    """What a form knows about its search."""
 
-    question: FormQuery
+    query: FormQuery
     plan: Plan | None = None
     cost: Cost | None = None
-    counting: bool = False
+    is_counting: bool = False
 
 
-def test_the_sentence_grows_with_what_is_known(local, connect):
-    """Nothing is sent for it: the form says it at every keystroke."""
-    said = question(connect, status="open")
-    shape = plan(connect, status="open")
+def test_the_sentences_grow_with_what_is_known(local, connect):
+    """No request is sent for them: the form shows them at every keystroke."""
+    query = form_query(connect, status="open")
+    read = plan(connect, status="open")
     local.requests.clear()
-    assert prefix_for(Told(said), connect) == "Cases whose Status is Open."
-    assert prefix_for(Told(said, shape, counting=True), connect) == (
-        "Cases whose Status is Open. Counting how many cases match …"
+    assert preview_sentences(KnownSearch(query), connect) == "Cases whose Status is Open."
+    assert preview_sentences(KnownSearch(query, read, is_counting=True), connect) == (
+        "Cases whose Status is Open. Counting the matching cases …"
     )
-    assert prefix_for(Told(said, shape, cost(2, 1, 1, 0.0)), connect) == (
-        "Cases whose Status is Open. 2 cases match: 1 page, 1 request, without a wait at 1.6 "
-        "requests a second."
+    assert preview_sentences(KnownSearch(query, read, cost(2, 1, 1, 0.0)), connect) == (
+        "Cases whose Status is Open. 2 cases match: 1 page, 1 request, no waiting at 1.6 "
+        "requests per second."
     )
     assert not local.requests
 
 
-# --- words by a schema ------------------------------------------------------------------------
+# --- labels of a schema ------------------------------------------------------------------------
 
-ALIKE = Schema(
+SAME_LABELS = Schema(
     (
         Field("created_at", "created_datetime", "Created", "datetime"),
         Field("status", "status", "Status", "select", options=(Option("a", "On  hold\n"),)),
@@ -280,7 +268,7 @@ ALIKE = Schema(
 
 
 @pytest.mark.parametrize(
-    ("term", "said"),
+    ("expression", "sentence"),
     [
         (name("status") == "a", "Status is On hold"),
         (name("status_1") == "a", "Status (status_1) is 'a'"),
@@ -289,22 +277,22 @@ ALIKE = Schema(
         (name("twins").isin(["x", "y"]), "Twins is 'x' or 'y'"),
         (name("no such") == "a", "no such is 'a'"),
         (name("team_1") == "2026-03", "Team (team_1) is 2026-03"),
-        ((name("created_at") >= WEEK), "Created is not before 7 days before the read"),
+        ((name("created_at") >= WEEK), "Created is on or after 7 days before the read"),
         (TRUE, "every case"),
         (FALSE, "no case"),
         (
             name("status").isin(["a", "b"]) & (name("created_at") >= WEEK),
-            "Status is On hold or 'b' and Created is not before 7 days before the read",
+            "Status is On hold or 'b' and Created is on or after 7 days before the read",
         ),
     ],
 )
-def test_fields_and_choices_are_said_by_their_labels(term, said):
-    """Two fields of one label must still be told apart."""
-    assert describe_filter(term, ALIKE) == said
+def test_fields_and_options_are_described_by_their_labels(expression, sentence):
+    """Two fields with the same label must still be distinguished."""
+    assert describe_filter(expression, SAME_LABELS) == sentence
 
 
-def test_a_long_text_is_cut_before_a_read_only():
-    """A sentence is read at a glance; a report says all."""
-    term = name("team_1") == "x" * 500
-    assert len(describe_filter(term, ALIKE, before_read=True)) < 120
-    assert "x" * 500 in describe_filter(term, ALIKE)
+def test_a_long_text_is_shortened_only_before_a_read():
+    """A sentence is read at a glance; a report is complete."""
+    expression = name("team_1") == "x" * 500
+    assert len(describe_filter(expression, SAME_LABELS, before_read=True)) < 120
+    assert "x" * 500 in describe_filter(expression, SAME_LABELS)

@@ -62,7 +62,7 @@ class Jobs:
         function
             Runs in a background thread.
         show
-            Called with the result, unless the job was replaced or cancelled meanwhile.
+            Called with the result, unless the job was replaced or cancelled before.
         delay
             Seconds to wait for a newer job before the function runs.
         """

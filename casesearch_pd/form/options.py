@@ -1,4 +1,4 @@
-"""The editors of what a form searches for besides its rules: search text, tags, columns, order."""
+"""The editors of the options of a query: search text, tags, columns, order, limit, time zone."""
 
 from __future__ import annotations
 

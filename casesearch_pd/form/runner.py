@@ -15,6 +15,8 @@ from casesearch_pd.errors import CaseSearchError, IncompleteReadError, ReadInter
 from casesearch_pd.form.jobs import Jobs
 from casesearch_pd.form.widgets import Messages, button
 from casesearch_pd.reading.background import BackgroundRead
+from casesearch_pd.reading.frames.frame import FrameFormat
+from casesearch_pd.reading.options import ReadOptions
 
 if TYPE_CHECKING:
     import threading
@@ -223,7 +225,8 @@ class SearchRunner:
         """Begin a search; one that is running is cancelled, and its results are dropped."""
         with self.lock:
             self.close()
-            self.read = BackgroundRead(self.source, query.to_query(self.source.schema))
+            options = ReadOptions(frame_format=FrameFormat(tz=query.tz))
+            self.read = BackgroundRead(self.source, query.to_query(self.source.schema), options)
             self.view.start()
             self.read.start()
             follow = partial(self._follow, self.read)

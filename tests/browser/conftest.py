@@ -1,4 +1,4 @@
-"""A browser and two servers for the tests of this folder, ended with the last of them."""
+"""A browser and two servers for the tests of this folder."""
 
 import os
 import re
@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.browser import servers
-from tests.browser.harness import PATIENCE, in_lab, screenshot, text_of
-from tests.browser.watch import watched
+from tests.browser.harness import TIMEOUT, in_lab, screenshot, text_of
+from tests.browser.watch import watch_context
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 OPTIONS = (
-    "--no-sandbox",  # root, in a container, has none
+    "--no-sandbox",  # root in a container cannot use it
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -21,7 +21,7 @@ OPTIONS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    # What the tests do not see of a browser leaves this machine no more than what they see.
+    # Requests of the browser itself, which the tests do not see, are blocked too.
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 )
 HAS_STARTED = "window.jupyterapp?.shell?.currentWidget?.sessionContext"
@@ -38,7 +38,7 @@ RUN_ALL = """async () => {
     const {widgets} = jupyterapp.shell.currentWidget.content;
     return widgets.flatMap(cell => cell.model.outputs?.toJSON() ?? []);
 }"""
-VOILAS_KERNEL = "JSON.parse(document.getElementById('jupyter-config-data').textContent).kernelId"
+VOILA_KERNEL = "JSON.parse(document.getElementById('jupyter-config-data').textContent).kernelId"
 
 
 def pytest_collection_modifyitems(items):
@@ -49,25 +49,25 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.browser)
 
 
-def missing(what):
-    """Skip the test, or fail where a browser is promised."""
+def skip_or_fail(reason):
+    """Skip the test, or fail if a browser is required."""
     if os.environ.get("CASESEARCH_REQUIRE_BROWSER") == "1":
-        pytest.fail(f"{what}, and CASESEARCH_REQUIRE_BROWSER asks for it", pytrace=False)
-    pytest.skip(what)
+        pytest.fail(f"{reason}, and CASESEARCH_REQUIRE_BROWSER requires it", pytrace=False)
+    pytest.skip(reason)
 
 
 @pytest.fixture(scope="package")
 def chromium():
-    """Start one browser, in which each test has a context of its own."""
+    """Start one browser, in which each test has its own context."""
     try:
         from playwright.sync_api import expect as assertions  # noqa: PLC0415 - it may be missing
         from playwright.sync_api import sync_playwright  # noqa: PLC0415 - it may be missing
     except ImportError:
-        missing("Playwright is not installed (pip install playwright)")
+        skip_or_fail("Playwright is not installed (pip install playwright)")
     path = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if path is None:
-        missing("there is no Chromium (apt-get install chromium)")
-    assertions.set_options(timeout=PATIENCE)
+        skip_or_fail("there is no Chromium (apt-get install chromium)")
+    assertions.set_options(timeout=TIMEOUT)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=OPTIONS)
         yield browser
@@ -75,65 +75,65 @@ def chromium():
 
 
 @pytest.fixture(scope="package")
-def shown(tmp_path_factory):
-    """Make the folder that both servers show."""
-    return tmp_path_factory.mktemp("shown")
+def root(tmp_path_factory):
+    """Return the folder that both servers serve."""
+    return tmp_path_factory.mktemp("served")
 
 
 @pytest.fixture(scope="package")
-def voila(shown, tmp_path_factory, chromium):  # noqa: ARG001 - without a browser not started
+def voila(root, tmp_path_factory, chromium):  # noqa: ARG001 - without a browser not started
     """Start Voila."""
-    with servers.voila(shown, tmp_path_factory.mktemp("voila")) as server:
+    with servers.voila(root, tmp_path_factory.mktemp("voila")) as server:
         yield server
 
 
 @pytest.fixture(scope="package")
-def lab(shown, tmp_path_factory, chromium):  # noqa: ARG001 - without a browser not started
+def lab(root, tmp_path_factory, chromium):  # noqa: ARG001 - without a browser not started
     """Start JupyterLab."""
-    with servers.lab(shown, tmp_path_factory.mktemp("lab")) as server:
+    with servers.lab(root, tmp_path_factory.mktemp("lab")) as server:
         yield server
 
 
 @pytest.fixture
-def folder(shown, name):
-    """Make a folder of this test alone, where both servers show it."""
-    made = shown / name
-    made.mkdir()
-    return made
+def folder(root, name):
+    """Return a folder for this test, which both servers serve."""
+    folder = root / name
+    folder.mkdir()
+    return folder
 
 
 @pytest.fixture
 def name(request):
-    """Join the test's module and name, as a file may be called."""
+    """Return the module and name of the test as the name of a file."""
     return re.sub(r"\W+", "-", f"{request.path.stem}-{request.node.name}").strip("-")
 
 
 @pytest.fixture
 def kernels():
-    """Note kernels by server and id, to end them after the pages that would miss them."""
-    started = set()
-    yield started
-    for server, kernel in started:
-        servers.end_kernel(server, kernel)
+    """Collect kernels by server and id, to stop them after their pages are closed."""
+    kernels = set()
+    yield kernels
+    for server, kernel in kernels:
+        servers.stop_kernel(server, kernel)
 
 
 @pytest.fixture
-def context(chromium, kernels):  # noqa: ARG001 - ended before its kernels are
-    """Open a browser that nobody used before, and that may copy and paste."""
+def context(chromium, kernels):  # noqa: ARG001 - closed before its kernels
+    """Open a new browser context, which may copy and paste."""
     context = chromium.new_context(
         viewport={"width": 1280, "height": 900},
         permissions=["clipboard-read", "clipboard-write"],
-        service_workers="block",  # their requests would pass the watch by
+        service_workers="block",  # their requests would not be recorded
     )
-    context.set_default_timeout(PATIENCE)
+    context.set_default_timeout(TIMEOUT)
     yield context
     context.close()
 
 
 @pytest.fixture
 def watch(context, name):
-    """Note what would have left this machine, and what went wrong: nothing, at the end."""
-    watch = watched(context)
+    """Record requests to other machines and errors; at the end there must be none."""
+    watch = watch_context(context)
     yield watch
     for number, page in enumerate(context.pages):
         screenshot(page, f"{name}-{number}" if number else name)
@@ -141,34 +141,34 @@ def watch(context, name):
 
 
 @pytest.fixture
-def open_voila(voila, context, watch, kernels):  # noqa: ARG001 - no page is unwatched
-    """Show a notebook as an app."""
+def open_voila(voila, context, watch, kernels):  # noqa: ARG001 - every page is watched
+    """Return a function that opens a notebook as an app."""
 
-    def opened(path, *, dark=False):
+    def open_page(path, *, dark=False):
         page = context.new_page()
-        address = f"{voila.url}/voila/render/{path.relative_to(voila.shown).as_posix()}"
+        address = f"{voila.url}/voila/render/{path.relative_to(voila.root).as_posix()}"
         page.goto(f"{address}?theme={'dark' if dark else 'light'}")
-        kernels.add((voila, page.evaluate(VOILAS_KERNEL)))
+        kernels.add((voila, page.evaluate(VOILA_KERNEL)))
         page.locator("#rendered_cells").wait_for()
-        failed = page.get_by_text("Traceback (most recent call last)")
-        assert not failed.count(), failed.first.inner_text()
+        tracebacks = page.get_by_text("Traceback (most recent call last)")
+        assert not tracebacks.count(), tracebacks.first.inner_text()
         return page
 
-    return opened
+    return open_page
 
 
 @pytest.fixture
-def open_lab(lab, context, watch, kernels):  # noqa: ARG001 - no page is unwatched
-    """Show a notebook in JupyterLab, run from top to bottom."""
+def open_lab(lab, context, watch, kernels):  # noqa: ARG001 - every page is watched
+    """Return a function that opens a notebook in JupyterLab and runs all of its cells."""
 
-    def opened(path, *, dark=False):
+    def open_page(path, *, dark=False):
         page = context.new_page()
-        place = path.relative_to(lab.shown).as_posix()
-        page.goto(f"{lab.url}/lab/tree/{place}?token={lab.token}&reset")
+        address = path.relative_to(lab.root).as_posix()
+        page.goto(f"{lab.url}/lab/tree/{address}?token={lab.token}&reset")
         page.wait_for_function(HAS_STARTED)
         theme = f"JupyterLab {'Dark' if dark else 'Light'}"
         kernels.add((lab, in_lab(page, READY, theme)))
         text_of(in_lab(page, RUN_ALL))
         return page
 
-    return opened
+    return open_page

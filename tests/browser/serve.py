@@ -1,7 +1,7 @@
-"""Run a module as a server that lives no longer than the pipe on its standard input.
+"""Run a module as a server that ends with the pipe on its standard input.
 
-Whoever started it closes the pipe, or dies in whatever way: either ends the server, which then
-ends its kernels.
+The process that started it closes the pipe or dies. Either ends the server, which then ends its
+kernels.
 """
 
 import os
@@ -12,7 +12,7 @@ import threading
 
 
 def end_with_input() -> None:
-    """Wait for the pipe's end, then ask this process to stop as a service manager would."""
+    """Wait for the end of the pipe, then stop this process as a service manager would."""
     sys.stdin.buffer.read()
     os.kill(os.getpid(), signal.SIGTERM)
 

@@ -1,4 +1,4 @@
-"""Voila and JupyterLab, each on a free port of this machine and in a home of its own."""
+"""Servers of Voila and JupyterLab, each with a free port and a home directory of its own."""
 
 import json
 import os
@@ -17,16 +17,21 @@ import psutil
 import requests
 
 ROOT = Path(__file__).parents[2]
-STARTS_IN, ENDS_IN = 60, 20  # seconds, on a machine that is busy
-# What would lead a server or a kernel elsewhere, or to an account.
-OURS = ("AWS_", "COV", "JPY_", "JUPYTER", "PERSONA_", "PYTEST", "PYTHON", "VOILA")
-PLACES = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+START_TIMEOUT, STOP_TIMEOUT = 60, 20  # seconds, for a busy machine
+# Variables that would lead a server or a kernel to other settings, or to an account.
+REMOVED_VARIABLES = ("AWS_", "COV", "JPY_", "JUPYTER", "PERSONA_", "PYTEST", "PYTHON", "VOILA")
+DIRECTORY_VARIABLES = (
+    "IPYTHONDIR",
+    "JUPYTER_CONFIG_DIR",
+    "JUPYTER_DATA_DIR",
+    "JUPYTER_RUNTIME_DIR",
+)
 SETTINGS = {
-    # Lab asks on its first start whether it may fetch the project's news.
+    # On its first start Lab asks whether it may fetch the news of the project.
     "page_config.json": {
         "disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}
     },
-    # Every cell stands in the page, and not only those in sight.
+    # The page has every cell, and not only the visible ones.
     "default_setting_overrides.json": {
         "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"}
     },
@@ -35,26 +40,26 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Server:
-    """Where a server answers, its token (Voila has none), and the folder that it shows."""
+    """The address of a server, its token (Voila has none), and the folder that it serves."""
 
     url: str
     token: str
-    shown: Path
+    root: Path
 
 
 @contextmanager
-def voila(shown: Path, home: Path) -> Iterator[Server]:
-    """Show the notebooks of a folder as apps."""
-    server = Server(f"http://127.0.0.1:{_free_port()}", "", shown)
+def voila(root: Path, home: Path) -> Iterator[Server]:
+    """Serve the notebooks of a folder as apps."""
+    server = Server(f"http://127.0.0.1:{_free_port()}", "", root)
     options = ("--no-browser", "--Voila.ip=127.0.0.1", "--show_tracebacks=True")
-    with running(server, home, "voila", *options, ready="/voila/static/voila.js"):
+    with run_server(server, home, "voila", *options, ready="/voila/static/voila.js"):
         yield server
 
 
 @contextmanager
-def lab(shown: Path, home: Path) -> Iterator[Server]:
-    """Show a folder in JupyterLab; a script in its page reaches the application itself."""
-    server = Server(f"http://127.0.0.1:{_free_port()}", secrets.token_hex(16), shown)
+def lab(root: Path, home: Path) -> Iterator[Server]:
+    """Serve a folder in JupyterLab; scripts in its page can use the application object."""
+    server = Server(f"http://127.0.0.1:{_free_port()}", secrets.token_hex(16), root)
     options = (
         "--no-browser",
         "--allow-root",
@@ -65,7 +70,7 @@ def lab(shown: Path, home: Path) -> Iterator[Server]:
         "--ServerApp.terminals_enabled=False",
         f"--IdentityProvider.token={server.token}",
     )
-    with running(server, home, "jupyterlab", *options, ready="/api/status"):
+    with run_server(server, home, "jupyterlab", *options, ready="/api/status"):
         yield server
 
 
@@ -76,37 +81,39 @@ def _free_port() -> int:
 
 
 @contextmanager
-def running(server: Server, home: Path, *command: str, ready: str) -> Iterator[None]:
+def run_server(server: Server, home: Path, *command: str, ready: str) -> Iterator[None]:
     home.mkdir(exist_ok=True)
     with (home / "log").open("wb") as log:
-        process = _started(server, home, command, log)
+        process = _start(server, home, command, log)
         try:
             _wait_until_ready(server, process, ready, home / "log")
             yield
         finally:
-            end(process)
+            stop_server(process)
 
 
-def _started(server, home, command, log) -> psutil.Popen:
-    # -P: the modules of this folder are none of the server's.
+def _start(server, home, command, log) -> psutil.Popen:
+    # -P keeps the modules of this folder from the server.
     launcher = [sys.executable, "-P", Path(__file__).with_name("serve.py")]
     return psutil.Popen(
         [*launcher, *command, f"--port={server.url.rpartition(':')[2]}", "."],
         stdin=subprocess.PIPE,
         stdout=log,
         stderr=subprocess.STDOUT,
-        cwd=server.shown,
+        cwd=server.root,
         env=_environment(home),
     )
 
 
 def _environment(home: Path) -> dict[str, str]:
-    """Leave this user's settings out, and let kernels import the package as it stands here."""
+    """Return an environment without this user's settings, in which kernels find the package."""
     _write_settings(home / "JUPYTER_CONFIG_DIR" / "labconfig")
-    kept = {name: text for name, text in os.environ.items() if not name.startswith(OURS)}
-    ours = {"HOME": str(home), "PYTHONPATH": str(ROOT)}
-    fonts = {"MPLCONFIGDIR": mpl.get_cachedir()}  # their list takes seconds to make
-    return kept | ours | fonts | {name: str(home / name) for name in PLACES}
+    variables = os.environ.items()
+    inherited = {name: text for name, text in variables if not name.startswith(REMOVED_VARIABLES)}
+    paths = {"HOME": str(home), "PYTHONPATH": str(ROOT)}
+    fonts = {"MPLCONFIGDIR": mpl.get_cachedir()}  # a new list of fonts takes seconds
+    directories = {name: str(home / name) for name in DIRECTORY_VARIABLES}
+    return inherited | paths | fonts | directories
 
 
 def _write_settings(folder: Path) -> None:
@@ -116,26 +123,26 @@ def _write_settings(folder: Path) -> None:
 
 
 def _wait_until_ready(server, process, path, log) -> None:
-    ends = monotonic() + STARTS_IN
-    while not _answers(server, path):
-        told = log.read_text("utf-8", "replace")[-2000:]
-        assert process.poll() is None, f"the server ended by itself: {told}"
-        assert monotonic() < ends, f"no answer within {STARTS_IN} s: {told}"
+    deadline = monotonic() + START_TIMEOUT
+    while not _responds(server, path):
+        output = log.read_text("utf-8", "replace")[-2000:]
+        assert process.poll() is None, f"the server ended by itself: {output}"
+        assert monotonic() < deadline, f"no response within {START_TIMEOUT} s: {output}"
         sleep(0.1)
 
 
-def end_kernel(server: Server, kernel: str) -> None:
-    """End a kernel by its id."""
-    same = "00"  # a browser's proof of where it comes from: one text in two places
+def stop_kernel(server: Server, kernel: str) -> None:
+    """Stop a kernel by its id."""
+    token = "00"  # against cross-site requests: the same text in a header and a cookie
     requests.delete(
         f"{server.url}/api/kernels/{kernel}",
-        headers={"Authorization": f"token {server.token}", "X-XSRFToken": same},
-        cookies={"_xsrf": same},
+        headers={"Authorization": f"token {server.token}", "X-XSRFToken": token},
+        cookies={"_xsrf": token},
         timeout=10,
     ).raise_for_status()
 
 
-def _answers(server: Server, path: str) -> bool:
+def _responds(server: Server, path: str) -> bool:
     headers = {"Authorization": f"token {server.token}"}
     try:
         return requests.get(server.url + path, headers=headers, timeout=5).ok
@@ -143,11 +150,11 @@ def _answers(server: Server, path: str) -> bool:
         return False
 
 
-def end(process: psutil.Popen) -> None:
-    """Close a server's pipe, and kill what of it and its kernels outlives that."""
-    family = [process, *(process.children(recursive=True) if process.is_running() else [])]
+def stop_server(process: psutil.Popen) -> None:
+    """Close the pipe of a server, and kill the processes that do not end by that."""
+    processes = [process, *(process.children(recursive=True) if process.is_running() else [])]
     process.stdin.close()
-    _, left = psutil.wait_procs(family, timeout=ENDS_IN)
-    for one in left:
-        one.kill()
-    psutil.wait_procs(left, timeout=ENDS_IN)
+    _, alive = psutil.wait_procs(processes, timeout=STOP_TIMEOUT)
+    for item in alive:
+        item.kill()
+    psutil.wait_procs(alive, timeout=STOP_TIMEOUT)

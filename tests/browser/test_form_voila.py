@@ -1,4 +1,4 @@
-"""The filter form as a page without code: what a visitor does to it, in a real browser."""
+"""The filter form as a page without code, in a real browser."""
 
 import re
 
@@ -21,25 +21,25 @@ SLOW = START.replace("**{", "latency=0.2, **{", 1)
 
 @pytest.fixture(scope="module")
 def source():
-    """Serve the cases of the notebooks once more, to know what is right."""
+    """Return a source with the cases of the notebooks, for the expected results."""
     from datetime import UTC, datetime  # noqa: PLC0415 - as the notebooks do
 
     with cs.LocalCases(**SEED, now=datetime(2026, 3, 14, 12, tzinfo=UTC)) as local:
         yield local.connect_cases()
 
 
-def choose_field(row, name, operators):
-    """Type the name of a field, as into any box that completes; wait for its operators."""
+def select_field(row, name, operators):
+    """Type the name of a field, and wait for its operators."""
     box = row.locator(".cs-field input")
     box.fill(name)
     box.press("Tab")
     expect(row.locator(".cs-operator option")).to_have_count(operators)
 
 
-OF_A_CHOICE, OF_A_TIME, OF_A_TEXT = 4, 11, 13
+SELECT_OPERATORS, TIME_OPERATORS, TEXT_OPERATORS = 4, 11, 13
 
 
-def choose(row, operator):
+def select_operator(row, operator):
     row.locator(".cs-operator select").select_option(label=operator)
 
 
@@ -48,7 +48,7 @@ def rows_of(page):
 
 
 def search(page):
-    """Search to the end, and tell how many cases came."""
+    """Search, wait until the search is done, and return the number of cases."""
     page.locator(".cs-search").click()
     status = page.locator(".cs-status")
     expect(status).to_have_text(re.compile(r"cases? read"))
@@ -68,8 +68,8 @@ def test_a_nested_filter_is_built_counted_and_read(folder, open_voila, source):
 
     page.locator(".cs-add-row").first.click()
     first = rows_of(page).first
-    choose_field(first, "Priority", OF_A_CHOICE)
-    choose(first, "is any of")
+    select_field(first, "Priority", SELECT_OPERATORS)
+    select_operator(first, "is any of")
     first.locator(".cs-options select").select_option(["High", "Low"])
     where = cs.field("priority").isin(["high", "low"])
     expect(page.locator(".cs-sentence")).to_contain_text(f"{cs.count_cases(source, where)} cases")
@@ -78,8 +78,8 @@ def test_a_nested_filter_is_built_counted_and_read(folder, open_voila, source):
     group = page.locator(".cs-group .cs-group").first
     group.locator(".cs-not input").check()
     second = rows_of(page).nth(1)
-    choose_field(second, "created_at", OF_A_TIME)
-    choose(second, "is before")
+    select_field(second, "created_at", TIME_OPERATORS)
+    select_operator(second, "is before")
     second.locator(".cs-value input").first.fill("2026-01")
     where &= ~(cs.field("created_at") < "2026-01")
     number = cs.count_cases(source, where)
@@ -90,9 +90,9 @@ def test_a_nested_filter_is_built_counted_and_read(folder, open_voila, source):
     tab(page, "Code")
     page.locator(".cs-code-copy button").click()
     code = clipboard(page)
-    found = {}
-    exec(code, {"cs": cs, "source": source}, found)
-    assert len(found["df"]) == number
+    names = {"cs": cs, "source": source}
+    exec(code, names)
+    assert len(names["df"]) == number
     screenshot(page, "voila-code")
 
     tab(page, "Request")
@@ -104,33 +104,33 @@ def test_a_nested_filter_is_built_counted_and_read(folder, open_voila, source):
     screenshot(page, "voila-chart")
 
 
-def test_a_preset_sets_a_stretch_of_time(folder, open_voila):
+def test_a_preset_sets_a_time_range(folder, open_voila):
     page = open_voila(notebook(folder, "form", START, EMPTY))
     page.locator(".cs-add-row").first.click()
     row = rows_of(page).first
-    choose_field(row, "created_at", OF_A_TIME)
+    select_field(row, "created_at", TIME_OPERATORS)
     row.locator(".cs-preset select").select_option(label="last 7 days")
     expect(row.locator(".cs-value input").first).to_have_value("7 days ago")
     expect(page.locator(".cs-sentence")).to_contain_text("within the last 7 days")
 
 
-def test_a_wrong_value_is_told_beside_its_row_and_nothing_runs(folder, open_voila):
+def test_an_invalid_value_is_explained_in_its_row_and_not_searched_for(folder, open_voila):
     page = open_voila(notebook(folder, "form", START, EMPTY))
     page.locator(".cs-add-row").first.click()
     row = rows_of(page).first
-    choose_field(row, "created_at", OF_A_TIME)
-    choose(row, "is after")
+    select_field(row, "created_at", TIME_OPERATORS)
+    select_operator(row, "is after")
     row.locator(".cs-value input").first.fill("2026-13")
-    expect(row.locator(".cs-message")).to_contain_text("not on the calendar")
+    expect(row.locator(".cs-message")).to_contain_text("of the calendar")
     page.locator(".cs-search").click()
     expect(page.locator(".cs-problem")).to_contain_text("Row 1")
     screenshot(page, "voila-wrong")
 
 
-# --- a run ------------------------------------------------------------------------------------
+# --- a search ---------------------------------------------------------------------------------
 
 
-def test_cancel_twice_in_a_row_and_search_again(folder, open_voila):
+def test_two_searches_are_cancelled_and_a_third_one_is_complete(folder, open_voila):
     page = open_voila(notebook(folder, "form", SLOW, EMPTY))
     for _ in range(2):
         page.locator(".cs-search").click()
@@ -147,7 +147,7 @@ def test_cancel_twice_in_a_row_and_search_again(folder, open_voila):
 EXPIRED = "from casesearch_pd import Fault\nlocal.faults.append(Fault('error', status=403))\nform"
 
 
-def test_an_expired_token_is_told_in_words(folder, open_voila):
+def test_a_refused_request_is_explained(folder, open_voila):
     page = open_voila(notebook(folder, "form", START, EMPTY.removesuffix("\nform"), EXPIRED))
     page.locator(".cs-search").click()
     expect(page.locator(".cs-problem")).to_contain_text("cases:SearchCases")
@@ -161,7 +161,7 @@ form
 """
 
 
-def test_the_wait_for_the_rate_limit_is_told_and_can_be_cancelled(folder, open_voila):
+def test_waiting_for_the_rate_limit_is_shown_and_can_be_cancelled(folder, open_voila):
     page = open_voila(notebook(folder, "form", START, THROTTLED))
     page.locator(".cs-search").click()
     expect(page.locator(".cs-status")).to_contain_text("for the rate limit")
@@ -173,16 +173,16 @@ def test_the_wait_for_the_rate_limit_is_told_and_can_be_cancelled(folder, open_v
 # --- the results ------------------------------------------------------------------------------
 
 
-def test_the_table_is_sorted_by_a_click_on_its_head(folder, open_voila):
+def test_a_click_on_a_heading_sorts_the_table(folder, open_voila):
     pytest.importorskip("itables")
     page = open_voila(notebook(folder, "form", START, EMPTY))
     search(page)
-    head = page.locator(".cs-grid-place thead th", has_text="title")
-    head.click()
+    heading = page.locator(".cs-grid-place thead th", has_text="title")
+    heading.click()
     first = page.locator(".cs-grid-place tbody tr").first
-    before = first.inner_text()
-    head.click()
-    expect(first).not_to_have_text(before)
+    text = first.inner_text()
+    heading.click()
+    expect(first).not_to_have_text(text)
     screenshot(page, "voila-sorted")
 
 
@@ -197,7 +197,7 @@ form
 """
 
 
-def test_many_cases_come_in_pages_that_are_sorted(folder, open_voila):
+def test_many_cases_are_shown_in_sorted_pages(folder, open_voila):
     page = open_voila(notebook(folder, "form", MANY))
     assert search(page) == 3000
     table = page.locator(".cs-page table")
@@ -216,12 +216,12 @@ def test_a_file_is_written_and_offered(folder, open_voila):
     page = open_voila(notebook(folder, "form", START, EMPTY))
     search(page)
     tab(page, "Export")
-    page.locator(".cs-export-name input").fill("found")
+    page.locator(".cs-export-name input").fill("saved")
     page.locator(".cs-export-csv").click()
     with page.expect_download() as download:
         page.locator(".cs-export-link a").click()
-    assert download.value.suggested_filename == "found.csv"
-    assert (folder / "found.csv").read_text("utf-8").count("\n") >= 300
+    assert download.value.suggested_filename == "saved.csv"
+    assert (folder / "saved.csv").read_text("utf-8").count("\n") >= 300
     page.locator(".cs-export-csv").click()
     expect(page.locator(".cs-export-said")).to_contain_text("replace")
 
@@ -242,7 +242,7 @@ plain = cs.CaseForm(local.connect_cases(), status__ne=[EVIL[1]])
 
 
 @pytest.mark.parametrize("name", ["form", "plain"])
-def test_no_text_of_a_case_is_ever_run(folder, open_voila, name):
+def test_no_text_of_a_case_is_executed(folder, open_voila, name):
     page = open_voila(notebook(folder, "form", HOSTILE, name))
     dialogs = []
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
@@ -251,7 +251,7 @@ def test_no_text_of_a_case_is_ever_run(folder, open_voila, name):
     for title in ("Chart", "Code", "Request", "Export", "Table"):
         tab(page, title)
     page.locator(".cs-add-row").first.click()
-    choose_field(rows_of(page).last, "<img src=x onerror='window.pwned=1'>", OF_A_TEXT)
+    select_field(rows_of(page).last, "<img src=x onerror='window.pwned=1'>", TEXT_OPERATORS)
     expect(page.locator(".cs-results-tabs")).to_be_visible()
     assert page.evaluate("window.pwned") is None
     assert dialogs == []
@@ -262,7 +262,7 @@ def test_no_text_of_a_case_is_ever_run(folder, open_voila, name):
     screenshot(page, f"voila-hostile-{name}")
 
 
-# --- for everyone -----------------------------------------------------------------------------
+# --- accessibility ----------------------------------------------------------------------------
 
 
 def test_a_search_by_keyboard_alone(folder, open_voila, source):
@@ -272,7 +272,7 @@ def test_a_search_by_keyboard_alone(folder, open_voila, source):
     page.keyboard.press("Enter")
     expect(rows_of(page).first.locator(".cs-field input")).to_be_focused()
     page.keyboard.type("Title")
-    expect(page.locator(".cs-sentence")).to_contain_text("give a value")  # the field is known
+    expect(page.locator(".cs-sentence")).to_contain_text("enter a value")  # the field is known
     reach(page, "cs-operator")
     page.keyboard.press("c")
     expect(page.locator(".cs-operator option:checked")).to_have_text(re.compile("^contains"))
@@ -294,7 +294,7 @@ def reach(page, name):
     raise AssertionError(f"Tab does not reach {name}")
 
 
-NAMELESS = """() => [...document.querySelectorAll(
+UNLABELLED = """() => [...document.querySelectorAll(
     '.cs-form :is(input, select, textarea, button)')].filter(one => {
   const named = one.labels && [...one.labels].some(label => label.textContent.trim());
   return one.offsetParent && !named && !one.textContent.trim() && !one.title
@@ -302,14 +302,14 @@ NAMELESS = """() => [...document.querySelectorAll(
 }).map(one => one.outerHTML.slice(0, 200))"""
 
 
-def test_every_control_has_a_name(folder, open_voila):
+def test_every_control_has_a_label(folder, open_voila):
     page = open_voila(notebook(folder, "form", START, FILLED))
     page.get_by_text("Search term, tags, columns").click()
     search(page)
     for title in ("Chart", "Code", "Request", "Export", "Table"):
         tab(page, title)
-        nameless = [one for one in page.evaluate(NAMELESS) if "dt-" not in one]
-        assert nameless == []
+        unlabelled = [html for html in page.evaluate(UNLABELLED) if "dt-" not in html]
+        assert unlabelled == []
 
 
 FILLED = """
@@ -321,7 +321,7 @@ form = cs.CaseForm(
 )
 form
 """
-BEYOND = """() => [...document.querySelectorAll('.cs-form :is(input, select, textarea, button)')]
+OUTSIDE = """() => [...document.querySelectorAll('.cs-form :is(input, select, textarea, button)')]
   .filter(one => one.offsetParent && !one.closest('.cs-grid-place, .cs-page'))
   .filter(one => { const box = one.getBoundingClientRect();
                    return box.left < -1 || box.right > window.innerWidth + 1; })
@@ -333,7 +333,7 @@ def test_nothing_is_cut_off_on_a_narrow_screen(folder, open_voila):
     page.set_viewport_size({"width": 700, "height": 900})
     page.get_by_text("Search term, tags, columns").click()
     search(page)
-    assert page.evaluate(BEYOND) == []
+    assert page.evaluate(OUTSIDE) == []
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 700
     screenshot(page, "voila-narrow")
 
@@ -350,25 +350,25 @@ CONTRAST = """() => {
     }
     return [255, 255, 255];
   };
-  const found = {};
+  const ratios = {};
   for (const one of document.querySelectorAll('.cs-form :is(input[type=text], select, button, '
       + 'textarea, .cs-plain, .cs-message span, .cs-row label)')) {
     if (!one.offsetParent || one.disabled || one.ariaDisabled === 'true') continue;
     if (!one.textContent.trim() && !one.value) continue;
     const a = light(parts(getComputedStyle(one).color)), b = light(behind(one));
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    found[one.className + ' ' + one.outerHTML.slice(0, 120)] = ratio;
+    ratios[one.className + ' ' + one.outerHTML.slice(0, 120)] = ratio;
   }
-  return found;
+  return ratios;
 }"""
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_it_can_be_read_in_both_themes(folder, open_voila, dark):
+def test_the_contrast_is_sufficient_in_both_themes(folder, open_voila, dark):
     page = open_voila(notebook(folder, "form", START, FILLED), dark=dark)
     search(page)
-    found = page.evaluate(CONTRAST)
-    assert len(found) >= 12
-    # 4.5 is what WCAG 2 asks of text ("Contrast (Minimum)").
-    assert {name: ratio for name, ratio in found.items() if ratio < 4.5} == {}
+    ratios = page.evaluate(CONTRAST)
+    assert len(ratios) >= 12
+    # WCAG 2 requires at least 4.5 for text ("Contrast (Minimum)").
+    assert {name: ratio for name, ratio in ratios.items() if ratio < 4.5} == {}
     screenshot(page, f"voila-{'dark' if dark else 'light'}")

@@ -1,4 +1,4 @@
-"""The harness on JupyterLab: what a test is shown, and that it fails where it must."""
+"""The harness with JupyterLab: what a test sees, and that it fails when it must."""
 
 import pytest
 
@@ -11,18 +11,18 @@ more.add_class("counter-more")
 count.add_class("counter-count")
 more.on_click(lambda _: setattr(count, "value", str(int(count.value) + 1)))
 """
-SHOWN = "widgets.VBox([more, count])"
+DISPLAY = "widgets.VBox([more, count])"
 
 
 def test_a_click_reaches_the_kernel_and_a_cell_reads_it(folder, open_lab):
-    page = open_lab(notebook(folder, "counter", COUNTER, SHOWN))
+    page = open_lab(notebook(folder, "counter", COUNTER, DISPLAY))
     page.locator(".counter-more").click()
     expect(page.locator(".counter-count")).to_have_text("1")
     assert run_cell(page, "print('count')\ncount.value") == "count\n'1'"
 
 
-def test_nothing_is_asked_of_another_machine(folder, open_lab, watch):
-    open_lab(notebook(folder, "counter", COUNTER, SHOWN))
+def test_nothing_is_requested_from_another_machine(folder, open_lab, watch):
+    open_lab(notebook(folder, "counter", COUNTER, DISPLAY))
     assert watch.outside == []
 
 
@@ -38,15 +38,15 @@ def test_a_new_cell_that_fails_fails_the_test(folder, open_lab):
 
 
 def test_the_theme_is_that_of_this_test(folder, open_lab):
-    """Lab keeps the theme on its server, so that one test's would be the next one's."""
-    path = notebook(folder, "counter", COUNTER, SHOWN)
+    """Lab stores the theme on its server, where the next test would find it."""
+    path = notebook(folder, "counter", COUNTER, DISPLAY)
     for dark in (True, False):
         page = open_lab(path, dark=dark)
-        told = str(not dark).lower()
-        expect(page.locator("body")).to_have_attribute("data-jp-theme-light", told)
+        is_light = str(not dark).lower()
+        expect(page.locator("body")).to_have_attribute("data-jp-theme-light", is_light)
 
 
-def test_what_is_copied_can_be_read(folder, open_lab):
+def test_the_copied_text_is_read(folder, open_lab):
     page = open_lab(notebook(folder, "counter", COUNTER))
     page.evaluate("navigator.clipboard.writeText('df = 1')")
     assert clipboard(page) == "df = 1"

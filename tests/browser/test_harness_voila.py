@@ -1,9 +1,9 @@
-"""The harness on Voila: what a test is shown, and that it fails where it must."""
+"""The harness with Voila: what a test sees, and that it fails when it must."""
 
 import pytest
 
 from tests.browser.harness import clipboard, expect, notebook, screenshot
-from tests.browser.watch import VOILAS_OWN
+from tests.browser.watch import VOILA_REQUESTS
 
 COUNTER = """
 import ipywidgets as widgets
@@ -15,7 +15,7 @@ widgets.VBox([more, count])
 """
 
 
-def asks(address):
+def image_cell(address):
     return f"import ipywidgets\nipywidgets.HTML('<img src=\"{address}\">')"
 
 
@@ -25,16 +25,16 @@ def test_a_click_reaches_the_kernel(folder, open_voila):
     expect(page.locator(".counter-count")).to_have_text("1")
 
 
-def test_voila_itself_asks_for_its_icons_alone(folder, open_voila, watch):
-    """What the list names must be what is asked for, else it lets pass what nobody looked at."""
+def test_voila_itself_requests_only_its_icons(folder, open_voila, watch):
+    """A longer list would let other requests pass."""
     open_voila(notebook(folder, "counter", COUNTER))
-    assert set(watch.outside) == VOILAS_OWN
+    assert set(watch.outside) == VOILA_REQUESTS
 
 
-def test_a_request_to_another_machine_is_seen(folder, open_voila, watch):
-    """Seen through a widget of the kernel, which is how a case's text would come there."""
+def test_a_request_to_another_machine_is_recorded(folder, open_voila, watch):
+    """It comes from a widget of the kernel, as the text of a case would."""
     address = "https://elsewhere.example/picture.png"
-    with_picture = notebook(folder, "picture", asks(address))
+    with_picture = notebook(folder, "picture", image_cell(address))
     page = open_voila(with_picture)
     expect(page.locator("img")).to_have_count(1)
     page.wait_for_function("document.querySelector('img').complete")
@@ -42,15 +42,15 @@ def test_a_request_to_another_machine_is_seen(folder, open_voila, watch):
     watch.outside.remove(address)
 
 
-def test_an_error_of_a_script_is_seen(folder, open_voila, watch):
+def test_an_error_of_a_script_is_recorded(folder, open_voila, watch):
     page = open_voila(notebook(folder, "counter", COUNTER))
     page.evaluate("setTimeout(() => { throw new Error('it broke') })")
     page.evaluate("console.error('it complained')")
     page.wait_for_function("true")
-    told = " ".join(watch.unexpected())
-    assert "it broke" in told
-    assert "it complained" in told
-    watch.complaints.clear()
+    errors = " ".join(watch.unexpected())
+    assert "it broke" in errors
+    assert "it complained" in errors
+    watch.errors.clear()
 
 
 def test_a_cell_that_fails_fails_the_test(folder, open_voila):
@@ -58,18 +58,20 @@ def test_a_cell_that_fails_fails_the_test(folder, open_voila):
         open_voila(notebook(folder, "broken", "1 / 0"))
 
 
-def test_the_theme_is_dark_where_asked_for(folder, open_voila):
+def test_the_theme_is_dark_on_request(folder, open_voila):
     page = open_voila(notebook(folder, "counter", COUNTER), dark=True)
     expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
 
 
-def test_what_is_copied_can_be_read(folder, open_voila):
+def test_the_copied_text_is_read(folder, open_voila):
     page = open_voila(notebook(folder, "counter", COUNTER))
     page.evaluate("navigator.clipboard.writeText('df = 1')")
     assert clipboard(page) == "df = 1"
 
 
-def test_screenshots_go_where_the_variable_says(folder, open_voila, tmp_path, monkeypatch):
+def test_screenshots_are_saved_to_the_folder_of_the_variable(
+    folder, open_voila, tmp_path, monkeypatch
+):
     page = open_voila(notebook(folder, "counter", COUNTER))
     monkeypatch.delenv("CASESEARCH_SCREENSHOTS", raising=False)
     screenshot(page, "nowhere")

@@ -1,54 +1,56 @@
-"""What pages ask for outside this machine, and what goes wrong in them."""
+"""Requests of pages to other machines, and errors in pages."""
 
 import re
 from dataclasses import dataclass, field
 
-# The template of Voila's own look asks for these; without them only its icons are missing.
+# The template of Voila requests these; without them only its icons are missing.
 FONT_AWESOME = "https://cdn.jsdelivr.net/npm/@fortawesome/fontawesome-free@%5E5/css/"
-VOILAS_OWN = frozenset({f"{FONT_AWESOME}all.min.css", f"{FONT_AWESOME}v4-shims.min.css"})
-# Voila's own scripts say this of two copies of one module, and go on working.
-HARMLESS = ("getter for the shared module is not a function",)
+VOILA_REQUESTS = frozenset({f"{FONT_AWESOME}all.min.css", f"{FONT_AWESOME}v4-shims.min.css"})
+# The scripts of Voila report this about two copies of a module, and continue to work.
+IGNORED_ERRORS = ("getter for the shared module is not a function",)
 
 OUTSIDE = re.compile(r"^(?:http|ws)s?://(?!(?:127\.0\.0\.1|localhost|\[::1\])(?::\d+)?/)")
 
 
 @dataclass
 class Watch:
-    """Addresses outside that were asked for, each blocked, and errors of scripts and console.
+    """Blocked requests to other machines, and errors of scripts and the console.
 
-    A test that provokes one takes it out of the list; what is left at the end fails the test.
+    A test removes those that it expects; any other one fails the test at its end.
     """
 
     outside: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
     def unexpected(self) -> list[str]:
-        """Tell all but what Voila itself is known for."""
-        return [one for one in self.outside if one not in VOILAS_OWN] + self.complaints
+        """Return everything but the known requests of Voila."""
+        return [url for url in self.outside if url not in VOILA_REQUESTS] + self.errors
 
 
-def watched(context) -> Watch:
-    """Block and note what leaves this machine from any page of a browser context."""
+def watch_context(context) -> Watch:
+    """Block and record the requests to other machines from any page of a browser context."""
     watch = Watch()
     context.route(OUTSIDE, lambda route: route.abort())
-    context.on("request", lambda request: _note_request(watch, request.url))
-    context.on("console", lambda message: _note_message(watch, message))
-    context.on("weberror", lambda error: _note_error(watch, str(error.error)))
-    context.on("page", lambda page: page.on("websocket", lambda one: _note_request(watch, one.url)))
+    context.on("request", lambda request: _record_request(watch, request.url))
+    context.on("console", lambda message: _record_message(watch, message))
+    context.on("weberror", lambda error: _record_error(watch, str(error.error)))
+    context.on(
+        "page", lambda page: page.on("websocket", lambda socket: _record_request(watch, socket.url))
+    )
     return watch
 
 
-def _note_request(watch: Watch, url: str) -> None:
+def _record_request(watch: Watch, url: str) -> None:
     if OUTSIDE.match(url):
         watch.outside.append(url)
 
 
-def _note_message(watch: Watch, message) -> None:
-    # That a request was blocked is noted already.
+def _record_message(watch: Watch, message) -> None:
+    # Blocked requests are recorded already.
     if message.type == "error" and not OUTSIDE.match(message.location["url"]):
-        _note_error(watch, f"{message.text} ({message.location['url']})")
+        _record_error(watch, f"{message.text} ({message.location['url']})")
 
 
-def _note_error(watch: Watch, text: str) -> None:
-    if not any(known in text for known in HARMLESS):
-        watch.complaints.append(text)
+def _record_error(watch: Watch, text: str) -> None:
+    if not any(known in text for known in IGNORED_ERRORS):
+        watch.errors.append(text)

@@ -1,7 +1,7 @@
 """`Results`: what a form shows after a search, and the charts among it.
 
 It depends on no other part of the form, and a DataFrame is all that it needs. It uses the style
-sheet of the form: show `casesearch_pd.form.widgets.style_sheet` once beside it.
+sheet of the form: show `casesearch_pd.form.widgets.style_sheet` once on the same page.
 
 Every control has a CSS class, for style sheets and tests:
 

@@ -202,7 +202,7 @@ class PagedTable(widgets.VBox):  # type: ignore[misc]  # untyped
         """Return why there is nothing to see; empty if there is something."""
         if not len(self._frame):
             return "No case matches."
-        return "" if self._columns else "No column is selected: press “Columns” to select some."
+        return "" if self._columns else "Choose a column to see: press “Columns”."
 
     def _caption(self) -> str:
         at, caption = self._sort.value, str(self._page).capitalize()
