@@ -28,7 +28,14 @@ from casesearch_pd.reading.fetch.merge import hold_back_ties, merge_ordered, sor
 from casesearch_pd.reading.fetch.pagination import ScanState, iter_pages
 from casesearch_pd.reading.fetch.passes import pass_fields
 from casesearch_pd.reading.fetch.pipeline import count_in_process, iter_in_process
-from casesearch_pd.reading.fetch.windows import TimeWindow, Window, gaps, restrict, undated
+from casesearch_pd.reading.fetch.windows import (
+    TimeWindow,
+    gaps,
+    may_be_undated,
+    restrict,
+    undated,
+)
+from casesearch_pd.reading.fetch.workers import Window
 from casesearch_pd.reading.frames.columns import Columns
 from casesearch_pd.reading.frames.frame import (
     build_frame,
@@ -59,34 +66,10 @@ _FIRST = pd.Timestamp.min.tz_localize("UTC")
 class BatchReader:
     """Read a plan in batches.
 
-    Parameters
-    ----------
-    plan
-        The plan.
-    context
-        The read that the requests belong to.
-    options
-        How it is read.
-    metadata
-        Receives ``as_of``, ``total`` and notes.
-    open_columns
-        Whether fields that are not in the schema are kept, and types that it does not know may
-        differ from batch to batch.
-
-    Attributes
-    ----------
-    total
-        How many rows there will be, if the service counts just these.
-    rows
-        The cases that were read, each counted once.
-    edge
-        The last creation time among them.
-    new_fields
-        The fields that are not in the schema, by column.
-    invalid
-        The number of invalid values by column.
-    checkpoint
-        Where complete windows are saved.
+    `metadata` receives ``as_of``, the total and notes. `total` is how many rows there will be, if
+    the service counts just these; `rows` how many cases were read, and `edge` the last creation
+    time among them. With `open_columns`, fields that are not in the schema are kept (`new_fields`)
+    and the types that it does not know may differ from batch to batch.
     """
 
     def __init__(
@@ -285,24 +268,12 @@ def with_fixed_type(item: Field) -> Field:
 
 @dataclass
 class StreamCheckpoint:
-    """The checkpoint of a read that delivers its rows in order; without a folder it saves nothing.
-
-    Parameters
-    ----------
-    plan
-        The plan of the read.
-    lookback
-        By how much the service's search may lag behind its writes.
-    checkpoint
-        The folder.
-    saved
-        The windows that were there when the read began, without their rows.
-    """
+    """The checkpoint of a read that delivers rows in order; without a folder it saves nothing."""
 
     plan: ReadPlan
     lookback: pd.Timedelta
     checkpoint: Checkpoint | None = None
-    saved: list[SavedWindow] = field(default_factory=list)
+    windows: list[SavedWindow] = field(default_factory=list)  # saved ones, without their rows
 
     @classmethod
     def open(cls, plan: ReadPlan, options: ReadOptions) -> StreamCheckpoint:
@@ -323,11 +294,11 @@ class StreamCheckpoint:
     @property
     def started_at(self) -> pd.Timestamp | None:
         """The service's clock when the read that is resumed began."""
-        return min((pd.Timestamp(one.started_at) for one in self.saved), default=None)
+        return min((pd.Timestamp(one.started_at) for one in self.windows), default=None)
 
     def saved_windows(self, part: int) -> list[SavedWindow]:
         """Return the saved windows of one part of the filter."""
-        return [one for one in self.saved if one.scan == (0, part)]
+        return [one for one in self.windows if one.scan == (0, part)]
 
     def pages(self, part: int, scan: Scan, context: ReadContext) -> Iterator[Page]:
         """Yield one part of the filter in order: the pages of the files, and those between."""
@@ -348,7 +319,7 @@ class StreamCheckpoint:
         # A file of the first window ends before its cases without a time, which come last.
         first_end = next(iter(files)).end if files else None
         rest = undated(self.plan.source, scan, first_end) if first_end is not None else None
-        if rest is not None and not has_undated:
+        if rest is not None and may_be_undated(scan) and not has_undated:
             yield from self._follow(rest, context)
 
     def _follow(self, scan: Scan, context: ReadContext) -> Iterator[Page]:
@@ -379,8 +350,8 @@ class StreamCheckpoint:
         since = Compare(updated, "gte", self.started_at - self.lookback)
         changes = []
         for part, scan in enumerate(self.plan.pass_scans(self.plan.passes[0])):
-            if saved := self.saved_windows(part):
-                span = TimeWindow(None, saved[-1].span.end)
+            if windows := self.saved_windows(part):
+                span = TimeWindow(None, windows[-1].span.end)
                 narrow = restrict(source, scan, all_of([since, span.where(scan.sort[0].field)]))
                 if narrow is not None:
                     changes.append(self._follow(narrow, context))

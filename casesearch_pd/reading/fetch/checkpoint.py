@@ -34,7 +34,7 @@ from casesearch_pd.sources.base import Page
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from casesearch_pd.reading.fetch.windows import Window
+    from casesearch_pd.reading.fetch.workers import Window
     from casesearch_pd.reading.plan import ReadPlan
 
 __all__ = [
@@ -51,24 +51,12 @@ _SUFFIX = ".cases"
 
 
 class SavedWindow(msgspec.Struct, frozen=True):
-    """The rows of one window of one scan, as they are in a file.
+    """The rows of one window of one scan, as they are in a file."""
 
-    Parameters
-    ----------
-    scan
-        The scan: the numbers of its pass and its part of the filter.
-    start, end
-        The window, as ISO 8601 text; None is open.
-    started_at
-        The service's clock when the read began.
-    rows, columns, new_fields, invalid
-        As in `Page`.
-    """
-
-    scan: tuple[int, int]
-    start: str | None
+    scan: tuple[int, int]  # the numbers of its pass and its part of the filter
+    start: str | None  # ISO 8601; None is open
     end: str | None
-    started_at: str
+    started_at: str  # the service's clock when the read began
     rows: int
     columns: dict[str, list[Any]]
     new_fields: dict[str, Field] = {}
@@ -82,13 +70,12 @@ class SavedWindow(msgspec.Struct, frozen=True):
 
     def page(self) -> Page:
         """Return the rows as one page."""
-        started_at = pd.Timestamp(self.started_at)
         return Page(
             self.rows,
             self.columns,
-            None,
-            None,
-            started_at,
+            cursor=None,
+            total=None,
+            served_at=pd.Timestamp(self.started_at),
             new_fields=self.new_fields,
             invalid=self.invalid,
         )
@@ -115,15 +102,7 @@ def query_fingerprint(plan: ReadPlan, **more: object) -> str:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder of saved windows of one read.
-
-    Parameters
-    ----------
-    folder
-        The folder.
-    fingerprint
-        The digest of the read's fingerprint.
-    """
+    """A folder of saved windows of one read, which its fingerprint identifies."""
 
     folder: Path
     fingerprint: str
@@ -150,12 +129,7 @@ class Checkpoint:
         return cls(path, hashlib.sha256(fingerprint.encode()).hexdigest())
 
     def load(self, *, with_rows: bool = True) -> list[SavedWindow]:
-        """Read the saved windows, in the order of scans and time.
-
-        Parameters
-        ----------
-        with_rows
-            Whether to keep their rows, which need not fit into memory together.
+        """Read the saved windows, in the order of scans and time; their rows may be left out.
 
         Raises
         ------
@@ -242,25 +216,11 @@ def _decode(content: bytes) -> _File | None:
 
 @dataclass
 class WindowFiles:
-    """The files of one window that is being read; each has the pages since the one before.
-
-    Parameters
-    ----------
-    checkpoint
-        The folder.
-    scan
-        The scan of the window: the numbers of its pass and its part.
-    start
-        The start of the window.
-    started_at
-        Returns the service's clock when the read began.
-    pages_per_file
-        The pages after which a file is written.
-    """
+    """The files of one window that is being read; each has the pages since the one before."""
 
     checkpoint: Checkpoint
     scan: tuple[int, int]
-    start: pd.Timestamp | None
+    start: pd.Timestamp | None  # of the window
     started_at: Callable[[], pd.Timestamp]
     pages_per_file: int
     _pages: list[Page] = field(default_factory=list)  # that no file has yet
@@ -279,7 +239,7 @@ class WindowFiles:
             self._discard()  # the window is read from its beginning again
         self._pages.append(page)
         # The last page of a window that was split ends behind the window; `finish` saves it.
-        if len(self._pages) < self.pages_per_file or window.done:
+        if len(self._pages) < self.pages_per_file or window.complete:
             return
         # More rows of the last creation time may follow. They go into the next file together, so
         # that the border between two files is a border between creation times.
@@ -295,7 +255,7 @@ class WindowFiles:
 
     def _save(self, pages: Sequence[Page], edge: pd.Timestamp | None) -> None:
         names = dict.fromkeys(name for page in pages for name in page.columns)
-        saved = SavedWindow(
+        window = SavedWindow(
             scan=self.scan,
             start=None if self._edge is None else self._edge.isoformat(),
             end=None if edge is None else edge.isoformat(),
@@ -305,7 +265,7 @@ class WindowFiles:
             new_fields={name: item for page in pages for name, item in page.new_fields.items()},
             invalid=dict(sum((Counter(page.invalid) for page in pages), Counter())),
         )
-        self._paths.append(self.checkpoint.save(saved))
+        self._paths.append(self.checkpoint.save(window))
         self._edge = edge
 
     def _discard(self) -> None:
@@ -331,31 +291,17 @@ def _split_off_ties(pages: Sequence[Page]) -> tuple[list[Page], list[Page]]:
 
 @dataclass(frozen=True)
 class PassCheckpoint:
-    """The checkpoint of one pass.
-
-    Parameters
-    ----------
-    checkpoint
-        The folder.
-    saved
-        The windows that were there when the read began.
-    number
-        The number of the pass, from 0.
-    started_at
-        Returns the service's clock when the read first began.
-    pages_per_file
-        The pages after which a file is written.
-    """
+    """The checkpoint of one pass."""
 
     checkpoint: Checkpoint
-    saved: Sequence[SavedWindow]
-    number: int
-    started_at: Callable[[], pd.Timestamp]
+    windows: Sequence[SavedWindow]  # that were there when the read began
+    number: int  # of the pass
+    started_at: Callable[[], pd.Timestamp]  # returns the service's clock when the read began
     pages_per_file: int
 
     def saved_windows(self, part: int) -> list[SavedWindow]:
         """Return the saved windows of one part of the filter."""
-        return [one for one in self.saved if one.scan == (self.number, part)]
+        return [one for one in self.windows if one.scan == (self.number, part)]
 
     def open_files(self, part: int, span: TimeWindow) -> WindowFiles:
         """Return the files of a window that is about to be read."""

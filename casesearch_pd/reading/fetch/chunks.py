@@ -46,18 +46,8 @@ __all__ = ["Chunks"]
 class Chunks:
     """An iterator over the rows of a read; close it, or use it in a ``with`` statement.
 
-    Parameters
-    ----------
-    plan
-        The plan.
-    context
-        The read that the requests belong to.
-    options
-        How it is read.
-    open_columns
-        Whether fields that are not in the schema are kept; then chunks differ in their columns.
-    keep_checkpoint
-        Whether the checkpoint is kept at the end, because there is more to do with the rows.
+    With `open_columns`, fields that are not in the schema are kept, and chunks differ in their
+    columns. With `keep_checkpoint`, the checkpoint outlives the read.
     """
 
     def __init__(
@@ -144,7 +134,7 @@ class Chunks:
         """Yield the chunks; the last may be shorter, or the only one empty."""
         with progress_bar(self._options.progress, self._plan.source) as bar:
             try:
-                yield from self._cut(bar)
+                yield from self._resize(bar)
             except (KeyboardInterrupt, Cancelled, ServiceError, ShortResultError) as error:
                 end_early(error, self, self._options.on_error)
                 yield from self._deliver_rest()
@@ -154,7 +144,7 @@ class Chunks:
         if self._reader.invalid:
             warn(describe_invalid_values(self._reader.invalid))
 
-    def _cut(self, bar: Bar) -> Iterator[pd.DataFrame]:
+    def _resize(self, bar: Bar) -> Iterator[pd.DataFrame]:
         """Join and cut the batches to the size of a chunk."""
         self._buffer, size = self._reader.empty_frame(), self._options.chunksize
         for batch in self._limited(bar):

@@ -105,13 +105,9 @@ class _Head:
 # before its own last row, so nothing before the frontier can follow and the rows up to it are
 # final. At least one page is used up in each round.
 def merge_ordered(scans: Sequence[Iterator[Page]]) -> Iterator[Page]:
-    """Yield the rows of several scans by creation time.
+    """Yield the rows of several scans, each in the order of creation time, in one order.
 
-    Parameters
-    ----------
-    scans
-        Pages in the order of creation time. Rows of equal times are in the order of the scans,
-        in one page or in pages that follow each other.
+    Rows of equal times are in the order of the scans, in one page or in pages that follow.
     """
     if len(scans) == 1:
         yield from scans[0]
@@ -127,16 +123,9 @@ def merge_ordered(scans: Sequence[Iterator[Page]]) -> Iterator[Page]:
 def hold_back_ties(
     pages: Iterable[Page], columns: Sequence[str], ties: list[Page]
 ) -> Iterator[list[Page]]:
-    """Yield pages without the rows that are tied with the last one: these wait for the others.
+    """Yield pages without the rows that are tied with the last one: these wait in `ties`.
 
-    Parameters
-    ----------
-    pages
-        The pages, in the order of `columns`.
-    columns
-        The columns of the order; none if ties need not come together.
-    ties
-        Receives the rows that wait.
+    Without columns, ties need not come together.
     """
     for page in pages:
         if not page.rows:

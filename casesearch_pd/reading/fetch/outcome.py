@@ -47,21 +47,11 @@ _MAX_NAMED = 5  # missing items that a message lists
 
 @dataclass(frozen=True)
 class PartialResult:
-    """What was read before a read ended early.
+    """What was read before a read ended early."""
 
-    Parameters
-    ----------
-    frame
-        The rows, with provenance that says that they are incomplete.
-    amount
-        How much was read, such as "300 rows".
-    undelivered
-        How many of these rows `frame` has, if the others were delivered before; None for all.
-    """
-
-    frame: pd.DataFrame
-    amount: str
-    undelivered: int | None = None
+    frame: pd.DataFrame  # with provenance that says that it is incomplete
+    amount: str  # how much was read, such as "300 rows"
+    undelivered: int | None = None  # the rows in `frame`, if others were delivered before
 
 
 class UnfinishedRead(Protocol):
@@ -128,7 +118,7 @@ def raise_interrupted(read: UnfinishedRead, cause: BaseException | None = None) 
     """Raise ReadInterrupted with the partial result of a read."""
     result = read.partial(INTERRUPTED)
     rows = "they" if result.undelivered is None else f"the last {result.undelivered}"
-    # After Ctrl-C in a notebook nobody has caught the error; `cancel` is called by code that has.
+    # After Ctrl-C the error is in `sys`; code that called `cancel` has caught it.
     where = ".partial" if read.context.cancelled else "sys.last_value.partial"
     raise ReadInterrupted(
         f"read interrupted after {result.amount}; {rows} are kept in {where}", partial=result.frame
@@ -140,21 +130,11 @@ def raise_interrupted(read: UnfinishedRead, cause: BaseException | None = None) 
 
 @dataclass(frozen=True)
 class CountCheck:
-    """The rows of a read compared with the service's own count.
-
-    Parameters
-    ----------
-    rows
-        The cases that were read.
-    total
-        The count on the first page; None if not all of the result was counted then.
-    recount
-        The count after the read; None if there was no need for it.
-    """
+    """The rows of a read compared with the service's own count."""
 
     rows: int
-    total: int | None
-    recount: int | None = None
+    total: int | None  # on the first page; None if not all of the result was counted then
+    recount: int | None = None  # after the read, if there was a need
 
     @property
     def is_short(self) -> bool:
@@ -182,25 +162,13 @@ def check_count(
 ) -> CountCheck:
     """Compare the rows of a read with the count; count again if there are fewer.
 
-    Parameters
-    ----------
-    plan, context
-        The read.
-    rows
-        The cases that were read.
-    total
-        The count on the first page, if all of the result was counted.
-    is_resumed
-        Whether some rows come from a checkpoint, so that no first page has counted everything.
+    In a resumed read some rows come from a checkpoint, so that no first page has counted all.
     """
     needed = is_resumed and plan.source.can_count
     if not needed and (total is None or rows >= total):
         return CountCheck(rows, total)
-    return CountCheck(rows, total, _count(plan, context))
-
-
-def _count(plan: ReadPlan, context: ReadContext) -> int:
-    return sum(plan.source.count(scan, context) for scan in plan.pass_scans(plan.passes[0]))
+    scans = plan.pass_scans(plan.passes[0])
+    return CountCheck(rows, total, sum(plan.source.count(scan, context) for scan in scans))
 
 
 class ShortResultError(Exception):

@@ -32,15 +32,6 @@ _IMMUTABLE = {"case_id", "created_at"}  # the columns that no update can change
 def iter_pages(source: Source, state: ScanState, context: ReadContext) -> Iterator[Page]:
     """Yield the pages of a scan to its end.
 
-    Parameters
-    ----------
-    source
-        The source to read.
-    state
-        The position in the scan; it advances with each page.
-    context
-        The read that the requests belong to.
-
     Raises
     ------
     ServiceError
@@ -97,7 +88,7 @@ class _Paging:
         return self.state.progressed or self._idle_restarts < self.context.tuning.max_restarts
 
     def _restart(self, reason: ServiceError, failure: ServiceError | None = None) -> None:
-        """Seek to the position; or start over, if the filter has no room for a bound.
+        """Seek to the position; or start over, if the filter takes no bound.
 
         Raises
         ------
@@ -129,8 +120,7 @@ class _Paging:
     def is_stuck(self, page: Page) -> bool:
         """Return whether the cursor was returned before, or follows an empty page.
 
-        Before the first row there is no position to restart at, so that a bounded number of
-        empty pages is followed.
+        Before the first row there is no position to restart at; some empty pages are followed.
         """
         repeated = page.cursor in self._cursors
         self._cursors.add(str(page.cursor))
@@ -152,8 +142,8 @@ class _Paging:
         return self._can_restart and self.state.seek_scan(self.source) is not None
 
     # Inside the service a cursor may be an offset. If a case before it disappears, all later rows
-    # move up by one and the next page skips one, so that the page at hand is dropped and the scan
-    # goes on by seek. What was read before may have such a gap too, unless the total only rose,
+    # move up by one and the next page skips one, so that this page is dropped and the scan
+    # continues by seek. What was read before may have such a gap too, unless the total only rose,
     # and by no more than what was created or updated since the first page: then no case can have
     # disappeared, and the scan need not start over.
     def recover_from_changed_total(self, page: Page) -> None:
@@ -209,55 +199,22 @@ def _total_changed_error() -> InvalidResponseError:
 
 @dataclass
 class ScanState:
-    """The position in a scan, the rows that are tied there, and the totals.
+    """The position in a scan, the rows that are tied there, and the totals."""
 
-    Parameters
-    ----------
-    scan
-        The scan from its beginning.
-    seeking
-        Whether each page is asked for by the time of the last row, because cursors cannot be
-        trusted.
-    can_rewind
-        Whether the scan may start over; not where rows were delivered already.
-    position
-        The creation time of the last row; None before the first.
-    rows
-        Rows received, repeated ones counted once.
-    rows_received
-        Rows received, repeated ones counted each time.
-    pages
-        Pages received.
-    total
-        The cases that matched at the first page, where the service counts.
-    as_of
-        The service's clock at the first page.
-    progressed
-        Whether new rows came since the scan was last started.
-    first_page_end
-        The position after the first page.
-    first_page_rows
-        The rows of the first page.
-    has_update_times
-        Whether the rows have their time of update.
-    saw_changes
-        Whether a row was created or updated after the first page.
-    """
-
-    scan: Scan
-    seeking: bool = False
-    can_rewind: bool = True
-    position: pd.Timestamp | None = None
-    rows: int = 0
-    rows_received: int = 0
+    scan: Scan  # from its beginning
+    seeking: bool = False  # each page is requested by the time of the last row
+    can_rewind: bool = True  # False where rows were delivered already
+    position: pd.Timestamp | None = None  # the creation time of the last row
+    rows: int = 0  # repeated ones counted once
+    rows_received: int = 0  # repeated ones counted each time
     pages: int = 0
-    total: int | None = None
-    as_of: pd.Timestamp | None = None
-    progressed: bool = True
-    first_page_end: pd.Timestamp | None = None
+    total: int | None = None  # the count on the first page
+    as_of: pd.Timestamp | None = None  # the service's clock at the first page
+    progressed: bool = True  # new rows came since the scan was last started
+    first_page_end: pd.Timestamp | None = None  # the position after the first page
     first_page_rows: int = 0
-    has_update_times: bool = False
-    saw_changes: bool = False
+    has_update_times: bool = False  # the rows have their time of update
+    saw_changes: bool = False  # a row was created or updated after the first page
     _ties: dict[str, list[Any]] = field(default_factory=dict)  # rows at the position, by id
 
     @property
@@ -269,8 +226,8 @@ class ScanState:
     @property
     def relied_on_cursors(self) -> bool:
         """Whether rows may have been skipped although the total never changed."""
-        counted = self.total is not None and self.as_of is not None
-        return counted and self.position is not None and not self.seeking and self.pages > 1
+        has_total = self.total is not None and self.as_of is not None
+        return has_total and self.position is not None and not self.seeking and self.pages > 1
 
     @property
     def is_stable(self) -> bool:
@@ -361,7 +318,7 @@ def count_changes(source: Source, scan: Scan, since: pd.Timestamp, context: Read
     """Return how many cases of a scan were created or updated since a time."""
     updated = source.schema.find("updated_at")
     if updated is None:
-        return 0  # the service cannot tell, and another scan could not either
+        return 0  # another scan could not find them either
     where = source.with_bound(scan.where, Compare(updated, "gte", since))
     return sys.maxsize if where is None else source.count(replace(scan, where=where), context)
 
@@ -392,17 +349,6 @@ def limit_reached(page: Page, columns: Sequence[str], rows: int, limit: int) -> 
 
     The service orders rows with equal sort values in its own way, and this package by case_id;
     so the first rows of a tie are only known when all of the tie is here.
-
-    Parameters
-    ----------
-    page
-        The last page.
-    columns
-        The columns of the order.
-    rows
-        The rows received, this page included.
-    limit
-        The rows to return.
     """
     if rows < limit:
         return False

@@ -16,7 +16,6 @@ import pandas as pd
 from casesearch_pd.query.expressions import TRUE, Compare, all_of, fields_of
 from casesearch_pd.query.pushdown import Pushdown
 from casesearch_pd.reading.fetch.checkpoint import PassCheckpoint
-from casesearch_pd.reading.fetch.pagination import limit_reached
 from casesearch_pd.reading.fetch.progress import SilentBar
 from casesearch_pd.reading.fetch.workers import WindowedReader
 from casesearch_pd.reading.frames.columns import Columns
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from casesearch_pd.query.schema import Field
     from casesearch_pd.reading.fetch.checkpoint import Checkpoint, SavedWindow
     from casesearch_pd.reading.fetch.progress import Bar
-    from casesearch_pd.reading.fetch.windows import Window
+    from casesearch_pd.reading.fetch.workers import Window
     from casesearch_pd.reading.options import ReadOptions
     from casesearch_pd.reading.plan import ReadPlan
     from casesearch_pd.reading.provenance import ReadMetadata
@@ -71,31 +70,9 @@ class _Pass:
 class PassReader:
     """Read a plan pass by pass.
 
-    Parameters
-    ----------
-    plan
-        The plan.
-    context
-        The read that the requests belong to.
-    options
-        How it is read.
-    bar
-        The progress bar.
-    metadata
-        Receives ``as_of`` and notes.
-    checkpoint
-        Where complete windows are saved.
-    latest
-        The creation time of the newest case, if it is known already.
-
-    Attributes
-    ----------
-    new_fields
-        The fields that are not in the schema, by column, after `read`.
-    invalid
-        The number of invalid values by column, after `read`.
-    inconsistent
-        The cases of which the passes have different versions.
+    `metadata` receives ``as_of`` and notes. After `read`, `new_fields` are the fields that are
+    not in the schema, `invalid` the number of invalid values by column, and `inconsistent` the
+    cases of which the passes have different versions.
     """
 
     def __init__(
@@ -114,14 +91,14 @@ class PassReader:
         self.inconsistent: set[str] = set()
         self._plan, self._context, self._options = plan, context, options
         self._bar, self._metadata, self._checkpoint = bar, metadata, checkpoint
-        self._saved: list[SavedWindow] = [] if checkpoint is None else checkpoint.load()
+        self._saved_windows: list[SavedWindow] = [] if checkpoint is None else checkpoint.load()
         self._passes: list[_Pass] = []
         self._latest = latest
 
     @property
     def is_resumed(self) -> bool:
         """Whether a part of the result comes from a checkpoint."""
-        return bool(self._saved)
+        return bool(self._saved_windows)
 
     @property
     def total(self) -> int | None:
@@ -134,18 +111,7 @@ class PassReader:
         return self._passes[0].at_limit
 
     def read(self, limit: int | None = None) -> pd.DataFrame:
-        """Read all passes, and join them.
-
-        Parameters
-        ----------
-        limit
-            Rows after which to stop; the order of the scan must be that of the query.
-
-        Raises
-        ------
-        Cancelled
-            If the read was cancelled.
-        """
+        """Read all passes, and join them; stop at a limit, if the scans have the query's order."""
         plan = self._plan
         self._passes.clear()
         self._bar.total = None if limit is None else limit * len(plan.passes)
@@ -164,9 +130,11 @@ class PassReader:
         reader = WindowedReader(
             self._plan.source,
             self._context,
-            max_workers=1 if limit is not None else self._options.max_workers,
+            bar=self._bar,
+            max_workers=self._options.max_workers,
             new_columns=lambda: Columns(current.fields, open=current.keeps_new_fields),
-            on_page=lambda window, page: self._on_page(window, page, limit),
+            on_first_page=lambda window, page: self._on_first_page(window, page, limit),
+            limit=limit,
             checkpoint=None if limit is not None else self._pass_checkpoint(),
             latest=self._latest,
         )
@@ -174,35 +142,31 @@ class PassReader:
             reader.read(scans)
         finally:
             current.windows, self._latest = reader.windows, reader.latest
+            current.at_limit = reader.at_limit
 
     def _pass_checkpoint(self) -> PassCheckpoint | None:
         if self._checkpoint is None:
             return None
-        if self._saved:  # the read began when the oldest of them did
-            self._metadata.as_of = min(pd.Timestamp(one.started_at) for one in self._saved)
+        if self._saved_windows:  # the read began when the oldest of them did
+            self._metadata.as_of = min(pd.Timestamp(one.started_at) for one in self._saved_windows)
         pages = self._context.tuning.pages_per_checkpoint_file
         number = len(self._passes) - 1
-        return PassCheckpoint(self._checkpoint, self._saved, number, self._started_at, pages)
+        return PassCheckpoint(
+            self._checkpoint, self._saved_windows, number, self._started_at, pages
+        )
 
     def _started_at(self) -> pd.Timestamp:
         """Return the service's clock when the read began."""
         assert self._metadata.as_of is not None, "a page came before its window was complete"
         return self._metadata.as_of
 
-    def _on_page(self, window: Window, page: Page, limit: int | None) -> None:
-        """Update the bar, and stop the scan at the limit."""
-        current, state = self._passes[-1], window.state
+    def _on_first_page(self, window: Window, page: Page, limit: int | None) -> None:
+        """Note when the read began and how many cases it counted."""
         if self._metadata.as_of is None:
             self._metadata.as_of = page.served_at
-        if state.pages == 1 and window.is_unrestricted:
-            current.part_totals[window.part] = page.total
+        if window.is_unrestricted:
+            self._passes[-1].part_totals[window.part] = page.total
             self._update_bar_total(limit)
-        surplus = 0 if limit is None else max(0, state.rows - limit)
-        self._bar.update(max(0, page.rows - surplus))
-        if limit is not None and page.cursor is not None:
-            columns = [item.field.column for item in window.scan.sort]
-            window.at_limit = limit_reached(page, columns, state.rows, limit)
-            window.done = current.at_limit = window.at_limit
 
     def _update_bar_total(self, limit: int | None) -> None:
         """Set the total of the bar once all parts of the filter are counted."""
@@ -253,7 +217,7 @@ class PassReader:
     def reread_changes(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Replace the rows that changed during the read by a newer, consistent version."""
         plan, updated = self._plan, self._plan.source.schema.find("updated_at")
-        single = not plan.needs_reread and not self._saved
+        single = not plan.needs_reread and not self._saved_windows
         nothing = frame.empty and len(plan.pushdown.parts) == 1 and not self.inconsistent
         if single or nothing or updated is None or self.at_limit:
             return frame
@@ -301,7 +265,7 @@ class PassReader:
     def missing(self) -> list[str]:
         """Return what was not read, in words."""
         current = f"pass {len(self._passes)} of {len(self._plan.passes)}"
-        windows = [window for window in self._passes[-1].windows if not window.done]
+        windows = [window for window in self._passes[-1].windows if not window.complete]
         return [f"{current}: {window.missing}" for window in windows] or [
             f"{current}: what changed during the read"
         ]

@@ -25,15 +25,9 @@ _DELAY = 0.5  # seconds; a shorter read shows no bar
 
 @runtime_checkable
 class Bar(Protocol):
-    """A progress bar; it is called by the worker whose page came, and by one at a time.
+    """A progress bar; it is called by the worker whose page came, and by one at a time."""
 
-    Parameters
-    ----------
-    total
-        The rows of all passes together; None as long as it is unknown.
-    """
-
-    total: int | None
+    total: int | None  # the rows of all passes together; None as long as it is unknown
 
     def begin(self, number: int, passes: int) -> None:
         """Begin a pass; the first one counts all rows from 0 again."""
@@ -44,13 +38,7 @@ class Bar(Protocol):
 
 @dataclass
 class SilentBar:
-    """A bar for rows that were counted already: it shows that pages come, and adds no rows.
-
-    Parameters
-    ----------
-    bar
-        The bar of the read.
-    """
+    """A bar for rows that were counted already: it shows that pages come, and adds no rows."""
 
     bar: Bar
     total: int | None = None

@@ -1,7 +1,7 @@
 """Read a result with several workers, each of which reads windows of creation time.
 
-One worker begins. If the service is what takes the time, others join, and whoever has nothing to
-do takes the later half of the longest remainder ("work stealing"). So no plan is needed of how
+One worker begins. If the service is what takes the time, others join, and a worker that is idle
+takes the later half of the longest remainder ("work stealing"). So no plan is needed of how
 the cases are spread over time, and all workers are busy to the end.
 """
 
@@ -9,14 +9,26 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from casesearch_pd.errors import ServiceError
-from casesearch_pd.reading.fetch.pagination import ScanState, count_changes, iter_pages
-from casesearch_pd.reading.fetch.windows import TimeWindow, Window, gaps, restrict, undated
+from casesearch_pd.reading.fetch.pagination import (
+    ScanState,
+    count_changes,
+    iter_pages,
+    limit_reached,
+    take_rows,
+)
+from casesearch_pd.reading.fetch.windows import (
+    TimeWindow,
+    gaps,
+    may_be_undated,
+    restrict,
+    undated,
+)
 from casesearch_pd.sources.transport.context import Cancelled
 from casesearch_pd.sources.transport.timestamps import parse_timestamp
 
@@ -24,16 +36,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from casesearch_pd.query.expressions import Expression
-    from casesearch_pd.reading.fetch.checkpoint import PassCheckpoint, SavedWindow
+    from casesearch_pd.reading.fetch.checkpoint import PassCheckpoint, SavedWindow, WindowFiles
+    from casesearch_pd.reading.fetch.progress import Bar
     from casesearch_pd.reading.frames.columns import Columns
     from casesearch_pd.sources.base import Page, Scan, Source
     from casesearch_pd.sources.transport.context import ReadContext
 
-__all__ = ["WindowedReader", "useful_workers"]
+__all__ = ["Window", "WindowedReader", "useful_workers"]
 
 _MAX_WORKERS = 8  # unless the user says otherwise
 _MIN_LATENCY = 0.04  # seconds a request; below, this machine is slow and not the service
 _JOIN_SECONDS = 0.5
+_TICK = pd.Timedelta(1, "ms")  # the precision of the services
 _FIRST = pd.Timestamp.min.tz_localize("UTC")
 
 
@@ -41,16 +55,7 @@ def useful_workers(context: ReadContext, rate: float, max_workers: int | None) -
     """Return how many workers are useful at a time.
 
     Within the time of one response, ``latency * rate`` requests may be sent; more workers than
-    that would only wait for the rate limit.
-
-    Parameters
-    ----------
-    context
-        The read so far.
-    rate
-        The requests that may be sent, per second.
-    max_workers
-        The number that the user chose; None for as many as useful, at most 8.
+    that would only wait for the rate limit. `max_workers` is the user's choice, or None.
     """
     if max_workers is not None:
         return max_workers
@@ -59,30 +64,92 @@ def useful_workers(context: ReadContext, rate: float, max_workers: int | None) -
     return 1 if latency < _MIN_LATENCY else math.ceil(min(_MAX_WORKERS, concurrent))
 
 
+@dataclass(eq=False)
+class Window:
+    """A time window of one scan, and the rows of it that were read."""
+
+    scan: Scan  # without the window
+    span: TimeWindow  # its end moves when the later half is given to another worker
+    state: ScanState  # of the scan as it is sent
+    columns: Columns
+    part: int = 0  # the number of the scan among those of the pass
+    estimate: float = 0.0  # of the rows, until the first page is here
+    expected: int | None = None  # the rows, if the service counted just these
+    complete: bool = False  # there is nothing left to read
+    at_limit: bool = False  # because a limit was reached
+    files: WindowFiles | None = None  # the checkpoint of the window
+    requested: TimeWindow = field(init=False)  # what the scan as it is sent covers
+
+    def __post_init__(self) -> None:
+        """Remember the window as requested."""
+        self.requested = self.span
+
+    @property
+    def position(self) -> pd.Timestamp | None:
+        """How far it is read."""
+        return self.state.position or self.span.start
+
+    @property
+    def is_unrestricted(self) -> bool:
+        """Whether it is requested without a bound of its own, so that its count is the scan's."""
+        return self.state.scan == self.scan
+
+    @property
+    def relied_on_cursors(self) -> bool:
+        """Whether all was read and rows may have been skipped although no total changed."""
+        return self.complete and not self.at_limit and self.state.relied_on_cursors
+
+    @property
+    def missing(self) -> TimeWindow:
+        """What is left to read."""
+        return TimeWindow(self.position, self.span.end)
+
+    def add(self, page: Page) -> Page:
+        """Add the rows of a page, and return it without those that are behind the end."""
+        if page.total is not None and self.state.pages == 1 and self.span == self.requested:
+            self.expected = page.total
+        end, position = self.span.end, self.state.position
+        if end is not None and position is not None and position >= end:
+            page, self.complete = _rows_before(page, end), True
+        self.columns.add(page)
+        return page
+
+    def rows_left(self, latest: pd.Timestamp) -> float:
+        """Estimate the rows up to the newest case, by the count or by their density so far."""
+        position, end, state = self.position, self.span.end or latest, self.state
+        if self.complete or position is None or end - position < 2 * _TICK:
+            return 0.0
+        if self.expected is not None:
+            return max(0.0, self.expected - state.rows)
+        # Without a start, the first page spans no known time; the density is that of the others.
+        since = self.span.start or state.first_page_end or position
+        rows = state.rows - (0 if self.span.start is not None else state.first_page_rows)
+        if not rows or position <= since:
+            return self.estimate
+        return rows * ((end - position) / (position - since))
+
+    def split(self, at: pd.Timestamp, later: ScanState, columns: Columns, rows: float) -> Window:
+        """Leave the later half, of as many rows, to a new window, and return it."""
+        self.span, span = self.span.split(at)
+        self.expected, self.estimate = None, rows
+        return Window(self.scan, span, later, columns, part=self.part, estimate=rows)
+
+
+def _rows_before(page: Page, end: pd.Timestamp) -> Page:
+    """Return the rows of a page that are not in a later window."""
+    created = [
+        None if text is None else parse_timestamp(text) for text in page.columns["created_at"]
+    ]
+    before = TimeWindow(None, end)
+    return take_rows(page, [row for row, at in enumerate(created) if before.contains(at)])
+
+
 class WindowedReader:
     """Read the scans of one pass with several workers.
 
-    Parameters
-    ----------
-    source
-        The source to read.
-    context
-        The read that the requests belong to.
-    max_workers
-        The maximum number of workers; None for as many as useful.
-    new_columns
-        Returns empty columns for a window.
-    on_page
-        Called with each page, by one worker at a time.
-    checkpoint
-        The checkpoint of the pass, if there is one.
-    latest
-        The creation time of the newest case, if it is known already.
-
-    Attributes
-    ----------
-    windows
-        The windows that were read, in the order of the scans and of time.
+    `on_first_page` is called with the first page of each window. With a `limit` the only scan is
+    in the order of the query and stops there (`at_limit`). `latest` is the creation time of the
+    newest case, and `windows` are the windows in the order of the scans and of time.
     """
 
     def __init__(
@@ -90,16 +157,21 @@ class WindowedReader:
         source: Source,
         context: ReadContext,
         *,
+        bar: Bar,
         max_workers: int | None,
         new_columns: Callable[[], Columns],
-        on_page: Callable[[Window, Page], None],
+        on_first_page: Callable[[Window, Page], None],
+        limit: int | None = None,
         checkpoint: PassCheckpoint | None = None,
         latest: pd.Timestamp | None = None,
     ) -> None:
         self.windows: list[Window] = []
         self.latest = latest
-        self._source, self._context, self._max_workers = source, context, max_workers
-        self._new_columns, self._on_page, self._checkpoint = new_columns, on_page, checkpoint
+        self.at_limit = False
+        self._source, self._context, self._bar = source, context, bar
+        self._max_workers = max_workers if limit is None else 1
+        self._new_columns, self._on_first_page = new_columns, on_first_page
+        self._limit, self._checkpoint = limit, checkpoint
         self._lock = threading.Lock()
         self._queue: list[Window] = []
         self._threads: list[threading.Thread] = []
@@ -120,7 +192,7 @@ class WindowedReader:
         """
         for part, scan in enumerate(scans):
             self.windows += self._initial_windows(part, scan)
-        self._queue = [window for window in self.windows if not window.done]
+        self._queue = [window for window in self.windows if not window.complete]
         try:
             self._work()
             self._join_threads()
@@ -148,12 +220,12 @@ class WindowedReader:
 
     def _initial_windows(self, part: int, scan: Scan) -> list[Window]:
         """Return the windows of a scan: one, or what a checkpoint has and the gaps between."""
-        saved = self._checkpoint.saved_windows(part) if self._checkpoint is not None else []
-        missing = gaps(one.span for one in saved) if saved else []
+        from_files = self._checkpoint.saved_windows(part) if self._checkpoint is not None else []
+        missing = gaps(one.span for one in from_files) if from_files else []
         scans = [restrict(self._source, scan, self._where(scan, span)) for span in missing]
-        if not saved or None in scans:  # the filter has no room for a window: read all of it
+        if not from_files or None in scans:  # the filter takes no window: read all of it
             return [self._window(part, scan, TimeWindow(), scan)]
-        windows = [self._window_from_file(part, scan, one) for one in saved]
+        windows = [self._window_from_file(part, scan, one) for one in from_files]
         for span, narrow in zip(missing, scans, strict=True):
             assert narrow is not None, "no scan is None"
             windows.append(self._window(part, scan, span, narrow))
@@ -168,11 +240,11 @@ class WindowedReader:
             window.files = self._checkpoint.open_files(part, span)
         return window
 
-    def _window_from_file(self, part: int, scan: Scan, saved: SavedWindow) -> Window:
+    def _window_from_file(self, part: int, scan: Scan, file: SavedWindow) -> Window:
         window = Window(
-            scan, saved.span, ScanState(scan), self._new_columns(), part=part, done=True
+            scan, file.span, ScanState(scan), self._new_columns(), part=part, complete=True
         )
-        window.columns.add(saved.page())
+        window.columns.add(file.page())
         return window
 
     # --- the work of one worker -----------------------------------------------------------
@@ -189,11 +261,11 @@ class WindowedReader:
             self._add(window, page)
             if self._context.cancel_event.is_set():
                 return
-            if window.done:
+            if window.complete:
                 break
             if self._can_share and self._pages >= self._context.tuning.pages_before_workers:
                 self._start_workers()
-        window.done = True
+        window.complete = True
         if window.files is not None:
             window.files.finish(window)
 
@@ -201,9 +273,19 @@ class WindowedReader:
         with self._lock:
             page = window.add(page)
             self._pages += 1
-            self._on_page(window, page)
+            if window.state.pages == 1:
+                self._on_first_page(window, page)
+            surplus = 0 if self._limit is None else max(0, window.state.rows - self._limit)
+            self._bar.update(max(0, page.rows - surplus))
+            if self._limit is not None and page.cursor is not None:
+                self._stop_at_limit(window, page, self._limit)
         if window.files is not None:
             window.files.add(window, page)
+
+    def _stop_at_limit(self, window: Window, page: Page, limit: int) -> None:
+        columns = [item.field.column for item in window.scan.sort]
+        if limit_reached(page, columns, window.state.rows, limit):
+            window.complete = window.at_limit = self.at_limit = True
 
     # --- sharing the work -----------------------------------------------------------------
 
@@ -252,8 +334,8 @@ class WindowedReader:
             return self._queue.pop(0) if self._queue else self._split_longest()
 
     # The remainder of a window is split by time, as if its cases were spread evenly. A wrong
-    # guess makes unequal halves, which are split again as soon as somebody is idle. The owner of
-    # the window is not disturbed: it goes on with its cursor and stops at the new end, and the
+    # guess makes unequal halves, which are split again as soon as a worker is idle. The owner of
+    # the window is not disturbed: it continues with its cursor and stops at the new end, and the
     # rows of its last page that are behind it are dropped.
     def _split_longest(self) -> Window | None:
         """Take the later half of the window with the longest remainder; None if all are short."""
@@ -283,7 +365,8 @@ class WindowedReader:
         """Read the cases without a creation time, if the first window ended before them."""
         windows = [window for window in self.windows if window.part == part]
         first = windows[0]
-        if first.span.end is None or (first.span == first.requested and not first.is_unrestricted):
+        was_whole = first.span == first.requested and not first.is_unrestricted
+        if first.span.end is None or was_whole or not may_be_undated(first.scan):
             return
         total = first.state.total if first.is_unrestricted else None
         if total is not None and sum(window.columns.rows for window in windows) >= total:
@@ -292,7 +375,7 @@ class WindowedReader:
         if scan is not None:
             for page in iter_pages(self._source, ScanState(scan), self._context):
                 first.columns.add(page)
-                self._on_page(first, page)
+                self._bar.update(page.rows)
 
     # If one case leaves a result as another one enters it, the total never changes, and an offset
     # inside the cursor skips a row. Only a case that was created or updated since the first page
@@ -303,7 +386,7 @@ class WindowedReader:
         suspects = [one for one in self.windows if one.part == part and one.relied_on_cursors]
         if suspects and self._changed(suspects):
             for window in suspects:
-                window.state, window.done = ScanState(window.state.scan, seeking=True), False
+                window.state, window.complete = ScanState(window.state.scan, seeking=True), False
                 self._read_window(window)
 
     def _changed(self, windows: Sequence[Window]) -> bool:
