@@ -37,19 +37,9 @@ _UNICODE_END = 0x10000  # no letter from here on casefolds to ASCII
 
 @dataclass
 class SqlCondition:
-    """A condition in SQL.
+    """A condition in SQL and the values of its placeholders, in order."""
 
-    Parameters
-    ----------
-    columns
-        The stored columns, by column name in frames.
-    parameters
-        The values of its placeholders, in order.
-    sql
-        The condition.
-    """
-
-    columns: Mapping[str, StoredColumn]
+    columns: Mapping[str, StoredColumn]  # by column name in frames
     parameters: list[Any] = field(default_factory=list)
     sql: str = "TRUE"
 
@@ -175,7 +165,7 @@ def _int64_bound(op: str, value: float) -> tuple[str, int | None]:
     if op == "eq":
         fits = low == high and -_INT64_END <= low < _INT64_END
         return ("eq", low) if fits else (_NO_VALUE, None)
-    # A fraction lies between two integers: "below 2.5" is "at most 2".
+    # A fraction is between two integers: "below 2.5" is "at most 2".
     if op in ("lt", "lte"):
         bound, op = (low, "lte") if low != high else (low, op)
         always, never = bound >= _INT64_END, bound < -_INT64_END

@@ -83,19 +83,10 @@ def merge(
     fields: Sequence[Field],
     retained: Sequence[Expression],
 ) -> MergeResult:
-    """Write the cases of the new file.
+    """Write the cases of the new file, with these fields in this order.
 
-    Parameters
-    ----------
-    stage
-        The cases that were read, and the ids of those to remove.
-    old
-        The metadata of the old file, or None.
-    fields
-        The fields of the new file, in order.
-    retained
-        The conditions on which cases of the old file that were not read are retained; FALSE if
-        all cases were read.
+    Cases of the old file that were not read stay if they meet all conditions of `retained`, which
+    is FALSE if all cases were read.
     """
     connection = stage.connection
     columns = _columns(stage, old, fields)
@@ -115,8 +106,8 @@ def merge(
     _insert(connection, visible, condition, parameters)
     rows = _count(connection, "SELECT count(*) FROM new.cases")
     added = _count(connection, staged_rows)
-    stored = [column.new for column in columns]
-    return MergeResult(stored, rows, added, changed, old_rows + added - rows)
+    removed = old_rows + added - rows
+    return MergeResult([column.new for column in columns], rows, added, changed, removed)
 
 
 def _count(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
@@ -300,10 +291,7 @@ def create_present_table(
 ) -> StoredColumn:
     """Create the table ``present``: ids and creation times as the new file would have them.
 
-    Returns
-    -------
-    StoredColumn
-        The creation time in it.
+    Return the column of the creation times.
     """
     created = old.by_column["created_at"]
     condition, parameters = _retained(old, fields, retained)

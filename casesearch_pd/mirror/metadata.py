@@ -16,7 +16,7 @@ import pandas as pd
 from casesearch_pd.query.schema import Field, FieldType, Schema
 from casesearch_pd.reading.frames.arrow_tables import LIST_TYPES
 from casesearch_pd.reading.frames.frame import build_frame
-from casesearch_pd.sources.traits import ServiceTraits
+from casesearch_pd.sources.traits import ServiceTraits  # noqa: TC001 - msgspec reads annotations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,59 +75,25 @@ _VIEWS = f"""
 
 
 class StoredColumn(msgspec.Struct, frozen=True):
-    """A field and the column of the table ``cases`` that stores it.
+    """A field and the column of the table ``cases`` that stores it."""
 
-    Parameters
-    ----------
-    field
-        The field, with the type of its stored values.
-    name
-        The column in SQL; empty if the service never shows the field.
-    form
-        How values are stored: plain, as lists of text, or as JSON text (lists of other values).
-    """
-
-    field: Field
-    name: str
-    form: StorageForm = "plain"
+    field: Field  # with the type of the stored values
+    name: str  # in SQL; empty if the service never shows the field
+    form: StorageForm = "plain"  # or lists of text, or JSON text (for lists of other values)
 
 
 class MirrorMetadata(msgspec.Struct, frozen=True, dict=True):
-    """The metadata of a mirror.
+    """The metadata of a mirror."""
 
-    Parameters
-    ----------
-    source
-        The description of the mirrored source.
-    traits
-        What its service means by a case.
-    filter
-        The filter that the cases match, in the form that provenance stores.
-    selection
-        The ids of the selected fields; None for every active field.
-    tz
-        The zone of naive times in the filter.
-    columns
-        The fields and how they are stored.
-    shared
-        The bare names that several fields share, with the columns they could mean.
-    as_of
-        The service's clock at the start of the last sync, as ISO 8601 text.
-    now
-        The time from which relative times were counted, as ISO 8601 text.
-    rows
-        The number of cases.
-    """
-
-    source: dict[str, Any]
+    source: dict[str, Any]  # the description of the mirrored source
     traits: ServiceTraits
-    filter: dict[str, Any]
-    selection: list[str] | None
-    tz: str
+    filter: dict[str, Any]  # as in provenance
+    selection: list[str] | None  # ids of the selected fields; None for every active field
+    tz: str  # of naive times in the filter
     columns: list[StoredColumn]
-    shared: dict[str, tuple[str, ...]]
-    as_of: str
-    now: str
+    shared: dict[str, tuple[str, ...]]  # names of several fields, with the columns they could mean
+    as_of: str  # the service's clock at the start of the last sync, in ISO 8601
+    now: str  # the time from which relative times were counted, in ISO 8601
     rows: int
 
     @cached_property
@@ -156,13 +122,7 @@ class MirrorMetadata(msgspec.Struct, frozen=True, dict=True):
 
     @classmethod
     def from_json(cls, text: str) -> MirrorMetadata:
-        """Return the metadata of a JSON document.
-
-        Raises
-        ------
-        msgspec.DecodeError
-            If the text is not such a document.
-        """
+        """Return the metadata of a JSON document; raise msgspec.DecodeError if it is another."""
         return msgspec.json.decode(text, type=cls)
 
 

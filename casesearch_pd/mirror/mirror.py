@@ -14,11 +14,7 @@ import pyarrow as pa
 from casesearch_pd.errors import FilterError
 from casesearch_pd.mirror.metadata import history
 from casesearch_pd.mirror.select import build_select, count_rows, run_sql, select_rows
-from casesearch_pd.mirror.storage import (
-    open_mirror_file,
-    read_metadata,
-    read_metadata_if_exists,
-)
+from casesearch_pd.mirror.storage import open_mirror_file, read_metadata, read_metadata_if_exists
 from casesearch_pd.mirror.sync import SyncRequest, run_sync
 from casesearch_pd.query.expressions import TRUE, all_of, literals
 from casesearch_pd.query.pushdown import Pushdown, PushdownSupport

@@ -65,25 +65,17 @@ class PresentRows:
         if not shares:
             return []
         times = f"quantile_disc(created_at, [{', '.join(map(str, shares))}]::DOUBLE[])"
-        ((micros,),) = self.select(f"list_transform({times}, lambda at: epoch_us(at))", where)
+        ((micros,),) = self.select(f"list_transform({times}, lambda created: epoch_us(created))", where)
         timestamps = pd.to_datetime(micros or [], unit="us", utc=True)
         return [_to_milliseconds(at) for at in timestamps if not pd.isna(at)]
 
 
 @dataclass
 class Reconciliation:
-    """The differences between a mirror and its service.
+    """The differences between a mirror and its service."""
 
-    Parameters
-    ----------
-    frames
-        The current cases of the parts that differ.
-    deleted
-        The ids of the cases that the service does not have.
-    """
-
-    frames: list[pd.DataFrame] = field(default_factory=list)
-    deleted: set[str] = field(default_factory=set)
+    frames: list[pd.DataFrame] = field(default_factory=list)  # current cases of differing parts
+    deleted: set[str] = field(default_factory=set)  # ids that the service does not have
 
 
 def reconcile(read: IncrementalRead, present: PresentRows) -> Reconciliation:

@@ -84,17 +84,17 @@ def select_rows(
     """Yield the columns of a scan, at most `size` rows at a time; all at once if None."""
     statement = build_select(mirror.metadata, scan, offset=offset)
     relation = mirror.connection.sql(statement.sql, params=statement.parameters)
-    stored = [mirror.metadata.by_column[field.column] for field in scan.fields]
+    columns = [mirror.metadata.by_column[field.column] for field in scan.fields]
     if size is None:
-        yield _columns(relation.to_arrow_table(), stored)
+        yield _columns(relation.to_arrow_table(), columns)
         return
     reader = _arrow_reader(relation, size)
     empty = True
     for batch in reader:
         empty = False
-        yield _columns(pa.Table.from_batches([batch]), stored)
+        yield _columns(pa.Table.from_batches([batch]), columns)
     if empty:
-        yield _columns(reader.schema.empty_table(), stored)
+        yield _columns(reader.schema.empty_table(), columns)
 
 
 def _arrow_reader(relation: duckdb.DuckDBPyRelation, size: int) -> pa.RecordBatchReader:
@@ -103,12 +103,10 @@ def _arrow_reader(relation: duckdb.DuckDBPyRelation, size: int) -> pa.RecordBatc
     return method(size)
 
 
-def _columns(table: pa.Table, stored: Sequence[StoredColumn]) -> dict[str, Cells]:
+def _columns(table: pa.Table, columns: Sequence[StoredColumn]) -> dict[str, Cells]:
     with pause_gc():
-        return {
-            column.field.column: _read_cells(table.column(at), column)
-            for at, column in enumerate(stored)
-        }
+        pairs = zip(columns, table.columns, strict=True)
+        return {column.field.column: _read_cells(cells, column) for column, cells in pairs}
 
 
 def _read_cells(cells: pa.ChunkedArray, column: StoredColumn) -> Cells:
@@ -140,13 +138,7 @@ def _read_lists(cells: pa.Array) -> list[Any]:
 def run_sql(
     connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[object]
 ) -> pd.DataFrame:
-    """Return the result of one statement that only reads.
-
-    Raises
-    ------
-    FilterError
-        If it is not such a statement.
-    """
+    """Return the result of one statement that only reads; raise FilterError for any other."""
     try:
         _require_reading(duckdb.extract_statements(query))
         relation = connection.sql(query, params=[*parameters])

@@ -40,18 +40,10 @@ _LISTS = pa.list_(pa.large_string())
 
 @dataclass
 class StagingTable:
-    """The cases that a sync has read, and the ids of the cases to remove.
+    """The cases that a sync has read, and the ids of the cases to remove."""
 
-    Parameters
-    ----------
-    connection
-        The connection of a `writer`.
-    columns
-        The columns so far, by column name in frames; their fields have the type of the values.
-    """
-
-    connection: duckdb.DuckDBPyConnection
-    columns: dict[str, StoredColumn] = field(default_factory=dict)
+    connection: duckdb.DuckDBPyConnection  # of a `writer`
+    columns: dict[str, StoredColumn] = field(default_factory=dict)  # by column name in frames
 
     def __post_init__(self) -> None:
         """Create the tables."""
@@ -60,15 +52,7 @@ class StagingTable:
         self.columns["case_id"] = StoredColumn(Field("case_id", "", "", "text"), "case_id")
 
     def add(self, frame: pd.DataFrame, fields: Mapping[str, Field]) -> None:
-        """Add cases.
-
-        Parameters
-        ----------
-        frame
-            The cases, with a column ``case_id``.
-        fields
-            The field of each column.
-        """
+        """Add cases, given the field of each column."""
         arrays = {}
         for column in map(str, frame.columns):
             kind = _value_type(fields[column], frame[column])

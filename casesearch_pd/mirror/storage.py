@@ -53,7 +53,7 @@ _SETTINGS: dict[str, Any] = {
     "python_enable_replacements": False,  # a name in SQL is a table, never a Python variable
     "arrow_large_buffer_size": True,  # large strings, as in frames
 }
-_WRITER_MEMORY = "1GB"  # what does not fit is spilled to files beside the new one
+_WRITER_MEMORY = "1GB"  # more is spilled to files next to the new one
 _MAX_OPEN_FILES = 8
 _CHECKPOINT = ".{}.saved-{}"
 
@@ -62,29 +62,15 @@ Signature = tuple[int, ...]
 
 @dataclass(frozen=True)
 class OpenFile:
-    """A mirror's file, open for reading.
+    """A mirror's file, open for reading."""
 
-    Parameters
-    ----------
-    connection
-        A cursor of its own; the tables of the mirror need no prefix.
-    metadata
-        The metadata of the file.
-    """
-
-    connection: duckdb.DuckDBPyConnection
+    connection: duckdb.DuckDBPyConnection  # a cursor whose tables need no prefix
     metadata: MirrorMetadata
 
 
 @contextmanager
 def open_mirror_file(path: Path) -> Iterator[OpenFile]:
-    """Open a mirror's file for reading.
-
-    Raises
-    ------
-    CaseSearchError
-        If the file does not exist or is not a mirror that can be read.
-    """
+    """Open a mirror's file for reading; raise CaseSearchError if it is not a readable mirror."""
     file = _OPEN_FILES.get(path)
     cursor = file.connection.cursor()
     try:
@@ -95,29 +81,17 @@ def open_mirror_file(path: Path) -> Iterator[OpenFile]:
 
 
 def read_metadata(path: Path) -> MirrorMetadata:
-    """Return the metadata of a mirror.
-
-    Raises
-    ------
-    CaseSearchError
-        If the file does not exist or is not a mirror that can be read.
-    """
+    """Return the metadata of a mirror; raise CaseSearchError if it is not a readable mirror."""
     return _OPEN_FILES.get(path).metadata
 
 
 def read_metadata_if_exists(path: Path) -> MirrorMetadata | None:
-    """Return the metadata of a mirror, or None if there is no file.
-
-    Raises
-    ------
-    CaseSearchError
-        If the file is not a mirror that can be read.
-    """
+    """Return the metadata of a mirror, or None if there is no file."""
     return read_metadata(path) if path.exists() else None
 
 
 def release(path: Path) -> None:
-    """Close a file before it is replaced, because not every system replaces an open file."""
+    """Close a file before it is replaced: not every system replaces an open file."""
     _OPEN_FILES.close(path)
 
 
@@ -130,9 +104,6 @@ class _OpenFiles:
     def __init__(self) -> None:
         self._files: dict[tuple[int, Path], tuple[Signature, OpenFile]] = {}
         self._lock = Lock()
-
-    def __len__(self) -> int:
-        return len(self._files)
 
     def get(self, path: Path) -> OpenFile:
         """Return the open file of a path; opened again if it was replaced."""
@@ -246,19 +217,9 @@ def _first_line(error: Exception) -> str:
 
 @contextmanager
 def writer(folder: Path, old: Path | None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open databases for a sync: ``new`` to write, ``stage`` for read cases, ``old`` to read.
+    """Open the databases of a sync: ``new`` and ``stage`` in a folder, and the ``old`` file.
 
-    Parameters
-    ----------
-    folder
-        A folder for this sync alone; the new file is ``new.duckdb`` in it.
-    old
-        The current file of the mirror, or None.
-
-    Raises
-    ------
-    CaseSearchError
-        If the disk is full, or another error of the file system occurs.
+    The new file is ``new.duckdb``. A full disk is a CaseSearchError.
     """
     # A storage version that DuckDB 1.4 reads too, and few large row groups, which compress better.
     options = "STORAGE_VERSION 'v1.4.0', ROW_GROUP_SIZE 1228800"
@@ -283,15 +244,7 @@ def writer(folder: Path, old: Path | None) -> Iterator[duckdb.DuckDBPyConnection
 
 @contextmanager
 def write_lock(path: Path) -> Iterator[None]:
-    """Hold the lock of the only writer of a mirror.
-
-    Raises
-    ------
-    CaseSearchError
-        If another process is writing; the message names it.
-    FilterError
-        If the folder cannot be written to.
-    """
+    """Hold the lock of the only writer of a mirror; the error names a process that holds it."""
     try:
         descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:

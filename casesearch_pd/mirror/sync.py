@@ -29,7 +29,7 @@ from casesearch_pd.mirror.storage import (
 from casesearch_pd.query.expressions import FALSE, TRUE, Compare, all_of, any_of, negate
 from casesearch_pd.query.schema import Field
 from casesearch_pd.query.serialization import filter_from_json, filter_to_json
-from casesearch_pd.reading.fetch.stream import Chunks, Options
+from casesearch_pd.reading.fetch.chunks import Chunks
 from casesearch_pd.reading.incremental.changes import (
     IncrementalRead,
     PreviousRead,
@@ -65,60 +65,32 @@ if TYPE_CHECKING:
 
 __all__ = ["SyncRequest", "run_sync"]
 
-# The columns that tell cases and their versions apart, and order them.
+# The columns that identify cases and their versions, and order them.
 _KEY_COLUMNS = ("case_id", "created_at", "updated_at")
 _CHUNK_ROWS = 5_000
 
 
 @dataclass(frozen=True)
 class SyncRequest:
-    """The arguments of `Mirror.sync`.
+    """The arguments of `Mirror.sync`."""
 
-    Parameters
-    ----------
-    query
-        The cases and columns; a later sync may leave them out.
-    options
-        How they are read.
-    verify
-        Whether to compare the mirror with its service.
-    """
-
-    query: Query
+    query: Query  # that of the mirror, or empty, in later syncs
     options: ReadOptions
     verify: bool = False
 
 
 @dataclass
 class _SyncRun:
-    """A sync in progress.
-
-    Parameters
-    ----------
-    path
-        The file of the mirror.
-    old
-        Its metadata before the sync; None in the first.
-    read
-        The source and the query, with the columns that every mirror needs.
-    selection
-        The selected fields; None for every active one.
-    tz
-        The zone of naive times in the filter.
-    new_fields
-        Fields that are in the cases but not in the schema, by column.
-    retained
-        The conditions on which cases that were not read are retained.
-    """
+    """A sync in progress."""
 
     path: Path
     old: MirrorMetadata | None
-    read: IncrementalRead
-    selection: tuple[Field, ...] | None
-    tz: str
-    new_fields: dict[str, Field] = field(default_factory=dict)
+    read: IncrementalRead  # its query has the key columns too
+    selection: tuple[Field, ...] | None  # None for every active field
+    tz: str  # of naive times in the filter
+    new_fields: dict[str, Field] = field(default_factory=dict)  # not in the schema, by column
     kind: SyncKind = "full"
-    retained: tuple[Expression, ...] = (FALSE,)
+    retained: tuple[Expression, ...] = (FALSE,)  # met by cases that stay without being read
 
     @property
     def fields(self) -> dict[str, Field]:
@@ -127,15 +99,7 @@ class _SyncRun:
 
 
 def run_sync(path: Path, source: Source | None, request: SyncRequest) -> Sync:
-    """Create or update a mirror.
-
-    Raises
-    ------
-    FilterError
-        If the mirror has the cases of another query, or its folder cannot be written to.
-    CaseSearchError
-        If another process is writing it, the disk is full, or the read fails.
-    """
+    """Create or update a mirror; see `Mirror.sync`."""
     with write_lock(path):
         remove_leftovers(path)
         old = read_metadata_if_exists(path)
@@ -248,19 +212,19 @@ def _read_all(run: _SyncRun, stage: StagingTable) -> None:
     plan = make_plan(run.read.source, run.read.query, streamed=True)
     with _chunks(run, plan) as chunks:
         for chunk in chunks:
-            run.new_fields |= chunks.late
+            run.new_fields |= chunks.new_fields
             stage.add(chunk, run.fields)
-        run.read.metadata.as_of = chunks.told.as_of
+        run.read.metadata.as_of = chunks.metadata.as_of
 
 
 def _chunks(run: _SyncRun, plan: ReadPlan) -> Chunks:
     read = run.read
-    options = Options(_CHUNK_ROWS, read.options.progress, lookback=read.lookback, open=True)
-    resumable = replace(options, checkpoint=checkpoint_folder(run.path, plan), keep=True)
+    options = replace(read.options, chunksize=_CHUNK_ROWS)
+    resumable = replace(options, checkpoint=checkpoint_folder(run.path, plan))
     try:
-        return Chunks(plan, read.context, read.frame_format, resumable)
+        return Chunks(plan, read.context, resumable, open_columns=True, keep_checkpoint=True)
     except FilterError:  # a filter that cannot be combined with the windows of a checkpoint
-        return Chunks(plan, read.context, read.frame_format, options)
+        return Chunks(plan, read.context, options, open_columns=True)
 
 
 def _read_changes(
@@ -275,7 +239,7 @@ def _read_changes(
 
 def _read_new_fields(run: _SyncRun, old: MirrorMetadata) -> Iterator[pd.DataFrame]:
     """Read the cases that have a value in a field that is new to the mirror."""
-    # A field may be new only to us (to a key with more rights), so that cases that nobody updated
+    # A field may be new only to us (to a key with more rights), so that cases without an update
     # have values in it. An open service returned all values of a case from the beginning.
     read, known = run.read, {column.field.id for column in old.columns}
     new = [item for item in read.query.columns if item.id not in known]
