@@ -28,17 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class EditorContext:
-    """What the parts of an editor share.
-
-    Parameters
-    ----------
-    source
-        The source whose fields are offered; they are discovered here at the latest.
-    tz
-        The time zone of times without one.
-    on_change
-        Called after each edit.
-    """
+    """What the parts of an editor share."""
 
     def __init__(self, source: Source, tz: str, on_change: Callable[[], None] | None) -> None:
         self.source = source
@@ -90,13 +80,7 @@ _INACTIVE = " (inactive)"
 
 
 class EditEvents:
-    """The edits that a user makes in the controls of one editor.
-
-    Parameters
-    ----------
-    on_change
-        Called after each edit, outside the lock, from the thread of the edit.
-    """
+    """The edits that a user makes in the controls of one editor."""
 
     def __init__(self, on_change: Callable[[], None] | None = None) -> None:
         self.lock = RLock()
@@ -123,10 +107,12 @@ class EditEvents:
 
     def _handle(self, handler: Callable[[], None]) -> None:
         with self.lock:
+            # A handler that changes a control causes an event too, which is not an edit.
             if self._pauses:
                 return
             with self.paused():
                 _call(handler)
+        # Outside the lock: the callback takes the lock of the form, and reads this editor under it.
         if self._on_change is not None:
             _call(self._on_change)
 

@@ -260,6 +260,7 @@ class CaseForm(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         """Show what the form searches for now, and estimate its cost."""
         with self._lock:
             query = self._query()
+            # Rows are checked in the time zone of the options.
             self._rows.tz = query.tz
             problems = self._problems()
             if problems:
@@ -321,6 +322,8 @@ class CaseForm(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         FilterError
             If the file is not a saved form.
         """
+        # Shown after the form exists, so that rows which do not fit the source become errors in
+        # the form instead of an exception.
         form = cls(source)
         form._show_query(load_form(path))
         return form

@@ -32,26 +32,14 @@ _BUTTONS = {
 
 
 class GroupEditor:
-    """The controls for a group, with the editors of its members.
-
-    Parameters
-    ----------
-    group
-        The initial group.
-    context
-        What the parts of the editor share.
-    on_restructure
-        Called after members were added, removed or moved.
-    on_button
-        Called with ``"up"``, ``"down"``, ``"duplicate"`` or ``"remove"``, and this group; None
-        for the outermost group, which cannot be moved.
-    """
+    """The controls for a group, with the editors of its members."""
 
     def __init__(
         self,
         group: Group,
         context: EditorContext,
-        on_restructure: Callable[[], None],
+        on_restructure: Callable[[], None],  # members were added, removed or moved
+        # Called with "up", "down", "duplicate" or "remove"; None for the outermost group.
         on_button: Callable[[str, GroupEditor], None] | None = None,
     ) -> None:
         self._context = context
@@ -160,6 +148,7 @@ class GroupEditor:
                 self._members.insert(target, self._members.pop(index))
         self._arrange()
         self._on_restructure()
+        # A removed button would leave the keyboard focus at the top of the page.
         if key == "remove":
             item.close()
             self._focus_near(index - 1)
@@ -198,24 +187,8 @@ def _bind_button(on_button: Any, key: str, group: GroupEditor) -> Any:
 class FilterEditor:
     """The controls for a tree of rules.
 
-    Parameters
-    ----------
-    source
-        The source whose fields are offered; they are discovered here at the latest.
-    tz
-        The time zone of times without one.
-    tree
-        The initial tree.
-    on_change
-        Called after each edit of the user, from any thread; its errors are logged.
+    Raise FilterError if the time zone is unknown.
 
-    Raises
-    ------
-    FilterError
-        If the time zone is unknown.
-
-    Examples
-    --------
     >>> import casesearch_pd as cs
     >>> from casesearch_pd.form.model.tree import Group, Rule
     >>> with cs.LocalCases(cases=1) as local:
@@ -286,6 +259,7 @@ class FilterEditor:
     def show(self, tree: Group) -> None:
         """Put another tree on the screen, without reporting an edit."""
         with self._context.events.paused():
+            # By repr, because Rule("a", "eq", 1) equals Rule("a", "eq", True).
             if repr(tree) == repr(self.tree):
                 return
             previous = self._root

@@ -89,9 +89,11 @@ class Jobs:
         return job is None or job.is_over.wait(timeout)
 
     def _run(self, job: _Job) -> None:
+        # The delay ends early if a newer job replaces this one.
         if job.is_over.wait(job.delay):
             return
         try:
+            # A function that runs already cannot be stopped, so the next one waits for its end.
             with self._turn:
                 if not job.is_over.is_set():
                     self._finish(job)

@@ -38,17 +38,6 @@ _LABELS = {
 class OptionsEditor:
     """The controls for everything in a query but its tree.
 
-    Parameters
-    ----------
-    source
-        The source that is searched.
-    query
-        The initial options; each of them does not change until it is edited.
-    on_change
-        Called after each edit of the user, from any thread.
-
-    Examples
-    --------
     >>> import casesearch_pd as cs
     >>> with cs.LocalCases(cases=1) as local:
     ...     options = OptionsEditor(local.persona_cases(), FormQuery(limit=20))
@@ -103,6 +92,7 @@ class OptionsEditor:
                 "sort": sort_editor(query.sort, context),
                 "columns": _columns_editor(query.columns, context),
             }
+            # An option that the source lacks is shown if the query has it, with the error.
             for name in [name for name in editors if not self._is_shown(name, query)]:
                 editors.pop(name).close()
             self._parts = {name: (editor, message()) for name, editor in editors.items()}
@@ -110,6 +100,7 @@ class OptionsEditor:
                 self._observe(name, editor)
                 self._check(name)
             self.widget.children = [self._block(name) for name in self._parts]
+            # Closed after the new ones are shown, so that the page does not jump.
             for editor in previous_editors:
                 editor.close()
             for child in previous:
@@ -173,15 +164,7 @@ _MIN_SORT_COLUMNS = 3  # that can be selected; a query may have more
 
 
 def sort_editor(initial: tuple[str, ...], context: EditorContext) -> ValueEditor:
-    """Return the controls for the order of the rows.
-
-    Parameters
-    ----------
-    initial
-        Names of columns; a ``-`` before a name sorts in descending order.
-    context
-        What the parts of the editor share.
-    """
+    """Return the controls for the order of the rows."""
     names = _sortable_names(initial, context)
     texts = _sort_texts(names, context)
     slots = [

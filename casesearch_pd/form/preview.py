@@ -31,46 +31,18 @@ _DELAY = 0.4  # seconds without an edit, after which a query is planned
 
 @dataclass(frozen=True)
 class CostPreview:
-    """What is known about a search before it runs.
-
-    Parameters
-    ----------
-    query
-        What the form searches for.
-    plan
-        How the query would be read; None if it is not planned, or cannot be.
-    cost
-        What the search would cost; None if the cases are not counted.
-    problem
-        Why the query cannot be read, or could not be counted.
-    warnings
-        The warnings of the plan.
-    is_counting
-        Whether the cases are being counted.
-    """
+    """What is known about a search before it runs."""
 
     query: FormQuery
-    plan: Plan | None = None
-    cost: Cost | None = None
-    problem: str = ""
+    plan: Plan | None = None  # None if the query is not planned yet, or cannot be
+    cost: Cost | None = None  # None if the cases are not counted
+    problem: str = ""  # why the query cannot be read, or could not be counted
     warnings: tuple[str, ...] = ()
     is_counting: bool = False
 
 
 class CostEstimator:
-    """Estimate the cost of the last query.
-
-    Parameters
-    ----------
-    source
-        The source that would be searched.
-    show
-        Called with what is known about the last query, from a background thread.
-    lock
-        Held while `show` is called.
-    delay
-        Seconds without an edit, after which a query is planned and counted.
-    """
+    """Estimate the cost of the last query, and show it under a lock, from a background thread."""
 
     def __init__(
         self,

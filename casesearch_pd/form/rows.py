@@ -38,22 +38,13 @@ _BUTTONS = {
 
 
 class RuleEditor:
-    """The controls for one rule.
-
-    Parameters
-    ----------
-    rule
-        The initial rule, which does not change until the user edits it.
-    context
-        What the parts of the editor share.
-    on_button
-        Called with ``"up"``, ``"down"``, ``"duplicate"`` or ``"remove"``, and this row.
-    """
+    """The controls for one rule."""
 
     def __init__(
         self, rule: Rule, context: EditorContext, on_button: Callable[[str, RuleEditor], None]
     ) -> None:
         self._context = context
+        # A rule may name a field by an id or an alias, which the label of the field would replace.
         self._initial_name = rule.field
         self._field = context.labels.field(rule.field)
         # The last operator and value of the user, which return with a field that takes them.
@@ -203,6 +194,7 @@ class RuleEditor:
 
     def _offer_operators(self, key: str) -> None:
         self._keys, texts = self._operators(key)
+        # In one message: a browser that has the new options and the old index shows a wrong one.
         with self._operator.hold_sync():
             self._operator.options = texts
             self._operator.index = self._keys.index(key)
@@ -210,6 +202,7 @@ class RuleEditor:
     def _restore_value(self, operator: str) -> None:
         """Show the last value as far as the field and the operator take it."""
         value = fit_arity(self._last_value, arity_of(operator))
+        # A value that does not fit is hidden, not lost: it returns with a field that takes it.
         rule = Rule(self._field_name(), operator, value)
         if value is not None and not self._context.accepts(rule):
             value = None

@@ -47,6 +47,7 @@ def progress_fraction(snapshot: Snapshot) -> float | None:
     """
     if not snapshot.total or not snapshot.passes:
         return None
+    # Every pass reads the same cases, with other columns.
     earlier_rows = max(0, snapshot.current_pass - 1) * snapshot.total
     return min(1.0, (earlier_rows + snapshot.rows) / (snapshot.total * snapshot.passes))
 
@@ -101,13 +102,7 @@ _PAGES_PER_LAP = 20  # that fill the bar once if the number of pages is unknown
 
 
 class RunBar(widgets.VBox):  # type: ignore[misc]  # untyped
-    """The controls of a search: the buttons, the progress bar and the messages.
-
-    Parameters
-    ----------
-    search, cancel
-        Called when their button is clicked.
-    """
+    """The controls of a search: the buttons, the progress bar and the messages."""
 
     def __init__(self, search: Callable[[], None], cancel: Callable[[], None]) -> None:
         self._search = button("Search", "cs-search", search)
@@ -151,15 +146,7 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # untyped
         self._status.show("Cancelling: waiting for the current page …", "plain")
 
     def show_outcome(self, read: BackgroundRead, status: str) -> None:
-        """Show how a search ended.
-
-        Parameters
-        ----------
-        read
-            The search.
-        status
-            The status if the search failed without results.
-        """
+        """Show how a search ended; without results, show the status instead."""
         is_complete, outcome = read.error is None, outcome_text(read)
         if not is_complete and read.frame is not None:
             status = ""
@@ -177,39 +164,17 @@ _PROGRESS_INTERVAL = 0.2  # seconds: the bar moves smoothly, and the browser is 
 
 @dataclass(frozen=True)
 class SearchView:
-    """What shows a search; called from any thread, under the lock of the runner.
-
-    Parameters
-    ----------
-    start
-        Called when a search begins.
-    progress
-        Called with the progress of a search.
-    end
-        Called with a search that has ended, and its query.
-    error
-        Called with an error of one of the others.
-    """
+    """What shows a search; called from any thread, under the lock of the runner."""
 
     start: Callable[[], None]
     progress: Callable[[Snapshot], None]
     end: Callable[[BackgroundRead, FormQuery], None]
-    error: Callable[[Exception], None]
+    error: Callable[[Exception], None]  # of one of the others
 
 
 @dataclass
 class SearchRunner:
-    """Run the searches of a form; a new search cancels the one before.
-
-    Parameters
-    ----------
-    source
-        The source to search.
-    view
-        Shows the search.
-    lock
-        Guards what the view changes.
-    """
+    """Run the searches of a form; a new search cancels the one before."""
 
     source: Source
     view: SearchView
@@ -225,10 +190,12 @@ class SearchRunner:
         """Begin a search; one that is running is cancelled, and its results are dropped."""
         with self.lock:
             self.close()
+            # The frame has its times in the time zone of the query, as with `read_cases`.
             options = ReadOptions(frame_format=FrameFormat(tz=query.tz))
             self.read = BackgroundRead(self.source, query.to_query(self.source.schema), options)
             self.view.start()
             self.read.start()
+            # A thread of its own: the read must not wait for a browser that is slow to respond.
             follow = partial(self._follow, self.read)
             self._jobs.submit(follow, lambda read: self.view.end(read, query))
 
@@ -253,6 +220,7 @@ class SearchRunner:
     def _follow(self, read: BackgroundRead) -> BackgroundRead:
         """Show the progress of a read until it ends or another one has replaced it."""
         while not read.wait(_PROGRESS_INTERVAL):
+            # Under the lock, so that no progress is shown after the start of another search.
             with self.lock:
                 if read is not self.read or not self._jobs.is_busy:
                     break

@@ -51,19 +51,8 @@ def fit_arity(value: Any, arity: Arity) -> Any:
 def value_editor(
     operator: str, initial: Any, field: Field | None, context: EditorContext
 ) -> ValueEditor:
-    """Return the controls for a value.
-
-    Parameters
-    ----------
-    operator
-        The operator of the rule.
-    initial
-        The initial value, which does not change until the user edits it.
-    field
-        The field; None while it is unknown, and then there is nothing to enter.
-    context
-        What the parts of the editor share.
-    """
+    """Return the controls for a value."""
+    # Without a field there is no type; a value of a saved form is shown nevertheless.
     if field is None and initial is None:
         return _no_value(initial, context)
     match arity_of(operator):
@@ -123,6 +112,7 @@ def _text_box(
 
 def _yes_or_no(initial: Any, context: EditorContext, css: str, label: str) -> ValueEditor:
     values: list[Any] = [None, True, False]
+    # By identity, because 1 equals True. A value that is neither stays as a fourth option.
     if not any(item is initial for item in values):
         values.append(initial)
     texts = ["choose …", "yes", "no", browser_text(repr(initial))][: len(values)]
@@ -250,6 +240,7 @@ def _line_box(
 ) -> tuple[ValueEditor, tuple[Any, ...]]:
     """Return a box with one value per line, and the values that no line can hold."""
     values = initial if isinstance(initial, tuple) else () if initial is None else (initial,)
+    # Values with line breaks, or that would be read as another type, are shown but not editable.
     lines = [input_text(item) for item in values if _fits_line(item, field_type)]
     extra = tuple(item for item in values if not _fits_line(item, field_type))
     box = context.controls.make(

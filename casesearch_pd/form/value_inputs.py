@@ -39,26 +39,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ValueEditor:
-    """The controls for one value, or for the values of one row.
+    """The controls for one value, or for the values of one row."""
 
-    Parameters
-    ----------
-    widget
-        The outermost control.
-    initial
-        The initial value.
-    state
-        Returns what the controls show; in its first state the value is the initial one.
-    read
-        Returns the value that the controls show.
-    labels
-        The controls with their labels, to which the number of the row is added.
-    """
-
-    widget: widgets.Widget
+    widget: widgets.Widget  # the outermost control
     initial: Any
+    # Returns what the controls show; in its first state the value is exactly the initial one.
     state: Callable[[], Hashable]
-    read: Callable[[], Any]
+    read: Callable[[], Any]  # returns the value that the controls show
+    # The controls with their labels, to which the number of the row is added.
     labels: tuple[tuple[widgets.Widget, str], ...] = ()
     _initial_state: list[Hashable] = field(default_factory=list)
 
@@ -120,15 +108,6 @@ PRESETS = (
 def presets(now: pd.Timestamp, tz: str) -> tuple[tuple[str, Any], ...]:
     """Return the operator and the value of each preset.
 
-    Parameters
-    ----------
-    now
-        The current time; UTC.
-    tz
-        The time zone of the calendar.
-
-    Examples
-    --------
     >>> now = pd.Timestamp("2026-03-01T00:30Z")
     >>> for preset in zip(PRESETS, presets(now, "Europe/Berlin")): print(*preset)
     today ('eq', '2026-03-01')
@@ -169,6 +148,7 @@ def time_editor(initial: Any, context: EditorContext, css: str, label: str) -> V
     make, text = context.controls.make, input_text(initial)
     hint = "2026-03-14 or 7 days ago"
     box = make(widgets.Text, css, value=text, description=label, placeholder=hint)
+    # Each control changes the other; an edit that comes from a handler is not handled again.
     day = make(widgets.DatePicker, "cs-day", description="Day", value=_day_in(text))
     context.events.on(day, "value", lambda: _set_day(box, day.value))
     context.events.on(box, "value", lambda: day.set_trait("value", _day_in(box.value)))
@@ -211,30 +191,10 @@ def option_editor(
     *,
     css: str = "cs-options",
     label: str = "Options",
-    unknown_label: str = "no option",
-    empty_label: str = "none selected",
+    unknown_label: str = "no option",  # follows a selected value that is not among the options
+    empty_label: str = "none selected",  # is shown below the list
 ) -> ValueEditor:
-    """Return a list to select any number of options from.
-
-    Parameters
-    ----------
-    initial
-        The selected values: a tuple, or None.
-    values
-        The values of the options.
-    texts
-        The labels of the options, in the same order; no two are the same.
-    context
-        What the parts of the editor share.
-    css
-        The class of the list.
-    label
-        The label of the list.
-    unknown_label
-        What follows a selected value that is not among the options.
-    empty_label
-        The text below the list if nothing is selected.
-    """
+    """Return a list to select any number of options from; no two texts are the same."""
     selection = _as_list(initial)
     known = set(values)
     unknown = [item for item in selection if item not in known]
@@ -308,6 +268,7 @@ class _OptionList:
         text = single_line(self._find.value).casefold()
         self._visible = [at for at, folded in enumerate(self._folded_texts) if text in folded]
         selection = set(self.selection)
+        # In one message, so that the selection is never applied to the previous options.
         with self._list.hold_sync():
             self._list.options = [self._texts[at] for at in self._visible]
             self._list.index = tuple(

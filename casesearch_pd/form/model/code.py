@@ -21,13 +21,6 @@ _OPERATORS = {"eq": "==", "ne": "!=", "lt": "<", "lte": "<=", "gt": ">", "gte": 
 def read_cases_code(arguments: Mapping[str, Any]) -> str:
     """Return the code of a call of `read_cases`.
 
-    Parameters
-    ----------
-    arguments
-        The keyword arguments of the call; the source is not among them.
-
-    Examples
-    --------
     >>> print(read_cases_code({"status": "open", "limit": 20}))
     df = cs.read_cases(source, status="open", limit=20)
     """
@@ -156,6 +149,7 @@ def _operand_lines(term: Expression, indent: str) -> str:
 
 def _collection_lines(items: list[Any] | dict[str, str], indent: str) -> str:
     """Return a long list or mapping with as many items per line as fit."""
+    # Only the first and the last character are used: the brackets of the type.
     brackets = _value_code(items)
     item_codes = (
         [f"{_value_code(key)}: {_value_code(item)}" for key, item in items.items()]
@@ -195,12 +189,14 @@ def _value_code(value: Any) -> str:
 def _text_code(value: str) -> str:
     """Return a text in double quotes, as code formatters write it."""
     code = repr(value)
+    # repr prefers single quotes unless the text contains one.
     if code[0] == '"' or '"' in value:
         return code
     return '"' + code[1:-1] + '"'
 
 
 def _duration_code(duration: pd.Timedelta) -> str:
+    # The largest unit of which the duration is a whole number reads best.
     for unit in ("days", "hours", "minutes", "seconds"):
         one = pd.Timedelta(1, unit)
         if not duration % one:

@@ -116,17 +116,7 @@ def _inverted(term: Expression) -> Expression:
 def from_expression(expression: Expression, schema: Schema) -> Group:
     """Return the tree of an expression.
 
-    Parameters
-    ----------
-    expression
-        A filter of `read_cases` whose names and values fit the schema.
-    schema
-        The fields of the source.
-
-    Raises
-    ------
-    FilterError
-        If the form has no rows for the expression.
+    Raise FilterError if the form has no rows for the expression.
     """
     tree = _as_group(_simplified(expression), schema)
     # A missing value in a list becomes a row of its own, in a group that may be redundant; the

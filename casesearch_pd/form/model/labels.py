@@ -19,13 +19,6 @@ __all__ = ["FieldLabels", "distinct_labels"]
 class FieldLabels:
     """The labels of the fields of a schema, and the field that a text stands for.
 
-    Parameters
-    ----------
-    schema
-        The fields of a source.
-
-    Examples
-    --------
     >>> from casesearch_pd.query.schema import Field, Schema
     >>> labels = FieldLabels(Schema((Field("opened_by", "openedBy", "Opened by", "text"),)))
     >>> labels.label_of("opened_by"), labels.column_of(" OPENED BY")
@@ -56,6 +49,7 @@ class FieldLabels:
         """Return the name of the field that a text stands for, or the text if none is known."""
         stripped = text.strip()
         field = self.schema.find(stripped)
+        # A label wins over the name of another field only if it was written exactly.
         if stripped not in self._columns_by_label and field is not None:
             return field.column
         return (
@@ -77,17 +71,6 @@ def distinct_labels(
 ) -> list[str]:
     """Return labels of which no two are the same: duplicates are followed by their names.
 
-    Parameters
-    ----------
-    labels
-        The labels, which may repeat.
-    names
-        The name of each labelled item, in the same order.
-    reserved
-        Casefolded texts that stand for something else.
-
-    Examples
-    --------
     >>> distinct_labels(["Open", "Status", "status"], ["open", "status", "status_2"])
     ['Open', 'Status (status)', 'status (status_2)']
     """

@@ -40,42 +40,21 @@ __all__ = ["FormQuery", "require_query", "tags_argument"]
 
 @dataclass(frozen=True)
 class FormQuery:
-    """What a form searches for.
-
-    Parameters
-    ----------
-    tree
-        The rules.
-    search
-        A text for the full-text search of the service.
-    tags
-        Tags that the cases have: ``key=value`` where tags have keys, else text.
-    columns
-        The columns to read; None for every active field.
-    sort
-        Columns to sort by; a ``-`` before a name sorts in descending order.
-    limit
-        The maximum number of rows.
-    tz
-        The time zone of times without one.
-    """
+    """What a form searches for."""
 
     tree: Group = EMPTY_TREE
-    search: str | None = None
-    tags: tuple[str, ...] = ()
-    columns: tuple[str, ...] | None = None
-    sort: tuple[str, ...] = ()
+    search: str | None = None  # a text for the full-text search of the service
+    tags: tuple[str, ...] = ()  # key=value where tags have keys, else text
+    columns: tuple[str, ...] | None = None  # None stands for every active field
+    sort: tuple[str, ...] = ()  # a - before a name sorts in descending order
     limit: int | None = None
-    tz: str = "UTC"
+    tz: str = "UTC"  # of times without a time zone
 
     @classmethod
     def from_query(cls, source: Source, query: Query) -> Self:
         """Return the form's version of a query.
 
-        Raises
-        ------
-        FilterError
-            If the query does not fit the source, or the form has no rows for its filter.
+        Raise FilterError if the query does not fit the source, or its filter has no rows.
         """
         tags = _reusable_tags(query.tags)
         bound = bind_query(source, replace(query, tags=tags))
@@ -96,12 +75,10 @@ class FormQuery:
     def from_provenance(cls, provenance: Provenance, source: Source) -> Self:
         """Return the query that a DataFrame was read by.
 
-        Raises
-        ------
-        FilterError
-            If the provenance has no query, or the form has no rows for its filter.
+        Raise FilterError if the provenance has no query, or the form has no rows for its filter.
         """
         require_query(provenance)
+        # A frame with every column, or in the default order, was probably read without options.
         has_every_column = {field.column for field in source.schema.active} <= {*provenance.columns}
         is_default_order = provenance.sort == ("created_at",)
         query = Query(
@@ -117,10 +94,7 @@ class FormQuery:
     def to_query(self, schema: Schema) -> Query:
         """Return the query that reads the cases.
 
-        Raises
-        ------
-        FilterError
-            If a tag is not written as the source needs it.
+        Raise FilterError if a tag is not written as the source needs it.
         """
         expression = to_expression(self.tree)
         keywords = _keywords(expression, schema)
@@ -138,10 +112,7 @@ class FormQuery:
     def to_arguments(self, schema: Schema) -> dict[str, Any]:
         """Return the keyword arguments of `read_cases` and `CaseForm`, without default values.
 
-        Raises
-        ------
-        FilterError
-            If a tag is not written as the source needs it.
+        Raise FilterError if a tag is not written as the source needs it.
         """
         query = self.to_query(schema)
         options = {
@@ -175,10 +146,7 @@ def require_query(provenance: Provenance) -> None:
 def tags_argument(tags: tuple[str, ...], schema: Schema) -> dict[str, str] | list[str] | None:
     """Return the argument ``tags=`` of a read: a mapping where tags have keys.
 
-    Raises
-    ------
-    FilterError
-        If tags have keys and one of these has none, or the source has no tags.
+    Raise FilterError if tags have keys and one of these has none, or the source has no tags.
     """
     if not tags:
         return None
@@ -244,6 +212,7 @@ def _keywords(where: Expression, schema: Schema) -> dict[str, Any] | None:
         return {}
     keywords: dict[str, Any] = {}
     for term in where.terms if isinstance(where, And) else (where,):
+        # Python allows each keyword once, so two conditions with the same name need `where`.
         pair = _keyword(term, schema)
         if pair is None or pair[0] in keywords:
             return None

@@ -40,10 +40,7 @@ _FORMER_OPERATORS = {"missing": "isna", "there": "notna"}
 def save_form(path: str | os.PathLike[str], query: FormQuery, source: Source) -> Path:
     """Write a query and the description of its source to a JSON file, without secrets.
 
-    Raises
-    ------
-    FilterError
-        If no file can be written there.
+    Raise FilterError if no file can be written there.
     """
     record = query_to_json(query) | {"source": source.describe()}
     with atomic_write(path) as (target, temporary):
@@ -54,10 +51,7 @@ def save_form(path: str | os.PathLike[str], query: FormQuery, source: Source) ->
 def load_form(path: str | os.PathLike[str]) -> FormQuery:
     """Read a query that `save_form` wrote.
 
-    Raises
-    ------
-    FilterError
-        If there is no such file, or it is not a saved form.
+    Raise FilterError if there is no such file, or it is not a saved form.
     """
     file = Path(path).expanduser()
     try:
@@ -91,10 +85,7 @@ def query_to_json(query: FormQuery) -> dict[str, Any]:
 def query_from_json(record: object) -> FormQuery:
     """Return the query that `query_to_json` wrote.
 
-    Raises
-    ------
-    FilterError
-        If it is something else, or was written by a later version.
+    Raise FilterError if it is something else, or was written by a later version.
     """
     if not isinstance(record, Mapping) or "format" not in record:
         raise FilterError("this is not a saved form; CaseForm.save writes one")
@@ -168,10 +159,7 @@ def tree_to_json(member: Rule | Group) -> dict[str, Any]:
 def tree_from_json(record: object) -> Group:
     """Return the tree that `tree_to_json` wrote.
 
-    Raises
-    ------
-    FilterError
-        If it is something else.
+    Raise FilterError if it is something else.
     """
     try:
         tree = _member(record)

@@ -98,6 +98,7 @@ def _conditions(where: Expression, schema: Schema) -> tuple[str, str]:
     match where:
         case _ if where == TRUE:
             return "", ""
+        # "Cases except those whose A or B" is clearer than "whose not (A or B)".
         case Not(And() | Or() as inner):
             return "", describe_filter(inner, schema, before_read=True)
         case _:
@@ -130,17 +131,7 @@ def _sort_key(name: str, schema: Schema) -> str:
 
 
 def cost_sentence(plan: Plan, cost: Cost | None = None, *, is_counting: bool = False) -> str:
-    """Return what a search costs, in a sentence or two.
-
-    Parameters
-    ----------
-    plan
-        How the query would be read.
-    cost
-        The cost by a count of the cases; None if they are not counted.
-    is_counting
-        Whether the cases are being counted.
-    """
+    """Return what a search costs, in a sentence or two."""
     read_plan = plan.read_plan
     if not plan.partitions:
         reason = "The limit is 0" if read_plan.query.limit == 0 else "No case can match"
@@ -192,6 +183,7 @@ def _unknown_cost(plan: Plan, source: Source) -> str:
             "The matching cases are not counted in advance, because the filter is split into "
             f"{plan.partitions} searches."
         )
+    # Every pass reads all pages again, with other columns.
     requests = math.ceil(_EXAMPLE_CASES / source.page_size) * plan.passes
     duration = _duration(requests / source.rate, plan)
     return (

@@ -33,41 +33,21 @@ Arity = Literal["one", "many", "pair", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One row of the form: a field, an operator and a value.
+    """One row of the form: a field, an operator and a value."""
 
-    Parameters
-    ----------
-    field
-        The name of a column; empty while no field is selected.
-    operator
-        A key of `OPERATORS`.
-    value
-        Text, a number, True or False, a `pandas.Timedelta` relative to now, or a tuple of these.
-        None, also as half of a pair, stands for a value that is not entered yet; operators
-        without a value always have None.
-    """
-
-    field: str = ""
-    operator: str = "eq"
+    field: str = ""  # the name of a column; empty while no field is selected
+    operator: str = "eq"  # a key of OPERATORS
+    # Text, a number, True or False, a Timedelta relative to now, or a tuple of these. None, also as
+    # half of a pair, stands for a value that is not entered yet.
     value: Any = None
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rules and groups that are combined.
-
-    Parameters
-    ----------
-    combinator
-        ``"and"`` or ``"or"``.
-    negated
-        Whether the group matches the cases that its members do not match.
-    members
-        Rules and groups, in order.
-    """
+    """Rules and groups that are combined."""
 
     combinator: Combinator = "and"
-    negated: bool = False
+    negated: bool = False  # whether the group matches the cases that its members do not match
     members: tuple[Rule | Group, ...] = ()
 
 
@@ -86,24 +66,12 @@ def rules_of(group: Group) -> Iterator[Rule]:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """An operator of the form.
+    """An operator of the form."""
 
-    Parameters
-    ----------
-    key
-        Its name in trees and saved forms.
-    label
-        Its name on the screen.
-    arity
-        Whether it takes one value, any number of values, a pair, or none.
-    time_label
-        Its name on the screen where the field is a time; empty if it is the same.
-    """
-
-    key: str
-    label: str
+    key: str  # its name in trees and saved forms
+    label: str  # its name on the screen
     arity: Arity = "one"
-    time_label: str = ""
+    time_label: str = ""  # its name for times, if that is another one
 
     def label_for(self, field_type: FieldType) -> str:
         """Return the name on the screen for a field of a type."""

@@ -47,10 +47,7 @@ def from_text(field_type: FieldType, text: str) -> Any:
     >>> from_text("number", "2.50"), from_text("datetime", "7 days ago"), from_text("text", " a")
     (2.5, Timedelta('-7 days +00:00:00'), ' a')
 
-    Raises
-    ------
-    FilterError
-        If the text is not a value of this type.
+    Raise FilterError if the text is not a value of this type.
     """
     if not text:
         return None
@@ -68,6 +65,7 @@ def from_text(field_type: FieldType, text: str) -> Any:
 
 def _number(text: str) -> int | float:
     try:
+        # int() keeps all digits of a long integer, which float() would round.
         number = int(text) if _INTEGER.fullmatch(text) else float(text)
     except ValueError as error:
         raise FilterError(f"{text!r} is not a number; write one such as 3 or 2.5") from error
@@ -97,6 +95,7 @@ def _unquoted(text: str) -> str | None:
 
 
 def _needs_quotes(text: str) -> bool:
+    # The last case keeps text apart that a user typed with quotes, such as "two\\nlines".
     return not text or _NOT_IN_A_LINE.search(text) is not None or _unquoted(text) is not None
 
 

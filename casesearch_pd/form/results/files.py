@@ -43,13 +43,7 @@ _NO_PLAN = "The requests are unknown, because these cases were not read by this 
 
 
 class Requests(widgets.VBox):  # type: ignore[misc]  # untyped
-    """The first request of each scan, exactly as it is sent; later pages differ in their cursor.
-
-    Parameters
-    ----------
-    lock
-        Guards the state of the results.
-    """
+    """The first request of each scan, exactly as it is sent; later pages differ in their cursor."""
 
     def __init__(self, lock: RLock) -> None:
         self._lock = lock
@@ -80,6 +74,7 @@ class Requests(widgets.VBox):  # type: ignore[misc]  # untyped
             self._write_if_open()
 
     def _write_if_open(self) -> None:
+        # A plan may have many requests, which are written only if the user looks at them.
         if self._is_open and self._is_stale:
             self._is_stale = False
             with show_errors(self._messages):
@@ -98,6 +93,7 @@ class Requests(widgets.VBox):  # type: ignore[misc]  # untyped
 
     def _offer(self, requests: Sequence[Request], total: int) -> None:
         """Offer the requests for selection, and show the first one."""
+        # New options select another request, which is not a selection of the user.
         self._is_filling = True
         try:
             texts = [
@@ -198,13 +194,7 @@ _FILE_TYPES = {
 
 
 class Files(widgets.VBox):  # type: ignore[misc]  # untyped
-    """Controls that save the cases to a file in the background, one file at a time.
-
-    Parameters
-    ----------
-    lock
-        Guards the state of the results.
-    """
+    """Controls that save the cases to a file in the background, one file at a time."""
 
     def __init__(self, lock: RLock) -> None:
         self._lock, self._jobs = lock, Jobs(lock, self._show_error)
@@ -248,6 +238,7 @@ class Files(widgets.VBox):  # type: ignore[misc]  # untyped
                 return
             self._link.value = ""
             path = self._path(file_type)
+            # The permission to replace a file is for one file only.
             self._replace.value = False
             self._show_message(f"writing {path} …", "quiet")
             self._jobs.submit(partial(_write, file_type, path, self._cases), self._show_file)

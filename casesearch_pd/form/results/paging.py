@@ -24,17 +24,7 @@ __all__ = ["PAGE_SIZES", "ColumnSelector", "Listing", "Page", "Pager", "sorted_p
 
 
 class Listing(widgets.VBox):  # type: ignore[misc]  # untyped
-    """A text to read and copy: code, JSON, a command.
-
-    Parameters
-    ----------
-    css
-        The CSS class of the listing; that of its button is ``CSS-copy``.
-    caption
-        A description for screen readers.
-    button
-        The label of its button.
-    """
+    """A text to read and copy: code, JSON, a command."""
 
     def __init__(self, css: str, caption: str, button: str) -> None:
         self._caption = caption
@@ -56,21 +46,11 @@ PAGE_SIZES = (25, 50, 100, 500)  # rows
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of a table.
+    """A page of a table."""
 
-    Parameters
-    ----------
-    rows
-        The number of rows of the table.
-    size
-        The number of rows of a page.
-    number
-        The number of the page, from 0.
-    """
-
-    rows: int = 0
-    size: int = PAGE_SIZES[0]
-    number: int = 0
+    rows: int = 0  # of the table
+    size: int = PAGE_SIZES[0]  # rows of a page
+    number: int = 0  # from 0
 
     @property
     def last(self) -> int:
@@ -132,6 +112,7 @@ def _comparable(column: pd.Series[Any]) -> pd.Series[Any]:
     return column
 
 
+# Kinds of `pandas.api.types.infer_dtype` whose values pandas can compare with each other.
 _COMPARABLE = {
     "string", "integer", "floating", "mixed-integer-float", "decimal", "boolean", "datetime",
     "date", "time", "timedelta",
@@ -143,13 +124,7 @@ def _as_text(column: pd.Series[Any]) -> pd.Series[Any]:
 
 
 class Pager(widgets.HBox):  # type: ignore[misc]  # untyped
-    """Controls to go to another page of a table.
-
-    Parameters
-    ----------
-    on_page
-        Called with the page that the user selects; it calls `show`.
-    """
+    """Controls to go to another page of a table."""
 
     def __init__(self, on_page: Callable[[Page], None]) -> None:
         self._on_page = on_page
@@ -189,15 +164,7 @@ _VISIBLE_LINES = 8
 
 
 class ColumnSelector(widgets.VBox):  # type: ignore[misc]  # untyped
-    """Controls to select columns by their positions in the frame.
-
-    Parameters
-    ----------
-    lock
-        Guards the state of the table.
-    on_select
-        Called when the user has selected other columns.
-    """
+    """Controls to select columns by their positions in the frame."""
 
     def __init__(self, lock: RLock, on_select: Callable[[], None]) -> None:
         self._lock, self._on_select = lock, on_select
@@ -263,6 +230,7 @@ class ColumnSelector(widgets.VBox):  # type: ignore[misc]  # untyped
         with self._lock:
             text = self._find.value.strip().casefold()
             matches = [at for at, name in enumerate(self._names) if text in name.casefold()]
+            # Replacing the options changes the selection, which is not a selection of the user.
             self._is_filling = True
             try:
                 self._list.options = [

@@ -78,39 +78,17 @@ _FONTS = (
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A chart as an image.
-
-    Parameters
-    ----------
-    png
-        The image.
-    description
-        What it shows, for those who cannot see it.
-    warnings
-        What its numbers warn of.
-    """
+    """A chart as an image."""
 
     png: bytes
-    description: str
+    description: str  # for those who cannot see the image
     warnings: tuple[str, ...] = ()
 
 
 def draw(cases: pd.DataFrame, chart: str, by: str | None = None) -> Picture:
     """Draw a plot of the accessor, in any thread and without pyplot.
 
-    Parameters
-    ----------
-    cases
-        The cases.
-    chart
-        A key of `CHARTS`.
-    by
-        The column of the groups, if the chart has groups.
-
-    Raises
-    ------
-    KeyError, ValueError
-        If the cases lack what the chart needs.
+    Raise KeyError, ValueError if the cases lack what the chart needs.
     """
     with DRAWING_LOCK, capture_warnings() as warnings:
         # Plots are imported late, because they load matplotlib.
@@ -130,6 +108,7 @@ def _plot(cases: pd.DataFrame, chart: str, by: str | None) -> tuple[Figure, Axes
 
     if chart == "breakdown" and by is None:
         raise KeyError("no column to group by; read one such as queue, assignee or status")
+    # Not a figure of pyplot, which keeps every figure and belongs to the main thread.
     figure = Figure(figsize=_SIZE, layout="constrained")
     ax = figure.add_subplot()
     group_options = {} if by is None else {"by": by}
@@ -168,11 +147,6 @@ class Chart(widgets.VBox):  # type: ignore[misc]  # untyped
 
     The picture is an ``<img>`` of `widgets.HTML`, because `widgets.Image` has no alternative text
     for screen readers.
-
-    Parameters
-    ----------
-    lock
-        Guards the state of the results.
     """
 
     def __init__(self, lock: RLock) -> None:
@@ -234,6 +208,7 @@ class Chart(widgets.VBox):  # type: ignore[misc]  # untyped
 
     def _redraw(self) -> None:
         """Draw again, at once or when the tab is open; a chart being drawn is dropped."""
+        # A chart of the previous cases must not appear with the new ones.
         self._jobs.cancel()
         self._is_stale = True
         self._draw_if_open()
@@ -263,16 +238,7 @@ _CHART_TAB, _REQUEST_TAB = 1, 3
 class Results(widgets.VBox):  # type: ignore[misc]  # untyped
     """The results of a search, hidden before the first one; usable from any thread.
 
-    Parameters
-    ----------
-    interactive
-        Whether small frames are shown by the widget of itables; see
-        `casesearch_pd.form.results.table.CaseTable`.
-
-    Raises
-    ------
-    ImportError
-        If `interactive` is True and itables is not installed.
+    Raise ImportError if `interactive` is True and itables is not installed.
     """
 
     def __init__(self, *, interactive: bool | None = None) -> None:
@@ -306,21 +272,7 @@ class Results(widgets.VBox):  # type: ignore[misc]  # untyped
         notes: Sequence[str] = (),
         heading: str = "",
     ) -> None:
-        """Show the results of a search instead of the previous ones.
-
-        Parameters
-        ----------
-        frame
-            The cases, any number of them.
-        code
-            The code that reads them.
-        plan
-            How they were read; None if it is unknown.
-        notes
-            What else the user should know, such as what is missing.
-        heading
-            The heading above the results.
-        """
+        """Show the results of a search instead of the previous ones."""
         with self._lock:
             self._heading.value = fragment(element("div", heading)) if heading else ""
             self._notes.show(notes)

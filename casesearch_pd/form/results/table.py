@@ -119,13 +119,7 @@ _ORDER_OF_READ = -1  # instead of the position of a column
 
 
 class PagedTable(widgets.VBox):  # type: ignore[misc]  # untyped
-    """A frame of any number of rows, one page at a time, with controls to sort it.
-
-    Parameters
-    ----------
-    lock
-        Guards the state of the table.
-    """
+    """A frame of any number of rows, one page at a time, with controls to sort it."""
 
     def __init__(self, lock: RLock) -> None:
         self._lock = lock
@@ -224,19 +218,11 @@ def _order(
 class CaseTable(widgets.VBox):  # type: ignore[misc]  # untyped
     """A frame of any number of rows, with controls to select its columns.
 
-    Parameters
-    ----------
-    lock
-        Guards the state of the results.
-    interactive
-        Whether frames of at most 2,000 rows are shown by the widget of itables, which sorts and
-        searches in the browser; None uses it if itables is installed. Larger frames are always
-        shown in pages, because the widget sends all rows to the browser.
+    Small frames are shown by the widget of itables, if `interactive` is True, or if it is None and
+    itables is installed. Larger ones are shown in pages, because the widget sends all rows to the
+    browser.
 
-    Raises
-    ------
-    ImportError
-        If `interactive` is True and itables is not installed.
+    Raise ImportError if `interactive` is True and itables is not installed.
     """
 
     def __init__(self, lock: RLock, *, interactive: bool | None = None) -> None:
