@@ -1,9 +1,8 @@
-"""The figures of `docs/scale.md`: what ten and a hundred million cases cost, without reading them.
+"""Compute the figures of `docs/scale.md`: the cost of ten and a hundred million cases.
 
-Requests and hours follow from page sizes and rates, both taken from the sources themselves; bytes
-from pages that the embedded service answers; partitions and windows from the real planner and the
-real readers, run on a service that exists on paper (`simulated.py`). Every table is printed as it
-stands in the document, and a test holds the two together.
+Requests and hours follow from the page sizes and rates of the sources; bytes from pages of the
+emulator; partitions and windows from the real planner and the real workers, run on a simulated
+source (`simulated.py`). Every table is printed as it is in the document; a test compares the two.
 """
 
 import http.client
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
-from replay import SIGNATURE, Embedded
+from replay import SIGNATURE, EmulatorClient
 from simulated import Simulated
 
 import casesearch_pd as cs
@@ -23,7 +22,9 @@ from casesearch_pd.query.schema import Field, Schema
 from casesearch_pd.reading.distributed.partitions import Partition, partitions
 from casesearch_pd.reading.fetch.workers import WindowedReader
 from casesearch_pd.reading.frames.columns import Columns
-from casesearch_pd.reading.plan import build_query, make_plan
+from casesearch_pd.reading.options import Query, bind_query
+from casesearch_pd.reading.plan import make_plan
+from casesearch_pd.reading.progress import progress_bar
 from casesearch_pd.sources.base import Request, Scan, Sort, Source
 from casesearch_pd.sources.transport.context import ReadContext
 
@@ -32,79 +33,81 @@ Row = Sequence[str]
 
 _SIZES = (10_000_000, 100_000_000)
 _PLANNED = (10_000, 100_000, 1_000_000, *_SIZES)
-_WALKED = (10_000, 100_000, 1_000_000)
+_WINDOWED = (10_000, 100_000, 1_000_000)
 _NOW = datetime(2026, 11, 1, tzinfo=UTC)
-_FEW = ["case_id", "status", "created_at", "closed_at", "assignee"]
-_CHANGED = 0.01  # of all cases, a day
+_FEW_COLUMNS = ["case_id", "status", "created_at", "closed_at", "assignee"]
+_CHANGED = 0.01  # share of all cases, per day
 _DAY = 86_400  # seconds
-_MARGIN = 5  # requests of an increment beside its pages
-_READERS = 8
+_EXTRA_REQUESTS = 5  # of an increment, in addition to its pages
+_WORKERS = 8
 
 
 @dataclass(frozen=True)
-class Read:
-    """One way to read everything: the requests and bytes that a page of cases takes."""
+class ReadCost:
+    """The requests and bytes per page of one kind of full read."""
 
     name: str
     source: Source
     passes: int
     kilobytes: float
-    wide: bool = True
+    increments: bool = True
 
     def requests(self, cases: int) -> int:
-        """Count the requests for so many cases."""
+        """Return the number of requests for a number of cases."""
         return math.ceil(cases / self.source.page_size) * self.passes
 
     def hours(self, requests: float) -> float:
-        """Tell how long so many requests take at the rate of the source."""
+        """Return how long the requests take at the rate of the source."""
         return requests / self.source.rate / 3600
 
 
-# --- what a page is -----------------------------------------------------------------------
+# --- pages --------------------------------------------------------------------------------
 
 
-def reads() -> list[Read]:
-    """List the ways to read, with the bytes of a page as the embedded service answers it."""
+def read_costs() -> list[ReadCost]:
+    """Return the kinds of full reads, with the bytes of a page of the emulator."""
     connect = cs.ConnectCases("domain", region_name="us-east-1")
     persona = cs.PersonaCases(token="none")
     with cs.LocalCases(2_000, now=_NOW) as local:
-        ours, theirs = local.connect_cases(), local.persona_cases()
-        names = Embedded(local).fields
-        wide = ["case_id", *(ours.schema.resolve(name).column for name in names)]
+        local_connect, local_persona = local.connect_cases(), local.persona_cases()
+        names = EmulatorClient(local).fields
+        columns = ["case_id", *(local_connect.schema.resolve(name).column for name in names)]
         sizes = [
-            _kilobytes(local, ours, wide),
-            _kilobytes(local, ours, _FEW),
-            _kilobytes(local, theirs, None),
-            _kilobytes(local, theirs, _FEW),
+            _kilobytes(local, local_connect, columns),
+            _kilobytes(local, local_connect, _FEW_COLUMNS),
+            _kilobytes(local, local_persona, None),
+            _kilobytes(local, local_persona, _FEW_COLUMNS),
         ]
     return [
-        Read("Amazon Connect, 25 columns", connect, _passes(connect, 25), sizes[0]),
-        Read("Amazon Connect, 60 columns", connect, _passes(connect, 60), sizes[0]),
-        Read("Amazon Connect, 5 columns", connect, _passes(connect, 5), sizes[1], wide=False),
-        Read("Persona, whole cases", persona, 1, sizes[2]),
-        Read("Persona, 5 columns", persona, 1, sizes[3], wide=False),
+        ReadCost("Amazon Connect, 25 columns", connect, _passes(connect, 25), sizes[0]),
+        ReadCost("Amazon Connect, 60 columns", connect, _passes(connect, 60), sizes[0]),
+        ReadCost(
+            "Amazon Connect, 5 columns", connect, _passes(connect, 5), sizes[1], increments=False
+        ),
+        ReadCost("Persona, all columns", persona, 1, sizes[2]),
+        ReadCost("Persona, 5 columns", persona, 1, sizes[3], increments=False),
     ]
 
 
 def _passes(source: cs.ConnectCases, columns: int) -> int:
-    """Ask the source into how many requests it deals so many columns."""
+    """Return the number of passes that the source needs for a number of columns."""
     times = [
         Field("created_at", "created_datetime", "Created", "datetime"),
         Field("updated_at", "last_updated_datetime", "Updated", "datetime"),
     ]
     others = [Field(f"c{at}", f"c{at}", f"C {at}", "text", "custom") for at in range(columns - 2)]
     fields = (*times, *others)
-    known = cs.ConnectCases(source.domain_id, region_name="us-east-1", schema=Schema(fields))
-    return len(known.column_batches(fields))
+    source = cs.ConnectCases(source.domain_id, region_name="us-east-1", schema=Schema(fields))
+    return len(source.column_batches(fields))
 
 
 def _kilobytes(local: cs.LocalCases, source: Source, columns: list[str] | None) -> float:
-    """Weigh the first page of a read, as it goes over the wire."""
+    """Return the size of the first page of a read."""
     request = cs.explain_cases(source, columns=columns).requests[0]
-    return len(_sent(local, request)) / 1000
+    return len(_response(local, request)) / 1000
 
 
-def _sent(local: cs.LocalCases, request: Request) -> bytes:
+def _response(local: cs.LocalCases, request: Request) -> bytes:
     persona = request.path.startswith("/api/")
     headers = {
         "Authorization": f"Bearer {local.token}" if persona else SIGNATURE,
@@ -112,12 +115,12 @@ def _sent(local: cs.LocalCases, request: Request) -> bytes:
         "Content-Type": "application/json",
     }
     target = f"{request.path}?{urlencode(request.query)}" if request.query else request.path
-    link = http.client.HTTPConnection("127.0.0.1", local.port)
-    link.request(request.method, target, json.dumps(request.body), headers)
-    answer = link.getresponse()
-    content = answer.read()
-    link.close()
-    if answer.status != http.client.OK:
+    connection = http.client.HTTPConnection("127.0.0.1", local.port)
+    connection.request(request.method, target, json.dumps(request.body), headers)
+    response = connection.getresponse()
+    content = response.read()
+    connection.close()
+    if response.status != http.client.OK:
         raise RuntimeError(content.decode())
     return content
 
@@ -126,8 +129,8 @@ def _sent(local: cs.LocalCases, request: Request) -> bytes:
 
 
 @dataclass(frozen=True)
-class Planned:
-    """What the planner makes of so many cases."""
+class PlanCost:
+    """The partitions of a number of cases, and the requests of planning and reading them."""
 
     partitions: int
     requests: int
@@ -135,143 +138,152 @@ class Planned:
     pages: int
 
 
-def planned(cases: int, *, counts: bool, readers: int = 1) -> Planned:
-    """Run the planner on a service on paper."""
-    source, run = Simulated(cases, counts), ReadContext()
-    route = make_plan(source, build_query(source, None, {}), quiet=True)
-    rows = [_rows(source, one) for one in partitions(route, run, readers=readers)]
+def plan_cost(cases: int, *, counts: bool, readers: int = 1) -> PlanCost:
+    """Run the planner on a simulated source."""
+    source, context = Simulated(cases, counts), ReadContext()
+    plan = make_plan(source, bind_query(source, Query()), quiet=True)
+    rows = [_rows(source, item) for item in partitions(plan, context, readers=readers)]
     if sum(rows) != cases:
         raise SystemExit(f"{sum(rows)} of {cases} cases are in a partition")
-    pages = sum(math.ceil(one / source.page_size) for one in rows)
-    return Planned(len(rows), run.requests, max(rows), pages)
+    pages = sum(math.ceil(count / source.page_size) for count in rows)
+    return PlanCost(len(rows), context.requests, max(rows), pages)
 
 
-def _rows(source: Simulated, one: Partition) -> int:
-    return len(source.window(one.where(source.schema.resolve("created_at"))))
+def _rows(source: Simulated, partition: Partition) -> int:
+    return len(source.window(partition.where(source.schema.resolve("created_at"))))
 
 
-def walked(cases: int, readers: int) -> tuple[int, int]:
-    """Let readers share one read of a service on paper: windows, and requests beside the pages."""
-    source, run = Simulated(cases), ReadContext()
+def windowed_read(cases: int, workers: int) -> tuple[int, int]:
+    """Read a simulated source; return the windows, and the requests in addition to the pages."""
+    source, context = Simulated(cases), ReadContext()
     case_id, created, _ = source.schema.fields
-    crew = WindowedReader(
-        source,
-        run,
-        workers=readers,
-        open_columns=lambda: Columns([case_id]),
-        on_page=lambda *_: None,
-    )
-    crew.read([Scan(fields=(case_id, created), sort=(Sort(created),))])
-    if sum(window.columns.rows for window in crew.windows) != cases:
-        raise SystemExit("the readers do not bring every case home")
-    return len(crew.windows), run.requests - math.ceil(cases / source.page_size)
+    with progress_bar(progress=False, source=source) as bar:
+        reader = WindowedReader(
+            source,
+            context,
+            bar=bar,
+            max_workers=workers,
+            new_columns=lambda: Columns([case_id]),
+            on_first_page=lambda *_: None,
+        )
+        reader.read([Scan(fields=(case_id, created), sort=(Sort(created),))])
+    if sum(window.columns.rows for window in reader.windows) != cases:
+        raise SystemExit("the workers did not read every case")
+    return len(reader.windows), context.requests - math.ceil(cases / source.page_size)
 
 
 # --- the tables ---------------------------------------------------------------------------
 
 
-def costs(ways: Sequence[Read]) -> Iterator[Row]:
-    """Tell what a whole read costs."""
-    yield ("read", "cases", "requests", "hours", "GB over the wire")
+def full_reads(costs: Sequence[ReadCost]) -> Iterator[Row]:
+    """Yield the costs of full reads."""
+    yield ("read", "cases", "requests", "hours", "GB received")
     for cases in _SIZES:
-        for way in ways:
-            requests = way.requests(cases)
-            gigabytes = requests * way.kilobytes / 1e6
-            hours = f"{way.hours(requests):,.1f}"
-            yield (way.name, f"{cases:,}", f"{requests:,}", hours, f"{gigabytes:,.0f}")
+        for read in costs:
+            requests = read.requests(cases)
+            gigabytes = requests * read.kilobytes / 1e6
+            hours = f"{read.hours(requests):,.1f}"
+            yield (read.name, f"{cases:,}", f"{requests:,}", hours, f"{gigabytes:,.0f}")
 
 
 def plans() -> Iterator[Row]:
-    """Tell how the planner's own requests grow."""
+    """Yield the costs of planning."""
     yield (
-        "cases", "Connect: partitions", "planning requests", "largest", "over the pages",
-        "Persona: partitions", "planning requests", "largest", "over the pages",
+        "cases", "Connect: partitions", "planning requests", "largest", "extra requests",
+        "Persona: partitions", "planning requests", "largest", "extra requests",
     )  # fmt: skip
     for cases in _PLANNED:
-        told = [planned(cases, counts=counts) for counts in (True, False)]
-        yield (f"{cases:,}", *(cell for one in told for cell in _cells(one, cases)))
+        costs = [plan_cost(cases, counts=counts) for counts in (True, False)]
+        yield (f"{cases:,}", *(cell for cost in costs for cell in _cells(cost, cases)))
 
 
 def shared_plans() -> Iterator[Row]:
-    """Tell the same for eight processes, each of which needs some partitions."""
+    """Yield the same for eight processes, which need several partitions each."""
     yield (
         "cases",
         "Connect: partitions",
-        "over the pages",
+        "extra requests",
         "Persona: partitions",
-        "over the pages",
+        "extra requests",
     )
     for cases in _PLANNED[1:3]:
-        told = [planned(cases, counts=counts, readers=_READERS) for counts in (True, False)]
-        cells = [_cells(one, cases) for one in told]
-        yield (f"{cases:,}", *(cell for one in cells for cell in (one[0], one[3])))
+        costs = [plan_cost(cases, counts=counts, readers=_WORKERS) for counts in (True, False)]
+        cells = [_cells(cost, cases) for cost in costs]
+        yield (f"{cases:,}", *(cell for row in cells for cell in (row[0], row[3])))
 
 
-def _cells(one: Planned, cases: int) -> Row:
+def _cells(cost: PlanCost, cases: int) -> Row:
     pages = math.ceil(cases / 100)
-    over = (one.requests + one.pages - pages) / pages
-    return (f"{one.partitions:,}", f"{one.requests:,}", f"{one.largest:,}", f"{over:.1%}")
+    extra = (cost.requests + cost.pages - pages) / pages
+    return (f"{cost.partitions:,}", f"{cost.requests:,}", f"{cost.largest:,}", f"{extra:.1%}")
 
 
 def windows() -> Iterator[Row]:
-    """Tell into how many windows readers cut one read, and what that costs."""
-    yield ("cases", "pages", "windows of 8 readers", "requests beside the pages")
-    for cases in _WALKED:
-        found, more = walked(cases, _READERS)
-        yield (f"{cases:,}", f"{cases // 100:,}", f"{found}", f"{more}")
+    """Yield the windows into which workers split one read, and the requests that they add."""
+    yield ("cases", "pages", "windows of 8 workers", "requests in addition")
+    for cases in _WINDOWED:
+        count, extra = windowed_read(cases, _WORKERS)
+        yield (f"{cases:,}", f"{cases // 100:,}", f"{count}", f"{extra}")
 
 
-def increments(ways: Sequence[Read]) -> Iterator[Row]:
-    """Tell what a day's increment costs where one case in a hundred changed."""
-    yield ("read", "cases", "changed a day", "requests", "minutes", "of a whole read")
+def increments(costs: Sequence[ReadCost]) -> Iterator[Row]:
+    """Yield the costs of a daily increment if one case in a hundred changed."""
+    yield ("read", "cases", "changed per day", "requests", "minutes", "of a full read")
     for cases in _SIZES:
-        for way in (one for one in ways if one.wide):
+        for read in (item for item in costs if item.increments):
             changed = round(cases * _CHANGED)
-            late = math.ceil(changed * way.source.lookback / _DAY)
-            requests = way.requests(changed) + way.requests(late) + _MARGIN
-            share = requests / way.requests(cases)
-            minutes = f"{way.hours(requests) * 60:,.0f}"
-            yield (way.name, f"{cases:,}", f"{changed:,}", f"{requests:,}", minutes, f"{share:.1%}")
+            in_lookback = math.ceil(changed * read.source.lookback / _DAY)
+            requests = read.requests(changed) + read.requests(in_lookback) + _EXTRA_REQUESTS
+            share = requests / read.requests(cases)
+            minutes = f"{read.hours(requests) * 60:,.0f}"
+            yield (
+                read.name,
+                f"{cases:,}",
+                f"{changed:,}",
+                f"{requests:,}",
+                minutes,
+                f"{share:.1%}",
+            )
 
 
-def reach(ways: Sequence[Read]) -> Iterator[Row]:
-    """Tell how many cases a night, a weekend and a month hold."""
+def reach(costs: Sequence[ReadCost]) -> Iterator[Row]:
+    """Yield the cases that can be read in a night, a weekend and a month."""
     yield ("read", "a night of 8 hours", "a weekend of 60", "a month of 720")
-    for way in ways:
-        rows = way.source.page_size * way.source.rate * 3600 / way.passes
-        yield (way.name, *(f"{rows * hours / 1e6:,.1f} million" for hours in (8, 60, 720)))
+    for read in costs:
+        rows = read.source.page_size * read.source.rate * 3600 / read.passes
+        yield (read.name, *(f"{rows * hours / 1e6:,.1f} million" for hours in (8, 60, 720)))
 
 
 def tables() -> dict[str, list[Row]]:
-    """Work all tables out."""
-    ways = reads()
+    """Compute all tables."""
+    costs = read_costs()
     return {
         "pages": [
-            ("read", "requests a page of 100 cases", "kB a request"),
-            *((way.name, f"{way.passes}", f"{way.kilobytes:.0f}") for way in ways),
+            ("read", "requests per page of 100 cases", "kB per request"),
+            *((read.name, f"{read.passes}", f"{read.kilobytes:.0f}") for read in costs),
         ],
-        "costs": [*costs(ways)],
+        "full reads": [*full_reads(costs)],
         "plans": [*plans()],
         "shared plans": [*shared_plans()],
         "windows": [*windows()],
-        "increments": [*increments(ways)],
-        "reach": [*reach(ways)],
+        "increments": [*increments(costs)],
+        "reach": [*reach(costs)],
     }
 
 
 def lines(table: Sequence[Row]) -> Iterator[str]:
-    """Write a table in Markdown."""
-    head, *rows = table
-    for row in (head, ["---"] * len(head), *rows):
+    """Yield the lines of a Markdown table."""
+    header, *rows = table
+    for row in (header, ["---"] * len(header), *rows):
         yield f"| {' | '.join(row)} |"
 
 
 def main() -> None:
     """Print all tables."""
-    began = time.perf_counter()
+    started = time.perf_counter()
     for name, table in tables().items():
         print(f"\n## {name}\n", *lines(table), sep="\n")
-    print(f"\n{time.perf_counter() - began:.0f} s")
+    print(f"\n{time.perf_counter() - started:.0f} s")
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ LIBRARIES = {
     "anywidget": ("form.*",),
     "ipywidgets": ("form.*",),
     "itables": ("form.*",),
-    "tqdm": ("reading.fetch.progress",),
+    "tqdm": ("reading.progress",),
     "traitlets": ("form.*",),
     "pyarrow": ("reading.*", "mirror.*"),
     "dask": ("reading.distributed.dask",),

@@ -8,11 +8,11 @@ from tqdm.notebook import tqdm_notebook
 import casesearch_pd as cs
 from casesearch_pd.emulator import Fault
 from casesearch_pd.query.binding import bind
-from casesearch_pd.reading.fetch import progress
+from casesearch_pd.reading import progress
 from casesearch_pd.reading.fetch.pipeline import read_frame
-from casesearch_pd.reading.fetch.progress import progress_bar
 from casesearch_pd.reading.options import Query, ReadOptions, binding_context
 from casesearch_pd.reading.plan import plan_read
+from casesearch_pd.reading.progress import progress_bar
 from casesearch_pd.sources.transport.context import ReadContext
 from tests.numbered_cases import CASES, PLAIN, SERVICES, serve_cases
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from casesearch_pd.mirror.metadata import Sync
     from casesearch_pd.query.expressions import Compare, Expression
     from casesearch_pd.query.schema import Field, Schema
-    from casesearch_pd.reading.fetch.progress import Progress
+    from casesearch_pd.reading.progress import Progress
     from casesearch_pd.sources.base import Source
     from casesearch_pd.sources.traits import ServiceTraits
     from casesearch_pd.sources.transport.context import ReadContext

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from casesearch_pd.query.expressions import Expression
-    from casesearch_pd.reading.fetch.progress import Progress
     from casesearch_pd.reading.frames.frame import DtypeBackend
     from casesearch_pd.reading.options import OnError
+    from casesearch_pd.reading.progress import Progress
     from casesearch_pd.sources.base import Source
 
 __all__ = [

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from casesearch_pd.query.schema import Field, Schema
-    from casesearch_pd.reading.fetch.progress import Bar, Progress
+    from casesearch_pd.reading.progress import Bar, Progress
     from casesearch_pd.sources.base import Source
 
 __all__ = [

@@ -35,7 +35,6 @@ from casesearch_pd.reading.fetch.windows import (
     restrict,
     undated,
 )
-from casesearch_pd.reading.fetch.workers import Window
 from casesearch_pd.reading.frames.columns import Columns
 from casesearch_pd.reading.frames.frame import (
     build_frame,
@@ -50,9 +49,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from casesearch_pd.query.schema import Field
-    from casesearch_pd.reading.fetch.progress import Bar
     from casesearch_pd.reading.options import ReadOptions
     from casesearch_pd.reading.plan import ReadPlan
+    from casesearch_pd.reading.progress import Bar
     from casesearch_pd.reading.provenance import ReadMetadata
     from casesearch_pd.sources.base import Page, Scan
     from casesearch_pd.sources.transport.context import ReadContext
@@ -335,11 +334,10 @@ class StreamCheckpoint:
         started_at = lambda: self.started_at or _clock(state)  # noqa: E731 - one line
         pages_per_file = context.tuning.pages_per_checkpoint_file
         files = WindowFiles(checkpoint, (0, part), span.start, started_at, pages_per_file)
-        window = Window(scan, span, state, Columns(()), part=part, files=files)
         for page in iter_pages(self.plan.source, state, context):
-            files.add(window, page)
+            files.add(page, state.position or span.start)
             yield page
-        files.finish(window)
+        files.finish(span.end)
 
     def changes(self, context: ReadContext) -> list[Iterator[Page]]:
         """Read what was updated among the saved rows since they were saved."""

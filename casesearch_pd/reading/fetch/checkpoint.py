@@ -34,7 +34,6 @@ from casesearch_pd.sources.base import Page
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from casesearch_pd.reading.fetch.workers import Window
     from casesearch_pd.reading.plan import ReadPlan
 
 __all__ = [
@@ -231,27 +230,25 @@ class WindowFiles:
         """Start at the beginning of the window."""
         self._edge = self.start
 
-    def add(self, window: Window, page: Page) -> None:
-        """Add a page, and write a file now and then."""
-        position = window.position
+    def add(self, page: Page, position: pd.Timestamp | None, *, is_last: bool = False) -> None:
+        """Add a page that ends at a position, and write a file now and then."""
         went_back = self._edge is None or position is None or position < self._edge
         if self._paths and went_back:
             self._discard()  # the window is read from its beginning again
         self._pages.append(page)
         # The last page of a window that was split ends behind the window; `finish` saves it.
-        if len(self._pages) < self.pages_per_file or window.complete:
+        if len(self._pages) < self.pages_per_file or is_last:
             return
         # More rows of the last creation time may follow. They go into the next file together, so
         # that the border between two files is a border between creation times.
-        edge = window.state.position
-        if edge is not None and edge != self._edge:
+        if position is not None and position != self._edge:
             pages, self._pages = _split_off_ties(self._pages)
-            self._save(pages, edge)
+            self._save(pages, position)
 
-    def finish(self, window: Window) -> None:
+    def finish(self, end: pd.Timestamp | None) -> None:
         """Write the rest of a window that was read to its end."""
         pages, self._pages = self._pages, []
-        self._save(pages, window.span.end)
+        self._save(pages, end)
 
     def _save(self, pages: Sequence[Page], edge: pd.Timestamp | None) -> None:
         names = dict.fromkeys(name for page in pages for name in page.columns)

@@ -18,9 +18,9 @@ from casesearch_pd.reading.fetch.outcome import (
     end_early,
 )
 from casesearch_pd.reading.fetch.pipeline import finish_rows
-from casesearch_pd.reading.fetch.progress import progress_bar
 from casesearch_pd.reading.fetch.windows import TimeWindow
 from casesearch_pd.reading.frames.columns import describe_invalid_values
+from casesearch_pd.reading.progress import progress_bar
 from casesearch_pd.reading.provenance import (
     ReadMetadata,
     combine_digests,
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from casesearch_pd.query.schema import Field
-    from casesearch_pd.reading.fetch.progress import Bar
     from casesearch_pd.reading.frames.frame import FrameFormat
     from casesearch_pd.reading.options import ReadOptions
     from casesearch_pd.reading.plan import ReadPlan
+    from casesearch_pd.reading.progress import Bar
     from casesearch_pd.sources.transport.context import ReadContext
 
 __all__ = ["Chunks"]

@@ -16,7 +16,6 @@ import pandas as pd
 from casesearch_pd.query.expressions import TRUE, Compare, all_of, fields_of
 from casesearch_pd.query.pushdown import Pushdown
 from casesearch_pd.reading.fetch.checkpoint import PassCheckpoint
-from casesearch_pd.reading.fetch.progress import SilentBar
 from casesearch_pd.reading.fetch.workers import WindowedReader
 from casesearch_pd.reading.frames.columns import Columns
 from casesearch_pd.reading.frames.frame import (
@@ -26,16 +25,17 @@ from casesearch_pd.reading.frames.frame import (
     keep_newest,
 )
 from casesearch_pd.reading.plan import make_plan
+from casesearch_pd.reading.progress import SilentBar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from casesearch_pd.query.schema import Field
     from casesearch_pd.reading.fetch.checkpoint import Checkpoint, SavedWindow
-    from casesearch_pd.reading.fetch.progress import Bar
     from casesearch_pd.reading.fetch.workers import Window
     from casesearch_pd.reading.options import ReadOptions
     from casesearch_pd.reading.plan import ReadPlan
+    from casesearch_pd.reading.progress import Bar
     from casesearch_pd.reading.provenance import ReadMetadata
     from casesearch_pd.sources.base import Page, Scan
     from casesearch_pd.sources.transport.context import ReadContext

@@ -28,9 +28,9 @@ from casesearch_pd.reading.fetch.outcome import (
     raise_interrupted,
 )
 from casesearch_pd.reading.fetch.passes import PassReader
-from casesearch_pd.reading.fetch.progress import progress_bar
 from casesearch_pd.reading.frames.columns import describe_invalid_values
 from casesearch_pd.reading.frames.frame import build_frame, filter_rows, sort_rows
+from casesearch_pd.reading.progress import progress_bar
 from casesearch_pd.reading.provenance import ReadMetadata, digest_ids, write_provenance
 from casesearch_pd.sources.base import InProcessSource, Scan, Sort
 from casesearch_pd.sources.transport.context import Cancelled
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from casesearch_pd.reading.fetch.progress import Bar
     from casesearch_pd.reading.frames.frame import FrameFormat
     from casesearch_pd.reading.options import ReadOptions
     from casesearch_pd.reading.plan import ReadPlan
+    from casesearch_pd.reading.progress import Bar
     from casesearch_pd.sources.transport.context import ReadContext
 
 __all__ = [

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from casesearch_pd.query.expressions import Expression
     from casesearch_pd.reading.fetch.checkpoint import PassCheckpoint, SavedWindow, WindowFiles
-    from casesearch_pd.reading.fetch.progress import Bar
     from casesearch_pd.reading.frames.columns import Columns
+    from casesearch_pd.reading.progress import Bar
     from casesearch_pd.sources.base import Page, Scan, Source
     from casesearch_pd.sources.transport.context import ReadContext
 
@@ -267,7 +267,7 @@ class WindowedReader:
                 self._start_workers()
         window.complete = True
         if window.files is not None:
-            window.files.finish(window)
+            window.files.finish(window.span.end)
 
     def _add(self, window: Window, page: Page) -> None:
         with self._lock:
@@ -280,7 +280,7 @@ class WindowedReader:
             if self._limit is not None and page.cursor is not None:
                 self._stop_at_limit(window, page, self._limit)
         if window.files is not None:
-            window.files.add(window, page)
+            window.files.add(page, window.position, is_last=window.complete)
 
     def _stop_at_limit(self, window: Window, page: Page, limit: int) -> None:
         columns = [item.field.column for item in window.scan.sort]

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from casesearch_pd.reading.fetch.progress import Progress
     from casesearch_pd.reading.options import OnError
+    from casesearch_pd.reading.progress import Progress
     from casesearch_pd.sources.base import Source
 
 __all__ = ["read_events"]

@@ -23,8 +23,8 @@ from casesearch_pd.sources.transport.context import ReadContext
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from casesearch_pd.reading.fetch.progress import Progress
     from casesearch_pd.reading.options import OnError
+    from casesearch_pd.reading.progress import Progress
     from casesearch_pd.reading.related.per_case import CaseSelection
     from casesearch_pd.sources.base import RelatedSource, Source
 

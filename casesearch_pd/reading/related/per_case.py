@@ -19,10 +19,10 @@ from casesearch_pd.errors import (
     warn,
 )
 from casesearch_pd.reading.fetch.outcome import PartialResult, end_early
-from casesearch_pd.reading.fetch.progress import progress_bar
 from casesearch_pd.reading.fetch.workers import useful_workers
 from casesearch_pd.reading.frames.columns import Columns, describe_invalid_values
 from casesearch_pd.reading.frames.frame import build_frame, require_distinct_columns
+from casesearch_pd.reading.progress import progress_bar
 from casesearch_pd.reading.provenance import Provenance
 from casesearch_pd.sources.base import RelatedSource
 from casesearch_pd.sources.registry import require_source
@@ -127,7 +127,7 @@ def warn_of_missing_cases(ids: Iterable[str]) -> None:
     missing = sorted(ids)
     if missing:
         warn(
-            f"{len(missing)} cases no longer exist and have no rows: {_first_ids(missing)}; "
+            f"cases that no longer exist ({len(missing)}) have no rows: {_first_ids(missing)}; "
             "df.cases.refresh() does not detect deletions, so drop them from the DataFrame"
         )
 
