@@ -93,7 +93,7 @@ class Gate:
         return self._read_page(*arguments)
 
 
-# --- complete ------------------------------------------------------------------------------------
+# --- complete -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_later_changes_of_the_arguments_have_no_effect(local):
     assert len(reading.frame) == 7
 
 
-# --- progress ---------------------------------------------------------------------------------
+# --- progress -------------------------------------------------------------------------------------
 
 
 def test_nothing_is_sent_before_the_start(service):
@@ -201,7 +201,7 @@ def test_progress_shows_the_wait_for_the_rate_limit(local, name):
     assert len(reading.frame) == 100
 
 
-# --- cancelling -------------------------------------------------------------------------------
+# --- cancelling -----------------------------------------------------------------------------------
 
 
 def assert_cancelled(reading):
@@ -357,7 +357,7 @@ def test_a_cancelled_read_keeps_its_rows_in_memory_once(local):
     assert "end_early" in "".join(format_exception(reading.error))
 
 
-# --- errors --------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -439,7 +439,7 @@ def test_a_read_can_be_started_only_once(local):
     assert reading.wait(TIMEOUT)
 
 
-# --- warnings ---------------------------------------------------------------------------------
+# --- warnings -------------------------------------------------------------------------------------
 
 
 def test_warnings_are_collected(local):

@@ -199,7 +199,7 @@ def test_html_shows_the_pushed_and_the_local_part(source):
     assert "no case can match" in cs.explain_cases(source, status=[])._repr_html_()
 
 
-# --- for the shell -----------------------------------------------------------------------------
+# --- for the shell --------------------------------------------------------------------------------
 
 
 def run(command, **variables):

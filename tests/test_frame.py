@@ -59,7 +59,7 @@ def rows_of(field, *values):
     return [{item.column: None for item in FIELDS} | {field.column: value} for value in values]
 
 
-# --- dtypes ------------------------------------------------------------------------------------
+# --- dtypes ---------------------------------------------------------------------------------------
 
 DTYPES = {
     None: {
@@ -118,7 +118,7 @@ def test_an_unknown_backend_is_refused():
         frame_of([], "polars")
 
 
-# --- the mask ----------------------------------------------------------------------------------
+# --- the mask -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -185,7 +185,7 @@ def test_filtered_rows_have_a_new_index():
     assert result["title"].tolist() == ["b"]
 
 
-# --- the order ---------------------------------------------------------------------------------
+# --- the order ------------------------------------------------------------------------------------
 
 
 def expected_order(rows, sort):
@@ -236,7 +236,7 @@ def test_lists_cannot_be_sorted():
         sort_rows(frame, [Sort(ANY)])
 
 
-# --- versions and passes -------------------------------------------------------------------------
+# --- versions and passes --------------------------------------------------------------------------
 
 
 def test_a_duplicate_case_is_kept_in_its_newest_version():

@@ -39,7 +39,7 @@ def frame(source, request):
     return cs.read_cases(source, dtype_backend=request.param)
 
 
-# --- the law --------------------------------------------------------------------------------
+# --- the law --------------------------------------------------------------------------------------
 
 
 @settings(QUICK, max_examples=60)
@@ -91,7 +91,7 @@ def test_a_reloaded_frame_is_filtered_as_before(bench, reloaded, name, data):
     assert sorted(reloaded[name].cases.where(tree)["case_id"]) == expected
 
 
-# --- accepted filters ----------------------------------------------------------------
+# --- accepted filters -----------------------------------------------------------------------------
 
 
 def test_keywords_expressions_mappings_and_pandas_mean_the_same(frame):
@@ -150,7 +150,7 @@ def test_relative_times_count_from_now():
     assert list(frame.cases.where(created_at__gte=-pd.Timedelta("7D"))["case_id"]) == ["a", "b"]
 
 
-# --- results ------------------------------------------------------------------------
+# --- results --------------------------------------------------------------------------------------
 
 
 def test_the_frame_is_not_modified_and_index_and_provenance_are_kept(frame):
@@ -240,7 +240,7 @@ def test_keyed_tags_of_your_own_frame_are_filtered_by_key():
     assert frame.cases.where(tags={"team": "red"})["case_id"].tolist() == ["b"]
 
 
-# --- errors -------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def files(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-# --- contents ----------------------------------------------------------------------------
+# --- contents -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("backend", [None, "numpy_nullable", "pyarrow"])
@@ -126,7 +126,7 @@ def test_nested_values_are_json_text(local, tmp_path, output):
     assert list(map(list, stored["tags"])) == list(expected["tags"])
 
 
-# --- folders ----------------------------------------------------------------------------------
+# --- folders --------------------------------------------------------------------------------------
 
 
 def cases_with_late_fields(**late):
@@ -194,7 +194,7 @@ def test_a_second_read_replaces_the_parts_of_the_first(source, tmp_path):
     assert len(pd.read_parquet(folder / "cases-00001.parquet")) == 50
 
 
-# --- atomic replacement ----------------------------------------------------------------------
+# --- atomic replacement ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("output", ["cases.parquet", "cases/"])
@@ -269,7 +269,7 @@ def test_a_full_disk_leaves_the_old_file(local, tmp_path, monkeypatch, output):
     assert len(pd.read_parquet(path)) == 7
 
 
-# --- errors ----------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 
 
 def refusal(local, path, **options):

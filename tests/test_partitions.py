@@ -1,5 +1,6 @@
-"""Partitions of a result: disjoint, covering, of like sizes, and cheap to find."""
+"""Partitions of a result: disjoint, covering, of similar sizes, and cheap to find."""
 
+from dataclasses import replace
 from itertools import pairwise
 from math import ceil
 
@@ -10,24 +11,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import casesearch_pd as cs
+from casesearch_pd.query.expressions import TRUE
 from casesearch_pd.query.schema import Field
-from casesearch_pd.reading.distributed import partitions as planning
-from casesearch_pd.reading.distributed.partitions import Partition, partitions
+from casesearch_pd.reading.distributed import partitions
+from casesearch_pd.reading.distributed.partitions import plan_partitions
+from casesearch_pd.reading.fetch.windows import TimeWindow
 from casesearch_pd.reading.frames.frame import mask
 from casesearch_pd.reading.options import Query, bind_query
 from casesearch_pd.reading.plan import make_plan
-from casesearch_pd.sources.transport.context import ReadContext
+from casesearch_pd.sources.transport.context import ReadContext, Tuning, use_tuning
 from tests.numbered_cases import NOW, SERVICES, numbered
 
 QUICK = settings(deadline=None, derandomize=True, database=None)
 START = pd.Timestamp("2026-01-01", tz="UTC")
 CREATED = Field("created_at", "created_datetime", "Created", "datetime")
 SIZE = 2400
-STATES = [f"stage {one}" for one in range(30)]  # more than one search of Persona holds
+STATES = [f"stage {one}" for one in range(30)]  # more than fit in one search of Persona
 
 
 def cases():
-    """Make cases that come ever faster, three at a time."""
+    """Return cases that are created at an increasing rate, three at a time."""
     frame = numbered(SIZE, ties=3)
     minutes = np.floor(90_000 * (np.arange(SIZE) // 3 / (SIZE / 3)) ** 0.5)
     return frame.assign(
@@ -38,188 +41,194 @@ def cases():
 
 @pytest.fixture(scope="module")
 def local():
-    with cs.LocalCases(cases(), now=NOW) as running:
-        running.sources = {"connect": running.connect_cases(), "persona": running.persona_cases()}
-        for source in running.sources.values():
+    with cs.LocalCases(cases(), now=NOW) as emulator:
+        emulator.sources = {
+            "connect": emulator.connect_cases(),
+            "persona": emulator.persona_cases(),
+        }
+        for source in emulator.sources.values():
             _ = source.schema
-        yield running
+        yield emulator
 
 
-def planned(source, *, number=None, readers=1, **filters):
-    """Plan, and tell how many requests it took."""
-    route = make_plan(source, bind_query(source, Query(filters=filters)), quiet=True)
-    run = ReadContext()
-    return partitions(route, run, number=number, readers=readers), run.requests
+def plan_windows(source, *, npartitions=None, n_workers=1, **filters):
+    """Return the partitions, and how many requests the planning sent."""
+    plan = make_plan(source, bind_query(source, Query(filters=filters)), quiet=True)
+    context = ReadContext()
+    windows = plan_partitions(plan, context, npartitions=npartitions, n_workers=n_workers)
+    return windows, context.requests
 
 
-def held(windows, created):
-    """Tell of each time in how many windows it is, by the mask of the filter language."""
+def window_counts(windows, created):
+    """Return for each time the number of windows that contain it, by the mask of a filter."""
     frame = pd.DataFrame({"created_at": pd.Series(created, dtype="datetime64[us, UTC]")})
     return sum(mask(frame, window.where(CREATED)).astype(int) for window in windows)
 
 
 def sizes(windows, frame):
-    return [int(held([window], frame["created_at"]).sum()) for window in windows]
+    return [int(window_counts([window], frame["created_at"]).sum()) for window in windows]
 
 
-# --- the law ----------------------------------------------------------------------------------
+# --- the law --------------------------------------------------------------------------------------
 
 
 @settings(QUICK, max_examples=30)
 @given(
     name=st.sampled_from(SERVICES),
-    number=st.none() | st.integers(1, 40),
-    readers=st.integers(1, 9),
-    narrow=st.booleans(),
+    npartitions=st.none() | st.integers(1, 40),
+    n_workers=st.integers(1, 9),
+    filtered=st.booleans(),
 )
-def test_every_case_is_in_one_partition(local, name, number, readers, narrow):
+def test_every_case_is_in_one_partition(local, name, npartitions, n_workers, filtered):
     """Law 4: disjoint and covering, up to the bound; a missing time is in exactly one."""
-    asked = {"status": STATES[:24]} if narrow else {}
-    windows, _ = planned(local.sources[name], number=number, readers=readers, **asked)
+    filters = {"status": STATES[:24]} if filtered else {}
+    windows, _ = plan_windows(
+        local.sources[name], npartitions=npartitions, n_workers=n_workers, **filters
+    )
     end = windows[-1].end
     borders = [at for window in windows for at in (window.start, window.end) if at]
     near = [at + pd.Timedelta(us, "us") for at in borders for us in (-1, 0, 1)]
     created = [pd.NaT, START - pd.Timedelta(999, "D"), *cases()["created_at"], *near]
     inside = [int(at is pd.NaT or at < end) for at in created]
-    assert held(windows, created).tolist() == inside
+    assert window_counts(windows, created).tolist() == inside
 
 
-def test_the_bound_is_the_clock_of_the_service(local):
-    """The clock of this machine may be hours behind, and cases would be missing unsaid."""
+def test_the_upper_bound_is_the_clock_of_the_service(local):
+    """The local clock may be hours behind, and cases would silently be missing."""
     for source in local.sources.values():
-        (*_, last), _ = planned(source, number=3)
+        (*_, last), _ = plan_windows(source, npartitions=3)
         assert abs(last.end - pd.Timestamp(local.clock())) < pd.Timedelta(2, "s")
 
 
-def test_a_case_of_this_very_second_is_not_beyond_the_bound():
-    """The Date of an answer tells whole seconds, so by it such a case lies in the future."""
-    with cs.LocalCases(numbered(5), now=NOW) as running:
-        sources = running.connect_cases(), running.persona_cases()
+def test_a_case_of_the_current_second_is_within_the_bound():
+    """The Date header has whole seconds, so by it such a case is in the future."""
+    with cs.LocalCases(numbered(5), now=NOW) as emulator:
+        sources = emulator.connect_cases(), emulator.persona_cases()
         for at, source in enumerate(sources):
-            running.insert({"case_id": f"new_{at}", "title": "new"})
-            windows, _ = planned(source)
+            emulator.insert({"case_id": f"new_{at}", "title": "new"})
+            windows, _ = plan_windows(source)
             newest = cs.read_cases(source, progress=False)["created_at"]
-            assert held(windows, newest).tolist() == [1] * len(newest)
+            assert window_counts(windows, newest).tolist() == [1] * len(newest)
 
 
-def test_partitions_meet():
-    windows = [Partition(None, START), Partition(START, NOW)]
-    assert Partition().where(CREATED) == planning.TRUE
-    assert held(windows, [START]).tolist() == [1]
+def test_adjacent_partitions_do_not_overlap():
+    windows = [TimeWindow(None, START), TimeWindow(START, NOW)]
+    assert TimeWindow().where(CREATED) == TRUE
+    assert window_counts(windows, [START]).tolist() == [1]
 
 
-# --- sizes and costs --------------------------------------------------------------------------
+# --- sizes and costs ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [2, 7, 24])
-def test_counted_partitions_are_of_like_sizes_for_a_request_each(local, number):
-    windows, requests = planned(local.sources["connect"], number=number)
-    assert len(windows) == number
-    assert max(sizes(windows, cases())) <= 1.6 * SIZE / number
-    assert requests <= 2 + 1.5 * number
+@pytest.mark.parametrize("npartitions", [2, 7, 24])
+def test_counted_partitions_have_similar_sizes_for_one_request_each(local, npartitions):
+    windows, requests = plan_windows(local.sources["connect"], npartitions=npartitions)
+    assert len(windows) == npartitions
+    assert max(sizes(windows, cases())) <= 1.6 * SIZE / npartitions
+    assert requests <= 2 + 1.5 * npartitions
 
 
-def test_partitions_of_a_service_that_does_not_count_cost_ten_requests(local):
-    """Cut into equal times, the last of these eight would hold three times its share."""
-    windows, requests = planned(local.sources["persona"], number=8)
+def test_partitions_by_density_need_ten_requests(local):
+    """Of eight equal durations, the last would have three times its share."""
+    windows, requests = plan_windows(local.sources["persona"], npartitions=8)
     assert len(windows) == 8
     assert max(sizes(windows, cases())) <= 1.8 * SIZE / 8
     assert requests == 10
 
 
-def test_a_filter_that_is_split_is_asked_part_by_part(local):
-    """Beside so many values one search of Persona has no room for a window, but two have."""
-    windows, requests = planned(local.sources["persona"], number=4, status=STATES[:24])
+def test_a_split_filter_is_sampled_part_by_part(local):
+    """With so many values one search of Persona has no room for a window, but two have."""
+    windows, requests = plan_windows(local.sources["persona"], npartitions=4, status=STATES[:24])
     assert len(windows) == 4
     assert requests == 1 + 2 * (1 + 4)
 
 
-def test_without_a_number_there_are_as_many_as_pay(local, monkeypatch):
-    """One reader needs no partitions of a small result; several need some each."""
+def test_without_a_number_there_are_as_many_as_useful(local):
+    """One worker needs no partitions of a small result; several need some each."""
     for source in local.sources.values():
-        assert len(planned(source)[0]) == 1
-    monkeypatch.setattr(planning, "_LEAST", 100)
-    for source in local.sources.values():
-        assert 6 <= len(planned(source, readers=2)[0]) <= 10
-    monkeypatch.setattr(planning, "_ROWS", 500)
-    windows, _ = planned(local.sources["connect"])
+        assert len(plan_windows(source)[0]) == 1
+    with use_tuning(replace(Tuning(), min_partition_rows=100)):
+        for source in local.sources.values():
+            assert 6 <= len(plan_windows(source, n_workers=2)[0]) <= 10
+    with use_tuning(replace(Tuning(), min_partition_rows=100, partition_rows=500)):
+        windows, _ = plan_windows(local.sources["connect"])
     assert len(windows) == ceil(SIZE / 500)
 
 
 def test_a_result_of_one_page_is_divided_without_another_request(local):
     for source in local.sources.values():
-        windows, requests = planned(source, number=5, count__lt=90)
+        windows, requests = plan_windows(source, npartitions=5, count__lt=90)
         assert (len(windows), requests) == (5, 1)
         assert sizes(windows, cases()[:90]) == [18] * 5
 
 
 def test_nothing_to_read_is_one_partition(local):
     for source in local.sources.values():
-        windows, requests = planned(source, number=5, count=-1)
+        windows, requests = plan_windows(source, npartitions=5, count=-1)
         assert (len(windows), requests) == (1, 1)
-        windows, requests = planned(source, number=5, status=[])
-        assert (windows, requests) == ((Partition(),), 0)
+        windows, requests = plan_windows(source, npartitions=5, status=[])
+        assert (windows, requests) == ((TimeWindow(),), 0)
 
 
-@pytest.mark.parametrize("way", ["ids", "fresh"])
-def test_what_leaves_no_room_for_a_window_is_one_partition(local, way):
-    """A window that is only checked here would have every partition read everything."""
-    source = local.persona_cases(fresh=way == "fresh", schema=local.sources["persona"].schema)
-    asked = {"case_id": ["case_00000", "case_00001"]} if way == "ids" else {}
-    assert planned(source, number=5, **asked) == ((Partition(),), 0)
+@pytest.mark.parametrize("reason", ["ids", "fresh"])
+def test_a_filter_without_room_for_a_window_is_one_partition(local, reason):
+    """A window in the residual would have every partition read everything."""
+    source = local.persona_cases(fresh=reason == "fresh", schema=local.sources["persona"].schema)
+    filters = {"case_id": ["case_00000", "case_00001"]} if reason == "ids" else {}
+    assert plan_windows(source, npartitions=5, **filters) == ((TimeWindow(),), 0)
 
 
-def test_cases_of_one_moment_are_one_partition():
+def test_cases_of_one_creation_time_are_one_partition():
     frame = numbered(300).assign(created_at=START)
-    with cs.LocalCases(frame, now=NOW) as running:
-        for source in (running.connect_cases(), running.persona_cases()):
-            windows, requests = planned(source, number=4)
+    with cs.LocalCases(frame, now=NOW) as emulator:
+        for source in (emulator.connect_cases(), emulator.persona_cases()):
+            windows, requests = plan_windows(source, npartitions=4)
             assert len(windows) == 1
             assert requests <= 10
 
 
-# --- dividing by counts -----------------------------------------------------------------------
+# --- dividing by counts ---------------------------------------------------------------------------
 
 
 @st.composite
-def moments(draw):
-    """Draw the milliseconds at which cases were created: even, in bursts, ever faster."""
+def creation_times(draw):
+    """Draw the milliseconds at which cases were created: evenly, in bursts, ever faster."""
     size = draw(st.integers(1, 3000))
     draws = np.random.default_rng(draw(st.integers(0, 99)))
     span = draw(st.sampled_from([10, 10**6, 10**11]))
     even = draws.random(size)
-    shaped = {
+    positions = {
         "even": even,
         "faster": even ** draw(st.sampled_from([0.1, 0.5, 3])),
         "log": np.exp(-25 * even),
         "bursts": np.round(even * draw(st.integers(1, 5))) / 5 + even / 10**6,
     }[draw(st.sampled_from(["even", "faster", "log", "bursts"]))]
-    return np.sort((shaped * span).astype(np.int64))
+    return np.sort((positions * span).astype(np.int64))
 
 
 @settings(QUICK, max_examples=150)
-@given(created=moments(), number=st.integers(1, 200))
-def test_dividing_by_counts_shares_out_whatever_the_cases_are(created, number):
-    asked = []
+@given(created=creation_times(), npartitions=st.integers(1, 200))
+def test_bisecting_by_counts_gives_similar_shares(created, npartitions):
+    requests = []
 
     def count(start, end):
-        asked.append((start, end))
+        requests.append((start, end))
         low, high = ((at - START) // pd.Timedelta(1, "ms") for at in (start, end))
         return int(np.searchsorted(created, high) - np.searchsorted(created, low))
 
     first, last = (START + pd.Timedelta(int(at), "ms") for at in (created[0], created[-1]))
-    whole = planning._Stretch(first, last + pd.Timedelta(1, "ms"), len(created))
-    number = min(number, len(created))
-    stretches = list(planning._divided(whole, len(created) / number, count))
-    assert sum(one.rows for one in stretches) == len(created)
-    assert all(one.end == other.start for one, other in pairwise(stretches))
-    assert len(asked) <= 45 * number  # 2 ** 45 ms are a thousand years
-    cuts = planning._even(stretches, number)
+    range_ = partitions._Range(first, last + pd.Timedelta(1, "ms"), len(created))
+    npartitions = min(npartitions, len(created))
+    ranges = list(partitions._bisect(range_, len(created) / npartitions, count))
+    assert sum(one.rows for one in ranges) == len(created)
+    assert all(one.end == other.start for one, other in pairwise(ranges))
+    assert len(requests) <= 45 * npartitions  # 2 ** 45 ms are a thousand years
+    cuts = partitions._nearest_cuts(ranges, npartitions)
     assert cuts == sorted(cuts)
     borders = [(cut - START) // pd.Timedelta(1, "ms") for cut in sorted({*cuts})]
-    held = np.diff([0, *np.searchsorted(created, borders), len(created)])
+    shares = np.diff([0, *np.searchsorted(created, borders), len(created)])
     tie = np.unique(created, return_counts=True)[1].max()
-    assert len(held) <= number
-    assert max(held) <= 2 * (len(created) / number + tie)
+    assert len(shares) <= npartitions
+    assert max(shares) <= 2 * (len(created) / npartitions + tie)
     crowded = tie > 1 or created[-1] - created[0] < 4 * len(created)
-    assert crowded or len(held) == number
+    assert crowded or len(shares) == npartitions

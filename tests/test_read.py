@@ -82,7 +82,7 @@ def _equal(one, other):
     return bool(pd.isna(one) and pd.isna(other)) or bool(one == other)
 
 
-# --- everything --------------------------------------------------------------------------------
+# --- everything -----------------------------------------------------------------------------------
 
 
 def test_every_cell_is_read(target):
@@ -113,7 +113,7 @@ def test_types_follow_the_schema(target):
     }
 
 
-# --- filters -----------------------------------------------------------------------------------
+# --- filters --------------------------------------------------------------------------------------
 
 COMPARE = {"eq": "eq", "lt": "lt", "lte": "le", "gt": "gt", "gte": "ge"}
 
@@ -252,7 +252,7 @@ def test_search_finds_words_on_connect(connect):
     assert 0 < len(result) < CASES
 
 
-# --- columns -----------------------------------------------------------------------------------
+# --- columns --------------------------------------------------------------------------------------
 
 
 def test_columns_come_in_the_requested_order(target):
@@ -325,7 +325,7 @@ def test_an_unknown_field_of_an_open_schema_is_read_by_its_key(persona):
     assert ids(some) == [r["case_id"] for r in persona.rows if matches(r["contacts"], "gte", 3)]
 
 
-# --- order and limit ---------------------------------------------------------------------------
+# --- order and limit ------------------------------------------------------------------------------
 
 SORTS = [
     None,
@@ -396,7 +396,7 @@ def test_a_small_limit_requests_few_pages(target):
     assert len(target.searches()) - before == 1
 
 
-# --- frame formats -------------------------------------------------------------------------------------
+# --- frame formats --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("backend", ["numpy_nullable", "pyarrow"])
@@ -444,7 +444,7 @@ def test_cells_and_provenance_survive_files(target, tmp_path):
     assert [list(tags) for tags in result["tags"]] == frame["tags"].tolist()
 
 
-# --- counting and listing ----------------------------------------------------------------------
+# --- counting and listing -------------------------------------------------------------------------
 
 
 @COSTLY
@@ -485,7 +485,7 @@ def test_a_source_discovers_its_fields_once(local):
         assert len(local.requests) == before + 1
 
 
-# --- errors ----------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -553,7 +553,7 @@ def test_an_unknown_option_value_warns_and_matches_nothing(connect):
         assert len(connect.read(status="opne")) == 0
 
 
-# --- progress and timeout -------------------------------------------------------------------------------
+# --- progress and timeout -------------------------------------------------------------------------
 
 
 def test_progress_is_shown_where_requested(target, capsys):
@@ -588,7 +588,7 @@ def test_reads_are_repeatable(target):
     pd.testing.assert_frame_equal(target.read(status="open"), target.read(status="open"))
 
 
-# --- a frame of your own -----------------------------------------------------------------------
+# --- a frame of your own --------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ def assert_refreshed(refreshed, fresh):
     assert provenance["complete"] is True
 
 
-# --- the law --------------------------------------------------------------------------------
+# --- the law --------------------------------------------------------------------------------------
 
 STATUSES = ["open", "pending", "in_progress", "closed"]
 FILTERS = [
@@ -144,7 +144,7 @@ def test_changes_during_a_refresh_are_found_by_the_next(service, data):
         assert_refreshed(frame.cases.refresh(source), cs.read_cases(source, **arguments))
 
 
-# --- relative times -------------------------------------------------------------------------
+# --- relative times -------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def test_relative_filters_move_with_time(local, source, times, arguments, column
         assert_refreshed(frame.cases.refresh(source), fresh)
 
 
-# --- requests ----------------------------------------------------------------------------
+# --- requests -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("arguments", [{}, {"status": ["in_progress", "closed"]}])
@@ -221,11 +221,11 @@ def test_the_lookback_covers_the_lag_of_the_search(local):
     assert "what the search still showed" in set(late["title"])
     refreshed = frame.cases.refresh(source)
     assert "written before, shown after" in set(refreshed["title"])
-    with pytest.raises(cs.FilterError, match="lookback must be a duration.*got 'soon'"):
+    with pytest.raises(cs.FilterError, match=r"lookback must be a duration.*got 'soon'"):
         frame.cases.refresh(source, lookback="soon")
 
 
-# --- the result -----------------------------------------------------------------------------
+# --- the result -----------------------------------------------------------------------------------
 
 
 def test_the_given_frame_is_not_modified(local, source):
@@ -298,7 +298,7 @@ def test_deletions_are_not_detected(local, source):
     assert frame.cases.refresh(source)["case_id"].tolist() == frame["case_id"].tolist()
 
 
-# --- frames from files, and their sources ------------------------------------------------------
+# --- frames from files, and their sources ---------------------------------------------------------
 
 
 @pytest.fixture
@@ -442,7 +442,7 @@ def test_an_emulator_may_be_at_another_port():
             assert_refreshed(frame.cases.refresh(source), cs.read_cases(source, columns=COLUMNS))
 
 
-# --- reading all again ------------------------------------------------------------------------
+# --- reading all again ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -476,7 +476,7 @@ def test_the_list_endpoint_is_read_again(local):
     assert "cannot filter by updated_at" in new.cases.provenance["notes"][0]
 
 
-# --- errors ---------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -548,7 +548,7 @@ def test_an_incomplete_frame_is_refused():
             frame.cases.refresh(source)
 
 
-# --- dtypes -------------------------------------------------------------------
+# --- dtypes ---------------------------------------------------------------------------------------
 
 
 def test_new_cells_have_the_dtypes_of_the_old_ones():

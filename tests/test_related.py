@@ -1,9 +1,10 @@
-"""What there is around cases, read by the real clients from the embedded service."""
+"""`read_events` and `read_related`, with the real clients and the emulator."""
 
 import json
 import math
 import threading
 
+import boto3
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -19,12 +20,12 @@ SERVICES = ("connect", "persona")
 
 @pytest.fixture(scope="module")
 def local():
-    with cs.LocalCases(cases=90, seed=4) as running:
-        # More of everything than one answer of 25 entries holds.
-        running.insert(
+    with cs.LocalCases(cases=90, seed=4) as emulator:
+        # More of everything than one response of 25 entries has.
+        emulator.insert(
             {"title": "a long story", "case_comments": [f"cscm_{n:02}" for n in range(60)]}
         )
-        yield running
+        yield emulator
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def related(source, cases):
 
 
 @pytest.fixture
-def faulty(local):
+def faults(local):
     yield local.faults
     local.faults.clear()
 
@@ -57,11 +58,11 @@ def long_case(cases):
     return cases.loc[cases["title"] == "a long story", "case_id"].item()
 
 
-# --- what the stock client says -----------------------------------------------------------------
+# --- compared with boto3 and the AWS CLI ----------------------------------------------------------
 
 
-def told_events(client, domain_id, case_id):
-    """Follow the tokens of GetCaseAuditEvents by hand, as boto3 has no paginator for it."""
+def events_of_boto3(client, domain_id, case_id):
+    """Read all pages of GetCaseAuditEvents, for which boto3 has no paginator."""
     more = {}
     while True:
         page = client.get_case_audit_events(domainId=domain_id, caseId=case_id, **more)
@@ -71,30 +72,30 @@ def told_events(client, domain_id, case_id):
         more = {"nextToken": page["nextToken"]}
 
 
-def plain(union):
+def to_text(union):
     return next((str(value) for value in union.values() if value != {}), None)
 
 
-def test_events_are_what_boto3_tells(local, cases, events):
-    """One row a changed field, one row of an event that changed none, and nothing else."""
+def test_events_equal_those_of_boto3(local, cases, events):
+    """One row per changed field, one row for an event without any, and nothing else."""
     client = connect_client(local)
     for case_id in cases["case_id"]:
         rows = events[events["case_id"] == case_id]
         expected = []
-        for event in told_events(client, local.domain_id, case_id):
-            who = event["performedBy"]
-            by = who.get("user", {}).get("userArn") or who["iamPrincipalArn"]
+        for event in events_of_boto3(client, local.domain_id, case_id):
+            performer = event["performedBy"]
+            by = performer.get("user", {}).get("userArn") or performer["iamPrincipalArn"]
             common = (pd.Timestamp(event["performedTime"]), event["type"])
             for one in event["fields"]:
-                old, new = plain(one.get("oldValue", {})), plain(one["newValue"])
+                old, new = to_text(one.get("oldValue", {})), to_text(one["newValue"])
                 expected.append((*common, one["eventFieldId"], old, new, by))
             if not event["fields"]:
                 expected.append((*common, None, None, event["relatedItemType"], by))
-        found = rows.drop(columns="case_id").astype(object)
-        assert [*found.where(found.notna(), None).itertuples(index=False, name=None)] == expected
+        cells = rows.drop(columns="case_id").astype(object)
+        assert [*cells.where(cells.notna(), None).itertuples(index=False, name=None)] == expected
 
 
-def test_events_are_typed_and_in_order(cases, events):
+def test_events_are_typed_and_sorted(cases, events):
     assert list(events) == EVENT_COLUMNS
     assert events["at"].dtype == "datetime64[us, UTC]"
     assert {events[name].dtype for name in EVENT_COLUMNS if name != "at"} == {TEXT}
@@ -103,25 +104,25 @@ def test_events_are_typed_and_in_order(cases, events):
     pd.testing.assert_frame_equal(events, order)
 
 
-def test_the_last_status_of_a_history_is_the_one_that_the_case_has(cases, events):
-    """Time in a status is counted from the history; it must end where the case is."""
+def test_the_last_status_of_a_history_is_that_of_the_case(cases, events):
+    """Time in status is derived from the history, which must end with the current status."""
     changes = events[events["field"] == "status"].groupby("case_id")["new"].last()
-    known = cases.dropna(subset="status").set_index("case_id")["status"]
-    assert changes.reindex(known.index).to_dict() == known.to_dict()
+    statuses = cases.dropna(subset="status").set_index("case_id")["status"]
+    assert changes.reindex(statuses.index).to_dict() == statuses.to_dict()
 
 
-def test_related_items_are_what_boto3_tells(local, cases, related):
+def test_related_items_equal_those_of_boto3(local, cases, related):
     pages = connect_client(local).get_paginator("search_all_related_items")
-    told = [
+    items = [
         item for page in pages.paginate(domainId=local.domain_id) for item in page["relatedItems"]
     ]
-    assert len(told) == len(related) > 60
+    assert len(items) == len(related) > 60
     rows = related.set_index("related_id")
-    for item in told:
+    for item in items:
         row = rows.loc[item["relatedItemId"]]
         content = next(iter(item["content"].values()))
         sla = content.get("slaConfiguration", {})
-        held = {
+        cells = {
             "case_id": item["caseId"],
             "kind": item["type"].lower(),
             "at": pd.Timestamp(item["associationTime"]),
@@ -137,17 +138,17 @@ def test_related_items_are_what_boto3_tells(local, cases, related):
             "sla_target": sla.get("targetFieldValues", [{}])[0].get("stringValue"),
             "sla_target_at": sla.get("targetTime"),
         }
-        assert {name: None if pd.isna(row[name]) else row[name] for name in held} == held
+        assert {name: None if pd.isna(row[name]) else row[name] for name in cells} == cells
     assert set(related["kind"]) == {"contact", "comment", "file", "sla"}
     assert set(related["case_id"]) <= set(cases["case_id"])
 
 
-def test_the_aws_cli_counts_the_same(local, cases, events, related):
+def test_the_aws_cli_returns_the_same_number(local, cases, events, related):
     case_id = long_case(cases)
-    asked = ("--domain-id", local.domain_id, "--case-id", case_id)
-    found = aws(local, "search-related-items", *asked)["relatedItems"]
-    assert len(found) == (related["case_id"] == case_id).sum() >= 60
-    first = aws(local, "get-case-audit-events", *asked)["auditEvents"]
+    arguments = ("--domain-id", local.domain_id, "--case-id", case_id)
+    result = aws(local, "search-related-items", *arguments)["relatedItems"]
+    assert len(result) == (related["case_id"] == case_id).sum() >= 60
+    first = aws(local, "get-case-audit-events", *arguments)["auditEvents"]
     ours = events[events["case_id"] == case_id]
     assert len(first) == 25 < len(ours)
     times = [pd.Timestamp(one["performedTime"]) for one in first]
@@ -155,22 +156,22 @@ def test_the_aws_cli_counts_the_same(local, cases, events, related):
 
 
 @pytest.mark.parametrize("kinds", ["contact", ["comment", "sla"], ("file",), ["case", "custom"]])
-def test_kinds_are_asked_of_the_service(local, source, cases, related, kinds):
+def test_kinds_are_pushed_to_the_service(local, source, cases, related, kinds):
     before = len(local.requests)
-    found = cs.read_related(source, cases, kinds=kinds)
-    named = [kinds] if isinstance(kinds, str) else list(kinds)
-    expected = related[related["kind"].isin(named)].reset_index(drop=True)
-    pd.testing.assert_frame_equal(found, expected)
-    spelt = [{"case": "connectCase"}.get(kind, kind) for kind in named]
+    result = cs.read_related(source, cases, kinds=kinds)
+    kinds_in_order = [kinds] if isinstance(kinds, str) else list(kinds)
+    expected = related[related["kind"].isin(kinds_in_order)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(result, expected)
+    spellings = [{"case": "connectCase"}.get(kind, kind) for kind in kinds_in_order]
     for request in local.requests[before:]:
-        assert request.body["filters"] == [{kind: {}} for kind in spelt]
+        assert request.body["filters"] == [{kind: {}} for kind in spellings]
 
 
-# --- which cases --------------------------------------------------------------------------------
+# --- which cases ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "given_as",
+    "as_argument",
     [
         lambda frame: frame,
         lambda frame: frame["case_id"],
@@ -181,86 +182,86 @@ def test_kinds_are_asked_of_the_service(local, source, cases, related, kinds):
         lambda frame: frame.iloc[::-1],
     ],
 )
-def test_cases_come_as_a_frame_or_as_ids(source, cases, events, given_as):
+def test_cases_are_a_frame_or_ids(source, cases, events, as_argument):
     few = cases.head(6)
-    found = cs.read_events(source, given_as(few))
+    result = cs.read_events(source, as_argument(few))
     expected = events[events["case_id"].isin(few["case_id"])].reset_index(drop=True)
-    pd.testing.assert_frame_equal(found, expected)
+    pd.testing.assert_frame_equal(result, expected)
 
 
 def test_one_id_is_one_case(source, cases, events):
     case_id = cases["case_id"].iloc[3]
-    found = cs.read_events(source, case_id)
-    assert set(found["case_id"]) == {case_id}
-    assert len(found) == (events["case_id"] == case_id).sum()
+    result = cs.read_events(source, case_id)
+    assert set(result["case_id"]) == {case_id}
+    assert len(result) == (events["case_id"] == case_id).sum()
 
 
 @pytest.mark.parametrize("read", [cs.read_events, cs.read_related])
-def test_no_cases_make_the_same_columns_and_send_nothing(local, source, cases, read):
+def test_no_cases_give_the_same_columns_without_a_request(local, source, cases, read):
     before = len(local.requests)
-    nothing, some = read(source, cases.head(0)), read(source, cases.head(1))
-    assert (nothing.dtypes == some.dtypes).all()
-    assert len(nothing) == 0
+    empty, one_case = read(source, cases.head(0)), read(source, cases.head(1))
+    assert (empty.dtypes == one_case.dtypes).all()
+    assert len(empty) == 0
     assert len(local.requests) - before == 1
 
 
-def test_times_are_in_the_zone_of_the_frame(source, events):
+def test_times_are_in_the_time_zone_of_the_frame(source, events):
     berlin = cs.read_cases(source, columns=["case_id"], tz="Europe/Berlin")
-    found = cs.read_events(source, berlin)
-    assert str(found["at"].dtype) == "datetime64[us, Europe/Berlin]"
-    assert (found["at"].dt.tz_convert("UTC") == events["at"]).all()
+    result = cs.read_events(source, berlin)
+    assert str(result["at"].dtype) == "datetime64[us, Europe/Berlin]"
+    assert (result["at"].dt.tz_convert("UTC") == events["at"]).all()
 
 
 CASE = "case_KmquxcWwzQkiQNxXdth1zTDX"
-BAD = {
+WRONG_CASES = {
     "no case_id": (pd.DataFrame({"id": [CASE]}), "no column 'case_id'"),
-    "a number": ([CASE, 7], "case_id 7"),
-    "a missing id": ([None], "case_id None"),
+    "a number": ([CASE, 7], "case_id must be .* got 7"),
+    "a missing id": ([None], "case_id must be .* got None"),
     "a missing id in a frame": (pd.DataFrame({"case_id": [CASE, None]}), "leave it out"),
-    "an empty id": ([""], "case_id ''"),
-    "an id that leads elsewhere": ([".."], "is no id of a case"),
-    "an id that is too long": (["x" * 501], "is no id of a case"),
-    "no list": (7, "names no cases"),
+    "an empty id": ([""], "case_id must be .* got ''"),
+    "an id that leads elsewhere": ([".."], "must be the text of an id"),
+    "an id that is too long": (["x" * 501], "must be the text of an id"),
+    "no list": (7, "cases must be a DataFrame with 'case_id', or ids, got 7"),
     "two services": ([CASE, "0d4fe8f5-93b1-4dd5-bb0c-6f66a1dbd1c5"], "several services"),
 }
 
 
 @pytest.mark.parametrize("service", SERVICES)
-@pytest.mark.parametrize("bad", BAD)
-def test_what_names_no_cases_is_refused_before_anything_is_sent(local, service, bad):
-    asked = getattr(local, f"{service}_cases")()
+@pytest.mark.parametrize("argument", WRONG_CASES)
+def test_wrong_cases_are_refused_before_any_request(local, service, argument):
+    source = getattr(local, f"{service}_cases")()
     before = len(local.requests)
-    with pytest.raises(cs.FilterError, match=BAD[bad][1]):
-        cs.read_related(asked, BAD[bad][0])
+    with pytest.raises(cs.FilterError, match=WRONG_CASES[argument][1]):
+        cs.read_related(source, WRONG_CASES[argument][0])
     assert len(local.requests) == before
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ({"kinds": "contcat"}, "did you mean 'contact'"),
-        ({"kinds": []}, "reads nothing"),
-        ({"max_workers": 0}, "max_workers=0"),
-        ({"max_workers": True}, "max_workers=True"),
-        ({"on_error": "ignore"}, "on_error='ignore'"),
-        ({"progress": "no"}, "progress='no'"),
-        ({"timeout": 0}, "timeout=0"),
+        ({"kinds": []}, "kinds must name at least one kind"),
+        ({"max_workers": 0}, "max_workers must be .* got 0"),
+        ({"max_workers": True}, "max_workers must be .* got True"),
+        ({"on_error": "ignore"}, "on_error must be .* got 'ignore'"),
+        ({"progress": "no"}, "progress must be .* got 'no'"),
+        ({"timeout": 0}, "timeout must be a positive number"),
     ],
 )
-def test_options_that_mean_nothing_are_refused(local, source, cases, options, says):
+def test_wrong_options_are_refused(local, source, cases, options, message):
     before = len(local.requests)
-    with pytest.raises(cs.FilterError, match=says):
+    with pytest.raises(cs.FilterError, match=message):
         cs.read_related(source, cases, **options)
     assert len(local.requests) == before
 
 
 def test_a_frame_of_another_source_is_refused(local, source, cases):
-    """Its ids would all be missing there, and the answer an empty success."""
+    """Its cases would all be missing there, and the result silently empty."""
     persona = local.persona_cases()
-    theirs = cs.read_cases(persona, columns=["case_id", "accounts"])
+    persona_cases = cs.read_cases(persona, columns=["case_id", "accounts"])
     before = len(local.requests)
     with pytest.raises(cs.FilterError, match="its service is 'persona'"):
-        cs.read_events(source, theirs)
+        cs.read_events(source, persona_cases)
     with pytest.raises(cs.FilterError, match="its service is 'connect'"):
         cs.read_related(persona, cases)
     elsewhere = cs.ConnectCases("another", region_name="us-east-1")
@@ -269,46 +270,44 @@ def test_a_frame_of_another_source_is_refused(local, source, cases):
     assert len(local.requests) == before
 
 
-def test_a_source_that_knows_only_its_cases_says_so(cases):
-    class Mirror:
-        def describe(self):
-            return {}
-
-    with pytest.raises(cs.FilterError, match="nothing but its cases"):
-        cs.read_events(Mirror(), cases)
+def test_a_source_without_related_items_is_refused(source, cases, tmp_path):
+    mirror = cs.Mirror(tmp_path / "cases.duckdb")
+    mirror.sync(source, columns=["status"], progress=False)
+    with pytest.raises(cs.FilterError, match="returns only cases"):
+        cs.read_events(mirror, cases["case_id"])
 
 
-# --- cases that are gone ------------------------------------------------------------------------
+# --- deleted cases --------------------------------------------------------------------------------
 
 
-def test_deleted_cases_are_named_once_and_the_others_come():
+def test_deleted_cases_are_named_in_one_warning():
     with cs.LocalCases(cases=20, seed=1) as local:
         source = local.connect_cases()
         cases = cs.read_cases(source, columns=["case_id"])
         before = cs.read_events(source, cases)
-        gone = [*cases["case_id"].iloc[[2, 9]]]
-        for case_id in gone:
+        deleted = [*cases["case_id"].iloc[[2, 9]]]
+        for case_id in deleted:
             local.delete(case_id)
-        with pytest.warns(UserWarning, match="2 cases are not there") as warned:
-            found = cs.read_events(source, cases)
-    assert len(warned) == 1
-    assert all(case_id in str(warned[0].message) for case_id in gone)
-    expected = before[~before["case_id"].isin(gone)].reset_index(drop=True)
-    pd.testing.assert_frame_equal(found, expected)
-    assert found.cases.provenance["gone"] == sorted(gone)
+        with pytest.warns(UserWarning, match=r"cases that no longer exist \(2\)") as warning:
+            result = cs.read_events(source, cases)
+    assert len(warning) == 1
+    assert all(case_id in str(warning[0].message) for case_id in deleted)
+    expected = before[~before["case_id"].isin(deleted)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(result, expected)
+    assert result.cases.provenance["gone"] == sorted(deleted)
 
 
-def test_a_domain_that_is_none_is_no_deleted_case(local):
-    """Both are 404; only what the service names tells them apart."""
-    nowhere = local.connect_cases()
-    nowhere.domain_id = "nowhere"
+def test_an_unknown_domain_is_not_a_deleted_case(local):
+    """Both are 404 responses, which only their text distinguishes."""
+    session = boto3.Session("AKIDTEST", "secret", region_name="us-east-1")
+    nowhere = cs.ConnectCases("nowhere", boto3_session=session, endpoint_url=local.url)
     with pytest.raises(cs.NotFoundError, match="is 'nowhere' a Cases domain"):
         cs.read_related(nowhere, [CASE])
 
 
-# --- faults -------------------------------------------------------------------------------------
+# --- faults ---------------------------------------------------------------------------------------
 
-PASSING = [
+TRANSIENT = [
     cs.Fault("throttle", 0, operation=None, every=3),
     cs.Fault("error", operation=None, status=500, every=4),
     cs.Fault("html", operation=None, every=4),
@@ -321,121 +320,121 @@ PASSING = [
 ]
 
 
-@pytest.mark.parametrize("fault", PASSING, ids=lambda fault: fault.kind)
-def test_passing_faults_change_nothing(source, events, related, faulty, fault):
+@pytest.mark.parametrize("fault", TRANSIENT, ids=lambda fault: fault.kind)
+def test_transient_faults_change_nothing(source, events, related, faults, fault):
     longest = related["case_id"].value_counts().idxmax()
     ids = [longest, *related["case_id"].unique()[:8]]
-    faulty.append(fault)
-    found, items = cs.read_events(source, ids), cs.read_related(source, ids)
-    assert faulty.happened() > 2
+    faults.append(fault)
+    result, items = cs.read_events(source, ids), cs.read_related(source, ids)
+    assert faults.happened() > 2
     expected = events[events["case_id"].isin(ids)].reset_index(drop=True)
-    pd.testing.assert_frame_equal(found, expected)
+    pd.testing.assert_frame_equal(result, expected)
     expected = related[related["case_id"].isin(ids)].reset_index(drop=True)
     pd.testing.assert_frame_equal(items, expected)
 
 
-LISTS = {
+READERS = {
     "get_case_audit_events": cs.read_events,
     "search_related_items": cs.read_related,
 }
 
 
-@pytest.mark.parametrize("operation", LISTS)
+@pytest.mark.parametrize("operation", READERS)
 @pytest.mark.parametrize("kind", ["same_token", "expired_token", "token_cycle"])
-def test_a_lost_way_is_found_again_once(source, cases, faulty, operation, kind):
-    """A list of one case is soon read anew; only a service that leads nowhere again is refused."""
-    case_id, read = long_case(cases), LISTS[operation]
-    whole = read(source, case_id)
-    faulty.append(cs.Fault(kind, operation=operation, after=1, first=2 if "cycle" in kind else 1))
-    pd.testing.assert_frame_equal(read(source, case_id), whole)
-    assert faulty.happened() == 1
-    faulty.clear()
-    faulty.append(cs.Fault(kind, operation=operation))
-    wanted = cs.InvalidRequestError if kind == "expired_token" else cs.InvalidResponseError
-    with pytest.raises(wanted):
+def test_a_failing_cursor_is_recovered_once(source, cases, faults, operation, kind):
+    """The listing of one case is read again; a second failure is an error."""
+    case_id, read = long_case(cases), READERS[operation]
+    expected = read(source, case_id)
+    faults.append(cs.Fault(kind, operation=operation, after=1, first=2 if "cycle" in kind else 1))
+    pd.testing.assert_frame_equal(read(source, case_id), expected)
+    assert faults.happened() == 1
+    faults.clear()
+    faults.append(cs.Fault(kind, operation=operation))
+    error = cs.InvalidRequestError if kind == "expired_token" else cs.InvalidResponseError
+    with pytest.raises(error):
         read(source, case_id)
 
 
-@pytest.mark.parametrize("operation", LISTS)
+@pytest.mark.parametrize("operation", READERS)
 @pytest.mark.parametrize("kind", ["empty_page", "short_page"])
-def test_odd_pages_lose_nothing(source, cases, faulty, operation, kind):
-    case_id, read = long_case(cases), LISTS[operation]
-    whole = read(source, case_id)
+def test_empty_and_short_pages_lose_nothing(source, cases, faults, operation, kind):
+    case_id, read = long_case(cases), READERS[operation]
+    expected = read(source, case_id)
     value = {"value": 3} if kind == "short_page" else {}
-    faulty.append(cs.Fault(kind, operation=operation, every=2, **value))
-    pd.testing.assert_frame_equal(read(source, case_id), whole)
-    assert faulty.happened()
+    faults.append(cs.Fault(kind, operation=operation, every=2, **value))
+    pd.testing.assert_frame_equal(read(source, case_id), expected)
+    assert faults.happened()
 
 
-def test_what_never_comes_is_an_error_and_no_empty_frame(source, cases, faulty):
-    faulty.append(cs.Fault("error", operation="get_case_audit_events", status=403))
+def test_an_error_before_the_first_case_is_raised_itself(source, cases, faults):
+    faults.append(cs.Fault("error", operation="get_case_audit_events", status=403))
     with pytest.raises(cs.AccessDeniedError, match="cases:GetCaseAuditEvents"):
         cs.read_events(source, cases)
-    faulty.clear()
-    faulty.append(cs.Fault("body", {"auditEvents": None}, operation="get_case_audit_events"))
+    faults.clear()
+    faults.append(cs.Fault("body", {"auditEvents": None}, operation="get_case_audit_events"))
     with pytest.raises(cs.InvalidResponseError, match="no list auditEvents"):
         cs.read_events(source, cases)
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-def test_what_came_before_an_error_is_kept_and_the_rest_can_be_asked_for(
-    source, cases, events, faulty, workers
+def test_a_failed_read_keeps_its_cases_and_the_rest_can_be_read(
+    source, cases, events, faults, workers
 ):
-    """A case is there as a whole or not at all, so that both parts make the whole."""
+    """Each case is complete or missing, so that both parts make up the whole."""
     operation = "get_case_audit_events"
-    faulty.append(cs.Fault("error", operation=operation, status=400, after=40))
-    with pytest.raises(cs.IncompleteReadError, match=r"\.missing") as broken:
+    faults.append(cs.Fault("error", operation=operation, status=400, after=40))
+    with pytest.raises(cs.IncompleteReadError, match=r"read failed after .* missing") as failure:
         cs.read_events(source, cases, max_workers=workers)
-    partial, missing = broken.value.partial, broken.value.missing
+    partial, missing = failure.value.partial, failure.value.missing
     assert set(partial["case_id"]).isdisjoint(missing)
     assert {*partial["case_id"], *missing} == {*cases["case_id"]}
     assert partial["case_id"].nunique() >= 30
     assert partial.cases.provenance["complete"] is False
-    faulty.clear()
+    faults.clear()
     rest = cs.read_events(source, missing)
-    both = pd.concat([partial, rest]).sort_values(["case_id", "at"], kind="stable")
-    pd.testing.assert_frame_equal(both.reset_index(drop=True), events)
+    combined = pd.concat([partial, rest]).sort_values(["case_id", "at"], kind="stable")
+    pd.testing.assert_frame_equal(combined.reset_index(drop=True), events)
 
 
-def test_a_part_is_given_only_to_who_asks_for_it(source, cases, events, faulty):
-    faulty.append(cs.Fault("error", operation="get_case_audit_events", status=400, after=20))
-    with pytest.warns(UserWarning, match="not whole"):
-        part = cs.read_events(source, cases, on_error="partial", max_workers=1)
-    assert 0 < len(part) < len(events)
-    assert part.cases.provenance["complete"] is False
+def test_a_partial_result_is_returned_on_request(source, cases, events, faults):
+    faults.append(cs.Fault("error", operation="get_case_audit_events", status=400, after=20))
+    with pytest.warns(UserWarning, match="incomplete result"):
+        partial = cs.read_events(source, cases, on_error="partial", max_workers=1)
+    assert 0 < len(partial) < len(events)
+    assert partial.cases.provenance["complete"] is False
 
 
-def test_ctrl_c_keeps_the_cases_that_came(source, cases, events):
+def test_an_interrupt_keeps_the_cases_that_were_read(source, cases, events):
     def before_send(**_):
-        asked.append(1)
-        if len(asked) > 30:
+        arguments.append(1)
+        if len(arguments) > 30:
             raise KeyboardInterrupt
 
-    asked, name = [], "before-send.connectcases.GetCaseAuditEvents"
+    arguments, name = [], "before-send.connectcases.GetCaseAuditEvents"
     source.client.meta.events.register(name, before_send)
     try:
         for workers in (1, 4):
-            asked.clear()
-            with pytest.raises(cs.ReadInterrupted, match=r"sys\.last_value\.partial") as stopped:
+            arguments.clear()
+            with pytest.raises(cs.ReadInterrupted, match=r"sys\.last_value\.partial") as interrupt:
                 cs.read_events(source, cases, max_workers=workers)
-            partial = stopped.value.partial
+            partial = interrupt.value.partial
             assert partial["case_id"].nunique() >= 20
-            whole = events[events["case_id"].isin(partial["case_id"])].reset_index(drop=True)
-            pd.testing.assert_frame_equal(partial, whole)
+            expected = events[events["case_id"].isin(partial["case_id"])].reset_index(drop=True)
+            pd.testing.assert_frame_equal(partial, expected)
             assert not [one for one in threading.enumerate() if one.name.startswith("cases_")]
     finally:
         source.client.meta.events.unregister(name, before_send)
 
 
-# --- readers and budgets ------------------------------------------------------------------------
+# --- workers and rate limits ----------------------------------------------------------------------
 
 
-def test_many_readers_bring_the_same_rows(source, cases, events, faulty):
-    faulty.append(cs.Fault("latency", (0.0, 0.02), operation="get_case_audit_events"))
+def test_several_workers_read_the_same_rows(source, cases, events, faults):
+    faults.append(cs.Fault("latency", (0.0, 0.02), operation="get_case_audit_events"))
     pd.testing.assert_frame_equal(cs.read_events(source, cases, max_workers=8), events)
 
 
-def test_readers_join_where_the_service_is_slow(source, cases, faulty):
+def test_several_workers_are_used_where_the_service_is_slow(source, cases, faults):
     names = set()
 
     def before_send(**_):
@@ -444,7 +443,7 @@ def test_readers_join_where_the_service_is_slow(source, cases, faulty):
     name = "before-send.connectcases.GetCaseAuditEvents"
     source.client.meta.events.register(name, before_send)
     try:
-        faulty.append(cs.Fault("latency", 0.06, operation="get_case_audit_events"))
+        faults.append(cs.Fault("latency", 0.06, operation="get_case_audit_events"))
         cs.read_events(source, cases.head(20), max_workers=1)
         assert names == {threading.current_thread().name}
         cs.read_events(source, cases.head(40))
@@ -453,8 +452,8 @@ def test_readers_join_where_the_service_is_slow(source, cases, faulty):
         source.client.meta.events.unregister(name, before_send)
 
 
-def test_each_list_has_a_budget_of_its_own():
-    """The quotas are counted by operation: a search must not wait for a history, nor reverse."""
+def test_each_operation_has_its_own_rate_limit():
+    """Quotas are counted per operation: a search must not wait for a history."""
     with cs.LocalCases(cases=3) as local:
         slow = local.connect_cases(rate=0.001, burst=1)
         one = cs.read_cases(slow, columns=["case_id"], limit=1, timeout=5)
@@ -464,27 +463,27 @@ def test_each_list_has_a_budget_of_its_own():
             cs.read_events(slow, one, timeout=5)
 
 
-def test_a_dear_read_says_what_it_costs():
+def test_an_expensive_read_warns_of_its_cost():
     with cs.LocalCases(cases=91) as local:
         slow = local.connect_cases(rate=0.5, burst=2)
         ids = local.frame()["case_id"]
         with (
-            pytest.warns(UserWarning, match=r"items of 91 cases .* 0 days 00:02:58 at 0\.5 a sec"),
-            pytest.raises(cs.IncompleteReadError) as broken,
+            pytest.warns(UserWarning, match=r"items of 91 cases .* 0 days 00:02:58 at 0\.5 per"),
+            pytest.raises(cs.IncompleteReadError) as failure,
         ):
             cs.read_related(slow, ids, timeout=1)
-    assert len(broken.value.missing) == 90
+    assert len(failure.value.missing) == 90
 
 
-def test_a_throttling_service_is_waited_for():
+def test_throttled_requests_are_retried():
     with cs.LocalCases(cases=12, seed=3, rate=40) as local:
         source = local.connect_cases(rate=math.inf)
         cases = cs.read_cases(source, columns=["case_id"])
-        found = cs.read_events(source, cases, max_workers=4)
-    assert set(found["case_id"]) == set(cases["case_id"])
+        result = cs.read_events(source, cases, max_workers=4)
+    assert set(result["case_id"]) == set(cases["case_id"])
 
 
-# --- Persona ------------------------------------------------------------------------------------
+# --- Persona --------------------------------------------------------------------------------------
 
 KINDS = ["case_comments", "accounts", "inquiries", "reports", "verifications", "txns"]
 
@@ -495,7 +494,7 @@ def persona(local):
 
 
 @pytest.fixture(scope="module")
-def theirs(persona):
+def persona_cases(persona):
     return cs.read_cases(persona, columns=["case_id", *KINDS])
 
 
@@ -508,47 +507,49 @@ def pairs(frame):
     )
 
 
-def test_persona_tells_no_history(local, persona, theirs):
+def test_persona_has_no_history(local, persona, persona_cases):
     before = len(local.requests)
     with pytest.raises(cs.FilterError, match="no audit history of a case; read created_at"):
-        cs.read_events(persona, theirs)
+        cs.read_events(persona, persona_cases)
     assert len(local.requests) == before
 
 
-def test_relationships_are_taken_from_the_frame(local, persona, theirs):
+def test_relationships_in_the_frame_are_used(local, persona, persona_cases):
     before = len(local.requests)
-    found = cs.read_related(persona, theirs)
+    result = cs.read_related(persona, persona_cases)
     assert len(local.requests) == before
-    assert [*found.itertuples(index=False, name=None)] == pairs(theirs)
-    assert {*found.dtypes} == {TEXT}
-    assert found.cases.provenance["requests"] == 0
+    assert [*result.itertuples(index=False, name=None)] == pairs(persona_cases)
+    assert {*result.dtypes} == {TEXT}
+    assert result.cases.provenance["requests"] == 0
 
 
-def test_relationships_that_the_frame_lacks_are_read(local, persona, theirs):
-    whole = cs.read_related(persona, theirs)
+def test_relationships_missing_from_the_frame_are_read(local, persona, persona_cases):
+    expected = cs.read_related(persona, persona_cases)
     before = len(local.requests)
-    some = theirs.drop(columns=["accounts", "txns"])
-    pd.testing.assert_frame_equal(cs.read_related(persona, some), whole)
-    assert len(local.requests) - before == len(theirs)
-    by_id = cs.read_related(persona, theirs["case_id"], kinds=["txns", "accounts"])
-    expected = whole[whole["kind"].isin(["txns", "accounts"])].reset_index(drop=True)
+    one_case = persona_cases.drop(columns=["accounts", "txns"])
+    pd.testing.assert_frame_equal(cs.read_related(persona, one_case), expected)
+    assert len(local.requests) - before == len(persona_cases)
+    by_id = cs.read_related(persona, persona_cases["case_id"], kinds=["txns", "accounts"])
+    expected = expected[expected["kind"].isin(["txns", "accounts"])].reset_index(drop=True)
     pd.testing.assert_frame_equal(by_id, expected)
 
 
-def test_relationships_survive_parquet_and_no_text_is_taken_for_a_list(persona, theirs, tmp_path):
-    """Parquet gives lists back as arrays; CSV gives them back as text that looks like one."""
-    theirs.to_parquet(tmp_path / "cases.parquet")
+def test_relationships_are_read_from_parquet_but_not_from_text(persona, persona_cases, tmp_path):
+    """Parquet returns lists as arrays; CSV returns text that looks like a list."""
+    persona_cases.to_parquet(tmp_path / "cases.parquet")
     back = pd.read_parquet(tmp_path / "cases.parquet")
-    pd.testing.assert_frame_equal(cs.read_related(persona, back), cs.read_related(persona, theirs))
-    spoilt = theirs.assign(accounts=theirs["accounts"].map(str))
-    with pytest.raises(cs.FilterError, match="'accounts' holds text"):
-        cs.read_related(persona, spoilt)
+    pd.testing.assert_frame_equal(
+        cs.read_related(persona, back), cs.read_related(persona, persona_cases)
+    )
+    from_text = persona_cases.assign(accounts=persona_cases["accounts"].map(str))
+    with pytest.raises(cs.FilterError, match="column 'accounts' holds text"):
+        cs.read_related(persona, from_text)
 
 
-def test_the_frame_given_is_left_alone(persona, theirs, source, cases):
-    for asked, frame in ((persona, theirs), (source, cases.head(3))):
+def test_the_given_frame_is_not_modified(persona, persona_cases, source, cases):
+    for owner, frame in ((persona, persona_cases), (source, cases.head(3))):
         before, attrs = frame.copy(deep=True), dict(frame.attrs)
-        cs.read_related(asked, frame)
+        cs.read_related(owner, frame)
         pd.testing.assert_frame_equal(frame, before)
         assert frame.attrs == attrs
 
@@ -557,64 +558,68 @@ def test_deleted_cases_of_persona_are_named():
     with cs.LocalCases(cases=12, seed=1) as local:
         persona = local.persona_cases()
         cases = cs.read_cases(persona, columns=["case_id"])
-        gone = cases["case_id"].iloc[4]
-        local.delete(gone)
-        with pytest.warns(UserWarning, match=f"1 cases are not there.*{gone}"):
-            found = cs.read_related(persona, cases)
-    assert gone not in set(found["case_id"])
-    assert len(found) > 0
+        deleted = cases["case_id"].iloc[4]
+        local.delete(deleted)
+        with pytest.warns(UserWarning, match=rf"no longer exist \(1\).*{deleted}"):
+            result = cs.read_related(persona, cases)
+    assert deleted not in set(result["case_id"])
+    assert len(result) > 0
 
 
-def test_a_broken_read_of_relationships_keeps_what_came(persona, theirs, faulty):
-    whole = cs.read_related(persona, theirs)
-    faulty.append(cs.Fault("error", wire="persona", operation="retrieve", status=400, after=20))
-    with pytest.raises(cs.IncompleteReadError) as broken:
-        cs.read_related(persona, theirs["case_id"])
-    assert list(broken.value.partial) == ["case_id", "kind", "related_id"]
-    partial, missing = broken.value.partial, broken.value.missing
-    assert set(missing) < set(theirs["case_id"])
-    faulty.clear()
+def test_a_failed_read_of_relationships_keeps_its_rows(persona, persona_cases, faults):
+    expected = cs.read_related(persona, persona_cases)
+    faults.append(cs.Fault("error", wire="persona", operation="retrieve", status=400, after=20))
+    with pytest.raises(cs.IncompleteReadError) as failure:
+        cs.read_related(persona, persona_cases["case_id"])
+    assert list(failure.value.partial) == ["case_id", "kind", "related_id"]
+    partial, missing = failure.value.partial, failure.value.missing
+    assert set(missing) < set(persona_cases["case_id"])
+    faults.clear()
     rest = cs.read_related(persona, missing)
-    assert 0 < len(rest) < len(whole)
-    both = pd.concat([partial, rest]).sort_values([*whole], ignore_index=True)
-    pd.testing.assert_frame_equal(both, whole)
+    assert 0 < len(rest) < len(expected)
+    combined = pd.concat([partial, rest]).sort_values([*expected], ignore_index=True)
+    pd.testing.assert_frame_equal(combined, expected)
 
 
-def test_what_the_frame_has_is_kept_when_the_rest_is_stopped(persona, theirs):
+def test_an_interrupt_keeps_the_relationships_of_the_frame(local, persona, persona_cases):
     def token():
-        sent.append(1)
-        if len(sent) > 40:
+        calls.append(1)
+        if len(calls) > 40:
             raise KeyboardInterrupt
-        return persona._token.value()
+        return local.token
 
-    sent = []
-    asked = cs.PersonaCases(token=token, base_url=persona.base_url, rate=math.inf)
-    with pytest.raises(cs.ReadInterrupted) as stopped:
-        cs.read_related(asked, theirs.drop(columns="txns"))
-    partial = stopped.value.partial
+    calls = []
+    counting = cs.PersonaCases(token=token, base_url=persona.base_url, rate=math.inf)
+    with pytest.raises(cs.ReadInterrupted) as interrupt:
+        cs.read_related(counting, persona_cases.drop(columns="txns"))
+    partial = interrupt.value.partial
     without = partial[partial["kind"] != "txns"].reset_index(drop=True)
-    held = [kind for kind in KINDS if kind != "txns"]
-    pd.testing.assert_frame_equal(without, cs.read_related(persona, theirs, kinds=held))
+    kinds = [kind for kind in KINDS if kind != "txns"]
+    pd.testing.assert_frame_equal(without, cs.read_related(persona, persona_cases, kinds=kinds))
     assert partial.cases.provenance["complete"] is False
 
 
-# --- laws ---------------------------------------------------------------------------------------
+# --- laws -----------------------------------------------------------------------------------------
 
 
 @settings(max_examples=20, deadline=None)
-@given(pick=st.data())
-def test_parts_make_the_whole(source, cases, events, related, pick):
-    """Whichever cases are asked for, and in whatever order, each has the same rows."""
-    ids = pick.draw(st.lists(st.sampled_from([*cases["case_id"]]), max_size=8))
+@given(data=st.data())
+def test_any_selection_of_cases_has_the_same_rows(source, cases, events, related, data):
+    """Each case has the same rows, whatever cases are read and in whatever order."""
+    ids = data.draw(st.lists(st.sampled_from([*cases["case_id"]]), max_size=8))
     for read, whole in ((cs.read_events, events), (cs.read_related, related)):
-        found = read(source, ids)
+        result = read(source, ids)
         expected = whole[whole["case_id"].isin(ids)].reset_index(drop=True)
-        pd.testing.assert_frame_equal(found, expected)
+        pd.testing.assert_frame_equal(result, expected)
 
 
-def test_provenance_tells_what_was_read(events, related):
-    told = events.cases.provenance
-    assert (told["around"], told["rows"], told["complete"]) == ("audit history", len(events), True)
-    assert told["requests"] > told["cases"] == 91
-    assert pd.Timestamp(told["as_of"]).tzinfo is not None
+def test_provenance_describes_what_was_read(events, related):
+    provenance = events.cases.provenance
+    assert (provenance["around"], provenance["rows"], provenance["complete"]) == (
+        "audit history",
+        len(events),
+        True,
+    )
+    assert provenance["requests"] > provenance["cases"] == 91
+    assert pd.Timestamp(provenance["as_of"]).tzinfo is not None
     assert json.loads(related.attrs["casesearch"])["around"] == "related items"
