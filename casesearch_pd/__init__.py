@@ -1,6 +1,6 @@
 """Search Amazon Connect Cases and Persona cases from pandas.
 
-Filter keywords in, one typed DataFrame out::
+Filter by keywords, and get one typed DataFrame::
 
     import casesearch_pd as cs
 
@@ -85,9 +85,9 @@ __all__ = [
     "to_parquet",
 ]
 
-del _CasesAccessor  # its import was the point
+del _CasesAccessor  # importing it registers df.cases
 
-# boto3, requests, widgets, DuckDB and the embedded service are dear: each waits for its use.
+# boto3, requests, ipywidgets, DuckDB and the emulator are slow to import: only on first use.
 _LAZY = {
     "BaseSource": "casesearch_pd.sources.base_source",
     "CaseForm": "casesearch_pd.form.form",
@@ -102,7 +102,7 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is dear when it is first used."""
+    """Import a public name on its first use."""
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_LAZY[name]), name)
@@ -117,5 +117,5 @@ _register_description("mirror", _open_mirror)
 
 
 def __dir__() -> list[str]:
-    """List the public names, the lazy ones too."""
+    """Return the public names, including those that are not imported yet."""
     return sorted(__all__)

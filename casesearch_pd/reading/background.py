@@ -93,7 +93,7 @@ class BackgroundRead:
         self.plan: Plan | None = None
         self.warnings: tuple[str, ...] = ()
         self._counter = _ProgressCounter()
-        # The caller may go on to change its mapping of filters.
+        # The caller may change its mapping of filters later.
         self._source, self._query = source, replace(query, filters=dict(query.filters))
         self._options = replace(options or ReadOptions(), progress=self._counter, on_error="raise")
         self._context, self._end = ReadContext(), threading.Event()
@@ -195,14 +195,14 @@ class BackgroundRead:
 
 
 def _release_memory(error: BaseException | None) -> None:
-    """Clear the variables that tracebacks keep alive: all that was read, besides the frame."""
+    """Clear the variables that tracebacks keep alive: all rows but those of the partial frame."""
     while error is not None:
         clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
 
 
 class _ProgressCounter:
-    """A progress bar that nobody sees; it counts, and `BackgroundRead.progress` reads it."""
+    """A progress bar that only counts, for `BackgroundRead.progress`."""
 
     def __init__(self) -> None:
         self.total: int | None = None

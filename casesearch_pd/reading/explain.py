@@ -105,7 +105,7 @@ class Plan:
 
     @property
     def passes(self) -> int:
-        """How many passes over the result are needed, because a request has room for few fields."""
+        """How many passes over the result are needed: a request has a limited number of fields."""
         return len(self.read_plan.passes)
 
     @property

@@ -41,13 +41,7 @@ def filter_frame(
     tags: Mapping[str, str] | Iterable[str] | str | None = None,
     tz: str | None = None,
 ) -> pd.DataFrame:
-    """Return the rows of a DataFrame that match a filter; naive times are by default in its `tz`.
-
-    Raises
-    ------
-    FilterError
-        If the DataFrame lacks a column of the filter, or only the service could evaluate it.
-    """
+    """Return the rows that match a filter; naive times are by default in the `tz` of the read."""
     _check_search(filters)
     provenance = Provenance.from_attrs(frame)
     schema = _names_schema(frame, provenance)

@@ -96,13 +96,7 @@ OnError = Literal["raise", "partial"]
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How a query is read: the parameters of `read_cases` that do not change what is asked.
-
-    Raises
-    ------
-    FilterError
-        If a value is not allowed.
-    """
+    """How a query is read: the parameters of `read_cases` that do not change what is asked."""
 
     frame_format: FrameFormat = field(default_factory=FrameFormat)
     progress: Progress | Bar = "auto"
@@ -138,13 +132,7 @@ def check_positive(name: str, number: object, *, optional: bool = True) -> None:
 
 
 def parse_lookback(source: Source, lookback: timedelta | str | float | None) -> pd.Timedelta:
-    """Return by how much the search of a source may lag behind its writes.
-
-    Raises
-    ------
-    FilterError
-        If `lookback` is not a duration.
-    """
+    """Return by how much the search of a source may lag behind its writes."""
     if lookback is None:
         return pd.Timedelta(seconds=source.lookback)
     return _to_timedelta(lookback)
@@ -193,13 +181,7 @@ class BoundQuery:
 
 
 def bind_query(source: Source, query: Query) -> BoundQuery:
-    """Bind a query to the schema of a source; this may send discovery requests.
-
-    Raises
-    ------
-    FilterError
-        If `source` is not a source, or the query does not fit its schema.
-    """
+    """Bind a query to the schema of a source; this may send discovery requests."""
     require_source(source)
     _check_keywords(query.filters)
     schema = source.schema
@@ -223,25 +205,13 @@ def parse_filter(
     tags: Mapping[str, str] | Iterable[str] | str | None,
     schema: Schema,
 ) -> Expression:
-    """Return all parts of a filter combined by AND, not bound yet.
-
-    Raises
-    ------
-    FilterError
-        If one of them is not a filter.
-    """
+    """Return all parts of a filter combined by AND, not bound yet."""
     _check_keywords(filters)
     return all_of([_where(where, schema), from_tags(tags, schema), from_keywords(filters, schema)])
 
 
 def binding_context(schema: Schema, tz: str) -> BindingContext:
-    """Return what a filter is bound in: the schema, the time zone, and now, read once.
-
-    Raises
-    ------
-    FilterError
-        If there is no such time zone.
-    """
+    """Return what a filter is bound in: the schema, the time zone, and now, read once."""
     # The services compare milliseconds. A finer "a week ago" would be filtered again locally.
     return BindingContext(schema, _time_zone(tz), pd.Timestamp.now("UTC").floor("ms"))
 

@@ -68,13 +68,7 @@ class ReadPlan:
 
 
 def plan_read(source: Source, query: Query) -> ReadPlan:
-    """Bind and plan a query, and remember the source for `refresh`.
-
-    Raises
-    ------
-    FilterError
-        If the query does not fit the source; nothing but discovery requests has been sent.
-    """
+    """Bind and plan a query, and remember the source for `refresh`."""
     plan = make_plan(source, bind_query(source, query))
     remember_source(plan.source)
     return plan

@@ -78,13 +78,7 @@ class Provenance:
 
     @classmethod
     def from_attrs(cls, frame: pd.DataFrame) -> Self:
-        """Return the provenance of a DataFrame, whatever version of the package wrote it.
-
-        Raises
-        ------
-        ValueError
-            If ``frame.attrs`` holds something else under the key.
-        """
+        """Return the provenance of a DataFrame, whatever version of the package wrote it."""
         record = read_provenance(frame)
         if not record:
             return cls(exists=False)
@@ -111,11 +105,10 @@ class Provenance:
             for name, value in vars(self).items()
             if name != "exists"
         } | {"traits": self.traits.to_json()}
+        names = [*_ONLY_RELATED, *_RELATED]
         if self.listing is None:
-            kept = [name for name in values if name not in _ONLY_RELATED]
-        else:
-            kept = [*_ONLY_RELATED, *_RELATED]
-        return {"format": _FORMAT} | {_NAMES.get(name, name): values[name] for name in kept}
+            names = [name for name in values if name not in _ONLY_RELATED]
+        return {"format": _FORMAT} | {_NAMES.get(name, name): values[name] for name in names}
 
     def to_attrs(self) -> dict[str, str]:
         """Return what ``DataFrame.attrs`` holds: one JSON text."""
@@ -137,13 +130,7 @@ class ReadMetadata:
 
 
 def read_provenance(frame: pd.DataFrame) -> dict[str, Any]:
-    """Return the provenance of a frame as a dict for users; empty if it has none.
-
-    Raises
-    ------
-    ValueError
-        If ``frame.attrs`` holds something else under the key.
-    """
+    """Return the provenance as a dict for users; raise ValueError if it is something else."""
     text = frame.attrs.get(KEY)
     if text is None:
         return {}

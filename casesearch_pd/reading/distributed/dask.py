@@ -85,7 +85,7 @@ def to_dask(
     ------
     FilterError
         If an argument is not allowed, or if a worker could not recreate the source: one of your
-        own class, or at an address to which credentials are not sent without being told so.
+        own class, or at an address to which credentials are not sent unless you pass the source.
     ServiceError
         If the service does not respond.
     ImportError

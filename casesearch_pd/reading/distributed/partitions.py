@@ -62,7 +62,7 @@ def plan_partitions(
     newest = probe.first_pages(descending=True)
     end = _upper_bound(newest, in_process=isinstance(plan.source, InProcessSource))
     cuts = _cuts(probe, newest, npartitions, n_workers)
-    inner = sorted({cut for cut in cuts if cut < end})
+    inner = sorted({at for at in cuts if at < end})
     starts: list[pd.Timestamp | None] = [None, *inner]
     return tuple(map(TimeWindow, starts, [*inner, end]))
 
@@ -151,18 +151,18 @@ def _cuts(
     first, last = min(_times(oldest), default=end), max(times, default=end)
     if first >= last:  # all cases were created at the same time
         return []
-    whole = _Range(first, last + _TICK, total or 0)
+    result = _Range(first, last + _TICK, total or 0)
     if number is not None and total is not None:
         number = min(number, total)
-        return _nearest_cuts(list(_bisect(whole, total / number, probe.count)), number)
-    densities = _sample_densities(probe, whole, oldest, newest)
+        return _nearest_cuts(list(_bisect(result, total / number, probe.count)), number)
+    densities = _sample_densities(probe, result, oldest, newest)
     return _cuts_by_density(densities, npartitions, n_workers, tuning)
 
 
 def _quantiles(times: Sequence[pd.Timestamp], number: int) -> list[pd.Timestamp]:
     """Return the cuts between so many equal parts of known creation times."""
     cuts = [times[len(times) * part // number].floor("ms") for part in range(1, number) if times]
-    return [cut for cut in cuts if cut > times[0]]
+    return [at for at in cuts if at > times[0]]
 
 
 def _times(pages: Sequence[Page]) -> list[pd.Timestamp]:
@@ -210,22 +210,22 @@ class _Range:
 
 
 def _bisect(
-    whole: _Range, share: float, count: Callable[[pd.Timestamp, pd.Timestamp], int]
+    range_: _Range, share: float, count: Callable[[pd.Timestamp, pd.Timestamp], int]
 ) -> Iterator[_Range]:
     """Yield the ranges of a division in which every border has a known time near it.
 
     Each step interpolates the middle border and counts the rows before it, so that a border
     costs about one request if the cases are spread evenly, and a few if they are not.
     """
-    borders = whole.missing_borders(share)
-    middle = whole.interpolate(borders[len(borders) // 2] * share) if borders else whole.start
-    if not whole.start < middle < whole.end:
-        yield whole
+    borders = range_.missing_borders(share)
+    middle = range_.interpolate(borders[len(borders) // 2] * share) if borders else range_.start
+    if not range_.start < middle < range_.end:
+        yield range_
         return
-    rows = min(whole.rows, count(whole.start, middle))
-    yield from _bisect(replace(whole, end=middle, rows=rows), share, count)
+    rows = min(range_.rows, count(range_.start, middle))
+    yield from _bisect(replace(range_, end=middle, rows=rows), share, count)
     rest = replace(
-        whole, start=middle, rows=whole.rows - rows, rows_before=whole.rows_before + rows
+        range_, start=middle, rows=range_.rows - rows, rows_before=range_.rows_before + rows
     )
     yield from _bisect(rest, share, count)
 
@@ -251,19 +251,19 @@ class _Density:
 
 
 def _sample_densities(
-    probe: _Probe, whole: _Range, oldest: Sequence[Page], newest: Sequence[Page]
+    probe: _Probe, range_: _Range, oldest: Sequence[Page], newest: Sequence[Page]
 ) -> list[_Density]:
     """Return the density at the ends of a range and at some times between."""
-    first = _density(oldest, whole.start, whole.end)
-    last = _density(newest, min(_times(newest), default=whole.start), whole.end)
-    length = whole.end - whole.start
+    first = _density(oldest, range_.start, range_.end)
+    last = _density(newest, min(_times(newest), default=range_.start), range_.end)
+    length = range_.end - range_.start
     rows = length.total_seconds() * (first.rows + last.rows) / 2
     samples = min(max(_MIN_SAMPLES, round(rows / _ROWS_PER_SAMPLE)), _MAX_SAMPLES)
     samples = max(1, samples // len(oldest))  # each costs one page of every part of the filter
     shares = [(index + (index + 1) * _GOLDEN_RATIO % 1) / samples for index in range(samples)]
-    times = [(whole.start + length * share).floor("ms") for share in shares]
-    between = [_density(probe.first_pages(start=at), at, whole.end) for at in times]
-    return [first, *between, replace(last, at=whole.end)]
+    times = [(range_.start + length * share).floor("ms") for share in shares]
+    between = [_density(probe.first_pages(start=at), at, range_.end) for at in times]
+    return [first, *between, replace(last, at=range_.end)]
 
 
 def _density(pages: Sequence[Page], start: pd.Timestamp, end: pd.Timestamp) -> _Density:

@@ -119,13 +119,7 @@ def require_distinct_columns(frame: pd.DataFrame, names: Collection[object] | No
 
 
 def sort_rows(frame: pd.DataFrame, sort: Sequence[Sort]) -> pd.DataFrame:
-    """Sort by the given fields, missing values last; a sorted DataFrame is returned as it is.
-
-    Raises
-    ------
-    FilterError
-        If a column turned out to hold lists.
-    """
+    """Sort by the given fields, missing values last; a sorted DataFrame is returned as it is."""
     by = [item.field.column for item in sort]
     _check_sortable(frame, by)
     ascending = [not item.descending for item in sort]

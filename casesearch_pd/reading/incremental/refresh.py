@@ -50,13 +50,7 @@ __all__ = ["cast_like", "refresh_frame", "source_of"]
 def refresh_frame(
     frame: pd.DataFrame, source: Source | None, lookback: timedelta | str | float | None
 ) -> pd.DataFrame:
-    """Return a DataFrame updated with the changes since it was read.
-
-    Raises
-    ------
-    FilterError
-        If the rows are no longer those that were read, or the source is another one.
-    """
+    """Return a DataFrame of `read_cases` updated with the changes since it was read."""
     provenance = _refreshable_provenance(frame)
     source = source_of(provenance, source)
     fields = _fields(frame, provenance, source.schema)
@@ -265,13 +259,7 @@ def _arrays_to_lists(frame: pd.DataFrame, tz: str) -> pd.DataFrame:
 
 
 def cast_like(new: pd.DataFrame, old: pd.DataFrame) -> pd.DataFrame:
-    """Return rows with the columns and dtypes of another frame.
-
-    Raises
-    ------
-    FilterError
-        If a value does not fit.
-    """
+    """Return rows with the columns and dtypes of another frame."""
     names = _column_names(old)
     return new[names].assign(**{name: _cast(new[name], old[name].dtype) for name in names})
 

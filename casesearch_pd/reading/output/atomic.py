@@ -32,13 +32,7 @@ class OutputPath:
 
     @classmethod
     def of(cls, path: str | os.PathLike[str]) -> OutputPath:
-        """Return the output path that a user means; a folder exists or ends with a slash.
-
-        Raises
-        ------
-        FilterError
-            If it cannot be written, or is a folder with other Parquet files.
-        """
+        """Return the output path that a user means, and check that it can be written."""
         text = os.fspath(path)
         separators = tuple(filter(None, (os.sep, os.altsep)))
         is_folder = text.endswith(separators) or Path(text).is_dir()
@@ -85,15 +79,7 @@ def temporary_sibling(output: OutputPath) -> Iterator[Path]:
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[tuple[Path, Path]]:
-    """Yield the path of a file and a temporary one, which replaces it when all is written.
-
-    Raises
-    ------
-    FilterError
-        If no file can be written there.
-    CaseSearchError
-        If the disk fails or is full; the old file is intact.
-    """
+    """Yield the path of a file and a temporary one, which replaces it when all is written."""
     output = OutputPath.of(os.path.expanduser(os.fspath(path)))  # noqa: PTH111 - a Path drops the slash
     if output.is_folder:
         raise FilterError(f"{str(output.path)!r} is a folder; name a file in it")

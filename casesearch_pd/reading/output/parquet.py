@@ -50,13 +50,7 @@ _MAX_FILE_ROWS = 1_000_000  # of a part file
 def write_parquet(
     plan: ReadPlan, context: ReadContext, options: ReadOptions, output: OutputPath
 ) -> Path:
-    """Read a plan to its end and write the rows, ``options.chunksize`` to a row group.
-
-    Raises
-    ------
-    CaseSearchError
-        If the disk is full; what was there is intact, as after any error of the read.
-    """
+    """Read and write the rows of a plan; after an error the old file is intact."""
     pieces = replace(options, chunksize=min(options.chunksize, _MAX_PIECE_ROWS))
     group_rows = options.chunksize
     path = output.path

@@ -72,13 +72,7 @@ def require_related_source(source: Source) -> RelatedSource:
 
 
 def select_cases(source: Source, cases: pd.DataFrame | Iterable[str] | str) -> CaseSelection:
-    """Return the cases that a user passed.
-
-    Raises
-    ------
-    FilterError
-        If the DataFrame has no ``case_id`` or is of another source, or an id is not text.
-    """
+    """Return the cases that a user passed, if they are cases of the source."""
     require_source(source)
     if not isinstance(cases, pd.DataFrame):
         return CaseSelection(_parse_ids(source, [cases] if isinstance(cases, str) else cases))
@@ -324,13 +318,7 @@ class _CursorError(Exception):
 
 
 def _read_case(listing: PerCaseListing, case_id: str, context: ReadContext) -> list[Page] | None:
-    """Read all pages of one case; None if there is no such case.
-
-    Raises
-    ------
-    ServiceError
-        If the service does not respond, or its cursors fail twice.
-    """
+    """Read all pages of one case; None if there is no such case."""
     try:
         return _read_pages(listing, case_id, context)
     except _CursorError:
