@@ -214,10 +214,10 @@ def _check_parameters(scheme: str, names: list[str]) -> None:
 
 def _unknown_address(text: str, scheme: str) -> FilterError:
     # The text after the scheme may be a token in the wrong place, so it is not repeated.
-    shown = f"{scheme}://…" if scheme else text
+    address = f"{scheme}://…" if scheme else text
     near = get_close_matches(scheme, _PARAMETERS, 1) if scheme not in _PARAMETERS else []
     hint = f"did you mean {near[0]}://? Otherwise " if near else ""
-    return FilterError(f"{shown!r} is not the address of a source; {hint}{_ADDRESSES}")
+    return FilterError(f"{address!r} is not the address of a source; {hint}{_ADDRESSES}")
 
 
 @cache

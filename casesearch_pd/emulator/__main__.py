@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stop = threading.Event()
     with _stop_on_signals(stop), service:
         sys.stdout.write(_instructions(service))
+        # A parent process may wait for the first line to learn the port.
         sys.stdout.flush()
         stop.wait(settings.seconds)
 

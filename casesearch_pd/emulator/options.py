@@ -76,6 +76,7 @@ class EmulatorOptions:
     sparse_relationships: bool = False
 
     def __post_init__(self) -> None:
+        # Options with a fixed set of values; the types of the others are not checked.
         hints = get_type_hints(type(self))
         for one in fields(self):
             allowed = get_args(hints[one.name])

@@ -85,6 +85,7 @@ def parse_json(content: bytes) -> Any:
 
 
 _LOG = logging.getLogger(__name__)
+# A search has a few kilobytes at most; a larger body is an error of the client.
 _MAX_BODY_BYTES = 1 << 20
 # SO_LINGER on, with no time to send the rest: closing sends a reset. Windows has two shorts here.
 _RESET_ON_CLOSE = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
@@ -140,6 +141,7 @@ class Server(ThreadingHTTPServer):
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         super().__init__(("127.0.0.1", port), _Handler)
+        # `close` waits for at most one poll interval.
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), name="cases")
 
     def open(self) -> None:
@@ -221,6 +223,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         """Answer one request."""
+        # Latency counts from here, so it includes the time that the service itself needs.
         arrived = time.monotonic()
         content = self._content()
         if content is None:

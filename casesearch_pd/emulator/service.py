@@ -198,6 +198,7 @@ class CaseService:
         ValueError
             If a column is unknown, a value does not fit it, or the id exists.
         """
+        # Two threads must not insert the same id.
         with self._lock:
             values = {name: one for name, one in self._encode(case).items() if one is not None}
             row = {**self._defaults(), **values}

@@ -3,7 +3,8 @@
 Paths, members and limits are those of botocore's service model (connectcases, 2022-10-03).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -35,6 +36,26 @@ _SLA_STATUSES = ("Active", "Overdue", "Met", "NotMet")
 _ITEM_SORTS = {"AssociationTime": "at", "CaseId": "case_id"}
 
 
+@dataclass(frozen=True)
+class _ItemFilter:
+    """A filter of one type of items: columns by member, and members without a column."""
+
+    type: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+    other_members: tuple[str, ...] = ()
+
+
+_FILTERS: Mapping[str, _ItemFilter] = {
+    "contact": _ItemFilter("Contact", {"contactArn": "contact_arn"}, ("channel",)),
+    "comment": _ItemFilter("Comment"),
+    "file": _ItemFilter("File", {"fileArn": "file_arn"}),
+    "sla": _ItemFilter("Sla", {"name": "sla_name", "status": "sla_status"}),
+    # Generated cases have no items of these two types.
+    "connectCase": _ItemFilter("ConnectCase", other_members=("caseId",)),
+    "custom": _ItemFilter("Custom", other_members=("fields",)),
+}
+
+
 def search_related_items(domain: Domain, request: Request, ids: Sequence[str]) -> dict[str, Any]:
     """Answer SearchRelatedItems: the items of one case, oldest first."""
     body = parse_body(request, {"maxResults", "nextToken", "filters"})
@@ -57,12 +78,8 @@ def search_all_related_items(domain: Domain, request: Request, _: Sequence[str])
     That takes a few seconds for 100,000 cases; later pages take 2 ms each.
     """
     body = parse_body(request, {"maxResults", "nextToken", "filters", "sorts"})
-    sorts = [
-        _item_sort(one, number)
-        for number, one in enumerate(
-            parse_list(body.get("sorts", []), "sorts", maximum=_MAX_SORTS), 1
-        )
-    ]
+    members = parse_list(body.get("sorts", []), "sorts", maximum=_MAX_SORTS)
+    sorts = [_item_sort(one, number) for number, one in enumerate(members, 1)]
     items = domain.items.current(stored_time(domain.clock()))
     return _items_page(
         domain, items, body, sorts or [("at", True)], ["all related"], with_case=True
@@ -122,79 +139,26 @@ def _items_filter(items: Store, filters: Any) -> Where:
     parts = []
     for number, one in enumerate(parse_list(filters, "filters", maximum=_MAX_FILTERS), 1):
         path = f"filters.{number}.member"
-        kind, inner = union_member(one, set(_FILTERS), path)
-        parts.append(_FILTERS[kind](items, inner, f"{path}.{kind}"))
+        kind, body = union_member(one, set(_FILTERS), path)
+        parts.append(_item_condition(items, _FILTERS[kind], body, f"{path}.{kind}"))
     return any_of(parts) if parts else EVERYTHING
+
+
+def _item_condition(items: Store, item_filter: _ItemFilter, body: Any, path: str) -> Where:
+    check_members(body, {*item_filter.columns, *item_filter.other_members}, path)
+    parts = [_equals(items, "type", item_filter.type)]
+    values = parse_list(body.get("channel") or [], f"{path}.channel", maximum=3)
+    channels = [parse_text(value, f"{path}.channel", minimum=1, maximum=100) for value in values]
+    if channels:
+        parts.append(any_of([_equals(items, "channel", channel) for channel in channels]))
+    if body.get("status", "Active") not in _SLA_STATUSES:
+        raise InvalidRequest(f"{path}.status: must be one of {list(_SLA_STATUSES)}")
+    for name, column in item_filter.columns.items():
+        if body.get(name) is not None:
+            value = parse_text(body[name], f"{path}.{name}", minimum=1, maximum=_MAX_ID_LENGTH)
+            parts.append(_equals(items, column, value))
+    return all_of(parts)
 
 
 def _equals(items: Store, name: str, value: SqlValue) -> Where:
     return Where(f"{items.expression(name)} = ?", (value,))
-
-
-def _contact_filter(items: Store, inner: Any, path: str) -> Where:
-    check_members(inner, {"channel", "contactArn"}, path)
-    values = parse_list(inner.get("channel") or [], f"{path}.channel", maximum=3)
-    channels = [parse_text(value, f"{path}.channel", minimum=1, maximum=100) for value in values]
-    parts = [_equals(items, "type", "Contact")]
-    if channels:
-        parts.append(any_of([_equals(items, "channel", channel) for channel in channels]))
-    return all_of([*parts, *_member_conditions(items, inner, path, contactArn="contact_arn")])
-
-
-def _comment_filter(items: Store, inner: Any, path: str) -> Where:
-    check_members(inner, set(), path)
-    return _equals(items, "type", "Comment")
-
-
-def _file_filter(items: Store, inner: Any, path: str) -> Where:
-    check_members(inner, {"fileArn"}, path)
-    return all_of(
-        [
-            _equals(items, "type", "File"),
-            *_member_conditions(items, inner, path, fileArn="file_arn"),
-        ]
-    )
-
-
-def _sla_filter(items: Store, inner: Any, path: str) -> Where:
-    check_members(inner, {"name", "status"}, path)
-    if inner.get("status", "Active") not in _SLA_STATUSES:
-        raise InvalidRequest(f"{path}.status: must be one of {list(_SLA_STATUSES)}")
-    equal = _member_conditions(items, inner, path, name="sla_name", status="sla_status")
-    return all_of([_equals(items, "type", "Sla"), *equal])
-
-
-def _case_filter(items: Store, inner: Any, path: str) -> Where:
-    """Return the condition for linked cases, which generated data do not have."""
-    check_members(inner, {"caseId"}, path)
-    return _equals(items, "type", "ConnectCase")
-
-
-def _custom_filter(items: Store, inner: Any, path: str) -> Where:
-    """Return the condition for custom items, which generated data do not have."""
-    check_members(inner, {"fields"}, path)
-    return _equals(items, "type", "Custom")
-
-
-def _member_conditions(
-    items: Store, inner: Mapping[str, Any], path: str, **names: str
-) -> list[Where]:
-    return [
-        _equals(
-            items,
-            column,
-            parse_text(inner[name], f"{path}.{name}", minimum=1, maximum=_MAX_ID_LENGTH),
-        )
-        for name, column in names.items()
-        if inner.get(name) is not None
-    ]
-
-
-_FILTERS: Mapping[str, Callable[[Store, Any, str], Where]] = {
-    "contact": _contact_filter,
-    "comment": _comment_filter,
-    "file": _file_filter,
-    "sla": _sla_filter,
-    "connectCase": _case_filter,
-    "custom": _custom_filter,
-}

@@ -55,6 +55,7 @@ _SIGNATURE = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/,\s]+)/\d{8}/[a-z0-9-]+/cases/aws4_request, ?"
     r"SignedHeaders=([a-z0-9;-]+), ?Signature=[0-9a-f]{64}"
 )
+# The ids are the variable segments of the path: the domain, then perhaps a case, field or template.
 Operation = Callable[[Domain, Request, Sequence[str]], Any]
 
 
@@ -176,18 +177,15 @@ def get_template(domain: Domain, _: Request, ids: Sequence[str]) -> dict[str, An
     template = domain.live.schema.template(ids[1])
     if template is None:
         raise not_found("Template", ids[1])
+    required = [{"fieldId": "title"}] if "title" in domain.live.schema.by_connect else []
     return {
         **template_summary(domain, template),
         "description": "",
-        "requiredFields": [{"fieldId": one} for one in _required(domain)],
+        "requiredFields": required,
         "tags": {},
         "deleted": False,
         **_timestamps(domain),
     }
-
-
-def _required(domain: Domain) -> list[str]:
-    return [name for name in ("title",) if name in domain.live.schema.by_connect]
 
 
 def _timestamps(domain: Domain) -> dict[str, str]:

@@ -22,7 +22,7 @@ from casesearch_pd.emulator.data.schema import (
     custom_field_id,
     make_id,
 )
-from casesearch_pd.emulator.data.store import SqlValue, Store
+from casesearch_pd.emulator.data.store import Row, SqlValue, Store
 from casesearch_pd.emulator.data.values import stored_time, stored_value, to_series
 
 # Fields of a domain, from the Amazon Connect quotas page.
@@ -75,13 +75,11 @@ SYSTEM_COLUMNS: Mapping[str, _SystemColumn] = {
         for name in ("accounts", "inquiries", "reports", "verifications", "txns", "case_comments")
     },
 }
+# Members of every case on Connect, which are not fields there.
 _CASE_MEMBERS = frozenset({"template_id", "tags"})
-"""Members of every case on Connect, which are not fields there."""
 
 
-def from_frame(
-    frame: pd.DataFrame, *, now: datetime
-) -> tuple[Schema, Iterator[Iterable[tuple[SqlValue, ...]]]]:
+def from_frame(frame: pd.DataFrame, *, now: datetime) -> tuple[Schema, Iterator[Iterable[Row]]]:
     """Return the schema of a frame and its rows, in one chunk.
 
     A missing ``case_id`` is generated. No ``created_at`` may be later than `now`.

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from casesearch_pd.emulator.data import schema
 from casesearch_pd.emulator.data.schema import SCHEMA, Option, make_id
-from casesearch_pd.emulator.data.store import SqlValue
+from casesearch_pd.emulator.data.store import Row, SqlValue
 from casesearch_pd.emulator.data.values import stored_time
 
 Ints = npt.NDArray[np.int64]
@@ -47,6 +47,7 @@ _CITIES = (
     "Москва",
 )  # fmt: skip
 _PRODUCTS = ("Basic", "Plus / monthly", "Plus / yearly", "Family, 5 seats", "Pro “studio”", "Старт")
+# Texts in several scripts, with characters that are special in CSV files, HTML and patterns.
 _PROBLEMS = (
     "Parcel not delivered", "Charged twice", "Cannot sign in", "Refund not received",
     "Wrong item received", "Invoice missing", "App crashes on start 📱", "Change of address",
@@ -75,7 +76,7 @@ class _CaseTimes:
     is_open: Flags
 
 
-def generate(cases: int, *, seed: int, now: datetime) -> Iterator[list[tuple[SqlValue, ...]]]:
+def generate(cases: int, *, seed: int, now: datetime) -> Iterator[list[Row]]:
     """Yield chunks of rows of stored values in the order of the columns of `SCHEMA`.
 
     No time of the past is later than `now`.
@@ -127,6 +128,7 @@ def _times(rng: np.random.Generator, times: _CaseTimes) -> dict[str, Cells]:
         "created_at": _time_texts(times.created),
         "updated_at": _time_texts(times.updated),
         "closed_at": _time_texts(times.closed),
+        # Persona clears the time when a case is reopened; Connect keeps the last one.
         "resolved_at": _time_texts(np.where(times.is_open, _NEVER, times.closed)),
         "last_reopened_datetime": _time_texts(times.reopened),
         "sla_at": _time_texts(np.where(has_sla, due, _NEVER)),
@@ -138,6 +140,7 @@ def _times(rng: np.random.Generator, times: _CaseTimes) -> dict[str, Cells]:
 
 def _people(rng: np.random.Generator, times: _CaseTimes, review: Flags) -> dict[str, Cells]:
     size = len(review)
+    # A few agents have most of the cases.
     shares = 1 / np.arange(1.0, len(_AGENTS) + 1)
     agent = rng.choice(len(_AGENTS), size=size, p=shares / shares.sum())
     creator = rng.choice(len(_AGENTS), size=size)

@@ -15,11 +15,12 @@ from typing import Any
 import msgspec
 
 from casesearch_pd.emulator.data.schema import Column, Schema
-from casesearch_pd.emulator.data.store import EVERYTHING, ROWID, SqlValue, Store, Where
+from casesearch_pd.emulator.data.store import EVERYTHING, ROWID, Row, SqlValue, Store, Where
 
 INSTANCE = "arn:aws:connect:us-east-1:111122223333:instance/8a1f6c1e-0000-4000-8000-2f6b1c9d0e11"
 PRINCIPAL = "arn:aws:iam::111122223333:role/casework"
 SLA_NAME = "Time to close"
+# The schema of related items, whose store gives them filters, orders and pages as for cases.
 ITEMS = Schema(
     tuple(
         Column(name, kind)
@@ -39,7 +40,6 @@ ITEMS = Schema(
     ),
     (),
 )
-"""The schema of related items, whose store gives them filters, orders and pages as for cases."""
 
 _CHANNELS = {"ch_01": "VOICE", "ch_02": "EMAIL", "ch_03": "CHAT", "ch_04": "TASK", "ch_05": "CHAT"}
 _COMMENTS = (
@@ -68,7 +68,7 @@ class Event:
     item_type: str | None = None
 
 
-def items_of(store: Store, where: Where, now: str) -> Iterator[tuple[SqlValue, ...]]:
+def items_of(store: Store, where: Where, now: str) -> Iterator[Row]:
     """Yield the related items of matching cases as rows of `ITEMS`; late SLAs are overdue."""
     if not store.schema.generated:
         return
@@ -119,7 +119,7 @@ def contact_arn(row: int, number: int) -> str:
     return f"{INSTANCE}/contact/{start[:8]}-{start[8:12]}-4{start[12:15]}-8{start[15:18]}-{last}"
 
 
-def cases_of_contact(store: Store, arn: str) -> list[tuple[SqlValue, ...]]:
+def cases_of_contact(store: Store, arn: str) -> list[Row]:
     """Return (case id, template id) of the cases that a contact belongs to."""
     try:
         owner = int(arn.rpartition("-")[2], 16) // _MAX_CONTACTS
@@ -136,7 +136,7 @@ def _arns(row: Any, contacts: Any) -> list[str]:
     return [contact_arn(row, number) for number in range(min(contacts or 0, _MAX_CONTACTS))]
 
 
-def _contacts(case: Mapping[str, Any]) -> Iterator[tuple[SqlValue, ...]]:
+def _contacts(case: Mapping[str, Any]) -> Iterator[Row]:
     channel = _CHANNELS.get(case["contact_channel"] or "", "VOICE")
     arns = _arns(case[ROWID], case["contacts"])
     for number, arn in enumerate(arns):
@@ -147,21 +147,22 @@ def _contacts(case: Mapping[str, Any]) -> Iterator[tuple[SqlValue, ...]]:
         )
 
 
-def _comments(case: Mapping[str, Any]) -> Iterator[tuple[SqlValue, ...]]:
+def _comments(case: Mapping[str, Any]) -> Iterator[Row]:
     for number, _ in enumerate(_decode_list(case["case_comments"])):
         body = _COMMENTS[case[ROWID] % len(_COMMENTS)]
         content = {"comment": {"body": body, "contentType": "Text/Plain"}}
         yield _item(case, "Comment", number, case["updated_at"], content)
 
 
-def _files(case: Mapping[str, Any]) -> Iterator[tuple[SqlValue, ...]]:
+def _files(case: Mapping[str, Any]) -> Iterator[Row]:
     for number, _ in enumerate(_decode_list(case["attachments"])):
         arn = f"{INSTANCE}/file/{_uuid(case, 'file', number)}"
         content = {"file": {"fileArn": arn}}
         yield _item(case, "File", number, case["updated_at"], content, file_arn=arn)
 
 
-def _slas(case: Mapping[str, Any], now: str) -> Iterator[tuple[SqlValue, ...]]:
+# The SLA that generated cases have: a time at which the status must be closed.
+def _slas(case: Mapping[str, Any], now: str) -> Iterator[Row]:
     due = case["sla_at"]
     if due is None:
         return
@@ -181,7 +182,7 @@ def _slas(case: Mapping[str, Any], now: str) -> Iterator[tuple[SqlValue, ...]]:
 
 def _item(
     case: Mapping[str, Any], kind: str, number: int, at: str, content: Any, **more: str
-) -> tuple[SqlValue, ...]:
+) -> Row:
     row: dict[str, SqlValue] = {
         "item_id": _uuid(case, kind, number),
         "case_id": case["case_id"],

@@ -12,9 +12,10 @@ from functools import cached_property, lru_cache
 
 TEXT_KINDS = frozenset({"text", "select", "url", "user", "email"})
 NUMBER_KINDS = frozenset({"number", "integer"})
+# Kinds stored as JSON text: lists of text, several options, maps, any JSON.
 JSON_KINDS = frozenset({"list", "choices", "hash", "json"})
-"""Kinds stored as JSON text: lists of text, several options, maps, any JSON."""
 
+# Kind of a column → field type of Amazon Connect Cases, where lists and dates are text.
 CONNECT_TYPES: Mapping[str, str] = {
     "text": "Text",
     "select": "SingleSelect",
@@ -28,8 +29,8 @@ CONNECT_TYPES: Mapping[str, str] = {
     "datetime": "DateTime",
     "date": "Text",
 }
-"""Kind of a column → field type of Amazon Connect Cases, where lists and dates are text."""
 
+# Kind of a column → type of a field schema of a Persona case template.
 PERSONA_TYPES: Mapping[str, str] = {
     "text": "string",
     "select": "choices",
@@ -46,18 +47,17 @@ PERSONA_TYPES: Mapping[str, str] = {
     "hash": "hash",
     "json": "json",
 }
-"""Kind of a column → type of a field schema of a Persona case template."""
 
 PERSONA_ATTRIBUTES = (
     "status", "name", "resolution", "created_at", "updated_at", "assigned_at", "resolved_at",
     "redacted_at", "sla_expires_at", "creator_id", "creator_type", "assignee_id", "assigner_id",
     "assigner_type", "resolver_id", "resolver_type", "updater_id", "updater_type", "tags",
 )  # fmt: skip
+# Members of a Persona case in the order of its responses.
 PERSONA_RELATIONSHIPS = (
     "case_template", "case_queue", "case_comments", "accounts", "inquiries", "reports",
     "verifications", "txns",
 )  # fmt: skip
-"""Members of a Persona case in the order of its responses."""
 
 _IDS = uuid.UUID("6f0b7a52-1d0e-5c2c-9d55-0f4f3f0c8a11")
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
@@ -240,6 +240,7 @@ def _persona_only(name: str, kind: str, label: str, options: tuple[Option, ...] 
     return Column(name, kind, label, "", False, f"fields.{name}", options, (REVIEW,))
 
 
+# Columns that both services have as system fields.
 _BOTH = (
     _system("case_id", "text", "Case Id", "case_id", "id"),
     _system("reference", "text", "Reference number", "reference_number", "name"),
@@ -252,6 +253,7 @@ _BOTH = (
     _system("queue", "text", "Assigned queue", "assigned_queue", "relationships.case_queue"),
     _system("tags", "list", "Tags", "", "tags"),
 )
+# System fields of Connect; title and summary are custom fields on Persona.
 _CONNECT = (
     _system("title", "text", "Title", "title", "fields.title"),
     _system("summary", "text", "Summary", "summary", "fields.summary", multiline=True),
@@ -262,6 +264,8 @@ _CONNECT = (
     _system("closed_at", "datetime", "Last closed", "last_closed_datetime"),
     _system("last_reopened_datetime", "datetime", "Last reopened", "last_reopened_datetime"),
 )
+# Custom fields of both. Some names are hard on clients: not ASCII, with punctuation, a digit first,
+# a Python keyword, the label of a system field.
 _CUSTOM = (
     _custom("priority", "select", "Priority", options=PRIORITIES),
     _custom("contact_channel", "select", "Contact channel", options=CHANNELS),
@@ -283,6 +287,7 @@ _CUSTOM = (
     _custom("class", "text", "Class", REVIEW),
     _custom("internal_notes", "text", "Internal notes", note=True),
 )
+# Columns that only Persona has.
 _PERSONA = (
     _system("resolved_at", "datetime", "Resolved", persona="resolved_at"),
     _system("resolution", "text", "Resolution", persona="resolution"),

@@ -15,8 +15,8 @@ SqlValue = str | int | float | None
 Row = tuple[SqlValue, ...]
 
 ALWAYS_SET = frozenset({"created_at", "updated_at"})
+# The name of SQLite's own row number among names of columns.
 ROWID = ""
-"""The name of SQLite's own row number among names of columns."""
 # The sort value of a text is its beginning: a page token with it must fit 9,000 characters.
 SORT_LENGTH = 512
 _LONG_KINDS = TEXT_KINDS | JSON_KINDS
@@ -362,6 +362,7 @@ def _user_id(address: str | None) -> str | None:
 
 
 _decode_texts = msgspec.json.Decoder(list[str]).decode
+# SQL functions of conditions. NULL stays NULL, but missing tags are no tags.
 _FUNCTIONS: Mapping[str, Callable[..., SqlValue]] = {
     "has_text": _has_text,
     "caseless_equal": _caseless_equal,

@@ -16,6 +16,7 @@ import pandas as pd
 from casesearch_pd.emulator.data.schema import JSON_KINDS, TEXT_KINDS, Column
 from casesearch_pd.emulator.data.store import SqlValue
 
+# Date, time, fraction and offset of ISO 8601; re.ASCII excludes the digits of other scripts.
 _INSTANT = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d(?::\d\d)?)(?:[.,](\d+))?(?:([Zz])|([+-])(\d\d)(?::?(\d\d))?)",
     re.ASCII,

@@ -211,6 +211,7 @@ def _check_scope(fault: Fault) -> None:
     if fault.wire not in (None, "connect", "persona") or (only and fault.wire not in (None, only)):
         allowed = [only] if only else ["connect", "persona"]
         raise ValueError(f"wire of {fault.kind!r} must be one of {allowed}, got {fault.wire!r}")
+    # The operation must exist in a service that the fault can apply to.
     wires = [one for one in (CONNECT, PERSONA) if (fault.wire or only or one.name) == one.name]
     operations = frozenset[str]().union(*(one.operations for one in wires))
     if fault.operation is not None and fault.operation not in operations:
@@ -298,5 +299,5 @@ class Exchange:
         return replace(self.reply, content=dump_json(page))
 
 
+# Returns the reply of an exchange with the fault, or None where the fault is not possible.
 Effect = Callable[[Exchange], Reply | None]
-"""Returns the reply of an exchange with the fault, or None where the fault is not possible."""

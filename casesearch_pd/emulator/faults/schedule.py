@@ -138,9 +138,9 @@ class Faults:
         return state.fault.matches(state.number, elapsed)
 
     def _apply(
-        self, state: _FaultState, number: int, wire: WireFormat, ask: _Answer, request: Request
+        self, state: _FaultState, number: int, wire: WireFormat, answer: _Answer, request: Request
     ) -> Reply:
-        exchange = Exchange(state.fault, number, request, wire, ask, self._clock, state.memory)
+        exchange = Exchange(state.fault, number, request, wire, answer, self._clock, state.memory)
         reply = EFFECTS[state.fault.kind](exchange)
         if reply is None:
             return exchange.reply

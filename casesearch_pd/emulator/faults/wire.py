@@ -111,6 +111,7 @@ def _is_headers(value: Any) -> bool:
 
 _COUNT = (is_count, "a positive number of cases")
 _INTEGER = (_is_integer, "an integer")
+# By kind: whether a value fits, and a description of values that do; other kinds have none.
 VALUE_RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "short_page": _COUNT,
     "long_page": _COUNT,
@@ -133,4 +134,3 @@ VALUE_RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "silence": (is_time, "non-negative seconds"),
     "reset": (lambda value: value in ("before", "in", "after"), "'before', 'in' or 'after'"),
 }
-"""By kind: whether a value fits, and a description of values that do; other kinds have none."""

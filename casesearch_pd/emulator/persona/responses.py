@@ -279,6 +279,7 @@ def _decode_list(value: SqlValue) -> Any:
     return [] if value is None or value == "[]" else msgspec.json.decode(str(value))
 
 
+# Lists of system attributes are empty instead of null; custom ones are null where missing.
 def _attribute_encoder(column: Column) -> Encode:
     if column.kind in JSON_KINDS:
         return lambda value: msgspec.Raw(str("[]" if value is None else value).encode())

@@ -37,6 +37,7 @@ from casesearch_pd.emulator.persona.search import (
 from casesearch_pd.emulator.server import Reply, Request
 
 _RATE_LIMIT_DETAILS = "You have hit your rate limit of {} requests / min."
+# The last argument is the id in the path, or its last segment where there is no id.
 Operation = Callable[[Environment, Request, Inflect, str], dict[str, Any]]
 
 

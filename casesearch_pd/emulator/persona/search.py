@@ -18,11 +18,11 @@ from casesearch_pd.emulator.persona.responses import (
 from casesearch_pd.emulator.server import Request, parse_json
 
 PREFIX = "/api/v1"
+# The versions of the OpenAPI description, and one added by the documentation of autumn 2026.
 VERSIONS = frozenset({
     "2026-09-29", "2025-12-08", "2025-10-27", "2023-01-05", "2022-09-01",
     "2021-08-18", "2021-07-05", "2021-02-21", "2020-05-18",
 })  # fmt: skip
-"""The versions of the OpenAPI description, and one added by the documentation of autumn 2026."""
 
 _MAX_PAGE_SIZE, _DEFAULT_PAGE_SIZE = 100, 10
 _UNBRACKETED = "include"
