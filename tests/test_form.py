@@ -20,6 +20,13 @@ TIMEOUT = 30  # seconds for what takes a moment
 COLUMNS = ["case_id", "title", "status", "created_at"]
 
 
+@pytest.fixture(autouse=True)
+def _close_forms():
+    """Close the forms of a test, because their counts would go on without the service."""
+    yield
+    widgets.Widget.close_all()
+
+
 def by_class(form, css):
     """Return the one control of a form that has a class."""
     (widget,) = [item for item in widgets_in(form) if css in getattr(item, "_dom_classes", ())]
@@ -328,6 +335,24 @@ def test_a_bug_is_shown_and_the_form_continues_to_work(local):
     assert "ZeroDivisionError" in by_class(form, "cs-problem").value
     source.read_page = read_page
     assert len(search(form).frame) == 600
+
+
+@pytest.mark.parametrize("part", ["_bar.show_progress", "_results.show"])
+def test_an_error_while_showing_a_search_is_shown(local, part):
+    """A form whose buttons stayed disabled would need a restart."""
+    source = small_pages(local)
+    form = cs.CaseForm(source, columns=["case_id"])
+    owner, method = part.split(".")
+    original = getattr(getattr(form, owner), method)
+    setattr(getattr(form, owner), method, lambda *_, **__: 1 / 0)
+    local.faults.append(Fault("latency", 0.1))
+    search(form)
+    assert "division by zero" in by_class(form, "cs-problem").value
+    assert not by_class(form, "cs-search").disabled
+    setattr(getattr(form, owner), method, original)
+    local.faults.clear()
+    assert len(search(form).frame) == 600
+    assert by_class(form, "cs-problem").value == ""
 
 
 def test_a_closed_form_cancels_its_search(local):

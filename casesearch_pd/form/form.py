@@ -252,7 +252,7 @@ class CaseForm(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self._results.show(read.frame, code=code, plan=read.plan, notes=list(notes))
 
     def _show_error(self, error: Exception) -> None:
-        self._bar.show_error(error_text(error))
+        self._bar.show_failure(error_text(error))
 
     # --- the preview ----------------------------------------------------------------------
 

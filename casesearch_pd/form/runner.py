@@ -123,6 +123,12 @@ class RunBar(widgets.VBox):  # type: ignore[misc]  # untyped
         """Show what is wrong; an empty text removes the message."""
         self._error.show(text, "error")
 
+    def show_failure(self, text: str) -> None:
+        """Show why a search or its results could not be shown, and allow another search."""
+        self._search.disabled, self._cancel.disabled = False, True
+        self._status.show("", "plain")
+        self.show_error(text)
+
     def show_start(self) -> None:
         """Show that a search begins."""
         self._search.disabled, self._cancel.disabled = True, False
