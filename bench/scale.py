@@ -19,7 +19,8 @@ from simulated import Simulated
 
 import casesearch_pd as cs
 from casesearch_pd.query.schema import Field, Schema
-from casesearch_pd.reading.distributed.partitions import Partition, partitions
+from casesearch_pd.reading.distributed.partitions import plan_partitions
+from casesearch_pd.reading.fetch.windows import TimeWindow
 from casesearch_pd.reading.fetch.workers import WindowedReader
 from casesearch_pd.reading.frames.columns import Columns
 from casesearch_pd.reading.options import Query, bind_query
@@ -142,14 +143,14 @@ def plan_cost(cases: int, *, counts: bool, readers: int = 1) -> PlanCost:
     """Run the planner on a simulated source."""
     source, context = Simulated(cases, counts), ReadContext()
     plan = make_plan(source, bind_query(source, Query()), quiet=True)
-    rows = [_rows(source, item) for item in partitions(plan, context, readers=readers)]
+    rows = [_rows(source, item) for item in plan_partitions(plan, context, n_workers=readers)]
     if sum(rows) != cases:
         raise SystemExit(f"{sum(rows)} of {cases} cases are in a partition")
     pages = sum(math.ceil(count / source.page_size) for count in rows)
     return PlanCost(len(rows), context.requests, max(rows), pages)
 
 
-def _rows(source: Simulated, partition: Partition) -> int:
+def _rows(source: Simulated, partition: TimeWindow) -> int:
     return len(source.window(partition.where(source.schema.resolve("created_at"))))
 
 

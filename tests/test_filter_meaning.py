@@ -16,7 +16,7 @@ from tests import legal_requests
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 BERLIN, SAO_PAULO = ZoneInfo("Europe/Berlin"), ZoneInfo("America/Sao_Paulo")
-COSTLY = pytest.mark.filterwarnings("ignore:.*can answer nothing of this filter:UserWarning")
+COSTLY = pytest.mark.filterwarnings("ignore:.*cannot evaluate this filter:UserWarning")
 STRANGE = pytest.mark.filterwarnings("ignore:.*is not an option of:UserWarning")
 PROFILE = "arn:aws:profile:us-east-1:111122223333:domains/shop/profiles/{}"
 # A minute before and at the midnights around days with a clock change: in Berlin the day in
@@ -616,13 +616,13 @@ def test_an_option_that_is_none_is_warned_of_with_the_nearest(connect):
 def test_a_filter_of_which_nothing_can_be_pushed_is_warned_of_with_its_cost(local):
     """A read of a million cases for three must not begin without a word."""
     slow = local.connect_cases(rate=2)
-    with pytest.warns(UserWarning, match="connect can answer nothing of this filter") as told:
+    with pytest.warns(UserWarning, match="connect cannot evaluate this filter") as told:
         cs.explain_cases(slow, closed_at=None, columns=["case_id"])
     (said,) = [str(one.message) for one in told]
     assert "100 requests and 50 seconds at 2 a second for every 10,000 cases" in said
     assert "a bound on created_at helps" in said
     persona = local.persona_cases()
-    with pytest.warns(UserWarning, match="persona can answer nothing of this filter.*100 requests"):
+    with pytest.warns(UserWarning, match="persona cannot evaluate this filter.*100 requests"):
         cs.explain_cases(persona, title__contains="a")
 
 

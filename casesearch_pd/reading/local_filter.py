@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from casesearch_pd.query.expressions import Expression
 
-__all__ = ["filter_frame", "holds_lists", "normalize_cells"]
+__all__ = ["filter_frame", "holds_lists", "localize", "normalize_cells", "zone_of_frame"]
 
 _OPEN_PREFIX = "fields."  # of the ids of custom fields, in a service with open fields
 _ISO_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d\S*(Z|[+-]\d\d:?\d\d)")
@@ -41,21 +41,21 @@ def filter_frame(
     tags: Mapping[str, str] | Iterable[str] | str | None = None,
     tz: str | None = None,
 ) -> pd.DataFrame:
-    """Return the rows that match a filter; naive times are by default in the `tz` of the read."""
+    """Return the rows that match a filter; its naive times are by default in `zone_of_frame`."""
     _check_search(filters)
     provenance = Provenance.from_attrs(frame)
     schema = _names_schema(frame, provenance)
     if tags is not None and schema.find("tags") is None:
         raise _missing_column("tags", schema, provenance)
     expression = parse_filter(where, filters, tags, schema)
-    tz = tz or provenance.tz
     fields = _filtered_fields(expression, schema, provenance)
     require_distinct_columns(frame, {item.column for item in fields})
 
     # Only the columns of the filter are normalized and given a type.
-    cells = {item.column: _typed_cells(frame[item.column], tz, provenance) for item in fields}
+    zone = zone_of_frame(frame)
+    cells = {item.column: _typed_cells(frame[item.column], zone, provenance) for item in fields}
     typed = tuple(replace(item, type=_field_type(item, cells[item.column])) for item in fields)
-    bound = bind(expression, binding_context(Schema(typed), tz))
+    bound = bind(expression, binding_context(Schema(typed), tz or _zone_name(zone)))
     _check_remote_only(bound, provenance)
     return frame[mask(pd.DataFrame(cells, index=frame.index, copy=False), bound)]
 
@@ -144,7 +144,7 @@ def _check_remote_only(bound: Expression, provenance: Provenance) -> None:
 # --- cells --------------------------------------------------------------------------------
 
 
-def _typed_cells(column: pd.Series[Any], tz: str, provenance: Provenance) -> pd.Series[Any]:
+def _typed_cells(column: pd.Series[Any], tz: Any, provenance: Provenance) -> pd.Series[Any]:
     cells = normalize_cells(column, tz)
     # Text files have no types. With provenance, the types of the read are trusted.
     if provenance.exists or not pd.api.types.is_string_dtype(cells.dtype):
@@ -162,14 +162,14 @@ def _parse_times(column: pd.Series[Any]) -> pd.Series[Any]:
         return column
 
 
-def normalize_cells(column: pd.Series[Any], tz: str) -> pd.Series[Any]:
+def normalize_cells(column: pd.Series[Any], tz: Any) -> pd.Series[Any]:
     """Return a column, even from a file, as a read returns it; naive times are in `tz`."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.dtype.categories.dtype)
     if column.dtype == object or holds_lists(column.dtype):
         return _normalize_objects(column.astype(object))
     if pd.api.types.is_datetime64_any_dtype(column.dtype) and column.dt.tz is None:
-        return _localize(column, tz)
+        return localize(column, tz)
     return column
 
 
@@ -198,7 +198,32 @@ def _normalize_cell(cell: Any) -> Any:
     return None if cell is pd.NA else cell
 
 
-def _localize(column: pd.Series[Any], tz: str) -> pd.Series[Any]:
+def zone_of_frame(frame: pd.DataFrame) -> Any:
+    """Return the zone of naive times in a frame.
+
+    It is that of the read; in a frame without provenance that of its first column of times with
+    a zone; otherwise UTC.
+    """
+    provenance = Provenance.from_attrs(frame)
+    if provenance.exists:
+        return provenance.tz
+    zones = (getattr(dtype, "tz", None) or _arrow_zone(dtype) for dtype in frame.dtypes)
+    return next((zone for zone in zones if zone is not None), "UTC")
+
+
+def _zone_name(zone: Any) -> str:
+    """Return the name of a zone; an offset has none, so it counts as UTC."""
+    name = zone if isinstance(zone, str) else getattr(zone, "key", None)
+    return name or "UTC"
+
+
+def _arrow_zone(dtype: Any) -> str | None:
+    is_arrow = isinstance(dtype, pd.ArrowDtype)
+    return getattr(dtype.pyarrow_dtype, "tz", None) if is_arrow else None
+
+
+def localize(column: pd.Series[Any], tz: Any) -> pd.Series[Any]:
+    """Return a column of naive times as times in a zone."""
     naive = column.astype("datetime64[us]")
     # An ambiguous hour, at the end of daylight saving time, is taken for the second one.
     standard_time = np.zeros(len(naive), dtype=bool)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from casesearch_pd.reading.options import BoundQuery, Query
     from casesearch_pd.sources.base import Source
 
-__all__ = ["ReadPlan", "ids_only", "make_plan", "plan_read"]
+__all__ = ["ReadPlan", "ids_only", "make_plan", "plan_read", "total_order"]
 
 _MANY_PASSES = 2  # more than this deserve a warning
 # The types that every service sorts as pandas does. Neither service documents whether "a" comes
@@ -160,6 +160,14 @@ def _scan_order(source: Source, sort: tuple[Sort, ...]) -> tuple[Sort, ...]:
     ):
         return (*order, Sort(case_id))
     return order
+
+
+def total_order(source: Source, query: BoundQuery) -> tuple[Sort, ...]:
+    """Return the order of the rows of a query with `case_id` as last key, so that it is unique."""
+    case_id = source.schema.resolve("case_id")
+    if any(item.field == case_id for item in query.sort):
+        return query.sort
+    return (*query.sort, Sort(case_id))
 
 
 def _required_fields(query: BoundQuery, residual: Expression) -> tuple[Field, ...]:

@@ -30,9 +30,10 @@ from casesearch_pd.reading.fetch.outcome import (
 from casesearch_pd.reading.fetch.passes import PassReader
 from casesearch_pd.reading.frames.columns import describe_invalid_values
 from casesearch_pd.reading.frames.frame import build_frame, filter_rows, sort_rows
+from casesearch_pd.reading.plan import total_order
 from casesearch_pd.reading.progress import progress_bar
 from casesearch_pd.reading.provenance import ReadMetadata, digest_ids, write_provenance
-from casesearch_pd.sources.base import InProcessSource, Scan, Sort
+from casesearch_pd.sources.base import InProcessSource, Scan
 from casesearch_pd.sources.transport.context import Cancelled
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class _FrameRead:
         plan, metadata, reader = self.plan, self.metadata, self._reader
         if plan.pushdown.residual != TRUE:
             frame = filter_rows(frame, plan.pushdown.residual)
-        frame = sort_rows(frame, _total_order(plan))
+        frame = sort_rows(frame, total_order(plan.source, plan.query))
         if plan.query.limit is not None and len(frame) > plan.query.limit:
             frame = frame.head(plan.query.limit)
         metadata.rows, metadata.passes = len(frame), len(plan.passes)
@@ -210,11 +211,6 @@ def _is_head(frame: pd.DataFrame, plan: ReadPlan) -> bool:
     return head["case_id"].tolist() == frame["case_id"].head(limit).tolist()
 
 
-def _total_order(plan: ReadPlan) -> tuple[Sort, ...]:
-    case_id, sort = plan.source.schema.resolve("case_id"), plan.query.sort
-    return sort if any(item.field == case_id for item in sort) else (*sort, Sort(case_id))
-
-
 # --- sources in this process ----------------------------------------------------------------
 #
 # A mirror filters, sorts and cuts exactly as frames are, so it answers in one scan.
@@ -224,7 +220,7 @@ def full_scan(plan: ReadPlan) -> Scan:
     """Return the one scan of a plan: its rows in order, with ``case_id``, cut at the limit."""
     query, case_id = plan.query, plan.source.schema.resolve("case_id")
     fields = tuple(dict.fromkeys([*query.columns, case_id]))
-    return Scan(query.where, fields, _total_order(plan), limit=query.limit)
+    return Scan(query.where, fields, total_order(plan.source, plan.query), limit=query.limit)
 
 
 def count_in_process(plan: ReadPlan, context: ReadContext) -> int:

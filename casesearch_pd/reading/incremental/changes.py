@@ -23,7 +23,7 @@ from casesearch_pd.query.expressions import (
     literals,
 )
 from casesearch_pd.reading.fetch.pipeline import read_frame
-from casesearch_pd.reading.plan import make_plan
+from casesearch_pd.reading.plan import make_plan, total_order
 from casesearch_pd.reading.provenance import Provenance, ReadMetadata
 from casesearch_pd.sources.base import InProcessSource, Sort
 from casesearch_pd.sources.transport.context import ReadContext
@@ -83,9 +83,7 @@ class IncrementalRead:
     @property
     def order(self) -> tuple[Sort, ...]:
         """The complete order of the rows."""
-        case_id = self.source.schema.resolve("case_id")
-        sort = self.query.sort
-        return sort if any(item.field == case_id for item in sort) else (*sort, Sort(case_id))
+        return total_order(self.source, self.query)
 
 
 def read_rows(incremental: IncrementalRead, query: BoundQuery) -> pd.DataFrame:

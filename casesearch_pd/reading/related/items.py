@@ -71,18 +71,8 @@ def read_related(
 
     Raises
     ------
-    FilterError
-        If these are not cases of the source, or it has no such kind; nothing has been sent.
-    ServiceError
-        If the service does not respond, or not with related items.
-    IncompleteReadError
-        If the read fails after the first case; ``.partial`` holds the rows of the cases that
-        were read, and ``.missing`` the ids of the others.
-
-    Warns
-    -----
-    UserWarning
-        If it takes more than a minute, and of cases that no longer exist.
+    FilterError, ServiceError, IncompleteReadError
+        As in `read_events`, and for an unknown kind. It warns like `read_events`, too.
 
     Notes
     -----
