@@ -8,6 +8,7 @@ import pytest
 import casesearch_pd as cs
 from casesearch_pd.form.model.query import FormQuery
 from casesearch_pd.form.model.sentence import cost_sentence, preview_sentences, query_sentence
+from casesearch_pd.form.model.tree import Group, Rule
 from casesearch_pd.query.expressions import FALSE, TRUE
 from casesearch_pd.query.schema import Field, Option, Schema
 from casesearch_pd.reading.explain import RESIDUAL_REASONS, Cost, Plan
@@ -120,6 +121,13 @@ QUERIES = [
 def test_a_query_is_described_in_plain_english(connect, arguments, sentence):
     """Users who do not know filters must understand what the form searches for."""
     assert query_sentence(form_query(connect, **arguments), connect.schema) == sentence
+
+
+def test_a_label_that_begins_with_not_is_no_negation():
+    """The sentence would say the opposite."""
+    schema = Schema((Field("unpaid", "u", "not paid", "boolean", "custom"),))
+    query = FormQuery(tree=Group(members=(Rule("unpaid", "eq", True),)))
+    assert query_sentence(query, schema) == "Cases whose not paid is yes."
 
 
 def cost(cases, pages, requests, seconds):

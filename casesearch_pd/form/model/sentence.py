@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from casesearch_pd.analysis.display_names import plural
 from casesearch_pd.form.model.conversion import to_expression
-from casesearch_pd.query.expressions import TRUE, And, Expression, Not, Or, literals
+from casesearch_pd.query.expressions import TRUE, Expression, Not, literals
 from casesearch_pd.reading.explain import RESIDUAL_REASONS
 from casesearch_pd.render.sentences import describe_filter, field_label, join_words
 
@@ -95,17 +95,16 @@ def _cases(query: FormQuery, schema: Schema) -> str:
 
 def _conditions(where: Expression, schema: Schema) -> tuple[str, str]:
     """Return the condition that the cases meet, and the one that they must not meet."""
-    match where:
-        case _ if where == TRUE:
-            return "", ""
-        # "Cases except those whose A or B" is clearer than "whose not (A or B)".
-        case Not(And() | Or() as inner):
-            return "", describe_filter(inner, schema, before_read=True)
-        case _:
-            words = describe_filter(where, schema, before_read=True)
-            if words.startswith("not "):
-                return "", words.removeprefix("not ")
-            return words, ""
+    if where == TRUE:
+        return "", ""
+    words = describe_filter(where, schema, before_read=True)
+    if isinstance(where, Not):
+        inner = describe_filter(where.term, schema, before_read=True)
+        # "Cases except those whose A or B" is clearer than "whose not (A or B)". Where there is an
+        # operator for the negation, as in "whose A is not B", the words are another sentence.
+        if words in (f"not {inner}", f"not ({inner})"):
+            return "", inner
+    return words, ""
 
 
 def _order(query: FormQuery, schema: Schema) -> str:
