@@ -1,8 +1,8 @@
-"""Seconds for the questions of `df.cases` on a million cases, beside the plain pandas way.
+"""Measure the methods of `df.cases` on a million cases, and compare them with plain pandas.
 
-Medians of five, the two ways in turn; one core where the machine lets a process choose. The
-plain way is what a notebook has without this package: it knows no zone's calendar, no reopening
-and no censoring, so it answers a simpler question. Ends with status 1 where a gate is missed.
+Medians of five, both in turn, on one core if the system allows it. The pandas code is what a
+notebook has without this package: without calendar days of a time zone, reopened cases and
+censoring, so it computes something simpler. The exit status is 1 if a limit is exceeded.
 """
 
 import os
@@ -25,21 +25,21 @@ _TIMES = 5
 _HOUR = 3_600_000  # milliseconds
 
 
-def made(rows: int = ROWS) -> pd.DataFrame:
-    """Read cases from the embedded service; repeat them, no two at one time."""
+def generate_cases(rows: int = ROWS) -> pd.DataFrame:
+    """Return cases of the emulator, repeated with different ids and times."""
     with cs.LocalCases(cases=_READ) as local:
-        read = cs.read_cases(local.connect_cases(), progress=False)
-    cases = pd.concat([read] * (rows // _READ), ignore_index=True)
+        frame = cs.read_cases(local.connect_cases(), progress=False)
+    cases = pd.concat([frame] * (rows // _READ), ignore_index=True)
     rng = np.random.default_rng(0)
     earlier = pd.to_timedelta(rng.integers(0, _HOUR, len(cases)), unit="ms")
     ids = pd.Series(np.arange(len(cases)).astype("str"), dtype="str")
     cases = cases.assign(case_id="case_" + ids, created_at=cases["created_at"] - earlier)
-    cases.attrs.update(read.attrs)
+    cases.attrs.update(frame.attrs)
     return cases
 
 
 def where(cases: pd.DataFrame) -> pd.DataFrame:
-    """Choose by six conditions."""
+    """Filter by six conditions."""
     return cases.cases.where(
         status=["open", "pending"],
         priority__ne="low",
@@ -50,8 +50,8 @@ def where(cases: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def plain_where(cases: pd.DataFrame) -> pd.DataFrame:
-    """Choose by the same conditions, as pandas writes them."""
+def pandas_where(cases: pd.DataFrame) -> pd.DataFrame:
+    """Filter by the same conditions in pandas."""
     return cases[
         cases["status"].isin(["open", "pending"])
         & (cases["priority"] != "low")
@@ -62,25 +62,25 @@ def plain_where(cases: pd.DataFrame) -> pd.DataFrame:
     ]
 
 
-def plain_flow(cases: pd.DataFrame) -> pd.DataFrame:
-    """Count by day; open is what came less what is closed."""
+def pandas_flow(cases: pd.DataFrame) -> pd.DataFrame:
+    """Return counts by day; open is the opened cases minus the closed ones."""
     columns = {"opened": "created_at", "closed": "closed_at", "reopened": "last_reopened_datetime"}
     days = {name: cases[column].dt.floor("D").value_counts() for name, column in columns.items()}
-    found = pd.DataFrame(days).resample("D").sum()
-    return found.assign(open=(found["opened"] - found["closed"] + found["reopened"]).cumsum())
+    flow = pd.DataFrame(days).resample("D").sum()
+    return flow.assign(open=(flow["opened"] - flow["closed"] + flow["reopened"]).cumsum())
 
 
-def plain_summary(cases: pd.DataFrame) -> pd.DataFrame:
-    """Count and take medians by status, of the closed cases only."""
+def pandas_summary(cases: pd.DataFrame) -> pd.DataFrame:
+    """Return counts and medians by status, of the closed cases only."""
     now = pd.Timestamp.now("UTC")
-    still = cases["status"].str.lower() != "closed"
+    is_open = cases["status"].str.lower() != "closed"
     day = pd.Timedelta(days=1)
     measured = pd.DataFrame(
         {
             "status": cases["status"],
-            "open": still,
-            "age_days": ((now - cases["created_at"]) / day).where(still),
-            "close_days": ((cases["closed_at"] - cases["created_at"]) / day).mask(still),
+            "open": is_open,
+            "age_days": ((now - cases["created_at"]) / day).where(is_open),
+            "close_days": ((cases["closed_at"] - cases["created_at"]) / day).mask(is_open),
             "within_sla": cases["closed_at"] <= cases["sla_at"],
         }
     )
@@ -101,38 +101,38 @@ def report(cases: pd.DataFrame) -> None:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Time one go."""
+    """Return the time of one call."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
-def show(name: str, ours: list[float], plain: list[float], gate: float) -> bool:
-    """Print one line of the table; tell whether the gate is kept."""
-    own = statistics.median(ours)
-    other = statistics.median(plain) if plain else float("nan")
-    kept = own <= gate
-    told = f"{other:>10.3f}{own / other:>9.2f}" if plain else f"{'':>19}"
-    print(f"{name:<22}{own:>12.6f}{told}{gate:>10g}{'' if kept else '   MISSED'}", flush=True)
-    return kept
+def print_line(name: str, ours: list[float], pandas: list[float], limit: float) -> bool:
+    """Print one line of the table; return whether the time is within the limit."""
+    time, other = statistics.median(ours), statistics.median(pandas) if pandas else float("nan")
+    within = time <= limit
+    comparison = f"{other:>10.3f}{time / other:>9.2f}" if pandas else f"{'':>19}"
+    verdict = "" if within else "   MISSED"
+    print(f"{name:<22}{time:>12.6f}{comparison}{limit:>10g}{verdict}", flush=True)
+    return within
 
 
-def compared(
-    name: str, ours: Callable[[], object], plain: Callable[[], object] | None, gate: float
+def compare(
+    name: str, ours: Callable[[], object], pandas: Callable[[], object] | None, limit: float
 ) -> bool:
-    """Measure both in turn, after one go to warm up."""
-    taken: tuple[list[float], list[float]] = ([], [])
+    """Measure both in turn, after one call to warm up."""
+    times: tuple[list[float], list[float]] = ([], [])
     for _ in range(_TIMES + 1):
-        taken[0].append(seconds(ours))
-        if plain is not None:
-            taken[1].append(seconds(plain))
-    return show(name, taken[0][1:], taken[1][1:], gate)
+        times[0].append(seconds(ours))
+        if pandas is not None:
+            times[1].append(seconds(pandas))
+    return print_line(name, times[0][1:], times[1][1:], limit)
 
 
-def access(cases: pd.DataFrame) -> list[float]:
-    """Time `df.cases` on frames that have not been asked yet."""
-    fresh = [cases.copy(deep=False) for _ in range(100)]
-    return [seconds(lambda frame=frame: frame.cases) for frame in fresh]
+def measure_access(cases: pd.DataFrame) -> list[float]:
+    """Return the times of `df.cases` on frames that have no accessor yet."""
+    frames = [cases.copy(deep=False) for _ in range(100)]
+    return [seconds(lambda frame=frame: frame.cases) for frame in frames]
 
 
 def main() -> int:
@@ -140,18 +140,18 @@ def main() -> int:
     warnings.simplefilter("ignore", UserWarning)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    cases = made()
+    cases = generate_cases()
     print(f"{len(cases):,} cases x {cases.shape[1]} columns")
-    print(f"{'seconds':<22}{'ours':>12}{'pandas':>10}{'ratio':>9}{'gate':>10}")
-    kept = [
-        compared("where, 6 conditions", lambda: where(cases), lambda: plain_where(cases), 0.5),
-        compared('flow("D")', lambda: cases.cases.flow("D"), lambda: plain_flow(cases), 1),
-        compared("summary()", cases.cases.summary, lambda: plain_summary(cases), 1),
-        compared("durations()", cases.cases.durations, None, 1),
-        compared("report", lambda: report(cases), None, 20),
-        show("df.cases", access(cases), [], 1e-4),
+    print(f"{'seconds':<22}{'ours':>12}{'pandas':>10}{'ratio':>9}{'limit':>10}")
+    verdicts = [
+        compare("where, 6 conditions", lambda: where(cases), lambda: pandas_where(cases), 0.5),
+        compare('flow("D")', lambda: cases.cases.flow("D"), lambda: pandas_flow(cases), 1),
+        compare("summary()", cases.cases.summary, lambda: pandas_summary(cases), 1),
+        compare("durations()", cases.cases.durations, None, 1),
+        compare("report", lambda: report(cases), None, 20),
+        print_line("df.cases", measure_access(cases), [], 1e-4),
     ]
-    return 0 if all(kept) else 1
+    return 0 if all(verdicts) else 1
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Readers to be measured: each takes all cases of a replay into the same typed frame.
+"""The readers to measure: each reads all cases of a replay into the same typed DataFrame.
 
-Beside ours stand the ways that people read these services without us. What they have to know of
-the fields (which column, which type) they get from our schema, before the clock starts: a user
-would have written it down once. The floor is what no reader in Python can go below: the bytes by
-``http.client``, decoded into typed structs by msgspec, and thrown away.
+They are `read_cases` and the usual ways to read these services without it. What those need to know
+about the fields (column and type) they take from our schema before they are measured, as a user
+would have written it once. The minimum for any reader in Python is to read the bytes with
+``http.client``, to decode them into typed structs with msgspec, and to drop them.
 """
 
 import importlib.util
@@ -19,52 +19,57 @@ import boto3
 import msgspec
 import pandas as pd
 import requests
-from replay import PAGE, SIGNATURE, Served
+from replay import PAGE, SIGNATURE, ReplayServer
 
 import casesearch_pd as cs
 from casesearch_pd.query.schema import Field, FieldType
 from casesearch_pd.sources.base import Source
 
 Read = Callable[[], pd.DataFrame | int]
-"""Read everything; a frame, or how many cases were decoded and thrown away."""
+"""Read all cases; return a frame, or the number of cases that were decoded and dropped."""
 
 _SEARCH = "/api/v1/cases/search"
-_ASKED = {"sort": {"attribute": "created_at", "direction": "asc"}, "page": {"size": PAGE}}
-# What comes with every Connect case, by its name there; `template` is the name of the template.
-_WIRE = {"case_id": "caseId", "template_id": "templateId", "template": "templateId", "tags": "tags"}
+_QUERY = {"sort": {"attribute": "created_at", "direction": "asc"}, "page": {"size": PAGE}}
+# What every Connect case has, by its name in responses; `template` is the name of the template.
+_RESPONSE_NAMES = {
+    "case_id": "caseId",
+    "template_id": "templateId",
+    "template": "templateId",
+    "tags": "tags",
+}
 
 
 # --- ours -----------------------------------------------------------------------------
 
 
-def connect_source(served: Served) -> Source:
-    """Make our Connect source for a replay."""
+def connect_source(server: ReplayServer) -> Source:
+    """Return our Connect source for a replay."""
     return cs.ConnectCases(
-        served.domain_id, boto3_session=_session(), endpoint_url=served.url, rate=math.inf
+        server.domain_id, boto3_session=_session(), endpoint_url=server.url, rate=math.inf
     )
 
 
-def persona_source(served: Served) -> Source:
-    """Make our Persona source for a replay."""
-    return cs.PersonaCases(token=served.token, base_url=f"{served.url}/api/v1", rate=math.inf)
+def persona_source(server: ReplayServer) -> Source:
+    """Return our Persona source for a replay."""
+    return cs.PersonaCases(token=server.token, base_url=f"{server.url}/api/v1", rate=math.inf)
 
 
-def connect_columns(source: Source, served: Served) -> list[str]:
-    """Name the columns of a Connect read: the fields of the replay, and what comes free."""
-    return [*_WIRE, *(source.schema.resolve(name).column for name in served.fields)]
+def connect_columns(source: Source, server: ReplayServer) -> list[str]:
+    """Return the columns of a Connect read: the fields of the replay, and those of every case."""
+    return [*_RESPONSE_NAMES, *(source.schema.resolve(name).column for name in server.fields)]
 
 
-def connect_ours(served: Served, source: Source | None = None, **options: Any) -> Read:
-    """Call `read_cases` for Connect; without a source of its own, discovery is in the read."""
-    columns = connect_columns(source or connect_source(served), served)
-    asked = source or connect_source(served)
-    return lambda: cs.read_cases(asked, columns=columns, progress=False, **options)
+def connect_ours(server: ReplayServer, source: Source | None = None, **options: Any) -> Read:
+    """Return a call of `read_cases` for Connect; without a source, it includes discovery."""
+    columns = connect_columns(source or connect_source(server), server)
+    source = source or connect_source(server)
+    return lambda: cs.read_cases(source, columns=columns, progress=False, **options)
 
 
-def persona_ours(served: Served, source: Source | None = None, **options: Any) -> Read:
-    """Call `read_cases` for Persona; without a source of its own, discovery is in the read."""
-    asked = source or persona_source(served)
-    return lambda: cs.read_cases(asked, progress=False, **options)
+def persona_ours(server: ReplayServer, source: Source | None = None, **options: Any) -> Read:
+    """Return a call of `read_cases` for Persona; without a source, it includes discovery."""
+    source = source or persona_source(server)
+    return lambda: cs.read_cases(source, progress=False, **options)
 
 
 def _session() -> boto3.Session:
@@ -76,17 +81,18 @@ def _session() -> boto3.Session:
 # --- boto3 ----------------------------------------------------------------------------
 
 
-def boto3_rows(served: Served) -> Read:
-    """Page with boto3's paginator; a dict a case, `pandas.DataFrame`, types."""
-    source, pages = connect_source(served), _boto3_pages(served)
-    fields = _fields(source, connect_columns(source, served))
+def boto3_rows(server: ReplayServer) -> Read:
+    """Read pages with boto3's paginator; a dict per case, `pandas.DataFrame`, types."""
+    source, pages = connect_source(server), _boto3_pages(server)
+    fields = _fields(source, connect_columns(source, server))
 
     def read() -> pd.DataFrame:
         rows = [_row(case) for page in pages() for case in page["cases"]]
         return _typed(
             pd.DataFrame(rows),
             fields,
-            _WIRE | {item.column: item.id for item in fields if item.column not in _WIRE},
+            _RESPONSE_NAMES
+            | {item.column: item.id for item in fields if item.column not in _RESPONSE_NAMES},
         )
 
     return read
@@ -99,16 +105,16 @@ def _row(case: Mapping[str, Any]) -> dict[str, Any]:
     return row
 
 
-def boto3_normalize(served: Served) -> Read:
-    """Page with boto3's paginator; `pandas.json_normalize` to a line a value, a pivot, types."""
-    source, pages = connect_source(served), _boto3_pages(served)
-    fields = _fields(source, connect_columns(source, served))
+def boto3_normalize(server: ReplayServer) -> Read:
+    """Read pages with boto3's paginator; `pandas.json_normalize`, a pivot, types."""
+    source, pages = connect_source(server), _boto3_pages(server)
+    fields = _fields(source, connect_columns(source, server))
 
     def read() -> pd.DataFrame:
         cases = [case for page in pages() for case in page["cases"]]
         long = pd.json_normalize(cases, "fields", ["caseId"])
-        held = [name for name in long.columns if name.startswith("value.")]
-        long["value"] = long[held].astype(object).bfill(axis=1).iloc[:, 0]
+        value_columns = [name for name in long.columns if name.startswith("value.")]
+        long["value"] = long[value_columns].astype(object).bfill(axis=1).iloc[:, 0]
         wide = long.set_index(["caseId", "id"])["value"].unstack()  # noqa: PD010 - nothing to aggregate
         flat = pd.json_normalize(cases, max_level=0)[["caseId", "templateId", "tags"]]
         flat["tags"] = flat["tags"].map(_tags)
@@ -116,20 +122,21 @@ def boto3_normalize(served: Served) -> Read:
         return _typed(
             frame,
             fields,
-            _WIRE | {item.column: item.id for item in fields if item.column not in _WIRE},
+            _RESPONSE_NAMES
+            | {item.column: item.id for item in fields if item.column not in _RESPONSE_NAMES},
         )
 
     return read
 
 
-def _boto3_pages(served: Served) -> Callable[[], Iterator[Mapping[str, Any]]]:
-    client = _session().client("connectcases", endpoint_url=served.url)
-    asked = {
-        "domainId": served.domain_id,
+def _boto3_pages(server: ReplayServer) -> Callable[[], Iterator[Mapping[str, Any]]]:
+    client = _session().client("connectcases", endpoint_url=server.url)
+    arguments = {
+        "domainId": server.domain_id,
         "maxResults": PAGE,
-        "fields": [{"id": name} for name in served.fields],
+        "fields": [{"id": name} for name in server.fields],
     }
-    return lambda: iter(client.get_paginator("search_cases").paginate(**asked))
+    return lambda: iter(client.get_paginator("search_cases").paginate(**arguments))
 
 
 def _tags(tags: Mapping[str, str] | None) -> list[str]:
@@ -139,18 +146,18 @@ def _tags(tags: Mapping[str, str] | None) -> list[str]:
 # --- requests and dlt -----------------------------------------------------------------
 
 
-def requests_normalize(served: Served) -> Read:
+def requests_normalize(server: ReplayServer) -> Read:
     """Follow ``links.next`` in a loop with requests; `pandas.json_normalize`, types."""
     session = requests.Session()
-    session.headers["Authorization"] = f"Bearer {served.token}"
-    fields = _fields(persona_source(served))
+    session.headers["Authorization"] = f"Bearer {server.token}"
+    fields = _fields(persona_source(server))
 
     def read() -> pd.DataFrame:
         cases, link = [], _SEARCH
         while link is not None:
-            answer = session.post(urllib.parse.urljoin(served.url, link), json=_ASKED)
-            answer.raise_for_status()
-            page = answer.json()
+            response = session.post(urllib.parse.urljoin(server.url, link), json=_QUERY)
+            response.raise_for_status()
+            page = response.json()
             cases += page["data"]
             link = page["links"]["next"]
         return _normalized(cases, fields)
@@ -158,30 +165,30 @@ def requests_normalize(served: Served) -> Read:
     return read
 
 
-def dlt_normalize(served: Served) -> Read:
-    """Page with dlt's REST client; `pandas.json_normalize`, types."""
-    from dlt.sources.helpers.rest_client import RESTClient  # noqa: PLC0415 - an extra, and dear
+def dlt_normalize(server: ReplayServer) -> Read:
+    """Read pages with dlt's REST client; `pandas.json_normalize`, types."""
+    from dlt.sources.helpers.rest_client import RESTClient  # noqa: PLC0415 - an extra, and slow to import
     from dlt.sources.helpers.rest_client.auth import BearerTokenAuth  # noqa: PLC0415
     from dlt.sources.helpers.rest_client.paginators import JSONLinkPaginator  # noqa: PLC0415
 
-    client = RESTClient(served.url, auth=BearerTokenAuth(served.token), data_selector="data")
-    fields = _fields(persona_source(served))
+    client = RESTClient(server.url, auth=BearerTokenAuth(server.token), data_selector="data")
+    fields = _fields(persona_source(server))
 
     def read() -> pd.DataFrame:
         paginator = JSONLinkPaginator(next_url_path="links.next")
-        pages = client.paginate(_SEARCH, "POST", json=_ASKED, paginator=paginator)
+        pages = client.paginate(_SEARCH, "POST", json=_QUERY, paginator=paginator)
         return _normalized(list(itertools.chain.from_iterable(pages)), fields)
 
     return read
 
 
 def _normalized(cases: list[dict[str, Any]], fields: Sequence[Field]) -> pd.DataFrame:
-    """Flatten down to the values; a hash stays one cell, as it is one column with us."""
+    """Return a frame of flattened values; a hash stays one cell, as it is one column for us."""
     frame = pd.json_normalize(cases, max_level=3)
     for field in fields:
         name = _flat_name(field)
         if field.type in {"list", "json"}:
-            frame[name] = frame[name].map(_CELLS.get(field.column, _plain), na_action="ignore")
+            frame[name] = frame[name].map(_CELLS.get(field.column, _unwrap), na_action="ignore")
     return _typed(frame, fields, {item.column: _flat_name(item) for item in fields})
 
 
@@ -207,15 +214,15 @@ def _attachments(files: list[dict[str, Any]]) -> list[str]:
     return [f"{item['filename']} ({item['byte-size']} bytes)" for item in files]
 
 
-def _plain(value: Any) -> Any:
-    """Take the ``{"type", "value"}`` off, at any depth."""
+def _unwrap(value: Any) -> Any:
+    """Return a value without its ``{"type", "value"}``, at any depth."""
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [_unwrap(item) for item in value]
     if not isinstance(value, dict):
         return value
     if value.keys() == {"type", "value"}:
-        return _plain(value["value"])
-    return {key: _plain(item) for key, item in value.items()}
+        return _unwrap(value["value"])
+    return {key: _unwrap(item) for key, item in value.items()}
 
 
 _LINKED = ("case_comments", "accounts", "inquiries", "reports", "verifications", "txns")
@@ -259,11 +266,11 @@ def _column(values: pd.Series, kind: FieldType) -> pd.Series:
             return values.astype("str")
 
 
-# --- the floor --------------------------------------------------------------------------
+# --- the minimum ------------------------------------------------------------------------
 
 
 class _Value(msgspec.Struct, gc=False):
-    stringValue: str | None = None  # noqa: N815 - the wire's spelling, here and below
+    stringValue: str | None = None  # noqa: N815 - as in responses, here and below
     doubleValue: float | None = None  # noqa: N815
     booleanValue: bool | None = None  # noqa: N815
     userArnValue: str | None = None  # noqa: N815
@@ -337,69 +344,70 @@ class _PersonaPage(msgspec.Struct, gc=False):
     links: _Links
 
 
-def connect_floor(served: Served) -> Read:
-    """Decode Connect pages from ``http.client`` and throw them away."""
+def connect_minimum(server: ReplayServer) -> Read:
+    """Decode Connect pages from ``http.client`` and drop them."""
     decode = msgspec.json.Decoder(_ConnectPage).decode
-    asked: dict[str, Any] = {"maxResults": PAGE, "fields": [{"id": name} for name in served.fields]}
-    path = f"/domains/{served.domain_id}/cases-search"
+    query: dict[str, Any] = {"maxResults": PAGE, "fields": [{"id": name} for name in server.fields]}
+    path = f"/domains/{server.domain_id}/cases-search"
 
     def read() -> int:
-        link, cases, token = _link(served), 0, {}
+        connection, cases, token = _connect(server), 0, {}
         while token is not None:
-            page = decode(_post(link, path, asked | token, {"Authorization": SIGNATURE}))
+            page = decode(_post(connection, path, query | token, {"Authorization": SIGNATURE}))
             cases += len(page.cases)
             token = None if page.nextToken is None else {"nextToken": page.nextToken}
-        link.close()
+        connection.close()
         return cases
 
     return read
 
 
-def persona_floor(served: Served) -> Read:
-    """Decode Persona pages from ``http.client`` and throw them away."""
+def persona_minimum(server: ReplayServer) -> Read:
+    """Decode Persona pages from ``http.client`` and drop them."""
     decode = msgspec.json.Decoder(_PersonaPage).decode
-    headers = {"Authorization": f"Bearer {served.token}"}
+    headers = {"Authorization": f"Bearer {server.token}"}
 
     def read() -> int:
-        link, cases, path = _link(served), 0, _SEARCH
+        connection, cases, path = _connect(server), 0, _SEARCH
         while path is not None:
-            page = decode(_post(link, path, _ASKED, headers))
+            page = decode(_post(connection, path, _QUERY, headers))
             cases, path = cases + len(page.data), page.links.next
-        link.close()
+        connection.close()
         return cases
 
     return read
 
 
-def _link(served: Served) -> HTTPConnection:
-    return HTTPConnection(urllib.parse.urlsplit(served.url).netloc)
+def _connect(server: ReplayServer) -> HTTPConnection:
+    return HTTPConnection(urllib.parse.urlsplit(server.url).netloc)
 
 
-def _post(link: HTTPConnection, path: str, body: object, headers: Mapping[str, str]) -> bytes:
-    link.request("POST", path, json.dumps(body), {"Content-Type": "application/json", **headers})
-    return link.getresponse().read()
+def _post(connection: HTTPConnection, path: str, body: object, headers: Mapping[str, str]) -> bytes:
+    headers = {"Content-Type": "application/json", **headers}
+    connection.request("POST", path, json.dumps(body), headers)
+    return connection.getresponse().read()
 
 
-# --- who is measured ----------------------------------------------------------------------
+# --- the readers --------------------------------------------------------------------------
 
-OURS, FLOOR = "read_cases", "http.client + msgspec, dropped"
+OURS, MINIMUM = "read_cases", "http.client + msgspec, dropped"
 CONNECT_PEER, PERSONA_PEER = "boto3 + dict rows", "requests + json_normalize"
-READERS: dict[str, dict[str, Callable[[Served], Read]]] = {
+READERS: dict[str, dict[str, Callable[[ReplayServer], Read]]] = {
     "Connect": {
         OURS: connect_ours,
         CONNECT_PEER: boto3_rows,
         "boto3 + json_normalize": boto3_normalize,
-        FLOOR: connect_floor,
+        MINIMUM: connect_minimum,
     },
     "Persona": {
         OURS: persona_ours,
         PERSONA_PEER: requests_normalize,
         "dlt + json_normalize": dlt_normalize,
-        FLOOR: persona_floor,
+        MINIMUM: persona_minimum,
     },
 }
 
 
-def installed(reader: str) -> bool:
-    """Tell whether what a reader needs is there: dlt is an extra."""
+def is_installed(reader: str) -> bool:
+    """Return whether the libraries of a reader are installed: dlt is an extra."""
     return not reader.startswith("dlt") or importlib.util.find_spec("dlt") is not None

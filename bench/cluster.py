@@ -1,10 +1,10 @@
-"""What a plan costs over a plain read on Dask: from the call to the whole frame, side by side.
+"""Compare `to_dask` with `read_cases`: the time from the call to the complete DataFrame.
 
-The service is a process of its own (`replay.py`) with a round trip of its own, and each reading is
-a fresh process. The readers take turns, and medians are shown. Imports, discovery and the start of
-a cluster are done before the clock; the first task of a worker that imports this package is not.
-At a rate the seconds are those of the service's limit, as on a real one; unpaced they are this
-machine's. All must come home with the same cells.
+The server is a separate process (`replay.py`) with a fixed latency, and each read is a new process.
+The readers take turns, and medians are printed. Imports, discovery and the start of a cluster are
+not measured; the first task of a worker, which imports this package, is. With a rate limit the
+seconds are those of the limit, as with a real service; without one they are those of this machine.
+All readers must return the same cells.
 """
 
 import argparse
@@ -22,16 +22,16 @@ from pathlib import Path
 
 import pandas as pd
 from clients import connect_columns
-from read import fingerprint, replayed
-from replay import Served
+from read import frame_digest, run_replay
+from replay import ReplayServer
 
 import casesearch_pd as cs
 from casesearch_pd.sources.base import Source
 
 _HERE = Path(__file__).resolve()
 _LATENCY = 0.05  # seconds
-_GATE = 1.2  # times a plain read
-_PLAIN = "read_cases"
+_MAX_RATIO = 1.2  # to read_cases
+_BASELINE = "read_cases"
 _MANY = 4  # partitions
 _KEYS = {"AWS_ACCESS_KEY_ID": "BENCH", "AWS_SECRET_ACCESS_KEY": "bench"}
 
@@ -39,8 +39,8 @@ Read = Callable[[Source, list[str] | None], pd.DataFrame]
 
 
 @dataclass(frozen=True)
-class Took:
-    """What one reading took: seconds of the clock and of this process; the cells it brought."""
+class Measurement:
+    """The seconds of one read, on the clock and of this process, and the digest of its cells."""
 
     wall: float
     cpu: float
@@ -51,7 +51,7 @@ class Took:
 
 
 @contextmanager
-def plain() -> Iterator[Read]:
+def without_dask() -> Iterator[Read]:
     """Read without Dask."""
     yield lambda source, columns: cs.read_cases(source, columns=columns, progress=False)
 
@@ -59,7 +59,7 @@ def plain() -> Iterator[Read]:
 @contextmanager
 def threads(npartitions: int | None = None) -> Iterator[Read]:
     """Read on the threads of this process."""
-    import dask.dataframe  # noqa: F401, PLC0415 - before the clock, and only where it is used
+    import dask.dataframe  # noqa: F401, PLC0415 - not measured, and optional
 
     yield lambda source, columns: cs.to_dask(
         source, columns=columns, npartitions=npartitions
@@ -68,8 +68,8 @@ def threads(npartitions: int | None = None) -> Iterator[Read]:
 
 @contextmanager
 def processes() -> Iterator[Read]:
-    """Read on two processes, which divide the rate."""
-    from distributed import Client, LocalCluster  # noqa: PLC0415 - only where it is used
+    """Read in two processes, which share the rate."""
+    from distributed import Client, LocalCluster  # noqa: PLC0415 - optional
 
     with ExitStack() as stack:
         cluster = LocalCluster(2, threads_per_worker=1, dashboard_address=":0", silence_logs=50)
@@ -78,87 +78,87 @@ def processes() -> Iterator[Read]:
 
 
 READERS = {
-    _PLAIN: plain,
+    _BASELINE: without_dask,
     "to_dask, threads": threads,
     f"to_dask, threads, {_MANY} partitions": lambda: threads(_MANY),
     "to_dask, 2 processes": processes,
 }
 
 
-def read_once(service: str, reader: str, served: Served, rate: float) -> Took:
-    """Read everything once."""
-    os.environ.update(_KEYS, PERSONA_API_KEY=served.token)
-    source, columns = _source(service, served, rate)
+def read_once(service: str, reader: str, server: ReplayServer, rate: float) -> Measurement:
+    """Read all cases once."""
+    os.environ.update(_KEYS, PERSONA_API_KEY=server.token)
+    source, columns = _source(service, server, rate)
     with READERS[reader]() as read:
         wall, cpu = time.perf_counter(), time.process_time()
         frame = read(source, columns)
-        took = time.perf_counter() - wall, time.process_time() - cpu
-    return Took(*took, fingerprint(frame.sort_values("case_id", ignore_index=True)))
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return Measurement(wall, cpu, frame_digest(frame.sort_values("case_id", ignore_index=True)))
 
 
-def _source(service: str, served: Served, rate: float) -> tuple[Source, list[str] | None]:
+def _source(service: str, server: ReplayServer, rate: float) -> tuple[Source, list[str] | None]:
     if service == "Connect":
         source = cs.ConnectCases(
-            served.domain_id, region_name="us-east-1", endpoint_url=served.url, rate=rate
+            server.domain_id, region_name="us-east-1", endpoint_url=server.url, rate=rate
         )
-        return source, connect_columns(source, served)
-    source = cs.PersonaCases(base_url=f"{served.url}/api/v1", rate=rate)
-    source.schema  # noqa: B018 - discovered here, before the clock
+        return source, connect_columns(source, server)
+    source = cs.PersonaCases(base_url=f"{server.url}/api/v1", rate=rate)
+    source.schema  # noqa: B018 - discovered now, so that it is not measured
     return source, None
 
 
-# --- in turns -----------------------------------------------------------------------------
+# --- measuring ----------------------------------------------------------------------------
 
 
-def show(service: str, served: Served, rate: float, rounds: int) -> None:
-    """Print what each reader takes, and its ratio to the plain read."""
-    taken: dict[str, list[Took]] = {reader: [] for reader in READERS}
+def print_figures(service: str, server: ReplayServer, rate: float, rounds: int) -> None:
+    """Print the time of each reader, and its ratio to `read_cases`."""
+    measurements: dict[str, list[Measurement]] = {reader: [] for reader in READERS}
     for _ in range(rounds):
-        for reader, held in taken.items():
-            held.append(_apart(service, reader, served, rate))
-    if len({one.cells for held in taken.values() for one in held}) > 1:
-        raise SystemExit(f"{service}: the readers do not bring the same home: {taken}")
-    pace = "unpaced" if math.isinf(rate) else f"{rate:g} requests a second"
-    print(f"\n{service}, {served.cases:,} cases, {_LATENCY * 1e3:.0f} ms a page, {pace}\n")
-    print("| reader | wall s | over a plain read | CPU s of this process |")
+        for reader, results in measurements.items():
+            results.append(_read_in_process(service, reader, server, rate))
+    if len({item.cells for results in measurements.values() for item in results}) > 1:
+        raise SystemExit(f"{service}: the readers return different cells: {measurements}")
+    limit = "no rate limit" if math.isinf(rate) else f"{rate:g} requests per second"
+    print(f"\n{service}, {server.cases:,} cases, {_LATENCY * 1e3:.0f} ms per page, {limit}\n")
+    print("| reader | wall s | ratio to read_cases | CPU s of this process |")
     print("| --- | --- | --- | --- |")
-    base = _median(taken[_PLAIN], "wall")
-    for reader, held in taken.items():
-        wall, cpu = _median(held, "wall"), _median(held, "cpu")
-        said = "" if reader == _PLAIN else f"{wall / base:.2f} (gate {_GATE:g})"
-        print(f"| {reader} | {wall:.2f} | {said} | {cpu:.2f} |")
+    baseline = _median(measurements[_BASELINE], "wall")
+    for reader, results in measurements.items():
+        wall, cpu = _median(results, "wall"), _median(results, "cpu")
+        ratio = "" if reader == _BASELINE else f"{wall / baseline:.2f} (limit {_MAX_RATIO:g})"
+        print(f"| {reader} | {wall:.2f} | {ratio} | {cpu:.2f} |")
 
 
-def _median(taken: Sequence[Took], what: str) -> float:
-    return statistics.median(getattr(one, what) for one in taken)
+def _median(results: Sequence[Measurement], attribute: str) -> float:
+    return statistics.median(getattr(item, attribute) for item in results)
 
 
-def _apart(service: str, reader: str, served: Served, rate: float) -> Took:
-    """Read in a fresh process."""
+def _read_in_process(service: str, reader: str, server: ReplayServer, rate: float) -> Measurement:
+    """Read in a new process."""
     command = [sys.executable, _HERE, f"--rate={rate}", "--one", service, reader]
-    done = subprocess.run(
-        [*command, json.dumps(asdict(served))], stdout=subprocess.PIPE, check=True, timeout=120
+    process = subprocess.run(
+        [*command, json.dumps(asdict(server))], stdout=subprocess.PIPE, check=True, timeout=120
     )
-    return Took(**json.loads(done.stdout.splitlines()[-1]))
+    return Measurement(**json.loads(process.stdout.splitlines()[-1]))
 
 
 def main() -> None:
-    """Measure, or be one of the readers that are measured."""
+    """Measure all readers, or be one of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--rate", type=float, default=10.0, help="requests a second, or inf")
+    parser.add_argument("--rate", type=float, default=10.0, help="requests per second, or inf")
     parser.add_argument("--services", nargs="+", default=["Connect", "Persona"])
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.one is not None:
-        service, reader, told = given.one
-        took = read_once(service, reader, Served(**json.loads(told)), given.rate)
-        print(json.dumps(asdict(took)))
+    args = parser.parse_args()
+    if args.one is not None:
+        service, reader, server = args.one
+        measurement = read_once(service, reader, ReplayServer(**json.loads(server)), args.rate)
+        print(json.dumps(asdict(measurement)))
         return
-    with replayed(given.cases, _LATENCY) as served:
-        for service in given.services:
-            show(service, served, given.rate, given.rounds)
+    with run_replay(args.cases, _LATENCY) as server:
+        for service in args.services:
+            print_figures(service, server, args.rate, args.rounds)
 
 
 if __name__ == "__main__":

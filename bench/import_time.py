@@ -1,7 +1,7 @@
-"""Measure what ``import casesearch_pd`` costs over ``import pandas``; the limit is 0.25 s.
+"""Measure the time of ``import casesearch_pd`` in addition to ``import pandas``; at most 0.25 s.
 
-Fresh processes, taken in turn, so that a busy moment of the machine hits both alike; the
-quickest of each counts, because everything else only adds to it.
+New processes in turn, so that a busy moment of the machine affects both; the fastest of each
+counts, because other work can only add to it.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ CODE = "import time; start = time.perf_counter(); import {}; print(time.perf_cou
 
 
 def seconds(module: str) -> float:
-    """Import a module in a fresh process."""
+    """Return the time to import a module in a new process."""
     command = [sys.executable, "-c", CODE.format(module)]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def main() -> None:
     """Print both times and the difference; fail above the limit."""
-    seconds("casesearch_pd")  # compiles what is new
-    taken = [(seconds("pandas"), seconds("casesearch_pd")) for _ in range(ROUNDS)]
-    pandas, ours = (min(column) for column in zip(*taken, strict=True))
+    seconds("casesearch_pd")  # compiles the bytecode
+    times = [(seconds("pandas"), seconds("casesearch_pd")) for _ in range(ROUNDS)]
+    pandas, ours = (min(column) for column in zip(*times, strict=True))
     print(f"import pandas         {pandas:.3f} s")
     print(f"import casesearch_pd  {ours:.3f} s, {ours - pandas:.3f} s more; the limit is {LIMIT} s")
     if ours - pandas > LIMIT:
-        sys.exit("import casesearch_pd is too dear")
+        sys.exit("import casesearch_pd takes too long")
 
 
 if __name__ == "__main__":

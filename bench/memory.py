@@ -1,8 +1,8 @@
-"""What reading holds in memory at most: `to_parquet` at any size, and `read_cases` over its frame.
+"""Measure the peak memory of reads: of `to_parquet`, and of `read_cases` relative to its frame.
 
-The server is a process of its own (`replay.py`), and each reading is a fresh process, whose
-highest resident size is told by the kernel (`ru_maxrss`). The baseline is that of the process
-after discovery and after a read of one page, so that all code is loaded and every buffer made.
+The server is a separate process (`replay.py`), and each read is a new process, whose peak resident
+size the kernel reports (`ru_maxrss`). The baseline is that of the process after discovery and a
+read of one page, so that all code is loaded and every buffer allocated.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from clients import connect_columns, connect_source, persona_source
-from read import Mark, megabytes, replayed
-from replay import PAGE, Served
+from read import Target, frame_megabytes, run_replay
+from replay import PAGE, ReplayServer
 
 import casesearch_pd as cs
 
@@ -37,22 +37,22 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).resolve()
 _SOURCES = {"Connect": connect_source, "Persona": persona_source}
-_STREAM = Mark(80, 64)
-_FRAME = Mark(1.6, 1.3, cases=1_000_000)
+_STREAM = Target(80, 64)
+_FRAME = Target(1.6, 1.3, cases=1_000_000)
 
 
 @dataclass(frozen=True)
-class Held:
-    """What one reading held.
+class Measurement:
+    """The memory of one read.
 
     Parameters
     ----------
     before, peak
-        Megabytes of the process at most, up to the read and up to its end.
+        Peak memory of the process in megabytes, up to the start and up to the end of the read.
     frame
-        Megabytes of the frame, with the texts in its lists; 0 where none is made.
+        Megabytes of the frame, with the texts in its lists; 0 if there is none.
     rows
-        How many cases came.
+        The number of cases.
     """
 
     before: float
@@ -61,32 +61,32 @@ class Held:
     rows: int
 
 
-def stream_once(service: str, served: Served) -> Held:
-    """Write everything to a file."""
-    source, asked = _asked(service, served)
+def stream_once(service: str, server: ReplayServer) -> Measurement:
+    """Write all cases to a file."""
+    source, options = _source(service, server)
     with tempfile.TemporaryDirectory() as folder:
-        cs.to_parquet(source, f"{folder}/warm.parquet", limit=PAGE, **asked)
+        cs.to_parquet(source, f"{folder}/warm.parquet", limit=PAGE, **options)
         gc.collect()
         before = _memory()
-        path = cs.to_parquet(source, f"{folder}/cases.parquet", **asked)
+        path = cs.to_parquet(source, f"{folder}/cases.parquet", **options)
         rows = pq.read_metadata(path).num_rows
-        return Held(before, _memory(), 0.0, rows)
+        return Measurement(before, _memory(), 0.0, rows)
 
 
-def frame_once(service: str, served: Served) -> Held:
-    """Read everything into a frame."""
-    source, asked = _asked(service, served)
-    cs.read_cases(source, limit=PAGE, **asked)
+def frame_once(service: str, server: ReplayServer) -> Measurement:
+    """Read all cases into a frame."""
+    source, options = _source(service, server)
+    cs.read_cases(source, limit=PAGE, **options)
     gc.collect()
     before = _memory()
-    frame = cs.read_cases(source, **asked)
-    peak = _memory()  # before the frame is measured, which takes memory too
-    return Held(before, peak, megabytes(frame), len(frame))
+    frame = cs.read_cases(source, **options)
+    peak = _memory()  # before its size is computed, which takes memory too
+    return Measurement(before, peak, frame_megabytes(frame), len(frame))
 
 
-def _asked(service: str, served: Served) -> tuple[Source, dict[str, Any]]:
-    source = _SOURCES[service](served)
-    columns = connect_columns(source, served) if service == "Connect" else None
+def _source(service: str, server: ReplayServer) -> tuple[Source, dict[str, Any]]:
+    source = _SOURCES[service](server)
+    columns = connect_columns(source, server) if service == "Connect" else None
     return source, {"columns": columns, "progress": False}
 
 
@@ -97,56 +97,57 @@ def _memory() -> float:
 _READERS = {"to_parquet": stream_once, "read_cases": frame_once}
 
 
-def held(reader: str, service: str, served: Served) -> Held:
-    """Read in a fresh process."""
-    command = [sys.executable, _HERE, "--one", reader, service, json.dumps(asdict(served))]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    told = Held(**json.loads(done.stdout.splitlines()[-1]))
-    if told.rows != served.cases:
-        raise SystemExit(f"{reader} on {service}: {told.rows} of {served.cases} cases came")
-    return told
+def measure(reader: str, service: str, server: ReplayServer) -> Measurement:
+    """Read in a new process."""
+    command = [sys.executable, _HERE, "--one", reader, service, json.dumps(asdict(server))]
+    process = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    result = Measurement(**json.loads(process.stdout.splitlines()[-1]))
+    if result.rows != server.cases:
+        raise SystemExit(f"{reader} on {service}: {result.rows} of {server.cases} cases were read")
+    return result
 
 
-def show(cases: int, readers: Sequence[str]) -> None:
-    """Print what each reader holds at one size."""
-    with replayed(cases) as served:
+def print_figures(cases: int, readers: Sequence[str]) -> None:
+    """Print the memory of each reader for one number of cases."""
+    with run_replay(cases) as server:
         for service in _SOURCES:
             for reader in readers:
-                print(_said(reader, service, held(reader, service, served)), flush=True)
+                print(_line(reader, service, measure(reader, service, server)), flush=True)
 
 
-def _said(reader: str, service: str, told: Held) -> str:
-    over = told.peak - told.before
-    named = f"{service}, {told.rows:,} cases, {reader}"
+def _line(reader: str, service: str, result: Measurement) -> str:
+    increase = result.peak - result.before
+    title = f"{service}, {result.rows:,} cases, {reader}"
     if reader == "to_parquet":
-        return f"{named}: {over:.0f} MB over {told.before:.0f} MB; {_STREAM.of(over)}"
-    ratio = told.peak / told.frame
+        verdict = _STREAM.verdict(increase)
+        return f"{title}: {increase:.0f} MB more than {result.before:.0f} MB; {verdict}"
+    ratio = result.peak / result.frame
     return (
-        f"{named}: {told.peak:.0f} MB ({told.before:.0f} MB before the read) "
-        f"over a frame of {told.frame:.0f} MB: {ratio:.2f} x "
-        f"({over / told.frame:.2f} x without what was there before); "
-        f"{_FRAME.of(ratio, told.rows)}"
+        f"{title}: {result.peak:.0f} MB ({result.before:.0f} MB before the read) "
+        f"for a frame of {result.frame:.0f} MB: {ratio:.2f} x "
+        f"({increase / result.frame:.2f} x without the memory before it); "
+        f"{_FRAME.verdict(ratio, result.rows)}"
     )
 
 
 def main() -> None:
-    """Measure, or be one of the readers that are measured."""
+    """Measure all readers, or be one of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--readers", nargs="+", choices=list(_READERS), default=list(_READERS))
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.one is not None:
-        reader, service, told = given.one
-        served = Served(**json.loads(told))
-        print(json.dumps(asdict(_READERS[reader](service, served))))
+    args = parser.parse_args()
+    if args.one is not None:
+        reader, service, info = args.one
+        server = ReplayServer(**json.loads(info))
+        print(json.dumps(asdict(_READERS[reader](service, server))))
         return
     print(
         f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}, pandas {pd.__version__}, pyarrow {pa.__version__}"
     )
-    for cases in sorted(given.cases):
-        show(cases, given.readers)
+    for cases in sorted(args.cases):
+        print_figures(cases, args.readers)
 
 
 if __name__ == "__main__":

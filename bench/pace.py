@@ -1,14 +1,14 @@
-"""How well reads keep to a rate limit, told or not: `python bench/pace.py`, some ten minutes.
+"""Measure how well reads use a known or unknown rate limit, in about ten minutes.
 
-Each read has a service and a client of its own, in a process each; a few run side by side, since
-all of them wait nearly all the time. The service is a replay behind a limit: on Connect a token
-bucket that answers ThrottlingException and names no time, on Persona the window of a minute with
-its ``RateLimit-*`` headers. Replies take 50 ms, give or take 20 (half of it before the limit is
-asked, half after), by a seed. It keeps the figures itself: searches let pass, searches throttled,
-and the wall time from the first arrival to the last reply.
+Each read has its own service and client, in separate processes; several run at the same time, since
+all of them wait nearly all the time. The service is a replay with a rate limit: for Connect a token
+bucket that returns ThrottlingException without a time, for Persona a window of one minute with
+``RateLimit-*`` headers. Responses take 50 ms ± 20 ms (half before the limit is applied, half
+after), by a seed. The service records the figures: accepted searches, throttled searches, and the
+wall time from the first request to the last response.
 
-Used is (passed - burst) / (wall * rate). Where nobody paces against windows of a minute, it is the
-share of the ideal time: the last window cannot be opened earlier than so many minutes after the
+Used is (accepted - burst) / (wall * rate). If the client does not know a limit per minute, it is
+the share of the ideal time: the last window cannot begin earlier than so many minutes after the
 first.
 """
 
@@ -38,8 +38,9 @@ _SAMPLE = 200
 _SMALL_PAGE = 10  # cases: the limit is measured, not the pages
 _LATENCY, _JITTER = 0.05, 0.02
 _MINUTE = 60.0
-_AT_ONCE = 8  # reads side by side
-_GATES = {True: (95, 98, 0, 0), False: (90, 97, 10, 4)}  # used: gate, goal; throttled: both
+_PARALLEL_READS = 8
+# Used: at least, goal; throttled: at most, goal. By whether the client knows the rate.
+_TARGETS = {True: (95, 98, 0, 0), False: (90, 97, 10, 4)}
 
 
 @dataclass(frozen=True)
@@ -51,91 +52,91 @@ class Trial:
     service
         ``connect`` or ``persona``.
     rate, burst
-        What the service lets pass: requests a second, and at once.
-    told
-        The rate that the client is told; infinite for none.
+        What the service accepts: requests per second, and at once.
+    client_rate
+        The rate of the client; infinite for none.
     workers
-        Readers of the client.
+        Workers of the client.
     seconds
-        How long the read takes at least, at the true rate.
+        The minimum time of the read at the actual rate.
     """
 
     service: str
     rate: float
     burst: float
-    told: float
+    client_rate: float
     workers: int
     seconds: float = 60.0
 
     @property
     def known(self) -> bool:
-        """Whether the client is told the truth."""
-        return self.told == self.rate
+        """Whether the client knows the actual rate."""
+        return self.client_rate == self.rate
 
     @property
     def cases(self) -> int:
-        """How many cases make the read so long."""
+        """The number of cases that makes the read take that long."""
         if self.service == "persona":  # one page opens the last window
             return round(self.rate * self.seconds + 1) * PAGE
         return round(self.rate * self.seconds + self.burst) * _SMALL_PAGE
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What the service counted: searches let pass and throttled, seconds; and rows that came."""
+class Counts:
+    """The accepted and throttled searches, the seconds, and the rows of the client."""
 
-    passed: int
+    accepted: int
     throttled: int
     wall: float
     rows: int = 0
 
-    def used(self, trial: Trial) -> float:
-        """Tell the part of the limit that was used, in per cent."""
+    def percent_used(self, trial: Trial) -> float:
+        """Return how much of the limit was used, in per cent."""
         if trial.service == "persona" and not trial.known:
-            windows = math.ceil(self.passed / (trial.rate * _MINUTE))
+            windows = math.ceil(self.accepted / (trial.rate * _MINUTE))
             return 100 * (windows - 1) * _MINUTE / self.wall
-        return 100 * (self.passed - trial.burst) / (self.wall * trial.rate)
+        return 100 * (self.accepted - trial.burst) / (self.wall * trial.rate)
 
     @property
-    def refused(self) -> float:
-        """Tell the part of the replies that were throttles, in per cent."""
-        return 100 * self.throttled / (self.passed + self.throttled)
+    def percent_throttled(self) -> float:
+        """Return how many of the searches were throttled, in per cent."""
+        return 100 * self.throttled / (self.accepted + self.throttled)
 
 
 # --- the service ----------------------------------------------------------------------
 
 
-class Still(Replay):
-    """A replay of cases that nobody changes: none was updated after the read began."""
+class UnchangedReplay(Replay):
+    """A replay of cases that do not change: none is updated after the start of the read."""
 
-    def answer(self, method: str, target: str, body: bytes) -> bytes:
-        """Answer one request."""
+    def respond(self, method: str, target: str, body: bytes) -> bytes:
+        """Return the body of the response to a request."""
         if b"last_updated_datetime" in body.partition(b'"filter"')[2].partition(b'"fields"')[0]:
             return b'{"cases":[],"totalCount":0}'
-        return super().answer(method, target, body)
+        return super().respond(method, target, body)
 
 
-class Limited(Handler):
-    """Answers searches within a limit, and throttles the others as the service does."""
+class LimitedHandler(Handler):
+    """Responds to searches within a limit, and throttles the others as the service does."""
 
     server: "LimitedServer"
 
-    def _reply(self, method: str, target: str, body: bytes) -> bytes:
+    def _response(self, method: str, target: str, body: bytes) -> bytes:
         if not urlsplit(target).path.endswith(("/cases-search", "/cases/search")):
-            return super()._reply(method, target, body)
-        arrived = time.monotonic()
-        self.server.travel()
+            return super()._response(method, target, body)
+        received_at = time.monotonic()
+        self.server.delay()
         persona = target.startswith("/api/v1/")
-        refused, headers = self.server.take(persona=persona)
-        reply = _THROTTLES[persona] if refused else super()._reply(method, target, body)
-        self.server.travel()
-        self.server.count(arrived, refused=refused)
-        head, _, rest = reply.partition(b"\r\n")
+        throttled, headers = self.server.apply_limit(persona=persona)
+        response = _THROTTLES[persona] if throttled else super()._response(method, target, body)
+        self.server.delay()
+        self.server.count(received_at, throttled=throttled)
+        head, _, rest = response.partition(b"\r\n")
         return b"%b\r\n%b%b" % (head, headers, rest)
 
 
-def _throttle(told: dict[str, object], headers: bytes) -> bytes:
-    body = json.dumps(told).encode()
+def _throttle(content: dict[str, object], headers: bytes) -> bytes:
+    body = json.dumps(content).encode()
     head = b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\n"
     return b"%b%bContent-Length: %d\r\n\r\n%b" % (head, headers, len(body), body)
 
@@ -147,56 +148,56 @@ _THROTTLES = {
 
 
 class LimitedServer(Server):
-    """A replay behind a limit, and what it counted."""
+    """A replay with a rate limit, which counts searches."""
 
     def __init__(self, replay: Replay, trial: Trial, seed: int) -> None:
         super().__init__(replay, 0.0)
-        self.RequestHandlerClass = Limited
+        self.RequestHandlerClass = LimitedHandler
         self._buckets = TokenBuckets(trial.rate, trial.burst, time.monotonic)
         self._window = RateLimitWindow(round(trial.rate * _MINUTE), time.monotonic)
         self._jitter = 0.0 if trial.known else _JITTER
-        self._draw, self._lock = random.Random(seed), threading.Lock()
+        self._random, self._lock = random.Random(seed), threading.Lock()
         self._times: list[float] = []
-        self._refused = 0
+        self._throttled = 0
 
-    def travel(self) -> None:
-        """Be under way: half of what a reply takes."""
+    def delay(self) -> None:
+        """Wait for half of the latency."""
         with self._lock:
-            seconds = _LATENCY + self._draw.uniform(-1, 1) * self._jitter
+            seconds = _LATENCY + self._random.uniform(-1, 1) * self._jitter
         time.sleep(seconds / 2)
 
-    def take(self, *, persona: bool) -> tuple[bool, bytes]:
-        """Ask the limit; tell whether it refuses, and the headers that say how it stands."""
+    def apply_limit(self, *, persona: bool) -> tuple[bool, bytes]:
+        """Return whether a search is throttled, and the rate limit headers of its response."""
         if not persona:
             return self._buckets.refuses("SearchCases"), b""
-        now = self._window.take()
-        said = (("Limit", now.limit), ("Remaining", now.remaining), ("Reset", now.reset))
-        headers = "".join(f"RateLimit-{name}: {value}\r\n" for name, value in said)
-        return now.refused, headers.encode()
+        status = self._window.take()
+        values = (("Limit", status.limit), ("Remaining", status.remaining), ("Reset", status.reset))
+        headers = "".join(f"RateLimit-{name}: {value}\r\n" for name, value in values)
+        return status.exceeded, headers.encode()
 
-    def count(self, arrived: float, *, refused: bool) -> None:
-        """Note a search that is answered now."""
+    def count(self, received_at: float, *, throttled: bool) -> None:
+        """Record a search whose response is sent now."""
         with self._lock:
-            self._times += [arrived, time.monotonic()]
-            self._refused += refused
+            self._times += [received_at, time.monotonic()]
+            self._throttled += throttled
 
     @property
-    def kept(self) -> Kept:
-        """What was counted."""
-        passed = len(self._times) // 2 - self._refused
-        return Kept(passed, self._refused, max(self._times) - min(self._times))
+    def counts(self) -> Counts:
+        """The counts so far."""
+        accepted = len(self._times) // 2 - self._throttled
+        return Counts(accepted, self._throttled, max(self._times) - min(self._times))
 
 
 def serve(trial: Trial, seed: int) -> None:
-    """Serve until standard input ends; then print what was counted."""
-    with CaseService(_SAMPLE, kept_requests=0) as service:
-        replay = Still(EmulatorClient(service), trial.cases)
+    """Serve until standard input is closed; then print the counts."""
+    with CaseService(_SAMPLE, request_log_size=0) as service:
+        replay = UnchangedReplay(EmulatorClient(service), trial.cases)
         with LimitedServer(replay, trial, seed) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             url = f"http://127.0.0.1:{server.server_address[1]}"
             print(json.dumps([url, service.domain_id, service.token]), flush=True)
             sys.stdin.read()
-            print(json.dumps(asdict(server.kept)), flush=True)
+            print(json.dumps(asdict(server.counts)), flush=True)
             server.shutdown()
 
 
@@ -204,16 +205,16 @@ def serve(trial: Trial, seed: int) -> None:
 
 
 def read(trial: Trial, url: str, domain_id: str, token: str) -> int:
-    """Read all cases; tell how many came."""
+    """Read all cases; return their number."""
     if trial.service == "persona":
-        source = cs.PersonaCases(token=token, base_url=f"{url}/api/v1", rate=trial.told)
+        source = cs.PersonaCases(token=token, base_url=f"{url}/api/v1", rate=trial.client_rate)
         return len(cs.read_cases(source, max_workers=trial.workers, progress=False))
     session = boto3.Session("LOCAL", "local", region_name="us-east-1")
     source = cs.ConnectCases(
         domain_id,
         boto3_session=session,
         endpoint_url=url,
-        rate=trial.told,
+        rate=trial.client_rate,
         burst=trial.burst,
         page_size=_SMALL_PAGE,
     )
@@ -224,40 +225,43 @@ def read(trial: Trial, url: str, domain_id: str, token: str) -> int:
 # --- the table ------------------------------------------------------------------------
 
 
-def measured(trial: Trial, seed: int) -> Kept:
-    """Run service and client, each in a process of its own."""
-    me, told = [sys.executable, Path(__file__).resolve()], json.dumps(asdict(trial))
+def measure(trial: Trial, seed: int) -> Counts:
+    """Run service and client in separate processes."""
+    command, arguments = [sys.executable, Path(__file__).resolve()], json.dumps(asdict(trial))
     with subprocess.Popen(
-        [*me, "--serve", told, f"--seed={seed}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [*command, "--serve", arguments, f"--seed={seed}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as server:
-        where = server.stdout.readline().decode()
-        done = subprocess.run([*me, "--read", told, where], stdout=subprocess.PIPE, check=False)
+        address = server.stdout.readline().decode()
+        client = subprocess.run(
+            [*command, "--read", arguments, address], stdout=subprocess.PIPE, check=False
+        )
         server.stdin.close()
-        counted = json.loads(server.stdout.readline())
-    return Kept(**counted | {"rows": int(done.stdout or 0)})
+        counts = json.loads(server.stdout.readline())
+    return Counts(**counts | {"rows": int(client.stdout or 0)})
 
 
-def line(trial: Trial, kept: Kept) -> str:
-    """Write one line of the table."""
-    gate, goal, throttled_gate, throttled_goal = _GATES[trial.known]
-    used, refused = kept.used(trial), kept.refused
-    met = [
-        used >= share and refused <= most
-        for share, most in ((gate, throttled_gate), (goal, throttled_goal))
-    ]
-    said = "goal met" if met[1] else "gate met" if met[0] else "GATE MISSED"
-    whole = "" if kept.rows == trial.cases else f", READ FAILED ({kept.rows} of {trial.cases})"
+def line(trial: Trial, counts: Counts) -> str:
+    """Return one line of the table."""
+    limit, goal, throttled_limit, throttled_goal = _TARGETS[trial.known]
+    used, throttled = counts.percent_used(trial), counts.percent_throttled
+    in_limit = used >= limit and throttled <= throttled_limit
+    in_goal = used >= goal and throttled <= throttled_goal
+    verdict = "goal met" if in_goal else "limit met" if in_limit else "LIMIT MISSED"
+    if counts.rows != trial.cases:
+        verdict += f", READ FAILED ({counts.rows} of {trial.cases})"
     burst = "a window" if trial.service == "persona" else f"{trial.burst:g}"
-    told = "unpaced" if math.isinf(trial.told) else f"{trial.told:g}/s"
+    client_rate = "none" if math.isinf(trial.client_rate) else f"{trial.client_rate:g}/s"
     return (
-        f"| {trial.service} | {trial.rate:g}/s | {burst} | {told} | {trial.workers} | "
-        f"{kept.wall:.0f} s | {used:.1f} % | {kept.throttled} of {kept.passed + kept.throttled} = "
-        f"{refused:.1f} % | {said}{whole} |"
+        f"| {trial.service} | {trial.rate:g}/s | {burst} | {client_rate} | {trial.workers} | "
+        f"{counts.wall:.0f} s | {used:.1f} % | {counts.throttled} of "
+        f"{counts.accepted + counts.throttled} = {throttled:.1f} % | {verdict} |"
     )
 
 
-def trials(workers: Sequence[int]) -> list[Trial]:
-    """List all reads of the table."""
+def all_trials(workers: Sequence[int]) -> list[Trial]:
+    """Return all reads of the table."""
     limits = [
         ("connect", 10.0, 10.0, 10.0, 60.0),
         ("connect", 10.0, 10.0, 40.0, 60.0),
@@ -268,8 +272,8 @@ def trials(workers: Sequence[int]) -> list[Trial]:
         ("persona", 5.0, 1.0, math.inf, 120.0),
     ]
     return [
-        Trial(service, rate, burst, told, number, seconds)
-        for service, rate, burst, told, seconds in limits
+        Trial(service, rate, burst, client_rate, number, seconds)
+        for service, rate, burst, client_rate, seconds in limits
         for number in workers
     ]
 
@@ -281,29 +285,28 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the jitter")
     parser.add_argument("--serve", type=_trial, help=argparse.SUPPRESS)
     parser.add_argument("--read", nargs=2, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.serve is not None:
-        serve(given.serve, given.seed)
-    elif given.read is not None:
-        print(read(_trial(given.read[0]), *json.loads(given.read[1])))
+    args = parser.parse_args()
+    if args.serve is not None:
+        serve(args.serve, args.seed)
+    elif args.read is not None:
+        print(read(_trial(args.read[0]), *json.loads(args.read[1])))
     else:
-        show(trials(given.workers), given.seed)
+        print_table(all_trials(args.workers), args.seed)
 
 
-def show(every: Sequence[Trial], seed: int) -> None:
-    """Print the table as its lines become known."""
-    print(f"{datetime.now(UTC):%Y-%m-%d}, replies in 50 ms, ± 20 ms where the rate is not known\n")
-    print("| service | limit | burst | told | readers | wall | used | throttled | |")
+def print_table(trials: Sequence[Trial], seed: int) -> None:
+    """Print each line of the table when it is measured."""
+    print(f"{datetime.now(UTC):%Y-%m-%d}, responses in 50 ms, ± 20 ms if the rate is not known\n")
+    print("| service | limit | burst | client rate | workers | wall | used | throttled | |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for trial, kept in zip(
-            every, pool.map(lambda one: measured(one, seed), every), strict=True
-        ):
-            print(line(trial, kept), flush=True)
+    with ThreadPoolExecutor(_PARALLEL_READS) as pool:
+        results = pool.map(lambda trial: measure(trial, seed), trials)
+        for trial, counts in zip(trials, results, strict=True):
+            print(line(trial, counts), flush=True)
 
 
-def _trial(told: str) -> Trial:
-    return Trial(**json.loads(told))
+def _trial(text: str) -> Trial:
+    return Trial(**json.loads(text))
 
 
 if __name__ == "__main__":

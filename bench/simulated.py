@@ -1,8 +1,8 @@
-"""A case service on paper: any number of cases, of which only counts and a page are ever made.
+"""A simulated source of any number of cases, which computes counts and pages without storing cases.
 
-Cases come ever faster over five years, by day and hardly by night, less at weekends. How many were
-created up to a time is a table of hours and what lies between; so a count is a subtraction, and
-the page at any place a few lines of arithmetic, of a hundred million cases as of a hundred.
+Cases are created at a rate that grows over five years, mostly by day, and less at weekends. The
+number of cases created before a time is interpolated from a table of hours. So a count is a
+subtraction and a page some arithmetic, for a hundred million cases as for a hundred.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from casesearch_pd.query.expressions import And, Compare, Expression, Not, all_o
 from casesearch_pd.query.pushdown import Pushdown, PushdownSupport, push_down
 from casesearch_pd.query.schema import Field, Schema
 from casesearch_pd.sources.base import Page, Request, Scan
+from casesearch_pd.sources.traits import ServiceTraits
 
 if TYPE_CHECKING:
     from casesearch_pd.sources.transport.context import ReadContext
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 _START = pd.Timestamp("2021-11-01", tz="UTC")
 _END = pd.Timestamp("2026-11-01", tz="UTC")
 _NOW = pd.Timestamp("2026-11-01T00:10", tz="UTC")
-_GROWTH = 4.0  # times as many cases a day at the end as at the beginning
-_NIGHT, _WEEKEND = 0.1, 0.3  # of a working hour
+_GROWTH = 4.0  # cases per day at the end, as a multiple of those at the beginning
+_NIGHT, _WEEKEND = 0.1, 0.3  # cases per hour, as a share of those of a working hour
 _MORNING, _EVENING, _SATURDAY = 7, 19, 5
 _SCHEMA = Schema(
     (
@@ -40,18 +41,18 @@ _SCHEMA = Schema(
 
 @dataclass(frozen=True)
 class Simulated:
-    """A source of so many cases.
+    """A source with a given number of cases.
 
     Parameters
     ----------
     cases
-        How many.
+        The number of cases.
     can_count
-        Whether it tells how many match.
+        Whether it returns the number of matching cases.
     rate
-        Requests a second.
+        Requests per second.
     page_size
-        Cases a request.
+        Cases per request.
     """
 
     cases: int
@@ -65,41 +66,42 @@ class Simulated:
     lookback = 300.0
     max_sorts = 2
     schema = _SCHEMA
+    traits = ServiceTraits()
 
-    # --- time and number ------------------------------------------------------------------
+    # --- times and row numbers -------------------------------------------------------------
 
     @cached_property
     def _table(self) -> tuple[np.ndarray, np.ndarray]:
-        """Tell for every hour, in seconds since the first, how many cases there were."""
+        """Return the hours, in seconds since the first, and the number of cases before each."""
         hours = pd.date_range(_START, _END, freq="h")
         at = hours[:-1]
-        pace = np.where((at.hour >= _MORNING) & (at.hour < _EVENING), 1.0, _NIGHT)
-        pace *= np.where(at.weekday < _SATURDAY, 1.0, _WEEKEND)
-        pace *= np.linspace(1.0, _GROWTH, len(at))
-        made = np.append(0.0, np.cumsum(pace))
+        density = np.where((at.hour >= _MORNING) & (at.hour < _EVENING), 1.0, _NIGHT)
+        density *= np.where(at.weekday < _SATURDAY, 1.0, _WEEKEND)
+        density *= np.linspace(1.0, _GROWTH, len(at))
+        counts = np.append(0.0, np.cumsum(density))
         seconds = (hours - _START).total_seconds().to_numpy()
-        return seconds, made * (self.cases / made[-1])
+        return seconds, counts * (self.cases / counts[-1])
 
     def before(self, moment: pd.Timestamp) -> int:
-        """Count the cases created before a time."""
-        seconds, made = self._table
-        return math.ceil(round(np.interp((moment - _START).total_seconds(), seconds, made), 6))
+        """Return the number of cases created before a time."""
+        seconds, counts = self._table
+        return math.ceil(round(np.interp((moment - _START).total_seconds(), seconds, counts), 6))
 
     def _times(self, rows: range) -> list[str]:
-        seconds, made = self._table
-        at = np.ceil(np.interp(np.asarray(rows, dtype=float), made, seconds) * 1000)
+        seconds, counts = self._table
+        at = np.ceil(np.interp(np.asarray(rows, dtype=float), counts, seconds) * 1000)
         moments = _START + pd.to_timedelta(at.astype("int64"), unit="ms")
         return [f"{text[:23]}Z" for text in moments.strftime("%Y-%m-%dT%H:%M:%S.%f")]
 
     def window(self, where: Expression) -> range:
-        """Tell the rows of a window."""
+        """Return the rows of a window of ``created_at``."""
         match where:
             case And(terms):
                 windows = [self.window(term) for term in terms] or [range(self.cases)]
-                start = max(one.start for one in windows)
-                return range(start, max(start, min(one.stop for one in windows)))
+                start = max(window.start for window in windows)
+                return range(start, max(start, min(window.stop for window in windows)))
             case Compare(Field("updated_at")):
-                return range(0)  # these cases stand still
+                return range(0)  # these cases never change
             case Compare(_, "gte", moment):
                 return range(self.before(moment), self.cases)
             case Compare(_, "lt", moment):
@@ -109,58 +111,58 @@ class Simulated:
             case Not(Compare(_, "lt", moment)):
                 return range(self.before(moment), self.cases)
             case _:
-                raise ValueError(f"{where!r} is no window of created_at")
+                raise ValueError(f"{where!r} is not a window of created_at")
 
-    # --- what a source answers --------------------------------------------------------------
+    # --- the source -------------------------------------------------------------------------
 
-    def page(self, scan: Scan, cursor: str | None, run: ReadContext) -> Page:
-        """Make one page."""
-        run.count_request()
+    def read_page(self, scan: Scan, cursor: str | None, context: ReadContext) -> Page:
+        """Return one page."""
+        context.count_request()
         rows = self.window(scan.where)
         total, begin = len(rows), int(cursor or 0)
         rows = rows[::-1] if scan.sort[0].descending else rows
-        shown = rows[begin : begin + self.page_size]
-        end = begin + len(shown)
+        page_rows = rows[begin : begin + self.page_size]
+        end = begin + len(page_rows)
         columns: dict[str, list[Any]] = {
-            "case_id": [f"case-{row}" for row in shown],
-            "created_at": self._times(shown),
+            "case_id": [f"case-{row}" for row in page_rows],
+            "created_at": self._times(page_rows),
         }
-        following = str(end) if end < total else None
-        return Page(len(shown), columns, following, total if self.can_count else None, _NOW)
+        next_cursor = str(end) if end < total else None
+        return Page(len(page_rows), columns, next_cursor, total if self.can_count else None, _NOW)
 
-    def count(self, scan: Scan, run: ReadContext) -> int:
-        """Count a window."""
-        run.count_request()
+    def count(self, scan: Scan, context: ReadContext) -> int:
+        """Return the number of cases of a window."""
+        context.count_request()
         return len(self.window(scan.where))
 
     def pushdown_support(self, literal: Compare) -> PushdownSupport:
-        """Compare creation times, and nothing else."""
+        """Return ``"exact"`` for comparisons of the creation time."""
         return "exact" if literal.target.column == "created_at" else "unsupported"
 
     def push_down(self, where: Expression) -> Pushdown:
-        """Push windows."""
+        """Split a filter; only windows are pushed."""
         return push_down(where, self.pushdown_support)
 
     def with_bound(self, where: Expression, bound: Expression) -> Expression:
-        """Add a bound."""
+        """Return a filter combined with a bound."""
         return all_of([where, bound])
 
     def column_batches(self, fields: tuple[Field, ...]) -> list[tuple[Field, ...]]:
-        """Ask once."""
+        """Return all fields as one batch."""
         return [fields]
 
     def can_sort_by(self, field: Field) -> bool:
-        """Sort by the creation time."""
+        """Return whether the field is the creation time."""
         return field.column == "created_at"
 
     def request(self, scan: Scan, cursor: str | None = None) -> Request:
-        """Write nothing: nobody is asked."""
+        """Raise: no request is sent."""
         raise NotImplementedError
 
     def command(self, request: Request) -> str:
-        """Write nothing: nobody is asked."""
+        """Raise: no request is sent."""
         raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:
-        """Tell what it is."""
+        """Return name and number of cases."""
         return {"service": self.name, "cases": self.cases}
