@@ -543,7 +543,7 @@ def test_what_one_service_does_not_support_is_refused(connect, persona):
         persona.read(columns=["state"])
     with pytest.raises(cs.FilterError, match="tags of this service have no keys"):
         persona.read(tags={"team": "red"})
-    with pytest.raises(cs.FilterError, match="tags have a key and a value"):
+    with pytest.raises(cs.FilterError, match="tags of this service have a key and a value"):
         connect.read(tags=["urgent"])
     assert len(connect.local.requests) == before
 

@@ -51,27 +51,11 @@ __all__ = [
 NO_LOOKBACK = pd.Timedelta(0)
 """The lookback of a search that never lags."""
 
-RESERVED_NAMES = frozenset(
-    [
-        "where",
-        "search",
-        "tags",
-        "columns",
-        "sort",
-        "limit",
-        "dtype_backend",
-        "tz",
-        "progress",
-        "max_workers",
-        "on_error",
-        "checkpoint",
-        "timeout",
-        "lookback",
-        "chunksize",
-        "npartitions",
-        "n_workers",
-    ]
-)
+RESERVED_NAMES = frozenset({
+    "where", "search", "tags", "columns", "sort", "limit", "dtype_backend", "tz", "progress",
+    "max_workers", "on_error", "checkpoint", "timeout", "lookback", "chunksize", "npartitions",
+    "n_workers",
+})  # fmt: skip
 """Names of options, of this function or another one, that are no filter keywords."""
 
 PANDAS_NAMES = {
