@@ -34,6 +34,7 @@ from casesearch_pd.reading.fetch.windows import (
     may_be_undated,
     restrict,
     undated,
+    within,
 )
 from casesearch_pd.reading.frames.columns import Columns
 from casesearch_pd.reading.frames.frame import (
@@ -328,7 +329,7 @@ class StreamCheckpoint:
     def _read_and_save(
         self, checkpoint: Checkpoint, part: int, scan: Scan, span: TimeWindow, context: ReadContext
     ) -> Iterator[Page]:
-        narrow = restrict(self.plan.source, scan, span.where(scan.sort[0].field))
+        narrow = within(self.plan.source, scan, span)
         assert narrow is not None, "`_check_order` has tried it"
         state = ScanState(narrow, can_rewind=False)
         started_at = lambda: self.started_at or _clock(state)  # noqa: E731 - one line

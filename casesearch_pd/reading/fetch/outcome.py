@@ -143,13 +143,13 @@ class CountCheck:
 
     @property
     def is_stable(self) -> bool:
-        """Whether the count is known not to have changed, so that it proves something."""
+        """Whether the count did not change as far as known, so that it proves something."""
         return self.total in (None, self.recount)
 
     @property
     def notes(self) -> list[str]:
         """What provenance says about a read that is not short."""
-        if self.is_short or self.total is None or self.recount is None:
+        if self.total is None or self.recount is None or not self.recount <= self.rows < self.total:
             return []
         return [f"the total decreased from {self.total} to {self.recount} during the read"]
 

@@ -79,7 +79,7 @@ class _Paging:
         self._cursors: set[str] = set()
 
     def count(self, page: Page) -> None:
-        """Count a page, and remember the total and the cursor that came with it."""
+        """Count a page, and remember its total."""
         self._rows += page.rows
         self._total = page.total if page.total is not None else self._total
 

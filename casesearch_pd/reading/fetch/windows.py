@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from casesearch_pd.query.schema import Field
     from casesearch_pd.sources.base import Scan, Source
 
-__all__ = ["TimeWindow", "gaps", "may_be_undated", "restrict", "undated"]
+__all__ = ["TimeWindow", "gaps", "may_be_undated", "restrict", "undated", "within"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class TimeWindow:
 
     Examples
     --------
+    >>> import pandas as pd
     >>> before, since = TimeWindow().split(pd.Timestamp("2026-03-01", tz="UTC"))
     >>> before.where("created_at")
     ~(field('created_at') >= '2026-03-01T00:00:00+00:00')
@@ -92,17 +93,25 @@ def restrict(source: Source, scan: Scan, bound: Expression) -> Scan | None:
     return None if where is None else replace(scan, where=where)
 
 
+def within(source: Source, scan: Scan, window: TimeWindow) -> Scan | None:
+    """Return a scan of one window only; None if one request cannot hold its bounds."""
+    return restrict(source, scan, window.where(scan.sort[0].field))
+
+
 def may_be_undated(scan: Scan) -> bool:
-    """Return whether the filter of a scan leaves cases without a creation time."""
+    """Return whether cases without a creation time can match the filter of a scan."""
     terms = scan.where.terms if isinstance(scan.where, And) else (scan.where,)
-    compared = (term.target.column for term in terms if isinstance(term, Compare))
-    return "created_at" not in compared  # a comparison with a missing time is false
+    # A comparison with a missing time is false, so that one of them excludes these cases.
+    return not any(
+        isinstance(term, Compare) and term.target.column == "created_at" and term.op != "isna"
+        for term in terms
+    )
 
 
-# The services sort missing values last. A first window that is read in ascending order, and ends
-# before the end of the scan, never comes to its cases without a time; they need a request of
-# their own. Not every service can be asked for missing values, but each can for "neither before
-# nor at or after a time", which is the same in two-valued logic.
+# Where a service sorts missing values is not documented, and last is likely. A first window that
+# is read in ascending order and ends before the scan does then never comes to its cases without a
+# time, and they need a request of their own. Not every service can be asked for missing values,
+# but "neither before nor at or after a time" means the same.
 def undated(source: Source, scan: Scan, at: pd.Timestamp) -> Scan | None:
     """Return the scan of the cases without a creation time; None if it cannot be requested."""
     created = scan.sort[0].field

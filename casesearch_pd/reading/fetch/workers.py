@@ -26,8 +26,8 @@ from casesearch_pd.reading.fetch.windows import (
     TimeWindow,
     gaps,
     may_be_undated,
-    restrict,
     undated,
+    within,
 )
 from casesearch_pd.sources.transport.context import Cancelled
 from casesearch_pd.sources.transport.timestamps import parse_timestamp
@@ -35,7 +35,6 @@ from casesearch_pd.sources.transport.timestamps import parse_timestamp
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from casesearch_pd.query.expressions import Expression
     from casesearch_pd.reading.fetch.checkpoint import PassCheckpoint, SavedWindow, WindowFiles
     from casesearch_pd.reading.frames.columns import Columns
     from casesearch_pd.reading.progress import Bar
@@ -49,6 +48,7 @@ _MIN_LATENCY = 0.04  # seconds a request; below, this machine is slow and not th
 _JOIN_SECONDS = 0.5
 _TICK = pd.Timedelta(1, "ms")  # the precision of the services
 _FIRST = pd.Timestamp.min.tz_localize("UTC")
+_EPOCH = pd.Timestamp(0, tz="UTC")
 
 
 def useful_workers(context: ReadContext, rate: float, max_workers: int | None) -> int:
@@ -222,17 +222,15 @@ class WindowedReader:
         """Return the windows of a scan: one, or what a checkpoint has and the gaps between."""
         from_files = self._checkpoint.saved_windows(part) if self._checkpoint is not None else []
         missing = gaps(one.span for one in from_files) if from_files else []
-        scans = [restrict(self._source, scan, self._where(scan, span)) for span in missing]
-        if not from_files or None in scans:  # the filter takes no window: read all of it
+        scans = [within(self._source, scan, span) for span in missing]
+        if not from_files or None in scans or not self._can_read_undated(scan):
+            # The filter takes no further condition: read all of it.
             return [self._window(part, scan, TimeWindow(), scan)]
         windows = [self._window_from_file(part, scan, one) for one in from_files]
         for span, narrow in zip(missing, scans, strict=True):
             assert narrow is not None, "no scan is None"
             windows.append(self._window(part, scan, span, narrow))
         return sorted(windows, key=lambda window: window.span.start or _FIRST)
-
-    def _where(self, scan: Scan, span: TimeWindow) -> Expression:
-        return span.where(scan.sort[0].field)
 
     def _window(self, part: int, scan: Scan, span: TimeWindow, narrow: Scan) -> Window:
         window = Window(scan, span, ScanState(narrow), self._new_columns(), part=part)
@@ -350,8 +348,8 @@ class WindowedReader:
         if middle <= start:
             return None
         scan, (_, later) = longest.scan, longest.span.split(middle)
-        narrow = restrict(self._source, scan, self._where(scan, later))
-        if narrow is None or undated(self._source, scan, middle) is None:
+        narrow = within(self._source, scan, later)
+        if narrow is None or not self._can_read_undated(scan):
             return None
         half = longest.split(middle, ScanState(narrow), self._new_columns(), rows / 2)
         if self._checkpoint is not None:
@@ -376,6 +374,9 @@ class WindowedReader:
             for page in iter_pages(self._source, ScanState(scan), self._context):
                 first.columns.add(page)
                 self._bar.update(page.rows)
+
+    def _can_read_undated(self, scan: Scan) -> bool:
+        return not may_be_undated(scan) or undated(self._source, scan, _EPOCH) is not None
 
     # If one case leaves a result as another one enters it, the total never changes, and an offset
     # inside the cursor skips a row. Only a case that was created or updated since the first page
