@@ -827,6 +827,38 @@ def test_silence_does_not_outlive_the_service():
     assert set(threading.enumerate()) == before
 
 
+@pytest.mark.parametrize("value", [0.02, ("body", 0.02), ("head", 0.002)])
+@pytest.mark.parametrize("wire", WIRES)
+def test_a_reply_drips_byte_by_byte(service, wire, value):
+    service.faults.append(Fault("body", b"0123456789", wire=wire))
+    service.faults.append(Fault("drip", value, wire=wire))
+    start = time.monotonic()
+    assert search(service, wire).content == b"0123456789"
+    assert time.monotonic() - start >= 0.18, "ten bytes of the body, or a hundred of the head"
+
+
+def test_a_drip_is_not_ended_by_a_client_that_waits_for_the_next_byte_only(service):
+    service.faults.append(Fault("body", b"0123456789"))
+    service.faults.append(Fault("drip", 0.05))
+    headers = {"Authorization": f"Bearer {service.token}"}
+    url = f"{service.url}{PATH}"
+    assert requests.post(url, headers=headers, timeout=0.3).content == b"0123456789"
+
+
+def test_a_drip_ends_with_its_client_and_with_the_service():
+    before = set(threading.enumerate())
+    with CaseService(5, faults=[Fault("drip", 0.05)]) as service:
+        links = [http.client.HTTPConnection("127.0.0.1", service.port) for _ in range(2)]
+        for link in links:
+            link.request("POST", PATH, b"{}", {"Authorization": f"Bearer {service.token}"})
+            assert link.getresponse().status == 200
+        links[0].close()
+        start = time.monotonic()
+    assert time.monotonic() - start < 2, "it takes minutes to its end"
+    links[1].close()
+    assert set(threading.enumerate()) <= before
+
+
 @pytest.mark.parametrize("where", ["before", "in", "after"])
 def test_the_connection_is_reset(service, where):
     """An orderly end would raise RemoteDisconnected or IncompleteRead, not a reset."""

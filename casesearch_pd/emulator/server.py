@@ -44,6 +44,7 @@ class Request:
 
 
 SentPart = Literal["nothing", "half a head", "half a body"]
+DripPart = Literal["head", "body"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Delivery:
     part: SentPart | None = None
     # Whether the connection ends with a TCP reset instead of an orderly shutdown.
     reset: bool = False
+    # The part that is sent one byte at a time, and the seconds before each of its bytes.
+    drip: tuple[DripPart, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -268,22 +271,40 @@ class _Handler(BaseHTTPRequestHandler):
         delay = arrived + delivery.delay - time.monotonic()
         if delay > 0 and self.server.stopping.wait(delay):
             self.close_connection = True
-        elif delivery.part is None:
+        elif delivery.part is None and delivery.drip is None:
             self._send(reply)
         else:
-            self._send_part(reply, delivery.part)
-            self.close_connection = True
+            content = self._rendered(reply)
+            if delivery.part is not None:
+                content = content[: _part_size(content, delivery.part)]
+                self.close_connection = True
+            self._write(content, delivery.drip)
             if delivery.reset:
                 self._reset()
 
-    def _send_part(self, reply: Reply, part: SentPart) -> None:
+    def _rendered(self, reply: Reply) -> bytes:
+        """Return the bytes of a reply, with its head."""
         connection, buffer = self.wfile, io.BytesIO()
         self.wfile = buffer
         self._send(reply)
         self.wfile = connection
-        content = buffer.getvalue()
-        connection.write(content[: _part_size(content, part)])
-        connection.flush()
+        return buffer.getvalue()
+
+    def _write(self, content: bytes, drip: tuple[DripPart, float] | None) -> None:
+        """Send bytes, those of one part one at a time where the reply drips."""
+        part, seconds = drip or ("body", 0.0)
+        head = len(content) if drip is None else _head_size(content)
+        first, end = (0, head) if part == "head" else (head, len(content))
+        self.wfile.write(content[:first])
+        for number in range(first, end):
+            self.wfile.flush()
+            # A client that has gone is noticed by the write, which raises.
+            if self.server.stopping.wait(seconds):
+                self.close_connection = True
+                return
+            self.wfile.write(content[number : number + 1])
+        self.wfile.write(content[end:])
+        self.wfile.flush()
 
     def _reset(self) -> None:
         """End the connection with a reset: it must be closed before its orderly shutdown."""
@@ -305,8 +326,13 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing here: `Server.record` logs, without query and headers."""
 
 
+def _head_size(content: bytes) -> int:
+    head, separator, _ = content.partition(b"\r\n\r\n")
+    return len(head) + len(separator)
+
+
 def _part_size(content: bytes, part: SentPart) -> int:
-    head = content.index(b"\r\n\r\n") + 4
+    head = _head_size(content)
     match part:
         case "nothing":
             return 0

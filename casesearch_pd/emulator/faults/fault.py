@@ -25,7 +25,7 @@ Kind = Literal[
     "html", "empty", "truncated", "body", "gzip", "not_utf8", "value", "without", "keys",
     "bare_fields", "headers",
     "throttle", "error", "redirect",
-    "latency", "silence", "reset", "short_body",
+    "latency", "silence", "drip", "reset", "short_body",
 ]  # fmt: skip
 
 
@@ -35,8 +35,8 @@ class Fault:
 
     Without any number it applies to every request of its operation. Several faults of one request
     act in the order of their list, each on the result of the one before it; those of the delivery
-    (``latency``, ``silence``, ``reset``, ``short_body``) come after all others. A fault that is not
-    possible on a request (a token to repeat on the first page) does nothing.
+    (``latency``, ``silence``, ``drip``, ``reset``, ``short_body``) come after all others. A fault
+    that is not possible on a request (a token to repeat on the first page) does nothing.
 
     Parameters
     ----------
@@ -117,6 +117,7 @@ class Fault:
     - ``latency``: the reply is sent `value` seconds after the request's arrival; for a pair, a
       random time between the two.
     - ``silence``: no byte for `value` seconds, then the end of the connection.
+    - ``drip``: the body comes one byte every `value` seconds; with ``("head", seconds)`` the head.
     - ``reset``: a TCP reset ``"before"`` the head, ``"in"`` it, or ``"after"`` it, in the body.
     - ``short_body``: half of the body that Content-Length announces, then an orderly end.
 

@@ -13,7 +13,7 @@ from casesearch_pd.emulator.faults.fault import Effect, Exchange
 from casesearch_pd.emulator.faults.pages import page_effect
 from casesearch_pd.emulator.faults.wire import dump_json
 from casesearch_pd.emulator.persona.responses import INFLECTIONS, Inflect
-from casesearch_pd.emulator.server import Delivery, Reply, SentPart
+from casesearch_pd.emulator.server import Delivery, DripPart, Reply, SentPart
 
 _PAGE = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Sign in</body></html>"
 
@@ -153,6 +153,11 @@ def _silence(exchange: Exchange) -> Reply:
     return _with_delivery(exchange, exchange.fault.value, part="nothing")
 
 
+def _drip(exchange: Exchange) -> Reply:
+    value = exchange.fault.value
+    return _with_delivery(exchange, drip=value if isinstance(value, tuple) else ("body", value))
+
+
 def _reset(exchange: Exchange) -> Reply:
     parts: dict[str, SentPart] = {"before": "nothing", "in": "half a head", "after": "half a body"}
     return _with_delivery(exchange, part=parts[exchange.fault.value], reset=True)
@@ -163,11 +168,21 @@ def _short_body(exchange: Exchange) -> Reply:
 
 
 def _with_delivery(
-    exchange: Exchange, delay: float = 0.0, *, part: SentPart | None = None, reset: bool = False
+    exchange: Exchange,
+    delay: float = 0.0,
+    *,
+    part: SentPart | None = None,
+    reset: bool = False,
+    drip: tuple[DripPart, float] | None = None,
 ) -> Reply:
     """Return the reply with a delivery, combined with that of an earlier fault."""
     earlier = exchange.reply.delivery or Delivery()
-    delivery = Delivery(max(earlier.delay, delay), part or earlier.part, reset or earlier.reset)
+    delivery = Delivery(
+        max(earlier.delay, delay),
+        part or earlier.part,
+        reset or earlier.reset,
+        drip or earlier.drip,
+    )
     return replace(exchange.reply, delivery=delivery)
 
 
@@ -190,6 +205,7 @@ RESPONSE_EFFECTS: Mapping[str, Effect] = {
 DELIVERY_EFFECTS: Mapping[str, Effect] = {
     "latency": _latency,
     "silence": _silence,
+    "drip": _drip,
     "reset": _reset,
     "short_body": _short_body,
 }

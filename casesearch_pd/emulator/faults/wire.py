@@ -95,6 +95,14 @@ def _is_latency(value: Any) -> bool:
     return is_time(value)
 
 
+def _is_drip(value: Any) -> bool:
+    match value:
+        case ("head" | "body", seconds):
+            return is_time(seconds)
+        case _:
+            return is_time(value)
+
+
 def _is_retry_after(value: Any) -> bool:
     return value is None or isinstance(value, str | timedelta) or is_time(value)
 
@@ -132,5 +140,6 @@ VALUE_RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "redirect": (_is_text, "an address"),
     "latency": (_is_latency, "non-negative seconds, or a pair of minimum and maximum"),
     "silence": (is_time, "non-negative seconds"),
+    "drip": (_is_drip, "non-negative seconds, or ('head', seconds) or ('body', seconds)"),
     "reset": (lambda value: value in ("before", "in", "after"), "'before', 'in' or 'after'"),
 }
