@@ -9,14 +9,16 @@ import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
 
-WANTED = tuple(f"s{number:02d}" for number in range(24))  # too many for one search of Persona
-STATUSES = (*WANTED, "s28", "s29")
+MANY_STATUSES = tuple(
+    f"s{number:02d}" for number in range(24)
+)  # too many for one search of Persona
+STATUSES = (*MANY_STATUSES, "s28", "s29")
 EXTRAS = tuple(f"extra_{number:02d}" for number in range(26))  # too many for one pass of Connect
 _TARGETS = ("s00", "s23", "s29")  # the first part of the filter, the last one, none
 
 
 def changing_frame(size, *, ties=4):
-    """Return cases of which most are wanted, `ties` of them at each creation time."""
+    """Return cases of which most match the filter, `ties` of them at each creation time."""
     number = np.arange(size)
     version = pd.array(np.zeros(size), dtype="Int64")
     return pd.DataFrame(
@@ -44,14 +46,14 @@ class ChangingService:
         The number of cases at the beginning.
     schedule
         The changes before each page but the first.
-    wanted
+    statuses
         The statuses of the filter; None for every case.
     """
 
     local: object
     size: int
     schedule: list
-    wanted: tuple | None = None
+    statuses: tuple | None = None
     now: dict = field(default_factory=dict)
     versions: dict = field(default_factory=lambda: defaultdict(set))
     throughout: set = field(default_factory=set)
@@ -123,7 +125,7 @@ class ChangingService:
             self.versions[case].add(version)
 
     def _matches(self, case):
-        return case in self.now and (self.wanted is None or self.now[case][0] in self.wanted)
+        return case in self.now and (self.statuses is None or self.now[case][0] in self.statuses)
 
     def check(self, frame):
         """Check a frame against the model."""

@@ -253,7 +253,7 @@ class WatchedEvent(threading.Event):
         self.waited, self.act = threading.Event(), act
 
     def wait(self, timeout=None):
-        """Act, show that somebody waits, and wait."""
+        """Act, record the wait, and wait."""
         self.act()
         self.waited.set()
         return super().wait(timeout)

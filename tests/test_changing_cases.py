@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 import casesearch_pd as cs
 from casesearch_pd.sources.transport.context import Tuning, use_tuning
 from tests.changing_cases import (
-    WANTED,
+    MANY_STATUSES,
     ChangingService,
     changing_frame,
     inconsistent_cases,
@@ -41,7 +41,7 @@ USUAL = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 SWEEP = settings(USUAL, max_examples=200, derandomize=False)
-SOME = ("s00", "s05", "s10", "s15", "s20", "s23")
+FEW_STATUSES = ("s00", "s05", "s10", "s15", "s20", "s23")
 DATED = ["case_id", "version", "updated_at"]
 PLAIN = ["case_id", "version"]
 
@@ -76,11 +76,11 @@ def changing(source, model):
         del source.read_page
 
 
-def checked_read(local, service, schedule, *, wanted=None, columns=PLAIN, **options):
+def checked_read(local, service, schedule, *, statuses=None, columns=PLAIN, **options):
     """Read while the schedule runs, check the frame against the model, and return it."""
     source = local.sources[service]
-    model = ChangingService(local, CASES, schedule, wanted)
-    filters = {} if wanted is None else {"status": list(wanted)}
+    model = ChangingService(local, CASES, schedule, statuses)
+    filters = {} if statuses is None else {"status": list(statuses)}
     with changing(source, model):
         frame = cs.read_cases(source, columns=columns, progress=False, **filters, **options)
     model.check(frame)
@@ -92,21 +92,23 @@ def checked_read(local, service, schedule, *, wanted=None, columns=PLAIN, **opti
 
 def connect_loses_nothing(local, data):
     """One scan, or several windows; a cursor that is an offset skips rows that move up."""
-    wanted = data.draw(st.sampled_from([None, SOME]), label="wanted")
+    statuses = data.draw(st.sampled_from([None, FEW_STATUSES]), label="statuses")
     columns = data.draw(st.sampled_from([PLAIN, DATED]), label="columns")
     kinds = {"insert", "backdate", "update", "move", "delete"}
-    if wanted is None and columns == PLAIN:
+    if statuses is None and columns == PLAIN:
         kinds.remove("backdate")
     schedule = data.draw(schedules(*sorted(kinds)), label="schedule")
     workers = data.draw(st.sampled_from([1, 3]), label="workers")
-    checked_read(local, "connect", schedule, wanted=wanted, columns=columns, max_workers=workers)
+    checked_read(
+        local, "connect", schedule, statuses=statuses, columns=columns, max_workers=workers
+    )
 
 
 def passes_agree(local, data):
     """Read the columns of each row in two requests: they must be of one version."""
     schedule = data.draw(schedules("insert", "backdate", "update", "move", "delete"))
-    wanted = data.draw(st.sampled_from([None, SOME]), label="wanted")
-    frame = checked_read(local, "connect", schedule, wanted=wanted, columns=None)
+    statuses = data.draw(st.sampled_from([None, FEW_STATUSES]), label="statuses")
+    frame = checked_read(local, "connect", schedule, statuses=statuses, columns=None)
     if "two versions" not in str(frame.cases.provenance["notes"]):
         assert inconsistent_cases(frame) == []
 
@@ -114,9 +116,9 @@ def passes_agree(local, data):
 def persona_loses_nothing(local, data):
     """There is no count, and a cursor may be the id of a case that is deleted."""
     schedule = data.draw(schedules(*persona_changes(local)), label="schedule")
-    wanted = data.draw(st.sampled_from([None, SOME]), label="wanted")
+    statuses = data.draw(st.sampled_from([None, FEW_STATUSES]), label="statuses")
     workers = data.draw(st.sampled_from([1, 3]), label="workers")
-    checked_read(local, "persona", schedule, wanted=wanted, max_workers=workers)
+    checked_read(local, "persona", schedule, statuses=statuses, max_workers=workers)
 
 
 def parts_lose_nothing(local, data):
@@ -127,7 +129,7 @@ def parts_lose_nothing(local, data):
     schedule = data.draw(schedules(*persona_changes(local)), label="schedule")
     more = data.draw(st.sampled_from([{}, {"created_at__gte": "2025"}]), label="filters")
     workers = data.draw(st.sampled_from([1, 3]), label="workers")
-    checked_read(local, "persona", schedule, wanted=WANTED, max_workers=workers, **more)
+    checked_read(local, "persona", schedule, statuses=MANY_STATUSES, max_workers=workers, **more)
 
 
 def persona_changes(local):
@@ -168,19 +170,21 @@ HIDDEN = {
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-@pytest.mark.parametrize("wanted", [None, SOME])
+@pytest.mark.parametrize("statuses", [None, FEW_STATUSES])
 @pytest.mark.parametrize("schedule", HIDDEN)
-def test_a_stable_count_hides_no_lost_row(local, schedule, wanted, workers):
+def test_a_stable_count_hides_no_lost_row(local, schedule, statuses, workers):
     """The count is the same but the offset is not: one row is between two pages."""
-    checked_read(local, "connect", HIDDEN[schedule], wanted=wanted, max_workers=workers)
+    checked_read(local, "connect", HIDDEN[schedule], statuses=statuses, max_workers=workers)
 
 
 @pytest.mark.parametrize("last", [("delete", 0, "s00"), ("move", 0, "s29")])
 def test_a_row_of_two_versions_is_dropped_if_its_case_is_gone(local, last):
     """Updated between two passes, then gone: it cannot be read again, so it is left out."""
     schedule = [[] for _ in range(14)]
-    pages = ceil(len([one for one in changing_frame(CASES)["status"] if one in SOME]) / PAGE)
+    pages = ceil(
+        len([one for one in changing_frame(CASES)["status"] if one in FEW_STATUSES]) / PAGE
+    )
     schedule[pages - 1], schedule[2 * pages - 2] = [("update", 0, "s00")], [last]
-    frame = checked_read(local, "connect", schedule, wanted=SOME, columns=None)
+    frame = checked_read(local, "connect", schedule, statuses=FEW_STATUSES, columns=None)
     assert inconsistent_cases(frame) == []
     assert "case_00000" not in frame["case_id"].tolist()

@@ -116,14 +116,14 @@ def killed_read(local, name, folder, *, pages, workers, columns):
 def test_a_killed_read_is_resumed(local, folder, name, pages, workers):
     """Nothing could be cleaned up: what is on the disk is all there is."""
     killed_read(local, name, folder, pages=pages, workers=workers, columns=" ".join(PLAIN))
-    saved = files(folder)
+    old_files = files(folder)
     before = searches(local)
     frame = read(local.sources[name], columns=PLAIN, checkpoint=folder, max_workers=workers)
     assert_complete(frame, CASES)
     size = local.sources[name].page_size
     # What was in no file is read again: under three pages a worker; and each gap begins a page.
-    again = PAGES_PER_FILE * workers + len(saved) + 2
-    assert saved
+    again = PAGES_PER_FILE * workers + len(old_files) + 2
+    assert old_files
     assert searches(local) - before <= ceil(len(CASES) / size) - pages + again + 2 * workers
     assert searches(local) - before < ceil(len(CASES) / size) or workers > 1
     assert files(folder) == []
@@ -203,11 +203,11 @@ OTHERS = {
 def test_the_checkpoint_of_another_read_is_refused(local, folder, other):
     """Rows of another read would be mixed in, and nothing would show it."""
     failed_read(local, "connect", folder)
-    saved, before = files(folder), len(local.requests)
+    old_files, before = files(folder), len(local.requests)
     with pytest.raises(cs.FilterError, match=r"belongs to another read.*another folder"):
         read(local.sources["connect"], checkpoint=folder, **({"columns": PLAIN} | OTHERS[other]))
     assert len(local.requests) == before
-    assert files(folder) == saved
+    assert files(folder) == old_files
 
 
 def test_the_checkpoint_of_the_other_service_is_refused(local, folder):
@@ -268,11 +268,11 @@ def test_a_damaged_or_foreign_file_is_refused_and_not_executed(local, folder, tm
     failed_read(local, "connect", folder)
     path = folder / files(folder)[0]
     path.write_bytes(damage(path.read_bytes(), tmp_path / "harm"))
-    saved, before = files(folder), len(local.requests)
+    old_files, before = files(folder), len(local.requests)
     with pytest.raises(cs.FilterError, match=r"is incomplete or damaged; remove it"):
         read(local.sources["connect"], columns=PLAIN, checkpoint=folder)
     assert len(local.requests) == before
-    assert files(folder) == saved
+    assert files(folder) == old_files
     assert not (tmp_path / "harm").exists()
 
 

@@ -353,7 +353,7 @@ def test_files_are_read_one_at_a_time(local, folder, monkeypatch):
 
 def test_a_checkpoint_of_another_read_is_refused(local, folder):
     failed_read(local, "connect", folder)
-    saved = sorted(folder.iterdir())
+    old_files = sorted(folder.iterdir())
     source = local.sources["connect"]
     for call, other in (
         (chunks_of, {"status": "open"}),
@@ -362,10 +362,10 @@ def test_a_checkpoint_of_another_read_is_refused(local, folder):
     ):
         message = error_of(call, source, checkpoint=folder, **other)
         assert "belongs to another read" in message
-    assert "cannot be written" in error_of(chunks_of, source, checkpoint=saved[0] / "below")
-    saved[0].write_bytes(saved[0].read_bytes()[:-5])
+    assert "cannot be written" in error_of(chunks_of, source, checkpoint=old_files[0] / "below")
+    old_files[0].write_bytes(old_files[0].read_bytes()[:-5])
     assert "is incomplete or damaged" in error_of(chunks_of, source, checkpoint=folder)
-    assert sorted(folder.iterdir()) == saved
+    assert sorted(folder.iterdir()) == old_files
 
 
 def test_chunks_in_another_order_have_no_checkpoint(local, folder):

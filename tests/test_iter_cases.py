@@ -132,9 +132,9 @@ def test_two_passes_are_joined_chunk_by_chunk(local):
 
 def test_two_passes_keep_ties_at_the_border_of_a_chunk():
     """Cases of one millisecond must not be lost between two windows of creation time."""
-    tied = [NOW - timedelta(hours=1)] * 30 + [NOW - timedelta(minutes=n) for n in range(40)]
-    wide = {f"column {number}": range(len(tied)) for number in range(40)}
-    frame = pd.DataFrame({"created_at": pd.to_datetime(tied), **wide})
+    times = [NOW - timedelta(hours=1)] * 30 + [NOW - timedelta(minutes=n) for n in range(40)]
+    wide = {f"column {number}": range(len(times)) for number in range(40)}
+    frame = pd.DataFrame({"created_at": pd.to_datetime(times), **wide})
     with cs.LocalCases(frame, now=NOW) as service:
         source = service.connect_cases(page_size=7)
         chunks = list(cs.iter_cases(source, chunksize=9))

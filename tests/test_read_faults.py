@@ -75,10 +75,10 @@ TRANSIENT = {
     "a count that moves": Fault("moving_total", 3, wire="connect"),
     "a page of HTML": Fault("html", **SOME),
     "no body": Fault("empty", **SOME),
-    "half an answer": Fault("truncated", **SOME),
+    "half a response": Fault("truncated", **SOME),
     "an object without cases": Fault("body", {}, **SOME),
     "cases that are null": Fault("body", {"cases": None, "data": None}, **SOME),
-    "gzip that nobody asked for": Fault("gzip", after=4, first=1),
+    "gzip that was not requested": Fault("gzip", after=4, first=1),
     "bytes that are not text": Fault("not_utf8", **SOME),
     "names in snake case": Fault("keys", "snake", wire="persona", **SOME),
     "names in camel case": Fault("keys", "camel", wire="persona", **SOME),
@@ -272,25 +272,22 @@ def test_fewer_cases_than_the_count_are_an_error(local):
     assert len(error.value.partial) == 1150
 
 
-def test_a_window_that_fails_loses_only_its_own_rows(local):
+def test_a_window_that_fails_loses_only_its_own_rows(local, monkeypatch):
     """The other workers finish theirs; the error names the missing window."""
     source = local.sources["connect"]
     first = CASES["created_at"].iloc[-30]
-    real = source.read_page
+    read_page = source.read_page
 
-    def page(scan, cursor, run):
-        found = real(scan, cursor, run)
-        late = [text for text in found.columns["created_at"] if text >= first.isoformat()]
+    def failing_page(scan, cursor, context):
+        page = read_page(scan, cursor, context)
+        late = [text for text in page.columns["created_at"] if text >= first.isoformat()]
         if late and "'lt'" not in repr(scan.where) and scan.sort[0].descending is False:
             raise cs.ServiceUnavailableError("this window never answers")
-        return found
+        return page
 
-    source.read_page = page
-    try:
-        with pytest.raises(cs.IncompleteReadError, match="never answers") as error:
-            read(source, columns=PLAIN, max_workers=4)
-    finally:
-        del source.read_page
+    monkeypatch.setattr(source, "read_page", failing_page, raising=False)
+    with pytest.raises(cs.IncompleteReadError, match="never answers") as error:
+        read(source, columns=PLAIN, max_workers=4)
     lost = CASES[~CASES["case_id"].isin(error.value.partial["case_id"])]
     (window,) = error.value.missing
     assert window.endswith("to the end")
@@ -318,9 +315,13 @@ def test_expired_tokens_are_replaced(monkeypatch):
     cases = numbered(200)
     with cs.LocalCases(cases, now=NOW, token_lifetime=5) as local:
         source = local.connect_cases(page_size=20)
-        real = source.read_page
-        slow = lambda *asked: (local.advance(10), real(*asked))[1]  # noqa: E731 - one line of a test
-        monkeypatch.setattr(source, "read_page", slow, raising=False)
+        read_page = source.read_page
+
+        def slow_page(*args):
+            local.advance(10)
+            return read_page(*args)
+
+        monkeypatch.setattr(source, "read_page", slow_page, raising=False)
         assert_complete(read(source, columns=PLAIN), cases)
 
 

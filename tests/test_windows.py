@@ -31,23 +31,24 @@ def test_each_case_is_in_one_window(schema, edges, times):
     frame = pd.DataFrame({"created_at": pd.to_datetime(pd.Series(times), utc=True)})
     windows, context = windows_of(edges), binding_context(schema, "UTC")
     masks = [mask(frame, bind(window.where("created_at"), context)) for window in windows]
-    assert (sum(kept.astype(int) for kept in masks) == 1).all()
-    for window, kept in zip(windows, masks, strict=True):
-        assert [window.contains(time) for time in times] == kept.tolist()
+    assert (sum(rows.astype(int) for rows in masks) == 1).all()
+    for window, rows in zip(windows, masks, strict=True):
+        assert [window.contains(time) for time in times] == rows.tolist()
 
 
 @given(edges=EDGES, numbers=st.sets(st.integers(0, 5)))
 def test_gaps_complete_any_windows(edges, numbers):
     """A resumed read asks for the gaps: a missing one is lost, and a surplus one is read twice."""
     windows = windows_of(edges)
-    chosen = [window for number, window in enumerate(windows) if number in numbers]
+    saved_windows = [window for number, window in enumerate(windows) if number in numbers]
     pieces = sorted(
-        [*chosen, *gaps(chosen)], key=lambda window: window.start or FIRST.floor("365D")
+        [*saved_windows, *gaps(saved_windows)],
+        key=lambda window: window.start or FIRST.floor("365D"),
     )
     assert pieces[0].start is None
     assert pieces[-1].end is None
     assert [window.end for window in pieces[:-1]] == [window.start for window in pieces[1:]]
-    assert {*chosen} <= {*pieces}
+    assert {*saved_windows} <= {*pieces}
 
 
 @given(edges=EDGES.filter(bool), at=TIMES)
