@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import threading
 from datetime import timedelta
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    import boto3
     import pandas as pd
 
     from casesearch_pd.sources.amazon_connect.source import ConnectCases
@@ -88,17 +90,10 @@ class LocalCases(CaseService):
 
     def connect_cases(self, **options: Any) -> ConnectCases:
         """Return a `ConnectCases` bound to this service; `options` are those of the class."""
-        import boto3  # noqa: PLC0415 - slow to import, and not needed for Persona
-
         from casesearch_pd.sources.amazon_connect.source import ConnectCases  # noqa: PLC0415
 
-        session = boto3.Session(
-            aws_access_key_id="LOCAL",
-            aws_secret_access_key="local",  # noqa: S106 - valid nowhere else
-            region_name=self.region,
-        )
         defaults: dict[str, Any] = {
-            "boto3_session": session,
+            "boto3_session": _isolated_session(self.region),
             "endpoint_url": self.url,
             "rate": self._source_rate,
         }
@@ -118,6 +113,27 @@ class LocalCases(CaseService):
         source = PersonaCases(**(defaults | options))
         self._sources[source.name] = source
         return source
+
+
+def _isolated_session(region: str) -> boto3.Session:
+    """Return a session of boto3 that reads neither the environment nor the user's AWS files."""
+    import boto3  # noqa: PLC0415 - slow to import, and not needed for Persona
+    import botocore.session  # noqa: PLC0415
+
+    # A profile that is gone, a broken file or an unknown mode would end each read, although the
+    # emulator needs no account. Without its names a variable of botocore has its default only.
+    variables = {
+        name: (None, None, default, convert)
+        for name, (_, _, default, convert) in botocore.session.Session.SESSION_VARIABLES.items()
+    }
+    for name in ("config_file", "credentials_file"):
+        variables[name] = (None, None, os.devnull, None)
+    return boto3.Session(
+        aws_access_key_id="LOCAL",
+        aws_secret_access_key="local",  # noqa: S106 - valid nowhere else
+        region_name=region,
+        botocore_session=botocore.session.Session(session_vars=variables),
+    )
 
 
 _RUNNING: WeakSet[LocalCases] = WeakSet()

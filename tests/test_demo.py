@@ -13,6 +13,9 @@ import casesearch_pd as cs
 from casesearch_pd import demo
 
 
+SERVICE = {"cases": 5}
+
+
 @pytest.fixture(scope="module")
 def output(tmp_path_factory):
     picture = tmp_path_factory.mktemp("demo") / "cases.png"
@@ -124,6 +127,44 @@ def test_a_token_in_an_address_is_not_repeated_in_the_error(text):
     with pytest.raises(cs.FilterError) as error:
         cs.open_source(text)
     assert "persona_live_abc" not in str(error.value)
+
+
+BROKEN = "[profile x\nregion=\n=broken"
+# Settings of a user's account that are out of date or broken.
+STALE = [
+    {"AWS_PROFILE": "left-over"},
+    {"AWS_DEFAULT_PROFILE": "left-over"},
+    {"AWS_CONFIG_FILE": "broken"},
+    {"AWS_SHARED_CREDENTIALS_FILE": "broken"},
+    {"HOME": "home"},
+    {"AWS_DEFAULTS_MODE": "unknown"},
+    {"AWS_STS_REGIONAL_ENDPOINTS": "unknown"},
+    {"AWS_REQUEST_CHECKSUM_CALCULATION": "unknown"},
+    {"AWS_RETRY_MODE": "unknown"},
+    {"AWS_MAX_ATTEMPTS": "many"},
+    {"AWS_METADATA_SERVICE_TIMEOUT": "soon"},
+    {"AWS_USE_FIPS_ENDPOINT": "true", "AWS_USE_DUALSTACK_ENDPOINT": "true"},
+    {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ENDPOINT_URL_CONNECTCASES": "nowhere"},
+    {"AWS_DEFAULT_REGION": "no region\n", "AWS_REGION": "no region\n"},
+    {"AWS_ACCESS_KEY_ID": "x\n", "AWS_SECRET_ACCESS_KEY": "x\n", "AWS_SESSION_TOKEN": "x\n"},
+    {"AWS_CA_BUNDLE": "/nowhere", "REQUESTS_CA_BUNDLE": "/nowhere"},
+    {"AWS_SDK_UA_APP_ID": "x" * 200},
+    {"PERSONA_API_KEY": "x\n"},
+]
+
+
+@pytest.mark.parametrize("settings", STALE, ids="+".join)
+@pytest.mark.parametrize("name", ["connect", "persona"])
+def test_the_account_of_the_user_is_not_read(service, name, settings, tmp_path, monkeypatch):
+    aws = tmp_path / "home" / ".aws"
+    aws.mkdir(parents=True)
+    for path in (tmp_path / "broken", aws / "config", aws / "credentials"):
+        path.write_text(BROKEN)
+    for name, value in settings.items():
+        in_folder = value in ("broken", "home")
+        monkeypatch.setenv(name, str(tmp_path / value) if in_folder else value)
+    source = service.connect_cases() if name == "connect" else service.persona_cases()
+    assert len(cs.read_cases(source).cases.refresh()) == 5
 
 
 def test_local_sources_take_options_of_their_own():
