@@ -1,16 +1,16 @@
-"""The errors a read can end in: what went wrong comes in, a sentence with the next step goes out.
+"""Errors and warnings of this package; each message ends with the next step.
 
 ::
 
     CaseSearchError
-    ├─ FilterError (ValueError)     what cannot be asked: names, lookups, values
+    ├─ FilterError (ValueError)     an invalid filter or option: names, lookups, values
     ├─ ServiceError                 status, code, request_id
-    │  ├─ AccessDeniedError         credentials: missing, expired, not allowed
+    │  ├─ AccessDeniedError         credentials: missing, expired, not sufficient
     │  ├─ NotFoundError             domain, template, endpoint
-    │  ├─ RefusedError              the service does not accept the request
-    │  ├─ ThrottledError            the rate limit, for longer than the patience
-    │  ├─ UnreachableError          no connection, no answer in time, 5xx to the end
-    │  └─ BadAnswerError            a 200 that is not an answer, a cursor that loops
+    │  ├─ InvalidRequestError       the service rejects the request
+    │  ├─ ThrottledError            the rate limit, until the retries are exhausted
+    │  ├─ ServiceUnavailableError   no connection, no response in time, or 5xx, likewise
+    │  └─ InvalidResponseError      a 200 without a valid result, a cursor that loops
     └─ IncompleteReadError          .partial, .missing
     ReadInterrupted (KeyboardInterrupt)   .partial
 """
@@ -50,26 +50,26 @@ __all__ = [
 
 
 class CaseSearchError(Exception):
-    """The root of all errors that this package raises on purpose."""
+    """The base class of the errors that this package raises on purpose."""
 
 
 class FilterError(CaseSearchError, ValueError):
-    """A filter, column or sort that cannot be asked: found before a search is sent."""
+    """A filter, column, sort or option that is invalid; raised before a search is sent."""
 
 
 class ServiceError(CaseSearchError):
-    """An answer of the service that ends the read.
+    """An error of the service that ends the read.
 
     Parameters
     ----------
     message
-        What happened and what to do next; the service's own words are in it.
+        What happened, with the service's own text, and what to do next.
     status
-        The HTTP status, or None when there was no answer.
+        The HTTP status, or None if there was no response.
     code
-        The service's name for the error, where it gave one.
+        The service's name for the error, if it has one.
     request_id
-        What the service's support asks for, where it gave one.
+        The id that the service's support asks for, if there is one.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class ServiceError(CaseSearchError):
 
 
 class AccessDeniedError(ServiceError):
-    """Credentials are missing, expired or not allowed to do this (401, 403)."""
+    """Credentials are missing, expired or not sufficient (401, 403)."""
 
 
 class NotFoundError(ServiceError):
@@ -95,32 +95,32 @@ class NotFoundError(ServiceError):
 
 
 class InvalidRequestError(ServiceError):
-    """The service does not accept the request (400, 409, 422)."""
+    """The service rejects the request (400, 409, 422)."""
 
 
 class ThrottledError(ServiceError):
-    """The rate limit was hit for longer than the read is patient."""
+    """The rate limit allows no further request within the time limit."""
 
 
 class ServiceUnavailableError(ServiceError):
-    """No connection, no answer in time, or server errors to the end of the patience."""
+    """No connection, no response in time, or server errors until the retries are exhausted."""
 
 
 class InvalidResponseError(ServiceError):
-    """A success status without an answer in it, or a cursor that leads nowhere."""
+    """A success status without a valid result, or a pagination cursor that does not advance."""
 
 
 class IncompleteReadError(CaseSearchError):
-    """Some rows could not be read; what was read is kept.
+    """Some rows could not be read; the others are in ``partial``.
 
     Parameters
     ----------
     message
         What is missing and why.
     partial
-        The rows that were read, as one typed frame.
+        The rows that were read, as one typed DataFrame.
     missing
-        The parts of the result that were not read, in words.
+        Descriptions of the parts that were not read.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class IncompleteReadError(CaseSearchError):
 
 
 class ReadInterrupted(KeyboardInterrupt):
-    """The user stopped the read; ``partial`` holds the rows read so far."""
+    """The user stopped the read; ``partial`` contains the rows read so far."""
 
     def __init__(self, message: str, *, partial: pd.DataFrame | None = None) -> None:
         super().__init__(message)
@@ -144,51 +144,52 @@ class ReadInterrupted(KeyboardInterrupt):
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """Find up to three names of `known` that look like `name`, letter case aside."""
+    """Return up to three names of `known` that are similar to `name`, in any letter case."""
     folded = {item.casefold(): item for item in known}
-    found = get_close_matches(name.casefold(), folded, n=3, cutoff=0.75)
-    return [folded[item] for item in found]
+    matches = get_close_matches(name.casefold(), folded, n=3, cutoff=0.75)
+    return [folded[item] for item in matches]
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str], *, see: str) -> FilterError:
-    """Say that `name` is no `kind`, with the nearest ones and where to look."""
+    """Return the error of an unknown name, with the nearest names or where to find them."""
     close = nearest(str(name), known)
     hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else f"; see {see}"
     return FilterError(f"unknown {kind} {name!r}{hint}")
 
 
-_HEARER: ContextVar[list[str] | None] = ContextVar("who listens to warnings", default=None)
+_CAPTURED: ContextVar[list[str] | None] = ContextVar("captured warnings", default=None)
 
 
 @contextmanager
 def capture_warnings() -> Iterator[list[str]]:
-    """Collect what this thread is warned of, instead of warning.
+    """Collect the warnings of this thread instead of issuing them.
 
     `warnings.catch_warnings` changes the filters of the whole process, so that the warnings of
-    other threads would vanish with those of this one.
+    other threads would be lost.
 
     Yields
     ------
     list of str
-        The messages so far; it goes on to be filled.
+        The messages; later ones are appended.
     """
-    said: list[str] = []
-    token = _HEARER.set(said)
+    messages: list[str] = []
+    token = _CAPTURED.set(messages)
     try:
-        yield said
+        yield messages
     finally:
-        _HEARER.reset(token)
+        _CAPTURED.reset(token)
 
 
 def warn(message: str) -> None:
-    """Warn at the line of the user's that led here, or tell who listens in this thread."""
-    if (said := _HEARER.get()) is not None:
-        said.append(message)
+    """Issue a warning at the line of the user's code, or append it to the captured ones."""
+    if (messages := _CAPTURED.get()) is not None:
+        messages.append(message)
         return
+    # The innermost frame outside of this package is the user's.
     frame, level = sys._getframe(1), 2  # noqa: SLF001 - what warnings itself does
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HOME):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, stacklevel=level)
 
 
-_HOME = str(Path(__file__).parent)
+_PACKAGE = str(Path(__file__).parent)

@@ -10,7 +10,7 @@ from casesearch_pd.query.pushdown import push_down
 from casesearch_pd.query.schema import Field
 from tests.bound_filters import FIELDS, LAW, NUMBER, TEXT, a_row, an_expression, keeps
 
-HIDDEN = Field("state", "state", "State", "text", shown=False)
+HIDDEN = Field("state", "state", "State", "text", visible=False)
 SEEN = ("exact", "inexact", "unsupported")
 
 

@@ -1,1 +1,1 @@
-"""Asking: pure, no IO, no frames."""
+"""The filter language: expressions, their binding to a schema, and their pushdown; no IO."""

@@ -1,8 +1,7 @@
-"""Keywords and unbound expressions in, one expression bound to a schema out.
+"""Binding: resolve the names and coerce the values of a filter against a schema.
 
-Binding resolves every name, coerces every value once, and folds what a user may write
-(``ne``, ``in``, ``between``, periods, None) into the few comparisons that services and
-frames know.
+Binding also reduces what a user may write (``ne``, ``in``, ``between``, periods, None) to the
+few comparisons that services and local evaluation know.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 
-from casesearch_pd.errors import FilterError, unknown_name
+from casesearch_pd.errors import FilterError, nearest
 from casesearch_pd.query.coercion import (
-    check_whole,
     coerce_period,
     coerce_scalar,
     is_collection,
     is_missing,
-    members,
+    members_of,
+    require_valid_text,
     to_hashable,
 )
 from casesearch_pd.query.expressions import (
@@ -33,7 +32,7 @@ from casesearch_pd.query.expressions import (
     any_of,
     negate,
 )
-from casesearch_pd.query.schema import LOOKUPS, lookups
+from casesearch_pd.query.schema import LOOKUPS, lookups_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,7 +46,7 @@ __all__ = ["BindingContext", "bind", "from_keywords", "from_tags"]
 
 @dataclass(frozen=True)
 class BindingContext:
-    """What names and times mean: the schema, the zone of naive times, the moment now (UTC)."""
+    """What names and times mean: the schema, the time zone of naive times, and now (UTC)."""
 
     schema: Schema
     tz: str
@@ -55,174 +54,208 @@ class BindingContext:
 
 
 def from_keywords(filters: Mapping[str, object], schema: Schema) -> Expression:
-    """Read ``name=value`` and ``name__lookup=value`` pairs, joined by AND.
+    """Return the filter of ``name=value`` and ``name__lookup=value`` pairs, combined by AND.
 
-    Raises
-    ------
-    FilterError
-        If a lookup is unknown.
+    Raises FilterError if a lookup is unknown.
     """
     return all_of(_keyword(name, value, schema) for name, value in filters.items())
 
 
 def _keyword(name: str, value: object, schema: Schema) -> Expression:
     stem, _, lookup = name.rpartition("__")
-    # A full column name beats a lookup: a custom field may be labelled "Amount in".
-    if not stem or schema.find(name) is not None:
+    # A full column name takes precedence over a lookup: a field may be labelled "Amount in".
+    if schema.find(name) is not None:
         return Compare(name, "eq", to_hashable(name, value))
-    if lookup in LOOKUPS:
+    if stem and lookup in LOOKUPS:
         return Compare(stem, lookup, to_hashable(name, value))
-    if schema.find(stem) is not None:
-        raise unknown_name(
-            "lookup", f"__{lookup}", [f"__{item}" for item in LOOKUPS], see="the README"
-        )
+    field = schema.find(stem)
+    if stem and (field is not None or lookup in _FOREIGN_LOOKUPS):
+        raise _unknown_lookup(stem, lookup, field)
     return Compare(name, "eq", to_hashable(name, value))
 
 
-def from_tags(tags: Mapping[str, str] | Iterable[str] | str | None, schema: Schema) -> Expression:
-    """Read ``tags=``: a case must bear all of them.
+# Lookups of other libraries, and what to write instead.
+_FOREIGN_LOOKUPS = {
+    "isnull": "isna=True for missing values, {}__isna=False for the others",
+    "notnull": "isna=False",
+    "notna": "isna=False",
+    "exact": "eq",
+    "iexact": "contains",
+    "icontains": "contains",
+    "like": "contains",
+    "ilike": "contains",
+    "startswith": "contains",
+    "istartswith": "contains",
+    "endswith": "contains",
+    "iendswith": "contains",
+    "regex": "contains",
+    "iregex": "contains",
+    "range": "between",
+    "ge": "gte",
+    "le": "lte",
+    "neq": "ne",
+    "nin": "ne",
+    "after": "gt",
+    "before": "lt",
+}
 
-    Raises
-    ------
-    FilterError
-        If the source writes its tags in the other form.
+
+def _unknown_lookup(stem: str, lookup: str, field: Field | None) -> FilterError:
+    """Return an error with the lookups that there are, and the nearest of them."""
+    known = LOOKUPS if field is None else lookups_for(field.type)
+    instead = _FOREIGN_LOOKUPS.get(lookup)
+    close = [instead] if instead else nearest(lookup, known)
+    hint = f"; did you mean {stem}__{close[0].format(stem)}?" if close else ""
+    shown = ", ".join(f"__{item}" for item in known)
+    return FilterError(f"unknown lookup '__{lookup}'{hint} (lookups of {stem!r}: {shown})")
+
+
+def from_tags(tags: Mapping[str, str] | Iterable[str] | str | None, schema: Schema) -> Expression:
+    """Return the filter of ``tags=``: a case must have all of them.
+
+    Raises FilterError if the tags of the service have the other form.
     """
     if tags is None:
         return all_of(())
     keyed = schema.resolve("tags").type == "tags"
     if isinstance(tags, Mapping):
         if not keyed:
-            raise FilterError(f"tags are plain text here; write tags={[*tags.values()]!r}")
+            raise FilterError(f"tags of this service have no keys; write tags={[*tags.values()]!r}")
         return all_of(Compare("tags", "contains", f"{key}={value}") for key, value in tags.items())
     if not isinstance(tags, str) and not is_collection(tags):
-        raise FilterError(f"tags={tags!r} is no list of tags; write tags=['urgent']")
-    listed = [tags] if isinstance(tags, str) else list(tags)
-    bare = next((tag for tag in listed if keyed and "=" not in str(tag)), None)
-    if bare is not None:
-        raise FilterError(f"tags have a key and a value here; write tags={{{bare!r}: 'value'}}")
-    return all_of(Compare("tags", "contains", tag) for tag in listed)
+        raise FilterError(f"tags must be a mapping or a list of tags, got {tags!r}")
+    tags = [tags] if isinstance(tags, str) else list(tags)
+    without_value = next((tag for tag in tags if keyed and "=" not in str(tag)), None)
+    if without_value is not None:
+        raise FilterError(
+            "tags of this service have a key and a value; write "
+            f"tags={{{without_value!r}: 'value'}}"
+        )
+    return all_of(Compare("tags", "contains", tag) for tag in tags)
 
 
-def bind(expression: Expression, binding: BindingContext) -> Expression:
-    """Resolve names and coerce values.
+def bind(expression: Expression, context: BindingContext) -> Expression:
+    """Return an expression with resolved names and coerced values.
 
-    Raises
-    ------
-    FilterError
-        If a name is unknown, a lookup does not fit the field or a value does not fit its type.
+    Raises FilterError if a name is unknown, a lookup does not fit the field or a value does not fit
+    its type.
     """
     match expression:
         case And(terms):
-            return all_of([bind(term, binding) for term in terms])
+            return all_of([bind(term, context) for term in terms])
         case Or(terms):
-            return any_of([bind(term, binding) for term in terms])
+            return any_of([bind(term, context) for term in terms])
         case Not(term):
-            return negate(bind(term, binding))
+            return negate(bind(term, context))
         case Compare(str(name), op, value):
-            return _compare(binding.schema.resolve(name), op, value, binding)
+            return _compare(context.schema.resolve(name), op, value, context)
         case Compare():
             return expression
         case _:
             assert_never(expression)
 
 
-def _compare(field: Field, op: str, value: Any, binding: BindingContext) -> Expression:
+def _compare(field: Field, op: str, value: Any, context: BindingContext) -> Expression:
     if op == "ne":
-        return negate(_compare(field, "eq", value, binding))
+        return negate(_compare(field, "eq", value, context))
     if op == "in" or (op == "eq" and is_collection(value)):
-        return any_of([_equal(field, item, binding) for item in _any_of(field, value)])
-    _check(field, op)
+        return any_of([_equal(field, item, context) for item in _in_values(field, value)])
+    _require_lookup(field, op)
     match op:
         case "eq":
-            return _equal(field, value, binding)
+            return _equal(field, value, context)
         case "isna":
             return _isna(field, value)
         case "between":
-            return _between(field, value, binding)
+            return _between(field, value, context)
         case "contains":
             return Compare(field, "contains", _substring(field, value))
         case _:
-            return _ordered(field, op, value, binding)
+            return _ordered(field, op, value, context)
 
 
-def _check(field: Field, op: str) -> None:
-    fitting = lookups(field.type)
-    # Equality with None asks for missing values, which fits every type.
-    if op not in fitting and not (op == "eq" and "isna" in fitting):
-        shown = ", ".join(f"__{item}" for item in fitting)
+def _require_lookup(field: Field, op: str) -> None:
+    allowed = lookups_for(field.type)
+    # Equality with None matches missing values, which fits every type.
+    if op not in allowed and not (op == "eq" and "isna" in allowed):
+        shown = ", ".join(f"__{item}" for item in allowed)
         raise FilterError(f"__{op} does not fit {field.column!r} of type {field.type}; use {shown}")
 
 
-def _any_of(field: Field, value: Any) -> tuple[Any, ...]:
+def _in_values(field: Field, value: Any) -> tuple[Any, ...]:
     if isinstance(value, tuple):
         return value
     if is_collection(value):
-        return members(value)
-    raise FilterError(f"{field.column!r} __in takes a list, not {value!r}; write [{value!r}]")
+        return members_of(value)
+    raise FilterError(f"{field.column}__in must be a list, got {value!r}; write [{value!r}]")
 
 
-def _equal(field: Field, value: Any, binding: BindingContext) -> Expression:
+def _equal(field: Field, value: Any, context: BindingContext) -> Expression:
     if is_missing(value):
         return Compare(field, "isna", None)
-    if "eq" not in lookups(field.type):
-        if "contains" not in lookups(field.type):
+    if "eq" not in lookups_for(field.type):
+        if "contains" not in lookups_for(field.type):
             raise FilterError(
-                f"{field.column!r} holds JSON, which only {field.column}__isna can ask for"
+                f"{field.column!r} contains JSON, which only {field.column}__isna can filter"
             )
         raise FilterError(
-            f"{field.column!r} holds lists; ask for a member: {field.column}__contains={value!r}"
+            f"{field.column!r} contains lists; filter by a member: "
+            f"{field.column}__contains={value!r}"
         )
     if field.type != "datetime":
         return Compare(field, "eq", coerce_scalar(field, value))
-    when = coerce_period(field, value, tz=binding.tz, now=binding.now)
-    return all_of([Compare(field, "gte", when.start), Compare(field, "lt", when.end)])
+    period = coerce_period(field, value, tz=context.tz, now=context.now)
+    return all_of([Compare(field, "gte", period.start), Compare(field, "lt", period.end)])
 
 
 def _isna(field: Field, value: Any) -> Expression:
     if not isinstance(value, (bool, np.bool_)):
-        raise FilterError(f"{field.column!r} __isna takes True or False, not {value!r}")
+        raise FilterError(f"{field.column}__isna must be True or False, got {value!r}")
     missing = Compare(field, "isna", None)
     return missing if value else negate(missing)
 
 
-def _between(field: Field, value: Any, binding: BindingContext) -> Expression:
-    ends = members(value) if is_collection(value) else ()
+def _between(field: Field, value: Any, context: BindingContext) -> Expression:
+    ends = members_of(value) if is_collection(value) else ()
     if len(ends) != 2:  # noqa: PLR2004 - a pair
-        raise FilterError(f"{field.column!r} __between takes a pair (from, to), not {value!r}")
-    first, last = _ordered(field, "gte", ends[0], binding), _ordered(field, "lte", ends[1], binding)
-    if _reversed(first, last, _ordered(field, "gte", ends[1], binding)):
+        raise FilterError(f"{field.column}__between must be a pair (from, to), got {value!r}")
+    lower, upper = (
+        _ordered(field, "gte", ends[0], context),
+        _ordered(field, "lte", ends[1], context),
+    )
+    if _is_reversed(lower, upper, _ordered(field, "gte", ends[1], context)):
         raise FilterError(
-            f"{field.column!r} __between is reversed: {ends[0]!r} comes after {ends[1]!r}"
+            f"{field.column}__between is reversed: {ends[0]!r} comes after {ends[1]!r}"
         )
-    return all_of([first, last])
+    return all_of([lower, upper])
 
 
-def _reversed(first: Compare, last: Compare, since: Compare) -> bool:
-    """Tell whether a pair begins after its end; ``since`` is where its last period begins.
+def _is_reversed(lower: Compare, upper: Compare, end_start: Compare) -> bool:
+    """Return whether a pair begins after its end; ``end_start`` is where its last period begins.
 
     An instant between two ticks is a period of no length, which may begin where it ends.
     """
-    return bool(first.value >= last.value and first.value > since.value)
+    return bool(lower.value >= upper.value and lower.value > end_start.value)
 
 
 def _substring(field: Field, value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise FilterError(f"{field.column!r} __contains takes some text, not {value!r}")
-    check_whole(field, value)
+        raise FilterError(f"{field.column}__contains must be a non-empty text, got {value!r}")
+    require_valid_text(field, value)
     return value
 
 
-def _ordered(field: Field, op: str, value: Any, binding: BindingContext) -> Compare:
+def _ordered(field: Field, op: str, value: Any, context: BindingContext) -> Compare:
     if is_missing(value) or is_collection(value):
-        raise FilterError(f"{field.column!r} __{op} takes one value, not {value!r}")
+        raise FilterError(f"{field.column}__{op} must be a single value, got {value!r}")
     if field.type != "datetime":
         return Compare(field, op, coerce_scalar(field, value))
-    when = coerce_period(field, value, tz=binding.tz, now=binding.now)
-    # A period is as long as it is: "after March" begins with April.
+    period = coerce_period(field, value, tz=context.tz, now=context.now)
+    # A period has a length: "after March" begins with April.
     match op:
         case "gt":
-            return Compare(field, "gte", when.end)
+            return Compare(field, "gte", period.end)
         case "lte":
-            return Compare(field, "lt", when.end)
+            return Compare(field, "lt", period.end)
         case _:
-            return Compare(field, op, when.start)
+            return Compare(field, op, period.start)

@@ -1,6 +1,6 @@
-"""One user value and one field type in, one canonical value out, or an error that says what fits.
+"""Coercion: turn one value of a user into the type of a field, or explain what fits.
 
-The hard idea is time. A user may name an *instant* ("2026-03-14T09:30") or a *period*
+The difficult idea is time. A user may name an *instant* ("2026-03-14T09:30") or a *period*
 ("2026-03", a date, a `pandas.Period`): both become a half-open `Period` of UTC microseconds, so
 that a comparison with a period needs no case of its own. Days are counted on the calendar of
 the zone, never as 24 hours: two days a year have 23 or 25.
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Period",
-    "check_whole",
     "coerce_period",
     "coerce_scalar",
     "is_collection",
     "is_missing",
-    "members",
+    "members_of",
+    "require_valid_text",
     "to_hashable",
 ]
 
@@ -43,9 +43,9 @@ _INSTANT = re.compile(
 )
 _TICK = pd.Timedelta(1, "us")
 _FIRST = pd.Timestamp("0001-01-01T00:00Z")
-_LAST = pd.Timestamp("9999-12-31T23:59:59.999Z")  # in the milliseconds of the wires
-_BEYOND = (pd.errors.OutOfBoundsDatetime, pd.errors.OutOfBoundsTimedelta, OverflowError)
-# Units of numpy that are periods; its weeks begin on Thursday, as the first of 1970 was one.
+_LAST = pd.Timestamp("9999-12-31T23:59:59.999Z")  # in the milliseconds of both services
+_OUT_OF_RANGE = (pd.errors.OutOfBoundsDatetime, pd.errors.OutOfBoundsTimedelta, OverflowError)
+# Units of numpy that are periods; its weeks begin on Thursday, like the first day of 1970.
 _PERIODS = {"Y": "Y", "M": "M", "W": "W-WED", "D": "D"}
 
 
@@ -58,67 +58,58 @@ class Period:
 
 
 def is_missing(value: Any) -> bool:
-    """Tell whether a user means "no value": None, NA, NaT or NaN."""
+    """Return whether a user means "no value": None, NA, NaT or NaN."""
     return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))
 
 
 def coerce_scalar(field: Field, value: object) -> Any:
-    """Take one value for a comparison with `field`, in the field's own type.
+    """Return a value in the type of the field that it is compared with.
 
-    Raises
-    ------
-    FilterError
-        If the value is of another type; the message shows what fits.
+    Raises FilterError if the value has another type; the message shows what fits.
     """
-    plain = value.item() if isinstance(value, np.generic) else value
+    value = value.item() if isinstance(value, np.generic) else value
     match field.type:
         case "number" | "integer":
-            return _number(field, plain)
+            return _number(field, value)
         case "boolean":
-            return _boolean(field, plain)
+            return _boolean(field, value)
         case "select":
-            return _option(field, _text(field, plain))
+            return _option(field, _text(field, value))
         case "any":
-            return _any(field, plain)
+            return _any(field, value)
         case _:
-            return _text(field, plain)
+            return _text(field, value)
 
 
 def _number(field: Field, value: object) -> int | float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise _unfit(field, value, "a number such as 3 or 2.5")
+        raise _type_error(field, value, "a number such as 3 or 2.5")
     if not isinstance(value, int) and not math.isfinite(value):
-        raise _unfit(field, value, "a finite number; None asks for missing values")
+        raise _type_error(field, value, "a finite number; None matches missing values")
     return value if isinstance(value, (int, float)) else float(value)
 
 
 def _boolean(field: Field, value: object) -> bool:
     if not isinstance(value, bool):
-        raise _unfit(field, value, "True or False")
+        raise _type_error(field, value, "True or False")
     return value
 
 
 def _text(field: Field, value: object) -> str:
     if not isinstance(value, str):
-        raise _unfit(field, value, f"text such as {str(value)!r}")
-    check_whole(field, value)
+        raise _type_error(field, value, f"text such as {str(value)!r}")
+    require_valid_text(field, value)
     return value
 
 
-def check_whole(field: Field, text: str) -> None:
-    """Refuse half of a surrogate pair: it is no text that could be sent, or that a case holds.
-
-    Raises
-    ------
-    FilterError
-        If there is one.
-    """
+def require_valid_text(field: Field, text: str) -> None:
+    """Raise FilterError if a text has half of a surrogate pair: UTF-8 cannot encode it."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise FilterError(
-            f"{field.column!r}: {text!r} holds half of a surrogate pair, which no case can hold; "
-            "leave it out"
+            f"{field.column!r}: {text!r} contains half of a surrogate pair, which no case has; "
+            "remove it"
         ) from error
 
 
@@ -129,7 +120,7 @@ def _any(field: Field, value: object) -> Any:
         return value
     if isinstance(value, numbers.Real):
         return _number(field, value)
-    raise _unfit(field, value, "text, a number, True or False")
+    raise _type_error(field, value, "text, a number, True or False")
 
 
 def _option(field: Field, value: str) -> str:
@@ -140,86 +131,77 @@ def _option(field: Field, value: str) -> str:
     if len(by_label) == 1:
         return by_label[0]
     close = nearest(value, values) or nearest(value, [option.label for option in field.options])
-    hint = f"the nearest is {close[0]!r}" if close else f"the options are {_some(values)}"
+    hint = f"the nearest is {close[0]!r}" if close else f"the options are {_first_of(values)}"
     warn(f"{value!r} is not an option of {field.column!r}; {hint}")
     return value
 
 
-def _some(values: list[str]) -> str:
-    shown = ", ".join(map(repr, values[:8]))
-    return f"{shown}, …" if len(values) > 8 else shown  # noqa: PLR2004 - as many as fit a line
+def _first_of(values: list[str]) -> str:
+    text = ", ".join(map(repr, values[:8]))
+    return f"{text}, …" if len(values) > 8 else text  # noqa: PLR2004 - what fits on a line
 
 
-def _unfit(field: Field, value: object, fits: str) -> FilterError:
+def _type_error(field: Field, value: object, expected: str) -> FilterError:
     return FilterError(
-        f"{field.column!r} is of type {field.type}: {value!r} does not fit; write {fits}"
+        f"{field.column!r} is of type {field.type} and cannot be compared with {value!r}; write "
+        f"{expected}"
     )
 
 
 def coerce_period(field: Field, value: object, *, tz: str, now: pd.Timestamp) -> Period:
-    """Read an instant, a period or a distance from now.
+    """Return the period of an instant, a period or a distance from now.
 
-    Parameters
-    ----------
-    field
-        The date-time field that the value is compared with; named in errors.
-    value
-        Text in ISO 8601, a date, datetime, `pandas.Timestamp`, `pandas.Period`,
-        `numpy.datetime64` or a timedelta.
-    tz
-        The zone of times that name none.
-    now
-        What a timedelta counts from; UTC.
+    Text is ISO 8601. Naive times are in `tz`; a timedelta is relative to `now`, which is in UTC.
     """
     try:
-        found = _span(field, value, tz, now)
-    except _BEYOND as error:
-        raise _outside(field, value) from error
-    if found.end <= _FIRST or found.start.year > _LAST.year:
-        raise _outside(field, value)
-    return Period(_within(found.start), _within(found.end))
+        period = _to_period(field, value, tz, now)
+    except _OUT_OF_RANGE as error:
+        raise _range_error(field, value) from error
+    if period.end <= _FIRST or period.start.year > _LAST.year:
+        raise _range_error(field, value)
+    return Period(_clip(period.start), _clip(period.end))
 
 
-def _within(moment: pd.Timestamp) -> pd.Timestamp:
-    return min(max(moment, _FIRST), _LAST)
+def _clip(timestamp: pd.Timestamp) -> pd.Timestamp:
+    return min(max(timestamp, _FIRST), _LAST)
 
 
-def _outside(field: Field, value: object) -> FilterError:
+def _range_error(field: Field, value: object) -> FilterError:
     return FilterError(
         f"{field.column!r}: {value!r} is outside the years 1 to 9999, "
         "or finer than a microsecond and outside 1678 to 2261"
     )
 
 
-def _span(field: Field, value: object, tz: str, now: pd.Timestamp) -> Period:
+def _to_period(field: Field, value: object, tz: str, now: pd.Timestamp) -> Period:
     if isinstance(value, str):
-        value = _from_text(field, value)
+        value = _parse_text(field, value)
     if isinstance(value, np.datetime64):
         value = _from_numpy(value)
     if isinstance(value, (timedelta, np.timedelta64)):
-        return _instant(now + pd.Timedelta(value))
+        return _instant_period(now + pd.Timedelta(value))
     if isinstance(value, pd.Period):
-        return _period(value, tz)
+        return _calendar_period(value, tz)
     if isinstance(value, datetime):
-        return _instant(_in_zone(field, pd.Timestamp(value), tz))
+        return _instant_period(_localize(field, pd.Timestamp(value), tz))
     if isinstance(value, date):
-        return _period(pd.Period(value, "D"), tz)
-    raise _unfit(field, value, "a time such as '2026-03', '2026-03-14' or '2026-03-14T09:30'")
+        return _calendar_period(pd.Period(value, "D"), tz)
+    raise _type_error(field, value, "a time such as '2026-03', '2026-03-14' or '2026-03-14T09:30'")
 
 
-def _from_text(field: Field, value: str) -> pd.Period | pd.Timestamp:
+def _parse_text(field: Field, value: str) -> pd.Period | pd.Timestamp:
     text = value.strip()
     try:
         if _PERIOD.fullmatch(text):
             return pd.Period(text)
-        # Words are refused here: pandas would read "today" as this very moment.
+        # Words are rejected here: pandas would take "today" for the present instant.
         if _INSTANT.fullmatch(text):
             return pd.Timestamp(text.upper())
-    except _BEYOND:
+    except _OUT_OF_RANGE:
         raise
     except ValueError as error:
-        raise FilterError(f"{field.column!r}: {value!r} is not on the calendar") from error
-    raise _unfit(field, value, "a time such as '2026-03', '2026-03-14' or '2026-03-14T09:30'")
+        raise FilterError(f"{field.column!r}: {value!r} is not a date of the calendar") from error
+    raise _type_error(field, value, "a time such as '2026-03', '2026-03-14' or '2026-03-14T09:30'")
 
 
 def _from_numpy(value: np.datetime64) -> pd.Period | pd.Timestamp:
@@ -227,41 +209,41 @@ def _from_numpy(value: np.datetime64) -> pd.Period | pd.Timestamp:
     if unit not in _PERIODS:
         return pd.Timestamp(value)
     day = value.astype("datetime64[D]").astype(object)
-    if not isinstance(day, date):  # numpy counts on where Python's calendar ends
+    if not isinstance(day, date):  # beyond the years of Python's calendar
         raise OverflowError(str(value))
     return pd.Period(day, _PERIODS[unit])
 
 
-def _in_zone(field: Field, moment: pd.Timestamp, tz: str) -> pd.Timestamp:
-    if moment.tzinfo is not None:
-        return moment
+def _localize(field: Field, timestamp: pd.Timestamp, tz: str) -> pd.Timestamp:
+    if timestamp.tzinfo is not None:
+        return timestamp
     try:
-        return moment.tz_localize(tz)
+        return timestamp.tz_localize(tz)
     except ValueError as error:  # a clock change skips or repeats it
-        one = moment.to_pydatetime().replace(tzinfo=ZoneInfo(tz)).isoformat()
+        example = timestamp.to_pydatetime().replace(tzinfo=ZoneInfo(tz)).isoformat()
         raise FilterError(
-            f"{field.column!r}: {moment} happens twice or not at all in {tz}; "
-            f"give an offset, such as {one!r}"
+            f"{field.column!r}: {timestamp} occurs twice or not at all in {tz}; "
+            f"add an offset, such as {example!r}"
         ) from error
 
 
-def _instant(moment: pd.Timestamp) -> Period:
-    # A bound finer than a microsecond lies between two ticks: an empty span there keeps
-    # every comparison right.
-    utc = moment.tz_convert("UTC")
-    tick = utc.as_unit("us")  # cuts
+def _instant_period(timestamp: pd.Timestamp) -> Period:
+    # An instant finer than a microsecond is between two ticks: with an empty period there,
+    # every comparison is right.
+    utc = timestamp.tz_convert("UTC")
+    tick = utc.as_unit("us")  # rounds down
     return Period(tick if tick == utc else tick + _TICK, tick + _TICK)
 
 
-def _period(period: pd.Period, tz: str) -> Period:
+def _calendar_period(period: pd.Period, tz: str) -> Period:
     return Period(_midnight(period.start_time, tz), _midnight((period + 1).start_time, tz))
 
 
 def _midnight(naive: pd.Timestamp, tz: str) -> pd.Timestamp:
-    if naive.year > _LAST.year:  # which only pandas can say
+    if naive.year > _LAST.year:  # pandas periods have no limit there
         return _LAST
-    # Where a clock change skips midnight the day begins when clocks resume; where it comes
-    # twice, with the first.
+    # Where a clock change skips midnight, the day begins after the gap; where midnight occurs
+    # twice, it begins with the first one.
     local = naive.tz_localize(tz, nonexistent="shift_forward", ambiguous=True)
     return local.tz_convert("UTC").as_unit("us")
 
@@ -270,34 +252,32 @@ def _midnight(naive: pd.Timestamp, tz: str) -> pd.Timestamp:
 
 
 def to_hashable(name: str, value: Any) -> Any:
-    """Copy what a caller could change after the call; expressions are immutable.
+    """Return a value that the caller cannot change any more; expressions are immutable.
 
-    Raises
-    ------
-    FilterError
-        If the value is a mapping, or a collection of collections: nothing can be compared with
-        those.
+    Raises FilterError if the value is a mapping or a collection of collections.
     """
     if isinstance(value, Mapping):
         raise FilterError(f"{name!r} cannot be compared with a mapping; write a value or a list")
     if not is_collection(value):
         return value
-    found = members(value)
-    inner = next((item for item in found if isinstance(item, Mapping) or is_collection(item)), None)
+    values = members_of(value)
+    inner = next(
+        (item for item in values if isinstance(item, Mapping) or is_collection(item)), None
+    )
     if inner is not None:
         raise FilterError(f"{name!r} cannot be compared with {inner!r}; write one flat list")
-    return found
+    return values
 
 
 def is_collection(value: object) -> bool:
-    """Tell whether a value means any-of."""
+    """Return whether a value means "any of these"."""
     return not isinstance(value, (str, bytes, Mapping)) and pd.api.types.is_list_like(value)
 
 
-def members(value: Any) -> tuple[Any, ...]:
-    """List the members of a collection; those of a set in the same order every time."""
+def members_of(value: Any) -> tuple[Any, ...]:
+    """Return the members of a collection; those of a set in the same order every time."""
     if isinstance(value, AbstractSet):
         return tuple(sorted(value, key=repr))
-    # Of times in nanoseconds numpy would make whole numbers.
-    plain = isinstance(value, np.ndarray) and value.dtype.kind not in "mM"
-    return tuple(value.tolist() if plain else value)
+    # tolist() would turn times in nanoseconds into integers.
+    is_array = isinstance(value, np.ndarray) and value.dtype.kind not in "mM"
+    return tuple(value.tolist() if is_array else value)

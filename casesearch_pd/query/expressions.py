@@ -1,11 +1,11 @@
-"""The filter language: comparisons joined by and, or, not; immutable, and free of any service.
+"""Expressions: comparisons combined by and, or, not; immutable, and independent of a service.
 
-Four nodes say everything. `Compare` holds one field, one operator and one value; before
-binding the field is the name that the user wrote, afterwards it is the `Field` of a schema
-and the value is of the field's own type. `all_of` and `any_of` fold while they build: they
-flatten, drop duplicates and let TRUE (an empty `And`) and FALSE (an empty `Or`) take effect.
+There are four nodes. `Compare` has one field, one operator and one value. Before binding the
+field is the name that the user wrote; afterwards it is the `Field` of a schema, and the value
+has the field's type. `all_of` and `any_of` simplify: they flatten, remove duplicates and apply
+TRUE (an empty `And`) and FALSE (an empty `Or`).
 
-A comparison with a missing value is false, and `~` flips it: the logic is two-valued, so
+A comparison with a missing value is false, and `~` inverts it: the logic is two-valued, so
 ``~(a < 5)`` keeps the rows whose ``a`` is missing, and ``a >= 5`` does not.
 """
 
@@ -41,7 +41,7 @@ __all__ = [
 
 
 class Node:
-    """What all nodes can be: joined by & and |, flipped by ~, and never taken for true."""
+    """The operators of all nodes: combined by & and |, inverted by ~, never true or false."""
 
     __slots__ = ()
 
@@ -58,7 +58,8 @@ class Node:
 
     def __bool__(self) -> bool:
         raise FilterError(
-            "a filter has no truth of its own; join filters with & | ~, each in parentheses"
+            "the truth value of a filter is ambiguous; combine filters with &, | and ~, each in "
+            "parentheses"
         )
 
 
@@ -66,17 +67,17 @@ class Node:
 class Compare(Node):
     """One comparison: ``op`` is eq, ne, lt, lte, gt, gte, in, contains, isna or between.
 
-    A bound comparison has only eq, lt, lte, gt, gte, contains and isna; the others are folded.
+    A bound comparison has only eq, lt, lte, gt, gte, contains and isna.
     """
 
     field: str | Field
     op: str
     value: Any
-    _truth: bool | tuple[bool, ...] = dataclasses.field(init=False)
+    _is_bool: bool | tuple[bool, ...] = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
-        """Tell True from 1, which Python takes for equal and a case does not."""
-        object.__setattr__(self, "_truth", _truth(self.value))
+        """Distinguish True from 1, which are equal in Python and different values of a case."""
+        object.__setattr__(self, "_is_bool", _is_bool(self.value))
 
     @property
     def target(self) -> Field:
@@ -88,11 +89,11 @@ class Compare(Node):
         name = self.field if isinstance(self.field, str) else self.field.column
         if self.op == "isna" and self.value is False:
             return f"field({name!r}).notna()"
-        shown = self.value.isoformat() if hasattr(self.value, "isoformat") else self.value
-        return _WRITTEN[self.op].format(f"field({name!r})", shown)
+        value = self.value.isoformat() if hasattr(self.value, "isoformat") else self.value
+        return _FORMATS[self.op].format(f"field({name!r})", value)
 
 
-def _truth(value: Any) -> bool | tuple[bool, ...]:
+def _is_bool(value: Any) -> bool | tuple[bool, ...]:
     if isinstance(value, tuple):
         return tuple(isinstance(item, bool) for item in value)
     return isinstance(value, bool)
@@ -105,7 +106,7 @@ class And(Node):
     terms: tuple[Expression, ...]
 
     def __repr__(self) -> str:
-        return " & ".join(map(_in_brackets, self.terms)) or "TRUE"
+        return " & ".join(map(_operand_repr, self.terms)) or "TRUE"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -115,7 +116,7 @@ class Or(Node):
     terms: tuple[Expression, ...]
 
     def __repr__(self) -> str:
-        return " | ".join(map(_in_brackets, self.terms)) or "FALSE"
+        return " | ".join(map(_operand_repr, self.terms)) or "FALSE"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -125,14 +126,14 @@ class Not(Node):
     term: Expression
 
     def __repr__(self) -> str:
-        return f"~{_in_brackets(self.term)}"
+        return f"~{_operand_repr(self.term)}"
 
 
 Expression = Compare | And | Or | Not
 TRUE = And(())
 FALSE = Or(())
 
-_WRITTEN = {
+_FORMATS = {
     "eq": "{} == {!r}",
     "ne": "{} != {!r}",
     "lt": "{} < {!r}",
@@ -146,53 +147,57 @@ _WRITTEN = {
 }
 
 
-def _in_brackets(term: Expression) -> str:
-    bare = isinstance(term, Not) or (isinstance(term, Compare) and term.op in _METHODS)
-    return repr(term) if bare else f"({term!r})"
+def _operand_repr(term: Expression) -> str:
+    is_atom = isinstance(term, Not) or (isinstance(term, Compare) and term.op in _METHODS)
+    return repr(term) if is_atom else f"({term!r})"
 
 
 _METHODS = {"in", "contains", "between", "isna"}
 
 
 def _node(term: object) -> Expression:
-    """Take what is joined by an operator; a bare True or False folds away."""
+    """Return an operand as a node; True and False stand for TRUE and FALSE."""
     if isinstance(term, bool):
         return TRUE if term else FALSE
     if isinstance(term, Compare | And | Or | Not):
         return term
-    raise FilterError(f"{term!r} is no filter; compare a field with a value, in parentheses")
+    raise FilterError(
+        f"cannot combine a filter with {term!r}; compare a field with a value, in parentheses"
+    )
 
 
 def all_of(terms: Iterable[Expression]) -> Expression:
-    """Join by AND, folded."""
-    return _join(And, Or, terms)
+    """Return the terms combined by AND, simplified."""
+    return _combine(And, Or, terms)
 
 
 def any_of(terms: Iterable[Expression]) -> Expression:
-    """Join by OR, folded."""
-    return _join(Or, And, terms)
+    """Return the terms combined by OR, simplified."""
+    return _combine(Or, And, terms)
 
 
-def _join(same: type[And | Or], other: type[And | Or], terms: Iterable[Expression]) -> Expression:
+def _combine(
+    kind: type[And | Or], other: type[And | Or], terms: Iterable[Expression]
+) -> Expression:
     try:
-        flat = dict.fromkeys(_flat(same, terms))
+        flat = dict.fromkeys(_flatten(kind, terms))
     except RecursionError as error:
         raise FilterError(
-            "this filter is nested too deeply to be read; join its conditions side by side, or "
-            "ask for any of several values with isin"
+            "this filter is nested too deeply; combine its conditions side by side, or match "
+            "any of several values with isin"
         ) from error
     if other(()) in flat:  # FALSE in an AND, TRUE in an OR
         return other(())
-    return next(iter(flat)) if len(flat) == 1 else same(tuple(flat))
+    return next(iter(flat)) if len(flat) == 1 else kind(tuple(flat))
 
 
-def _flat(same: type[And | Or], terms: Iterable[Expression]) -> Iterator[Expression]:
+def _flatten(kind: type[And | Or], terms: Iterable[Expression]) -> Iterator[Expression]:
     for term in terms:
-        yield from term.terms if isinstance(term, same) else (term,)
+        yield from term.terms if isinstance(term, kind) else (term,)
 
 
 def negate(term: Expression) -> Expression:
-    """Flip, folded: a double negation falls away, TRUE and FALSE change places."""
+    """Return the negation, simplified: that of a negation is its term, that of TRUE is FALSE."""
     match term:
         case Not(inner):
             return inner
@@ -205,7 +210,10 @@ def negate(term: Expression) -> Expression:
 
 
 def to_nnf(term: Expression) -> Expression:
-    """Move every negation down to the comparisons, by De Morgan and by nothing else."""
+    """Return the negation normal form: De Morgan's laws move every negation to a comparison.
+
+    A negated comparison stays as it is, because ``~(a < 5)`` is not ``a >= 5`` (see above).
+    """
     match term:
         case Compare():
             return term
@@ -226,7 +234,7 @@ def to_nnf(term: Expression) -> Expression:
 
 
 def literals(term: Expression) -> tuple[Compare, ...]:
-    """List the comparisons of an expression, in order."""
+    """Return the comparisons of an expression, in order."""
     match term:
         case Compare():
             return (term,)
@@ -239,5 +247,5 @@ def literals(term: Expression) -> tuple[Compare, ...]:
 
 
 def fields_of(term: Expression) -> tuple[Field, ...]:
-    """List the fields that a bound expression looks at, each once, in order."""
+    """Return the fields of a bound expression, each once, in order."""
     return tuple(dict.fromkeys(literal.target for literal in literals(term)))

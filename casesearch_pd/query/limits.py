@@ -42,18 +42,10 @@ _Clause = tuple[Expression, ...]  # terms that are combined by AND, or by OR
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """The largest filter of one request.
+    """The largest filter of one request."""
 
-    Parameters
-    ----------
-    depth
-        Levels of and, or, not above a comparison.
-    breadth
-        Terms in one and, or in one or.
-    """
-
-    depth: int
-    breadth: int
+    depth: int  # levels of and, or, not above a comparison
+    breadth: int  # terms in one and, or in one or
 
     def allow(self, term: Expression) -> bool:
         """Return whether an expression is within the limits."""
@@ -79,15 +71,8 @@ def fit_to_limits(
 ) -> FittedFilter:
     """Return requests within the limits.
 
-    Parameters
-    ----------
-    term
-        The filter, with negations at the comparisons only.
-    limits
-        The largest filter of one request.
-    exact
-        Returns whether a comparison means to the service what it means here, so that its
-        negation may be used to make two requests disjoint.
+    Negations are at the comparisons only. `exact` returns whether a comparison means to the service
+    what it means here, so that its negation may be used to make two requests disjoint.
     """
     if limits.allow(term):
         return FittedFilter((term,), TRUE, "as it is")

@@ -49,21 +49,11 @@ SupportFunction = Callable[[Compare], PushdownSupport]
 
 @dataclass(frozen=True, slots=True)
 class Pushdown:
-    """What is sent to the service, and what of its result is checked again.
+    """What is sent to the service, and what of its result is checked again."""
 
-    Parameters
-    ----------
-    parts
-        One filter per request; no case matches two of them.
-    residual
-        What is checked again.
-    strategy
-        How the requests were made to fit the limits of the service.
-    """
-
-    parts: tuple[Expression, ...]
-    residual: Expression
-    strategy: Strategy = "as it is"
+    parts: tuple[Expression, ...]  # one filter per request; no case matches two of them
+    residual: Expression  # what is checked again
+    strategy: Strategy = "as it is"  # how the requests were made to fit the limits of the service
 
     @property
     def pushed(self) -> Expression:
@@ -74,11 +64,8 @@ class Pushdown:
 def push_down(expression: Expression, support: SupportFunction) -> Pushdown:
     """Split an expression between the service and local evaluation.
 
-    Raises
-    ------
-    FilterError
-        If a condition that only the service can evaluate is combined by OR, or negated, in a
-        way that the service cannot evaluate.
+    Raises FilterError if a condition that only the service can evaluate is combined by OR, or
+    negated, in a way that the service cannot evaluate.
     """
     return _split(to_nnf(expression), support)
 
@@ -143,10 +130,8 @@ def _first_remote_only(term: Expression, support: SupportFunction) -> Compare | 
 def fit_pushdown(pushdown: Pushdown, limits: RequestLimits, support: SupportFunction) -> Pushdown:
     """Return a pushdown whose requests are within the limits of the service.
 
-    Raises
-    ------
-    FilterError
-        If a condition that only the service can evaluate does not fit into its requests.
+    Raises FilterError if a condition that only the service can evaluate does not fit into its
+    requests.
     """
     fitted = fit_to_limits(pushdown.pushed, limits, is_exact(support))
     require_evaluable(fitted.remainder, support)

@@ -1,10 +1,10 @@
-"""`field`: names that users write filters with; and `pandas.col` expressions read the same way.
+"""`field`, with which users write filters; and `pandas.col` expressions, converted likewise.
 
 ::
 
     (field("priority") == "high") & ~field("status").isin(["closed", "solved"])
 
-What comes out is an unbound expression; names and values are checked when it is bound.
+The result is an unbound expression; names and values are checked when it is bound.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["FieldReference", "field", "from_pandas", "is_pandas_expression"]
 
 
 def field(name: str) -> FieldReference:
-    """Name a field, to compare it.
+    """Return a reference to a field, to compare it with values.
 
     Parameters
     ----------
@@ -37,15 +37,15 @@ def field(name: str) -> FieldReference:
     field('amount').between(10, 20) | field('amount').isna()
     """
     if not isinstance(name, str) or not name:
-        raise FilterError(f"a field is named by text such as 'status', not by {name!r}")
+        raise FilterError(f"the name of a field must be text such as 'status', got {name!r}")
     return FieldReference(name)
 
 
 class FieldReference:
-    """A field that is about to be compared."""
+    """A field of a filter: compared with a value, it becomes an expression."""
 
     __slots__ = ("name",)
-    # == makes a filter and no truth, so a name cannot be a key.
+    # == returns a filter, so a reference cannot be the key of a mapping.
     __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __init__(self, name: str) -> None:
@@ -73,69 +73,72 @@ class FieldReference:
         return self._compare("gte", value)
 
     def isin(self, values: Iterable[object]) -> Compare:
-        """Be one of these values; None among them is missing."""
+        """Match any of the values; None matches a missing value."""
         return self._compare("in", values)
 
     def between(self, left: object, right: object, inclusive: str = "both") -> Compare:
-        """Be from `left` to `right`, both included."""
+        """Match values from `left` to `right`, both included."""
         if inclusive != "both":
-            raise FilterError(f"between includes both ends; for {inclusive!r} write < and >")
+            raise FilterError(
+                f"inclusive must be 'both', got {inclusive!r}; for other bounds use < and >"
+            )
         return self._compare("between", (left, right))
 
     def contains(self, text: str) -> Compare:
-        """Hold this text, letter case aside; or, for a list, have this member."""
+        """Match text that contains this text in any letter case, or a list with this member."""
         return self._compare("contains", text)
 
     def isna(self) -> Compare:
-        """Have no value."""
+        """Match missing values."""
         return self._compare("isna", True)
 
     def notna(self) -> Expression:
-        """Have a value."""
+        """Match values that are not missing."""
         return negate(self.isna())
 
     def __bool__(self) -> bool:
-        raise FilterError(f"compare {self!r} with a value, such as {self!r} == 'open'")
+        raise FilterError(
+            f"the truth value of {self!r} is ambiguous; compare it, such as {self!r} == 'open'"
+        )
 
     def _compare(self, op: str, value: object) -> Compare:
         if isinstance(value, (FieldReference, Node)):
-            raise FilterError(f"{self!r} is compared with a value, not with another field")
+            raise FilterError(f"{self!r} must be compared with a value, got {value!r}")
         return Compare(self.name, op, to_hashable(self.name, value))
 
 
-def from_pandas(written: Any) -> Expression:
-    """Read a `pandas.col` expression.
+def from_pandas(expression: Any) -> Expression:
+    """Return a `pandas.col` expression as a filter.
 
-    A comparison with a missing value is false here, and ``~`` flips it, which is not how
-    masks of nullable dtypes behave in pandas: there it stays missing.
+    A comparison with a missing value is false, and ``~`` inverts it. Masks of nullable dtypes
+    differ: in pandas such a comparison stays missing.
 
-    Raises
-    ------
-    FilterError
-        If it does more than compare columns with values and join that by & | ~; or if this
-        pandas has no way to look inside (its hook is private).
+    Raises FilterError if it does more than compare columns with values and combine that by & | ~;
+    or if this pandas version cannot be inspected (the hook is private).
     """
-    look = getattr(written, "_eval_expression", None)
-    if look is None:
-        raise FilterError("this pandas does not let filters be read from pd.col; use cs.field(...)")
+    evaluate = getattr(expression, "_eval_expression", None)
+    if evaluate is None:
+        raise FilterError("this pandas version cannot convert pd.col; use cs.field(...)")
+    # Evaluated on a stand-in for a frame, the expression performs its operations on field
+    # references, and so builds the filter itself.
     try:
-        read = look(_AnyFrame())
+        result = evaluate(_AnyFrame())
     except (AttributeError, TypeError) as error:
-        raise _too_much(written) from error
-    if not isinstance(read, Expression):
-        raise _too_much(written)
-    return read
+        raise _unsupported(expression) from error
+    if not isinstance(result, Expression):
+        raise _unsupported(expression)
+    return result
 
 
-def _too_much(written: object) -> FilterError:
+def _unsupported(expression: object) -> FilterError:
     return FilterError(
-        f"{written!r} does more than a service can be asked; compare columns with values and "
-        "join with & | ~"
+        f"{expression!r} does more than a filter can; compare columns with values and combine "
+        "with & | ~"
     )
 
 
 class _AnyColumn(FieldReference):
-    """A column as `pandas.col` hands it out."""
+    """A column of the stand-in."""
 
     __slots__ = ()
 
@@ -152,7 +155,7 @@ class _Text:
     def contains(self, pat: str, *, case: bool = True, regex: bool = True) -> Compare:
         if case or regex:
             raise FilterError(
-                "services search for plain text without regard to letter case; write "
+                "services search for text in any letter case, not for patterns; write "
                 f".str.contains({pat!r}, case=False, regex=False)"
             )
         return self._column.contains(pat)
@@ -164,7 +167,7 @@ class _AllNames:
 
 
 class _AnyFrame:
-    """Stands in for a frame that has every column."""
+    """A stand-in for a frame that has every column."""
 
     columns = _AllNames()
 
@@ -172,7 +175,7 @@ class _AnyFrame:
         return _AnyColumn(name)
 
 
-def is_pandas_expression(written: object) -> bool:
-    """Tell whether something is a `pandas.col` expression."""
+def is_pandas_expression(value: object) -> bool:
+    """Return whether a value is a `pandas.col` expression."""
     kind = getattr(pd.api.typing, "Expression", None)
-    return kind is not None and isinstance(written, kind)
+    return kind is not None and isinstance(value, kind)

@@ -1,8 +1,8 @@
-"""What can be asked of a source: its fields, under the names that users type.
+"""Schemas: the fields of a source, under the names that users type.
 
-Both services are told in one vocabulary (`created_at`, `status`, …); a custom field goes by
-its label (Amazon Connect) or key (Persona). `Schema.resolve` takes any name that a user may
-know the field by, and refuses what it does not know with the nearest names.
+All services share one vocabulary (`created_at`, `status`, …). A custom field is named by its
+label (Amazon Connect) or key (Persona). `Schema.resolve` accepts every name that a user may
+know a field by, and rejects others with the nearest names.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ __all__ = [
     "Schema",
     "column_name",
     "key_column",
-    "lookups",
-    "named_apart",
+    "lookups_for",
+    "make_columns_unique",
 ]
 
 FieldType = Literal[
@@ -43,11 +43,11 @@ FieldType = Literal[
     "tags",  # a list of key=value
     "list",
     "json",
-    "any",  # not known before it is read
+    "any",  # not known before the first value
 ]
 Namespace = Literal["system", "custom"]
 
-_PREFIX = "fields."  # how a service with open fields spells a custom one
+_CUSTOM_PREFIX = "fields."  # of the ids of custom fields that discovery may not find
 _EQUALITY = ("eq", "ne", "in", "isna")
 _ORDER = ("lt", "lte", "gt", "gte", "between")
 LOOKUPS = (*_EQUALITY, *_ORDER, "contains")
@@ -55,7 +55,7 @@ LOOKUPS = (*_EQUALITY, *_ORDER, "contains")
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One choice of a select: the value that cases hold and the label that people see."""
+    """One option of a select: the value in cases, and the label for people."""
 
     value: str
     label: str
@@ -69,25 +69,25 @@ class Field:
     Parameters
     ----------
     column
-        The name in the frame and in filters.
+        The name in DataFrames and filters.
     id
         The service's own name.
     label
-        The name that the service shows to people.
+        The name that the service displays.
     type
-        What its values are; decides the dtype and the lookups.
+        The type of its values; it determines the dtype and the lookups.
     namespace
         ``"system"`` or ``"custom"``.
     options
-        The choices of a select, where the service tells them.
+        The options of a select, where the service lists them.
     aliases
-        Other names that mean this field.
+        Other names of the field.
     visible
-        False where the service can filter by it but never shows it.
+        False if the service can filter by it but never returns it.
     active
-        False where it is not among the columns of a read without ``columns=``.
+        False if a read without ``columns=`` leaves it out.
     remote_only
-        How values begin that the service compares and never shows, such as ids of users.
+        The prefix of values that the service compares but never returns, such as ids of users.
     """
 
     column: str
@@ -103,23 +103,23 @@ class Field:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every name that means this field, the column first."""
+        """All names of the field, the column first."""
         return (self.column, self.id, *self.aliases)
 
 
 @dataclass(frozen=True)
 class Schema:
-    """The fields of a source, and the names that two of them would share.
+    """The fields of a source, and the names that several of them would have.
 
     Parameters
     ----------
     fields
-        Every known field, in the order of the columns.
+        All known fields, in the order of the columns.
     shared
-        Bare names that several custom fields bear, each with the columns meant.
+        Ambiguous names of custom fields, each with the columns of those fields.
     open
-        Whether a name that is neither known nor close to one is taken as a custom field, and
-        ``fields.NAME`` always: Persona does not tell all its fields.
+        Whether an unknown name that is not close to a known one is a custom field, and
+        ``fields.NAME`` always is: Persona does not list all its fields.
     """
 
     fields: tuple[Field, ...]
@@ -127,8 +127,8 @@ class Schema:
     open: bool = False
 
     def __post_init__(self) -> None:
-        """Index every name once."""
-        # Columns are entered last: a full column name beats an id or alias of another field.
+        """Index all names."""
+        # Columns come last: a column name takes precedence over an id or alias of another field.
         names = {name: item for item in self.fields for name in (item.id, *item.aliases)}
         names |= {item.column: item for item in self.fields}
         object.__setattr__(self, "_names", names)
@@ -136,46 +136,49 @@ class Schema:
     _names: dict[str, Field] = field(init=False, repr=False, compare=False)
 
     def find(self, name: str) -> Field | None:
-        """Look a name up; None if no field bears it."""
+        """Return the field of a name; None if there is none."""
         return self._names.get(name)
 
     def resolve(self, name: str) -> Field:
-        """Find the field that a user means by `name`.
+        """Return the field that a user means by `name`.
 
-        Raises
-        ------
-        FilterError
-            If no field or more than one bears the name.
+        Raises FilterError if no field has the name, or more than one.
         """
         if not isinstance(name, str):
-            raise FilterError(f"{name!r} is no name of a field; list_fields(source) shows them")
-        known = self.find(name)
-        if known is not None:
-            return known
+            raise FilterError(
+                f"the name of a field must be text, got {name!r}; list_fields(source) shows them"
+            )
+        field_of_name = self.find(name)
+        if field_of_name is not None:
+            return field_of_name
         if name in self.shared:
-            meant = " or ".join(map(repr, self.shared[name]))
-            raise FilterError(f"{name!r} is the name of more than one field; write {meant}")
-        if self.open and (name.startswith(_PREFIX) or not nearest(name, self._names)):
-            return self._guessed(name.removeprefix(_PREFIX))
+            columns = " or ".join(map(repr, self.shared[name]))
+            raise FilterError(f"{name!r} is the name of several fields; write {columns}")
+        if self.open and (name.startswith(_CUSTOM_PREFIX) or not nearest(name, self._names)):
+            return self._undiscovered(name.removeprefix(_CUSTOM_PREFIX))
         raise unknown_name("field", name, self._suggestions(), see="list_fields(source)")
 
-    def _guessed(self, key: str) -> Field:
-        """Take a key that discovery did not meet for a custom field of unknown type."""
-        taken = {name for item in self.fields if item.namespace == "system" for name in item.names}
-        taken |= {item.column for item in self.fields}
-        return Field(key_column(key, taken), f"{_PREFIX}{key}", key, "any", "custom", active=False)
+    def _undiscovered(self, key: str) -> Field:
+        """Return a custom field of unknown type for a key that discovery did not find."""
+        reserved = {
+            name for item in self.fields if item.namespace == "system" for name in item.names
+        }
+        reserved |= {item.column for item in self.fields}
+        return Field(
+            key_column(key, reserved), f"{_CUSTOM_PREFIX}{key}", key, "any", "custom", active=False
+        )
 
     def _suggestions(self) -> list[str]:
         return [item.column for item in self.fields] + [*self._names]
 
     @property
     def active(self) -> tuple[Field, ...]:
-        """The fields that a read without ``columns=`` holds."""
+        """The fields of a read without ``columns=``."""
         return tuple(item for item in self.fields if item.active and item.visible)
 
 
 def column_name(label: str) -> str:
-    """Turn a label into a column name that can be typed as a keyword.
+    """Return a column name for a label that can be typed as a keyword.
 
     >>> column_name("Order value (€)"), column_name("2nd line?"), column_name("顧客 ランク")
     ('order_value', 'field_2nd_line', '顧客_ランク')
@@ -185,42 +188,43 @@ def column_name(label: str) -> str:
     return f"field_{name}" if name[0].isdigit() else name
 
 
-def key_column(key: str, taken: Container[str]) -> str:
-    """Name the column of a custom field that goes by a key: ``fields_KEY`` where that is taken.
+def key_column(key: str, reserved: Container[str]) -> str:
+    """Return a column name for the key of a custom field: ``fields_KEY`` if it is reserved.
 
     >>> key_column("orderNumber", ()), key_column("status", ("status",)), key_column("2nd-line", ())
     ('orderNumber', 'fields_status', 'field_2nd_line')
     """
     column = key if re.fullmatch(r"[^\W\d]\w*", key) else column_name(key)
-    return f"fields_{column}" if column in taken else column
+    return f"fields_{column}" if column in reserved else column
 
 
-def named_apart(
-    custom: Iterable[Field], taken: Iterable[str]
+def make_columns_unique(
+    custom: Iterable[Field], reserved: Iterable[str]
 ) -> tuple[list[Field], dict[str, tuple[str, ...]]]:
-    """Give every custom field a column of its own; tell which bare names are shared.
+    """Return custom fields with different columns, and the names that several would have.
 
-    System names win. A field of a taken name, and both of two alike, get ``_`` and the first
-    eight characters of their id, so that a namesake made tomorrow never swaps a column.
+    Reserved names take precedence. A field with a reserved name, and both of two fields with the
+    same name, get the suffix ``_`` and the first eight characters of their id, so that a field
+    added later never takes over a column.
     """
-    reserved = set(taken)
+    reserved = set(reserved)
     fields = list(custom)
     counts = Counter(item.column for item in fields)
-    apart = [
+    unique = [
         replace(item, column=f"{item.column}_{item.id[:8]}")
         if item.column in reserved or counts[item.column] > 1
         else item
         for item in fields
     ]
     shared: dict[str, tuple[str, ...]] = {}
-    for before, after in zip(fields, apart, strict=True):
+    for before, after in zip(fields, unique, strict=True):
         if counts[before.column] > 1 and before.column not in reserved:
             shared[before.column] = (*shared.get(before.column, ()), after.column)
-    return apart, shared
+    return unique, shared
 
 
-def lookups(kind: FieldType) -> tuple[str, ...]:
-    """List the lookups that fit a field type.
+def lookups_for(kind: FieldType) -> tuple[str, ...]:
+    """Return the lookups that fit a field type.
 
     >>> lookups("boolean")
     ('eq', 'ne', 'in', 'isna')

@@ -1,7 +1,7 @@
-"""An unbound expression to JSON and back: what provenance keeps of a filter.
+"""Serialization: unbound expressions to JSON and back, for provenance and saved forms.
 
 Times stay as the user wrote them, so that "the last seven days" of a stored filter means the
-last seven days of the day on which it is read again.
+seven days before the day on which it is used again.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ __all__ = ["filter_from_json", "filter_to_json", "value_from_json", "value_to_js
 
 
 def filter_to_json(term: Expression) -> dict[str, Any]:
-    """Write an expression whose fields are still names.
+    """Return an expression as JSON values; fields are stored by their names.
 
     >>> from casesearch_pd.query.expressions import Compare
-    >>> to_json(Compare("status", "eq", "open"))
+    >>> filter_to_json(Compare("status", "eq", "open"))
     {'field': 'status', 'op': 'eq', 'value': 'open'}
     """
     match term:
@@ -41,15 +41,12 @@ def filter_to_json(term: Expression) -> dict[str, Any]:
             assert_never(term)
 
 
-def filter_from_json(told: dict[str, Any]) -> Expression:
-    """Read what `filter_to_json` wrote.
+def filter_from_json(stored: dict[str, Any]) -> Expression:
+    """Return the expression that `filter_to_json` stored.
 
-    Raises
-    ------
-    FilterError
-        If it is something else.
+    Raises FilterError if it is something else.
     """
-    match told:
+    match stored:
         case {"field": str(field), "op": str(op), "value": value}:
             return Compare(field, op, value_from_json(value))
         case {"and": list(terms)}:
@@ -59,11 +56,11 @@ def filter_from_json(told: dict[str, Any]) -> Expression:
         case {"not": dict(inner)}:
             return Not(filter_from_json(inner))
         case _:
-            raise FilterError(f"this is no stored filter: {told!r}")
+            raise FilterError(f"not a stored filter: {stored!r}")
 
 
 def value_to_json(value: Any) -> Any:
-    """Write a value, a tuple of values, or None."""
+    """Return a value, a tuple of values, or None as JSON values."""
     match value:
         case tuple():
             return [value_to_json(item) for item in value]
@@ -72,7 +69,7 @@ def value_to_json(value: Any) -> Any:
         case timedelta():
             return {"timedelta": pd.Timedelta(value).isoformat()}
         case np.generic():
-            return _out_of_numpy(value)
+            return _numpy_to_json(value)
         case datetime():
             return {"time": pd.Timestamp(value).isoformat()} if not pd.isna(value) else None
         case date():
@@ -85,11 +82,11 @@ def value_to_json(value: Any) -> Any:
             return None if pd.api.types.is_scalar(value) and pd.isna(value) else str(value)
 
 
-def _out_of_numpy(value: np.generic) -> Any:
+def _numpy_to_json(value: np.generic) -> Any:
     match value:
         case np.datetime64() | np.timedelta64() if np.isnat(value):
             return None
-        case np.datetime64():  # its unit tells whether it is a period
+        case np.datetime64():  # its unit determines whether it is a period
             return {"numpy": str(value), "unit": np.datetime_data(value.dtype)[0]}
         case np.timedelta64():
             return value_to_json(pd.Timedelta(value))
@@ -98,7 +95,7 @@ def _out_of_numpy(value: np.generic) -> Any:
 
 
 def value_from_json(value: Any) -> Any:
-    """Read what `value_to_json` wrote."""
+    """Return the value that `value_to_json` stored."""
     match value:
         case list():
             return tuple(value_from_json(item) for item in value)

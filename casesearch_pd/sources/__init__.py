@@ -1,1 +1,1 @@
-"""The services: the only rooms that know a wire."""
+"""The services that cases are read from, and the interface that reading uses."""

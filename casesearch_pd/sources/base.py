@@ -47,27 +47,13 @@ class Sort:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """One result to read page by page: picklable, without a client or a secret.
+    """One result to read page by page: picklable, without a client or a secret."""
 
-    Parameters
-    ----------
-    where
-        The pushed filter, in a form that the service accepts as it is.
-    fields
-        The fields to return, at most as many as one request may name.
-    sort
-        The order of the result.
-    search
-        A full-text search of the service's own.
-    limit
-        The number of rows that is enough; only an `InProcessSource` uses it.
-    """
-
-    where: Expression = TRUE
-    fields: tuple[Field, ...] = ()
-    sort: tuple[Sort, ...] = ()
-    search: str | None = None
-    limit: int | None = None
+    where: Expression = TRUE  # the pushed filter, in a form that the service accepts as it is
+    fields: tuple[Field, ...] = ()  # the fields to return, at most as many as one request may name
+    sort: tuple[Sort, ...] = ()  # the order of the result
+    search: str | None = None  # a full-text search of the service's own
+    limit: int | None = None  # the number of rows that is enough; only an `InProcessSource` uses it
 
     @property
     def is_unfiltered(self) -> bool:
@@ -87,33 +73,19 @@ class Request:
 
 @dataclass(slots=True)
 class Page:
-    """One page of cases, as columns of values in the order of the rows.
+    """One page of cases, as columns of values in the order of the rows."""
 
-    Parameters
-    ----------
-    rows
-        The number of cases.
-    columns
-        Column name to one value per row: text, numbers, booleans, lists, ISO 8601 text for
-        times; None where a case has no value. ``case_id`` is always there.
-    cursor
-        What the request for the next page contains; None on the last page.
-    total
-        The number of cases that match, where the service counts.
-    served_at
-        The service's clock.
-    new_fields
-        Fields that are not in the schema, by column.
-    invalid
-        Number of values of an unknown form, by column; they are None in ``columns``.
-    """
-
-    rows: int
+    rows: int  # the number of cases
+    # Column name to one value per row: text, numbers, booleans, lists, ISO 8601 text for times;
+    # None where a case has no value. ``case_id`` is always there.
     columns: dict[str, list[Any]]
-    cursor: str | None = None
-    total: int | None = None
+    cursor: str | None = None  # what the request for the next page contains; None on the last page
+    total: int | None = None  # the number of cases that match, where the service counts
+    # The service's clock.
     served_at: pd.Timestamp = field(default_factory=lambda: pd.Timestamp.now("UTC").floor("s"))
+    # Fields that are not in the schema, by column.
     new_fields: dict[str, Field] = field(default_factory=dict)
+    # Number of values of an unknown form, by column; they are None in ``columns``.
     invalid: dict[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -127,12 +99,7 @@ class Page:
     ) -> Page:
         """Return the page of a service that sends one JSON object per case.
 
-        Parameters
-        ----------
-        records
-            The objects; their keys are the ids of the fields.
-        fields
-            The fields of the scan.
+        The keys of the objects are the ids of the fields.
         """
         records = list(records)
         columns = {item.column: [one.get(item.id) for one in records] for item in fields}
@@ -256,30 +223,15 @@ class InProcessSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PerCaseListing:
-    """A list that a service returns for one case at a time, such as its history.
+    """A list that a service returns for one case at a time, such as its history."""
 
-    Parameters
-    ----------
-    name
-        What it lists, in words.
-    fields
-        The columns of its pages, ``case_id`` among them.
-    key
-        The columns that identify an entry, to remove duplicates.
-    rate
-        Requests per second that may be sent.
-    read_page
-        Requests one page by case id, cursor and context; None if the case does not exist.
-    hidden
-        Columns that only tell entries apart.
-    """
-
-    name: str
-    fields: tuple[Field, ...]
-    key: tuple[str, ...]
-    rate: float
+    name: str  # what it lists, in words
+    fields: tuple[Field, ...]  # the columns of its pages, ``case_id`` among them
+    key: tuple[str, ...]  # the columns that identify an entry, to remove duplicates
+    rate: float  # requests per second that may be sent
+    # Requests one page by case id, cursor and context; None if the case does not exist.
     read_page: Callable[[str, str | None, ReadContext], Page | None]
-    hidden: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()  # columns that only tell entries apart
 
 
 @runtime_checkable
@@ -296,13 +248,7 @@ class RelatedSource(Protocol):
         ...
 
     def events(self) -> PerCaseListing:
-        """Return the listing of changes.
-
-        Raises
-        ------
-        FilterError
-            If the service has no history.
-        """
+        """Return the listing of changes; raise FilterError if the service has no history."""
         ...
 
 
@@ -311,10 +257,7 @@ def merge_assumptions(
 ) -> dict[str, bool]:
     """Return the safe assumptions about a service, replaced where a user knows better.
 
-    Raises
-    ------
-    FilterError
-        If an assumption does not exist.
+    Raises FilterError if an assumption does not exist.
     """
     unknown = next((name for name in assume or {} if name not in defaults), None)
     if unknown is not None:

@@ -207,10 +207,7 @@ class BaseSource(ABC):
     def schema(self) -> Schema:
         """The fields, discovered at first use.
 
-        Raises
-        ------
-        FilterError
-            If a field that every read needs is missing.
+        Raises FilterError if a field that every read needs is missing.
         """
         if self._schema is not None:
             return self._schema
@@ -243,7 +240,8 @@ class BaseSource(ABC):
 
     def _push_terms(self, pushdown: Pushdown) -> Pushdown:
         """Return a pushdown with as many terms of its conjunction as one request can contain."""
-        pushed, residual = TRUE, [pushdown.residual]
+        pushed: Expression = TRUE
+        residual = [pushdown.residual]
         for term in _terms(pushdown.pushed):
             combined = all_of([pushed, term])
             if self.can_request(combined):
@@ -291,10 +289,7 @@ class BaseSource(ABC):
     def count(self, scan: Scan, context: ReadContext) -> int:
         """Return the total that the first page contains.
 
-        Raises
-        ------
-        InvalidResponseError
-            If it contains none.
+        Raises InvalidResponseError if it contains none.
         """
         total = self.read_page(replace(scan, sort=()), None, context).total
         if total is None:
@@ -316,10 +311,7 @@ class BaseSource(ABC):
     def read_page(self, scan: Scan, cursor: str | None, context: ReadContext) -> Page:
         """Request one page, with the rate limit and the retries of the source.
 
-        Raises
-        ------
-        ServiceError
-            What the service answered, once no attempt is left.
+        Raises ServiceError What the service answered, once no attempt is left.
         """
         return send_with_retry(
             lambda: self._request_page(scan, cursor, context), self.rate_limiter, context

@@ -13,31 +13,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["AMAZON_CONNECT", "PERSONA", "ServiceTraits", "mixes_services", "traits_of"]
+__all__ = [
+    "AMAZON_CONNECT",
+    "PERSONA",
+    "ServiceTraits",
+    "infer_traits",
+    "mixes_services",
+    "traits_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceTraits:
-    """What a service means by its cases.
+    """What a service means by its cases."""
 
-    Parameters
-    ----------
-    display_name
-        The name of the service for people, such as ``"Amazon Connect"``.
-    closed_status
-        The status of closed cases, in any letter case. None if a case is closed exactly when
-        it has a ``closed_at``.
-    keyed_tags
-        Whether tags have a key and a value (``"team=red"``). None if it is unknown: then the
-        values decide.
-    case_id_pattern
-        A regular expression that every case id of the service matches from its beginning, and
-        no other service's. Empty if ids have no documented form.
-    """
-
-    display_name: str = ""
+    display_name: str = ""  # the name of the service for people, such as ``"Amazon Connect"``
+    # The status of closed cases, in any letter case. None if a case is closed exactly when it has a
+    # ``closed_at``.
     closed_status: str | None = "closed"
+    # Whether tags have a key and a value (``"team=red"``). None if it is unknown: then the values
+    # decide.
     keyed_tags: bool | None = None
+    # A regular expression that every case id of the service matches from its beginning, and no
+    # other service's. Empty if ids have no documented form.
     case_id_pattern: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -64,16 +62,52 @@ _BY_SERVICE = {"connect": AMAZON_CONNECT, "persona": PERSONA}
 def traits_of(provenance: Mapping[str, Any]) -> ServiceTraits:
     """Return the traits of the service that a DataFrame was read from.
 
-    Parameters
-    ----------
-    provenance
-        What ``df.cases.provenance`` returns; empty for a DataFrame of unknown origin.
+    `provenance` is what ``df.cases.provenance`` returns; empty for a DataFrame of unknown origin.
     """
     if isinstance(stored := provenance.get("traits"), dict):
         return ServiceTraits.from_json(stored)
     source = provenance.get("source") or {}
     origin = source.get("of") or source  # a mirror describes the source that it copies
     return _BY_SERVICE.get(str(origin.get("service")), ServiceTraits())
+
+
+# Columns by which a DataFrame without provenance is known for that of one service. The first set
+# is of names that no custom field is likely to have, the second of names that one may have.
+_CONNECT_COLUMNS = frozenset({"last_reopened_datetime", "case_reason", "last_updated_user"})
+_PERSONA_COLUMNS = frozenset(
+    {
+        "assigner_id", "assigner_type", "case_comments", "creator_id", "creator_type",
+        "redacted_at", "resolver_id", "resolver_type", "txns", "updater_id", "updater_type",
+    }
+)  # fmt: skip
+_COMMON_PERSONA_COLUMNS = frozenset(
+    {"accounts", "attachments", "inquiries", "reports", "resolution", "verifications"}
+)
+
+
+def infer_traits(columns: Iterable[str], ids: Iterable[str]) -> ServiceTraits | None:
+    """Return the traits of the service whose columns a DataFrame has; None if that is not clear.
+
+    Parameters
+    ----------
+    columns
+        The names of the columns.
+    ids
+        Case ids of one service.
+
+    Examples
+    --------
+    >>> infer_traits(["case_id", "creator_type"], ["case_1"]).display_name
+    'Persona'
+    """
+    names, is_persona_id = set(columns), re.compile(PERSONA.case_id_pattern).match
+    is_connect = bool(names & _CONNECT_COLUMNS)
+    is_persona = bool(names & _PERSONA_COLUMNS)
+    if not is_persona and names & _COMMON_PERSONA_COLUMNS:
+        is_persona = any(is_persona_id(item) for item in ids)
+    if is_connect == is_persona:
+        return None
+    return AMAZON_CONNECT if is_connect else PERSONA
 
 
 def mixes_services(ids: Iterable[str], *, known: Iterable[ServiceTraits] = ()) -> bool:

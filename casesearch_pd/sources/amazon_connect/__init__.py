@@ -1,1 +1,1 @@
-"""TODO."""
+"""Amazon Connect Cases: SearchCases and the operations around it, through boto3."""

@@ -50,15 +50,6 @@ _EMPTY_BODIES = {
 class ConnectClient:
     """Sends requests about one domain, once each.
 
-    Parameters
-    ----------
-    domain_id
-        The id of the Cases domain.
-    session
-        Credentials of the user's own; None for boto3's own chain.
-    region_name, endpoint_url
-        Where the service is, if boto3 shall not decide.
-
     Raises
     ------
     NotFoundError
@@ -92,10 +83,7 @@ class ConnectClient:
     def access_key(self) -> str | None:
         """Return the access key of the next request; it stands for the account.
 
-        Raises
-        ------
-        AccessDeniedError
-            If the credentials cannot be renewed.
+        Raises AccessDeniedError if the credentials cannot be renewed.
         """
         credentials = self.boto._request_signer._credentials  # noqa: SLF001 - boto3 has no public way
         try:
@@ -117,11 +105,8 @@ class ConnectClient:
     ) -> tuple[_Decoded, Mapping[str, str]]:
         """Send one request; return its decoded body and its headers.
 
-        Parameters
-        ----------
-        decode
-            Decodes the bytes of a body or, where botocore called no handler, its parsed
-            response. Raises ValueError if it is invalid.
+        `decode` takes the bytes of a body or, where botocore called no handler, its parsed
+        response. It raises ValueError if that is invalid.
         """
         self._responses.body = None
         parsed = self.call(operation, parameters)

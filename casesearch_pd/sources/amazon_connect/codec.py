@@ -151,19 +151,7 @@ class DecodedPage:
 def decode_page(body: bytes, fields: Sequence[Field], templates: Mapping[str, str]) -> DecodedPage:
     """Return the columns of a SearchCases response.
 
-    Parameters
-    ----------
-    body
-        The body of a 200.
-    fields
-        The requested fields.
-    templates
-        Template id to name.
-
-    Raises
-    ------
-    ValueError
-        If the body is invalid: not JSON, truncated, or without ``cases``.
+    Raises ValueError if the body is invalid: not JSON, truncated, or without ``cases``.
     """
     response = _try_decode(body, _decoder_of(tuple([item.id for item in fields])))
     if response is None and (response := _try_decode(body, _DECODER)) is None:
@@ -240,10 +228,7 @@ def decode_parsed(
 ) -> DecodedPage:
     """Return the columns of a parsed response: JSON values, or what botocore made of them.
 
-    Raises
-    ------
-    ValueError
-        If the response is invalid.
+    Raises ValueError if the response is invalid.
     """
     if not isinstance(response, dict) or not isinstance(response.get("cases"), list):
         raise ValueError("the response has no list of cases")  # noqa: TRY004 - wire, not a type

@@ -65,17 +65,7 @@ _DENIALS = {
 
 
 def translate_error(error: Exception, domain_id: str, client_meta: Any) -> Exception:
-    """Return the error that stands for what botocore raised.
-
-    Parameters
-    ----------
-    error
-        One of `CALL_ERRORS`.
-    domain_id
-        The domain that the request was about.
-    client_meta
-        The client's ``meta``, for region and address.
-    """
+    """Return the error that stands for what botocore raised."""
     match error:
         case boto_errors.ClientError():
             return _from_service(error, domain_id, client_meta)

@@ -68,21 +68,11 @@ _ITEM_FIELDS = _fields(
 
 @dataclass(frozen=True)
 class RelatedClient:
-    """What requests about single cases need.
+    """What requests about single cases need."""
 
-    Parameters
-    ----------
-    connection
-        Sends the requests.
-    rate_limiter
-        The rate limiter of the operation.
-    column_of
-        Returns the column of a field by its id.
-    """
-
-    connection: ConnectClient
-    rate_limiter: RateLimiter
-    column_of: _ColumnOf
+    connection: ConnectClient  # sends the requests
+    rate_limiter: RateLimiter  # the rate limiter of the operation
+    column_of: _ColumnOf  # returns the column of a field by its id
 
 
 def history_listing(client: RelatedClient) -> PerCaseListing:
@@ -104,10 +94,7 @@ def related_listing(client: RelatedClient, kinds: Sequence[str]) -> PerCaseListi
 def event_rows(event: _Row, column_of: _ColumnOf) -> Iterator[_Row]:
     """Yield a row for each field that an event changed, or one for an event that changed none.
 
-    Raises
-    ------
-    ValueError
-        If the event lacks its id, its type, or the id of a field.
+    Raises ValueError if the event lacks its id, its type, or the id of a field.
     """
     by = _object(event.get("performedBy"))
     row = {
@@ -127,13 +114,7 @@ def event_rows(event: _Row, column_of: _ColumnOf) -> Iterator[_Row]:
 
 
 def item_rows(entry: _Row, column_of: _ColumnOf) -> Iterator[_Row]:
-    """Yield the row of a related item.
-
-    Raises
-    ------
-    ValueError
-        If it lacks its id or its type.
-    """
+    """Yield the row of a related item; raise ValueError if it lacks its id or its type."""
     kind = _id(entry, "type").lower()
     kind = _KINDS_BY_TYPE.get(kind, kind)
     content = _object(_object(entry.get("content")).get(_WIRE_KINDS.get(kind, kind)))
@@ -327,10 +308,7 @@ def _request_page(client: RelatedClient, listing: _Listing, request: dict[str, A
 def _entries(response: Any, member: str) -> tuple[list[_Row], str | None]:
     """Return the entries and the token of a response.
 
-    Raises
-    ------
-    ValueError
-        If the response is invalid.
+    Raises ValueError if the response is invalid.
     """
     parsed = json.loads(response.decode()) if isinstance(response, bytes) else response
     entries = parsed.get(member) if isinstance(parsed, dict) else None

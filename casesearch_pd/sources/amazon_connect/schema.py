@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from casesearch_pd.query.schema import Field, FieldType, Option, Schema, column_name, named_apart
+from casesearch_pd.query.schema import (
+    Field,
+    FieldType,
+    Option,
+    Schema,
+    column_name,
+    make_columns_unique,
+)
 from casesearch_pd.sources.amazon_connect.errors import invalid_response
 from casesearch_pd.sources.transport.context import ReadContext
 from casesearch_pd.sources.transport.retry import TransientError, send_with_retry
@@ -74,13 +81,7 @@ _PAGE_SIZE = 100  # items in one request (service model)
 def discover_schema(
     client: ConnectClient, rate_limiter_of: Callable[[DiscoveryListing], RateLimiter]
 ) -> Schema:
-    """Return the schema of a domain; send the requests that this needs.
-
-    Parameters
-    ----------
-    rate_limiter_of
-        Returns the rate limiter of a listing.
-    """
+    """Return the schema of a domain; send the requests that this needs."""
 
     def items(listing: DiscoveryListing, **parameters: str) -> list[dict[str, Any]]:
         return _read_listing(client, listing, rate_limiter_of(listing), parameters)
@@ -168,7 +169,9 @@ def _returned_fields(templates: Sequence[tuple[str, str]]) -> list[Field]:
 def _schema_of(fields: Sequence[Field]) -> Schema:
     system = [item for item in fields if item.namespace == "system"]
     reserved = {name for item in system for name in item.names}
-    custom, shared = named_apart((item for item in fields if item.namespace == "custom"), reserved)
+    custom, shared = make_columns_unique(
+        (item for item in fields if item.namespace == "custom"), reserved
+    )
     order = {column: position for position, column in enumerate(_COLUMN_ORDER)}
     system.sort(key=lambda item: order.get(item.column, len(order)))
     return Schema((*system, *custom), shared)

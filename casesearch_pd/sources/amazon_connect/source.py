@@ -211,10 +211,7 @@ class ConnectCases(BaseSource):
     def push_down(self, where: Expression) -> Pushdown:
         """Split a filter: what SearchCases can compare is pushed, nested as deeply as it is.
 
-        Raises
-        ------
-        FilterError
-            If ``customer_id`` is compared with something that is not a profile ARN.
+        Raises FilterError if ``customer_id`` is compared with something that is not a profile ARN.
         """
         for comparison in literals(where):
             require_profile_arn(comparison)
@@ -281,10 +278,7 @@ class ConnectCases(BaseSource):
     def read_page(self, scan: Scan, cursor: str | None, context: ReadContext) -> Page:
         """Request one page.
 
-        Raises
-        ------
-        ServiceError
-            What the service answered, once no attempt is left.
+        Raises ServiceError What the service answered, once no attempt is left.
         """
         try:
             page = super().read_page(scan, cursor, context)

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Persona: its case search over HTTP."""

@@ -79,10 +79,7 @@ def _support_by_type(
 def fit_to_list(pushdown: Pushdown, support: SupportFunction) -> Pushdown:
     """Return a pushdown with what one List request accepts: one status and one template.
 
-    Raises
-    ------
-    FilterError
-        If a condition that only the service can evaluate does not fit.
+    Raises FilterError if a condition that only the service can evaluate does not fit.
     """
     terms = pushdown.pushed.terms if isinstance(pushdown.pushed, And) else (pushdown.pushed,)
     pushed: list[Expression] = []

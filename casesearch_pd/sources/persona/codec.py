@@ -179,19 +179,7 @@ _GETTERS = {name: attrgetter(snake(name)) for name in ATTRIBUTES}
 def decode_page(body: bytes, known: KnownFields, fields: Sequence[Field]) -> DecodedPage:
     """Return the columns of a search or List response.
 
-    Parameters
-    ----------
-    body
-        The body of a 200.
-    known
-        The custom fields and templates that were discovered.
-    fields
-        The requested fields; empty for all.
-
-    Raises
-    ------
-    ValueError
-        If the body is invalid: not JSON, truncated, or without ``data``.
+    Raises ValueError if the body is invalid: not JSON, truncated, or without ``data``.
     """
     # The fastest decoder knows all custom fields; the next one accepts any.
     decoder = _decoder_of(tuple(known.custom))
@@ -253,19 +241,7 @@ def _custom_values(custom: Sequence[Any], at: int) -> list[Any]:
 def decode_parsed(response: Any, known: KnownFields, fields: Sequence[Field]) -> DecodedPage:
     """Return the columns of a search or List response that is JSON values.
 
-    Parameters
-    ----------
-    response
-        The JSON of a 200.
-    known
-        The custom fields and templates that were discovered.
-    fields
-        The requested fields; empty for all.
-
-    Raises
-    ------
-    ValueError
-        If the response is invalid.
+    Raises ValueError if the response is invalid.
     """
     cases = _cases(response)
     requested = {item.id for item in fields}
@@ -372,10 +348,7 @@ def present_names(body: bytes) -> frozenset[str]:
 def decode_object(body: bytes) -> dict[str, Any]:
     """Return the object in a response that contains a single one.
 
-    Raises
-    ------
-    ValueError
-        If it contains none.
+    Raises ValueError if it contains none.
     """
     # Not json.loads(body): that would guess the encoding, and JSON is UTF-8.
     response = json.loads(body.decode())
@@ -387,10 +360,7 @@ def decode_object(body: bytes) -> dict[str, Any]:
 def decode_case(body: bytes, known: KnownFields, fields: Sequence[Field]) -> DecodedPage:
     """Return the columns of a retrieved case: one case where a search has a list.
 
-    Raises
-    ------
-    ValueError
-        If the body contains no case.
+    Raises ValueError if the body contains no case.
     """
     page = {"data": [decode_object(body)], "links": {"next": None}}
     return decode_parsed(page, known, fields)

@@ -69,20 +69,11 @@ NO_RELATIONSHIPS = Relationships()
 
 @dataclass(frozen=True)
 class KnownFields:
-    """What discovery found, by which pages are decoded.
+    """What discovery found, by which pages are decoded."""
 
-    Parameters
-    ----------
-    custom
-        Custom fields by key.
-    templates
-        Names of templates by id.
-    attributes
-        Columns of undocumented attributes, by name.
-    """
-
-    custom: Mapping[str, Field]
-    templates: Mapping[str, str]
+    custom: Mapping[str, Field]  # custom fields by key
+    templates: Mapping[str, str]  # names of templates by id
+    # Columns of undocumented attributes, by name.
     attributes: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -95,30 +86,15 @@ class KnownFields:
 
 @dataclass(slots=True)
 class DecodedPage:
-    """One page as columns.
+    """One page as columns."""
 
-    Parameters
-    ----------
-    rows
-        The number of cases.
-    columns
-        Column name to one value per row.
-    next_link
-        The link to the next page, as it was sent.
-    has_next_link
-        Whether the response says anything about a next page.
-    new_fields
-        Fields that discovery did not find, by column.
-    templates
-        Ids of the templates of these cases.
-    """
-
-    rows: int
-    columns: dict[str, list[Any]]
-    next_link: str | None
-    has_next_link: bool
+    rows: int  # the number of cases
+    columns: dict[str, list[Any]]  # column name to one value per row
+    next_link: str | None  # the link to the next page, as it was sent
+    has_next_link: bool  # whether the response says anything about a next page
+    # Fields that discovery did not find, by column.
     new_fields: dict[str, Field] = field(default_factory=dict)
-    templates: tuple[str, ...] = ()
+    templates: tuple[str, ...] = ()  # ids of the templates of these cases
 
 
 # --- attributes and relationships -------------------------------------------------------

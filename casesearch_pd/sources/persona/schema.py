@@ -48,10 +48,7 @@ class Template:
 def decode_template(body: bytes) -> Template:
     """Return the template in the body of a response.
 
-    Raises
-    ------
-    ValueError
-        If the body contains no template.
+    Raises ValueError if the body contains no template.
     """
     template = decode_object(body)
     attributes = kebab(template.get("attributes"))
@@ -85,18 +82,7 @@ def _list(value: Any) -> list[Any]:
 def discover_schema(
     templates: Sequence[Template], page: DecodedPage, present: frozenset[str]
 ) -> Schema:
-    """Return the schema.
-
-    Parameters
-    ----------
-    templates
-        The case templates that could be read.
-    page
-        One page of cases, for the fields of other templates.
-    present
-        The names of the attributes and relationships of that page. The service hides the others
-        from this API key.
-    """
+    """Return the schema."""
     template_names = _template_names(templates, page)
     fields = [Field("case_id", "id", "Case ID", "text")]
     fields += [

@@ -1,1 +1,1 @@
-"""TODO."""
+"""What every source needs to send requests: rate limit, retries, the clock, HTTP."""

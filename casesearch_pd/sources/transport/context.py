@@ -45,60 +45,48 @@ class Tuning:
     """Numbers that balance speed, memory and persistence; no result depends on them.
 
     Users need not know them. Tests replace some with `use_tuning`.
-
-    Parameters
-    ----------
-    max_throttle_seconds, max_fault_seconds, max_fault_attempts
-        How long one request is retried: waiting for throttles in total, and for any other
-        transient error by time and by number of attempts.
-    read_timeout, connect_timeout
-        Seconds without a response, or without a connection, after which an attempt has failed.
-    pages_before_workers, cases_before_workers
-        Pages of a result (cases of a per-case read) that one worker reads before others join.
-    min_split_pages
-        Pages that must remain of a window before it is split between two workers.
-    max_empty_pages
-        Empty pages with a cursor that are followed before the first row.
-    max_restarts
-        Restarts of a scan at the same position before its cursor is an error.
-    max_rereads
-        Passes over what changed during a read.
-    max_short_reads
-        Reads of a result that has fewer rows than the count.
-    pages_per_checkpoint_file
-        Pages between two files of a checkpoint.
-    flush_rows, batch_rows
-        Rows that are converted together, and rows that are completed and filtered together.
-    sort_run_rows, merge_step_rows, merge_memory_bytes
-        Rows that are sorted at once, rows of each run in memory during a merge, and the size
-        below which no temporary file is written.
-    part_rows
-        Rows of one Parquet file.
-    partition_rows, min_partition_rows
-        Rows of one Dask partition, intended and at least.
     """
 
+    # How long one request is retried: waiting for throttles in total, and for any other transient
+    # error by time and by number of attempts.
     max_throttle_seconds: float = 120.0
+    # How long one request is retried: waiting for throttles in total, and for any other transient
+    # error by time and by number of attempts.
     max_fault_seconds: float = 20.0
+    # How long one request is retried: waiting for throttles in total, and for any other transient
+    # error by time and by number of attempts.
     max_fault_attempts: int = 6
+    # Seconds without a response, or without a connection, after which an attempt has failed.
     read_timeout: float = 20.0
+    # Seconds without a response, or without a connection, after which an attempt has failed.
     connect_timeout: float = 5.0
+    # Pages of a result (cases of a per-case read) that one worker reads before others join.
     pages_before_workers: int = 8
+    # Pages of a result (cases of a per-case read) that one worker reads before others join.
     cases_before_workers: int = 8
+    # Pages that must remain of a window before it is split between two workers.
     min_split_pages: int = 3
-    max_empty_pages: int = 20
-    max_restarts: int = 3
-    max_rereads: int = 3
-    max_short_reads: int = 2
-    pages_per_checkpoint_file: int = 20
+    max_empty_pages: int = 20  # empty pages with a cursor that are followed before the first row
+    max_restarts: int = 3  # restarts of a scan at the same position before its cursor is an error
+    max_rereads: int = 3  # passes over what changed during a read
+    max_short_reads: int = 2  # reads of a result that has fewer rows than the count
+    pages_per_checkpoint_file: int = 20  # pages between two files of a checkpoint
+    # Rows that are converted together, and rows that are completed and filtered together.
     flush_rows: int = 1_000
+    # Rows that are converted together, and rows that are completed and filtered together.
     batch_rows: int = 10_000
+    # Rows that are sorted at once, rows of each run in memory during a merge, and the size below
+    # which no temporary file is written.
     sort_run_rows: int = 10_000
+    # Rows that are sorted at once, rows of each run in memory during a merge, and the size below
+    # which no temporary file is written.
     merge_step_rows: int = 500
+    # Rows that are sorted at once, rows of each run in memory during a merge, and the size below
+    # which no temporary file is written.
     merge_memory_bytes: int = 16 << 20
-    part_rows: int = 1_000_000
-    partition_rows: int = 50_000
-    min_partition_rows: int = 2_000
+    part_rows: int = 1_000_000  # rows of one Parquet file
+    partition_rows: int = 50_000  # rows of one Dask partition, intended and at least
+    min_partition_rows: int = 2_000  # rows of one Dask partition, intended and at least
 
 
 _tuning = Tuning()
@@ -181,10 +169,7 @@ class ReadContext:
     def with_timeout(cls, seconds: float | None) -> ReadContext:
         """Return a read that begins now; None has no time limit.
 
-        Raises
-        ------
-        FilterError
-            If the timeout is not a positive number of seconds.
+        Raises FilterError if the timeout is not a positive number of seconds.
         """
         if seconds is None:
             return cls()

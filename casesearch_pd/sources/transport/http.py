@@ -59,32 +59,14 @@ class HttpResponse:
         return self.headers.get("Request-Id") or self.headers.get("X-Request-Id")
 
     def json(self) -> Any:
-        """Return the body as JSON values.
-
-        Raises
-        ------
-        ValueError
-            If it is not JSON in UTF-8.
-        """
+        """Return the body as JSON values; raise ValueError if it is not JSON in UTF-8."""
         return json.loads(self.body.decode())  # json.loads(bytes) would guess the encoding
 
 
 class BearerToken(AuthBase):
     """A token that signs each request; requests prefers it to an entry in ``~/.netrc``.
 
-    Parameters
-    ----------
-    token
-        The token, or a function that returns it for each request; None reads the environment.
-    variable
-        The environment variable.
-    service
-        The name of the service, for errors.
-
-    Raises
-    ------
-    AccessDeniedError
-        If there is no token.
+    Raises AccessDeniedError if there is no token.
     """
 
     def __init__(
@@ -115,17 +97,7 @@ class BearerToken(AuthBase):
 
 
 class HttpClient:
-    """Sends requests to one base URL.
-
-    Parameters
-    ----------
-    base_url
-        The address of the API; a path of a request begins after its origin.
-    headers
-        Headers of every request.
-    auth
-        What signs a request.
-    """
+    """Sends requests to one base URL."""
 
     def __init__(
         self, base_url: str, headers: Mapping[str, str], auth: AuthBase | None = None
@@ -149,10 +121,7 @@ class HttpClient:
     ) -> HttpResponse:
         """Send one request; return its response, whatever the status.
 
-        Raises
-        ------
-        TransientError
-            If there is no complete response.
+        Raises TransientError if there is no complete response.
         """
         request = self._prepare(method, self.url(path, query), body)
         token = str(request.headers.get("Authorization", "")).removeprefix(_SCHEME)

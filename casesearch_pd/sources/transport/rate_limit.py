@@ -61,14 +61,9 @@ class RateEstimate:
     After each success the attempted rate grows a little, by so little that the next throttle is
     due after about as many requests as the estimate rests on: each throttle doubles the sample,
     and throttles become rare.
-
-    Parameters
-    ----------
-    rate
-        Requests per second to attempt; `math.inf` until the first throttle.
     """
 
-    rate: float = math.inf
+    rate: float = math.inf  # requests per second to attempt; `math.inf` until the first throttle
     _first: Permit | None = None  # the first request after an idle time
     _bucket_empty: Permit | None = None  # the last request that found the bucket empty
     _last_informed: int = 0  # requests up to this number were sent before the last throttle
@@ -90,10 +85,7 @@ class RateEstimate:
     def record_success(self, permit: Permit, ceiling: float) -> None:
         """Raise the attempted rate a little, the more the longer nothing was throttled.
 
-        Parameters
-        ----------
-        ceiling
-            The configured rate. Once it has been sustained, the estimate is forgotten.
+        Once the configured rate (`ceiling`) has been sustained, the estimate is forgotten.
         """
         if math.isinf(self.rate) or permit.number <= self._last_informed:
             return
@@ -107,13 +99,8 @@ class RateEstimate:
     def record_throttle(self, permit: Permit, last_sent: int, ceiling: float) -> bool:
         """Update the rate after a throttle; return whether the throttle was informative.
 
-        Parameters
-        ----------
-        last_sent
-            The number of the last request sent so far. Those under way will be throttled for
-            the same reason and say nothing new.
-        ceiling
-            The configured rate.
+        Requests up to `last_sent` that are still under way will be throttled for the same reason,
+        and say nothing new.
         """
         if self._bucket_empty is not None and permit.number > self._bucket_empty.number:
             self._throttles += 1
@@ -161,17 +148,10 @@ class RateLimiter:
     would have been sent at exactly the rate. Each request moves it by one interval, and may be
     sent while it is less than a burst ahead of the clock. One request of the burst is held
     back, because requests that are sent at exactly the rate arrive closer together than that.
-
-    Parameters
-    ----------
-    rate
-        Requests per second; `math.inf` never waits.
-    burst
-        Requests that the service accepts at once after a pause.
     """
 
-    rate: float = math.inf
-    burst: float = 1.0
+    rate: float = math.inf  # requests per second; `math.inf` never waits
+    burst: float = 1.0  # requests that the service accepts at once after a pause
     _estimate: RateEstimate = field(default_factory=RateEstimate, init=False, repr=False)
     _on_schedule_at: float = field(default=-math.inf, init=False, repr=False)
     _closed_until: float = field(default=-math.inf, init=False, repr=False)
@@ -285,10 +265,7 @@ class RateLimiter:
     def change(self, rate: float, burst: float) -> None:
         """Change the limits; a burst that is not paid off yet is paid off at the new rate.
 
-        Raises
-        ------
-        FilterError
-            If no request could be sent at that rate; the old limits remain.
+        Raises FilterError if no request could be sent at that rate; the old limits remain.
         """
         RateLimiter(rate, burst)
         with self._lock:

@@ -55,17 +55,7 @@ _MAX_DOUBLINGS = 32  # beyond them the longest pause applies anyway, and 2**n st
 
 
 class TransientError(Exception):
-    """An error that may not occur again when the request is repeated.
-
-    Parameters
-    ----------
-    error
-        What to raise when no attempt is left.
-    throttled
-        Whether the service asked to slow down.
-    wait
-        Seconds that the service asked to wait, where it did.
-    """
+    """An error that may not occur again when the request is repeated."""
 
     def __init__(
         self, error: ServiceError, *, throttled: bool = False, wait: float | None = None
@@ -81,10 +71,8 @@ def send_with_retry(
 ) -> _Response:
     """Send a request until there is a response, a permanent error, or no attempt left.
 
-    Parameters
-    ----------
-    send
-        Sends the request once. Raises `TransientError` for an error worth another attempt.
+    `send` sends it once, and raises `TransientError` for an error worth another attempt. No request
+    is sent after the read was cancelled.
 
     Raises
     ------
@@ -146,11 +134,8 @@ class _Attempts:
     def next_pause(self, fault: TransientError, proposed: float | None) -> float | None:
         """Return the seconds before the next attempt; None if there is none left.
 
-        Parameters
-        ----------
-        proposed
-            The seconds in which the service takes one more request, once throttles have shown
-            its rate.
+        `proposed` is the time in which the service takes one more request, once throttles showed
+        its rate.
         """
         return self._after_throttle(fault, proposed) if fault.throttled else self._after(fault)
 
@@ -206,24 +191,12 @@ def parse_retry_after(value: str | None, served_at: float | None = None) -> floa
 
 @dataclass(frozen=True, slots=True)
 class ErrorResponse:
-    """A response that is an error.
+    """A response that is an error."""
 
-    Parameters
-    ----------
-    status
-        The HTTP status.
-    code
-        The service's name for the error.
-    request_id
-        The id that the service's support asks for, if there is one.
-    text
-        The service's own text.
-    """
-
-    status: int
-    code: str
-    request_id: str | None
-    text: str
+    status: int  # the HTTP status
+    code: str  # the service's name for the error
+    request_id: str | None  # the id that the service's support asks for, if there is one
+    text: str  # the service's own text
 
     def error(self, kind: type[ServiceError], message: str) -> ServiceError:
         """Return an exception with the status, code and request id of the response."""
@@ -232,21 +205,11 @@ class ErrorResponse:
 
 @dataclass(frozen=True, slots=True)
 class ErrorAdvice:
-    """What a user can do about a permanent error.
+    """What a user can do about a permanent error."""
 
-    Parameters
-    ----------
-    access_denied
-        If access is denied.
-    not_found
-        If what was requested does not exist.
-    redirected
-        If the service redirects elsewhere.
-    """
-
-    access_denied: str
-    not_found: str
-    redirected: str
+    access_denied: str  # if access is denied
+    not_found: str  # if what was requested does not exist
+    redirected: str  # if the service redirects elsewhere
 
 
 def transient_error(
@@ -258,14 +221,8 @@ def transient_error(
 ) -> TransientError | None:
     """Return the transient error of a throttle or a 5xx response; None for any other response.
 
-    Parameters
-    ----------
-    retry_after
-        The value of ``Retry-After`` or of the header that takes its place.
-    headers
-        All headers, for the service's clock.
-    throttled
-        Whether the service throttles, whatever the status.
+    `throttled` says that the service throttles, whatever the status; `retry_after` is the value of
+    ``Retry-After`` or of the header that takes its place.
     """
     if response.status == 429 or throttled:  # noqa: PLR2004 - statuses are known by number, here and below
         error = response.error(
@@ -284,10 +241,7 @@ def permanent_error(
 ) -> ServiceError:
     """Return the error of a response that would be the same if the request was repeated.
 
-    Parameters
-    ----------
-    denied
-        Whether the code of the error denies access, whatever the status.
+    `denied` says that the code of the error denies access, whatever the status.
     """
     if response.status in {401, 403} or denied:
         message = f"access denied ({response.text}); {advice.access_denied}"

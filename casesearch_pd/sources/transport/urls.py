@@ -50,15 +50,12 @@ def is_loopback(url: str) -> bool:
 def require_same_origin(link: str, *, base_url: str, path: str) -> str:
     """Take a link that a service gave, relative or whole, if it stays where the token belongs.
 
+    Raises BadAnswerError if it leads to another origin or path.
+
     Returns
     -------
     str
         Its path and query.
-
-    Raises
-    ------
-    BadAnswerError
-        If it leads to another origin or path.
     """
     target = _split(link, onto=f"{base_url}/")
     base = _split(base_url)
