@@ -277,13 +277,7 @@ class StreamCheckpoint:
 
     @classmethod
     def open(cls, plan: ReadPlan, options: ReadOptions) -> StreamCheckpoint:
-        """Open the folder, if there is one.
-
-        Raises
-        ------
-        FilterError
-            If it belongs to another read, or the plan's order cannot be resumed.
-        """
+        """Open the folder, if there is one and the order of the plan can be resumed."""
         lookback = options.lookback_for(plan.source)
         if options.checkpoint is None:
             return cls(plan, lookback)
@@ -350,8 +344,10 @@ class StreamCheckpoint:
         changes = []
         for part, scan in enumerate(self.plan.pass_scans(self.plan.passes[0])):
             if windows := self.saved_windows(part):
-                span = TimeWindow(None, windows[-1].span.end)
-                narrow = restrict(source, scan, all_of([since, span.where(scan.sort[0].field)]))
+                saved_span = TimeWindow(None, windows[-1].span.end).where(scan.sort[0].field)
+                narrow = restrict(source, scan, all_of([since, saved_span]))
+                # If the filter takes no window, all changes are read; a batch drops repeated rows.
+                narrow = narrow or restrict(source, scan, since)
                 if narrow is not None:
                     changes.append(self._follow(narrow, context))
         return changes

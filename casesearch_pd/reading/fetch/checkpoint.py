@@ -108,13 +108,7 @@ class Checkpoint:
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str], fingerprint: str) -> Checkpoint:
-        """Create the folder if necessary, and check that it can be written.
-
-        Raises
-        ------
-        FilterError
-            If it cannot.
-        """
+        """Create the folder if necessary; raise FilterError if it cannot be written."""
         path = Path(folder)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -130,10 +124,7 @@ class Checkpoint:
     def load(self, *, with_rows: bool = True) -> list[SavedWindow]:
         """Read the saved windows, in the order of scans and time; their rows may be left out.
 
-        Raises
-        ------
-        FilterError
-            If a file is truncated, foreign, or of another read.
+        FilterError is raised if a file is truncated, foreign, or of another read.
         """
         windows = []
         for path in sorted(self.folder.glob(f"*{_SUFFIX}")):
@@ -171,13 +162,7 @@ class Checkpoint:
         return file.window
 
     def save(self, window: SavedWindow) -> Path:
-        """Write one window, completely or not at all, and return the path of its file.
-
-        Raises
-        ------
-        CaseSearchError
-            If the disk is full; the files that are there stay intact.
-        """
+        """Write one window, completely or not at all, and return the path of its file."""
         body = msgspec.msgpack.encode(_File(self.fingerprint, window))
         path = self._path(window)
         temporary = path.with_name(f".{path.name}-{os.getpid()}")

@@ -88,12 +88,9 @@ class _Paging:
         return self.state.progressed or self._idle_restarts < self.context.tuning.max_restarts
 
     def _restart(self, reason: ServiceError, failure: ServiceError | None = None) -> None:
-        """Seek to the position; or start over, if the filter takes no bound.
+        """Seek to the position, or start over if the filter takes no bound.
 
-        Raises
-        ------
-        ServiceError
-            `reason`, if restarts have brought no new row.
+        The reason is raised if restarts have brought no new row.
         """
         state = self.state
         if not self._can_restart or (state.position is None and state.rows_received):
