@@ -64,8 +64,9 @@ class PresentRows:
         """Return quantiles of the creation times, in milliseconds as requests send them."""
         if not shares:
             return []
-        times = f"quantile_disc(created_at, [{', '.join(map(str, shares))}]::DOUBLE[])"
-        ((micros,),) = self.select(f"list_transform({times}, lambda created: epoch_us(created))", where)
+        quantiles = f"quantile_disc(created_at, [{', '.join(map(str, shares))}]::DOUBLE[])"
+        column = f"list_transform({quantiles}, lambda created: epoch_us(created))"
+        ((micros,),) = self.select(column, where)
         timestamps = pd.to_datetime(micros or [], unit="us", utc=True)
         return [_to_milliseconds(at) for at in timestamps if not pd.isna(at)]
 
