@@ -254,8 +254,8 @@ def test_keyed_tags_of_your_own_frame_are_filtered_by_key():
             "full-text search of the service, which a DataFrame does not have; use read_cases",
         ),
         ({"limit": 3}, "limit= is an option that this function does not take"),
-        ({"created_at__gte": "soon"}, "'soon' does not fit"),
-        ({"tags__eq": "x"}, "'tags' holds lists"),
+        ({"created_at__gte": "soon"}, "cannot be compared with 'soon'"),
+        ({"tags__eq": "x"}, "'tags' contains lists"),
         ({"tz": "Mars/Olympus"}, "unknown time zone 'Mars/Olympus'"),
         ({"where": 3}, "where must be an expression or a mapping, got 3"),
         (
