@@ -22,7 +22,7 @@ COLUMNS = ["case_id", "title", "status", "created_at"]
 
 @pytest.fixture(autouse=True)
 def _close_forms():
-    """Close the forms of a test, because their counts would go on without the service."""
+    """Close the forms of a test, because their counts would outlive the service."""
     yield
     widgets.Widget.close_all()
 
