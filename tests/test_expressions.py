@@ -82,13 +82,13 @@ def test_operators_join_and_flip():
 @pytest.mark.parametrize("join", [lambda: A and B, lambda: A or B, lambda: not A])
 def test_and_or_not_are_refused(join):
     """Python would quietly drop one side of ``a and b``."""
-    with pytest.raises(FilterError, match=r"& \| ~"):
+    with pytest.raises(FilterError, match=r"&, \| and ~"):
         join()
 
 
 @pytest.mark.parametrize("other", ["open", 3, None])
 def test_only_filters_are_joined(other):
-    with pytest.raises(FilterError, match="is no filter"):
+    with pytest.raises(FilterError, match="cannot combine a filter with"):
         A & other
 
 

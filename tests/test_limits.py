@@ -106,7 +106,7 @@ def drawn_cases(draw):
 def shaped_of(expression, judged, limits):
     parts = push_down(expression, judged.__getitem__)
     shaped = fit_to_limits(parts.pushed, limits, lambda item: judged[item] == "exact")
-    return shaped, all_of([parts.residual, shaped.left])
+    return shaped, all_of([parts.residual, shaped.remainder])
 
 
 @MANY
@@ -193,7 +193,7 @@ def number(at, value=1):
 def test_the_cheapest_way_is_taken(term, how, parts):
     """One request where one can hold it; several only where none can."""
     shaped = fit_to_limits(term, PERSONA, lambda _: True)
-    assert (shaped.how, len(shaped.parts), shaped.left) == (how, parts, TRUE)
+    assert (shaped.strategy, len(shaped.parts), shaped.remainder) == (how, parts, TRUE)
 
 
 def test_what_no_requests_can_hold_is_left():
@@ -204,4 +204,4 @@ def test_what_no_requests_can_hold_is_left():
     )
     shaped = fit_to_limits(term, RequestLimits(depth=1, breadth=2), lambda _: False)
     assert shaped.parts == (TRUE,)
-    assert shaped.left == term
+    assert shaped.remainder == term

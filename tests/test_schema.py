@@ -13,8 +13,8 @@ from casesearch_pd.query.schema import (
     Schema,
     column_name,
     key_column,
-    lookups,
-    named_apart,
+    lookups_for,
+    make_columns_unique,
 )
 from tests.bound_filters import LAW, LIST, TIME, a_schema
 
@@ -57,14 +57,14 @@ def test_every_label_becomes_a_name_that_stays_as_it_is(label):
 
 def test_system_names_win():
     """A custom "Status" must not take the place of the case's own status."""
-    (field,), shared = named_apart([custom("Status", "dc1c26f0-433b")], {"status"})
+    (field,), shared = make_columns_unique([custom("Status", "dc1c26f0-433b")], {"status"})
     assert field.column == "status_dc1c26f0"
     assert shared == {}
 
 
 def test_both_of_two_alike_are_named_apart():
     """If only the second got a suffix, a field made later could swap columns with the first."""
-    fields, shared = named_apart(
+    fields, shared = make_columns_unique(
         [custom("Team", "aaaaaaaa-1"), custom("Other"), custom("team?", "bbbbbbbb-2")], set()
     )
     assert [item.column for item in fields] == ["team_aaaaaaaa", "other", "team_bbbbbbbb"]
@@ -72,7 +72,7 @@ def test_both_of_two_alike_are_named_apart():
 
 
 def test_a_shared_name_is_an_error_that_names_both():
-    fields, shared = named_apart([custom("Team", "aaaaaaaa-1"), custom("Team", "bbbbbbbb-2")], ())
+    fields, shared = make_columns_unique([custom("Team", "aaaaaaaa-1"), custom("Team", "bbbbbbbb-2")], ())
     with pytest.raises(FilterError, match="'team_aaaaaaaa' or 'team_bbbbbbbb'"):
         Schema(tuple(fields), shared).resolve("team")
 
@@ -97,9 +97,9 @@ def test_a_column_beats_an_id():
         ("priorty", "did you mean 'priority'"),
         ("CREATED_AT", "did you mean 'created_at'"),
         ("zzz", r"see list_fields\(source\)"),
-        (3, "is no name of a field"),
-        (None, "is no name of a field"),
-        (["title"], "is no name of a field"),
+        (3, "the name of a field must be text"),
+        (None, "the name of a field must be text"),
+        (["title"], "the name of a field must be text"),
     ],
 )
 def test_unknown_names_are_refused_with_the_next_step(name, said):
@@ -141,7 +141,7 @@ def test_a_closed_schema_takes_no_guess():
 
 
 def test_active_is_what_is_shown_and_in_use():
-    hidden = Field("state", "state", "State", "text", shown=False)
+    hidden = Field("state", "state", "State", "text", visible=False)
     unused = Field("old", "old", "Old", "text", active=False)
     assert a_schema(hidden, unused).active == a_schema().active
 
@@ -164,7 +164,7 @@ def test_active_is_what_is_shown_and_in_use():
     ],
 )
 def test_lookups_by_type(kind, fitting):
-    assert lookups(kind) == fitting
+    assert lookups_for(kind) == fitting
 
 
 def test_schemas_are_values():

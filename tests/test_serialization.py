@@ -125,5 +125,5 @@ def test_a_stored_relative_time_counts_from_the_day_it_is_read():
     "told", [{}, {"field": 3, "op": "eq", "value": 1}, {"and": {}}, {"not": []}, [], "open", None]
 )
 def test_what_is_no_stored_filter_is_refused(told):
-    with pytest.raises(FilterError, match="no stored filter"):
+    with pytest.raises(FilterError, match="not a stored filter"):
         filter_from_json(told)

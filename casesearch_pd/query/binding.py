@@ -69,7 +69,8 @@ def _keyword(name: str, value: object, schema: Schema) -> Expression:
     if stem and lookup in LOOKUPS:
         return Compare(stem, lookup, to_hashable(name, value))
     field = schema.find(stem)
-    if stem and (field is not None or lookup in _FOREIGN_LOOKUPS):
+    # In an open schema any other name would be taken for a field that was not discovered.
+    if stem and (field is not None or (schema.open and lookup in _FOREIGN_LOOKUPS)):
         raise _unknown_lookup(stem, lookup, field)
     return Compare(name, "eq", to_hashable(name, value))
 
