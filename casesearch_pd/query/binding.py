@@ -107,8 +107,8 @@ def _unknown_lookup(stem: str, lookup: str, field: Field | None) -> FilterError:
     instead = _FOREIGN_LOOKUPS.get(lookup)
     close = [instead] if instead else nearest(lookup, known)
     hint = f"; did you mean {stem}__{close[0].format(stem)}?" if close else ""
-    shown = ", ".join(f"__{item}" for item in known)
-    return FilterError(f"unknown lookup '__{lookup}'{hint} (lookups of {stem!r}: {shown})")
+    names = ", ".join(f"__{item}" for item in known)
+    return FilterError(f"unknown lookup '__{lookup}'{hint} (lookups of {stem!r}: {names})")
 
 
 def from_tags(tags: Mapping[str, str] | Iterable[str] | str | None, schema: Schema) -> Expression:
@@ -179,8 +179,8 @@ def _require_lookup(field: Field, op: str) -> None:
     allowed = lookups_for(field.type)
     # Equality with None matches missing values, which fits every type.
     if op not in allowed and not (op == "eq" and "isna" in allowed):
-        shown = ", ".join(f"__{item}" for item in allowed)
-        raise FilterError(f"__{op} does not fit {field.column!r} of type {field.type}; use {shown}")
+        names = ", ".join(f"__{item}" for item in allowed)
+        raise FilterError(f"__{op} does not fit {field.column!r} of type {field.type}; use {names}")
 
 
 def _in_values(field: Field, value: Any) -> tuple[Any, ...]:

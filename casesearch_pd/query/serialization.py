@@ -41,12 +41,12 @@ def filter_to_json(term: Expression) -> dict[str, Any]:
             assert_never(term)
 
 
-def filter_from_json(stored: dict[str, Any]) -> Expression:
+def filter_from_json(json_filter: dict[str, Any]) -> Expression:
     """Return the expression that `filter_to_json` stored.
 
     Raises FilterError if it is something else.
     """
-    match stored:
+    match json_filter:
         case {"field": str(field), "op": str(op), "value": value}:
             return Compare(field, op, value_from_json(value))
         case {"and": list(terms)}:
@@ -56,7 +56,7 @@ def filter_from_json(stored: dict[str, Any]) -> Expression:
         case {"not": dict(inner)}:
             return Not(filter_from_json(inner))
         case _:
-            raise FilterError(f"not a stored filter: {stored!r}")
+            raise FilterError(f"not a stored filter: {json_filter!r}")
 
 
 def value_to_json(value: Any) -> Any:

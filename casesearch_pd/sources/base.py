@@ -231,7 +231,7 @@ class PerCaseListing:
     rate: float  # requests per second that may be sent
     # Requests one page by case id, cursor and context; None if the case does not exist.
     read_page: Callable[[str, str | None, ReadContext], Page | None]
-    hidden: tuple[str, ...] = ()  # columns that only tell entries apart
+    hidden: tuple[str, ...] = ()  # columns that only distinguish entries
 
 
 @runtime_checkable

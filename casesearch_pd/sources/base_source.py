@@ -242,7 +242,8 @@ class BaseSource(ABC):
         """Return a pushdown with as many terms of its conjunction as one request can contain."""
         pushed: Expression = TRUE
         residual = [pushdown.residual]
-        for term in _terms(pushdown.pushed):
+        where = pushdown.pushed
+        for term in where.terms if isinstance(where, And) else (where,):
             combined = all_of([pushed, term])
             if self.can_request(combined):
                 pushed = combined
@@ -277,7 +278,8 @@ class BaseSource(ABC):
         options = [part for name, text in headers.items() for part in ("-H", f"{name}: {text}")]
         if request.body is not None:
             options += ["-d", json.dumps(request.body, ensure_ascii=False)]
-        call = shlex.join(["curl", "-X", request.method, self._url(request), *options])
+        url = self._http.url(request.path, request.query)
+        call = shlex.join(["curl", "-X", request.method, url, *options])
         if not self.token_variable:
             return call
         return f'{call} -H "Authorization: Bearer ${self.token_variable}"'
@@ -380,13 +382,6 @@ class BaseSource(ABC):
 
         service = self.traits.display_name or self.name
         return BearerToken(token, variable=self.token_variable, service=service)
-
-    def _url(self, request: Request) -> str:
-        return str(self._http.url(request.path, request.query))
-
-
-def _terms(where: Expression) -> tuple[Expression, ...]:
-    return where.terms if isinstance(where, And) else (where,)
 
 
 _JSON = {"Content-Type": "application/json"}

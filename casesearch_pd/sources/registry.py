@@ -1,6 +1,6 @@
 """Find the source that text or provenance describes, and check that an argument is a source.
 
-A DataFrame or mirror may come from a file that somebody else wrote. Credentials from the
+A DataFrame or mirror may come from a file of another person. Credentials from the
 environment are therefore sent to the services' own addresses and to this machine, and never to
 another address that a file names; there the user has to pass the source. A source that is still
 in use in this session is preferred over a new one: it has the credentials of the first read.
@@ -124,8 +124,9 @@ def register_description(service: str, factory: Callable[[Mapping[str, Any]], So
 def require_source(source: object) -> None:
     """Raise FilterError, with the next step, if an argument is not a source."""
     if isinstance(source, str):
-        shown = source if "://" not in source else f"{source.partition('://')[0]}://…"
-        raise FilterError(f"source must be a source, got the text {shown!r}; use open_source(text)")
+        # What follows the scheme may be a token in the wrong place.
+        text = source if "://" not in source else f"{source.partition('://')[0]}://…"
+        raise FilterError(f"source must be a source, got the text {text!r}; use open_source(text)")
     if isinstance(source, type):
         raise FilterError(
             f"source must be an instance, got the class {source.__name__}; create one: "
@@ -144,9 +145,9 @@ def require_source(source: object) -> None:
         )
     missing = _missing_members(source)
     if missing:
-        shown = repr(source)
+        text = repr(source)
         raise FilterError(
-            f"source must be a source, got {shown if len(shown) <= _MAX_REPR else type(source)}, "
+            f"source must be a source, got {text if len(text) <= _MAX_REPR else type(source)}, "
             f"which has no {missing[0]!r}; create one with ConnectCases(domain_id), "
             "PersonaCases() or open_source(text), or derive a class from BaseSource"
         )
@@ -190,7 +191,7 @@ def resolve_source(
     Raises
     ------
     FilterError
-        If the service is unknown or at an address of somebody's own, or if several sources of
+        If the service is unknown or at an unknown address, or if several sources of
         this session with different credentials match.
     AccessDeniedError
         If the environment has no credentials for it.

@@ -37,21 +37,24 @@ class ServiceTraits:
     # A regular expression that every case id of the service matches from its beginning, and no
     # other service's. Empty if ids have no documented form.
     case_id_pattern: str = ""
+    # Whether the service states only the next breach of an SLA, which a closed case no longer has,
+    # so that it is not known which cases met theirs.
+    next_breach_only: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the traits as JSON values."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> ServiceTraits:
+    def from_json(cls, json_traits: Mapping[str, Any]) -> ServiceTraits:
         """Return the traits that `to_json` stored; keys of a later version are ignored."""
         names = {item.name for item in fields(cls)}
-        return cls(**{name: value for name, value in stored.items() if name in names})
+        return cls(**{name: value for name, value in json_traits.items() if name in names})
 
 
 # Amazon Connect keeps last_closed_datetime after a case is reopened, so only the status says
 # whether a case is open. Its case ids have no documented form but their length (service model).
-AMAZON_CONNECT = ServiceTraits("Amazon Connect", keyed_tags=True)
+AMAZON_CONNECT = ServiceTraits("Amazon Connect", keyed_tags=True, next_breach_only=True)
 # A Persona environment names its statuses itself; its ids begin with "case_" (OpenAPI description).
 PERSONA = ServiceTraits("Persona", closed_status=None, keyed_tags=False, case_id_pattern="case_")
 
@@ -64,8 +67,8 @@ def traits_of(provenance: Mapping[str, Any]) -> ServiceTraits:
 
     `provenance` is what ``df.cases.provenance`` returns; empty for a DataFrame of unknown origin.
     """
-    if isinstance(stored := provenance.get("traits"), dict):
-        return ServiceTraits.from_json(stored)
+    if isinstance(json_traits := provenance.get("traits"), dict):
+        return ServiceTraits.from_json(json_traits)
     source = provenance.get("source") or {}
     origin = source.get("of") or source  # a mirror describes the source that it copies
     return _BY_SERVICE.get(str(origin.get("service")), ServiceTraits())

@@ -316,7 +316,7 @@ class PersonaCases(BaseSource):
         """Return the page in a response."""
         decode = decode_page if _single_id(scan) is None else decode_case
         decoded = decode(response.body, self._known_fields, scan.fields)
-        # Without the link nobody knows whether a full page is the last one.
+        # Without the link it is unknown whether a full page is the last one.
         has_link = decoded.has_next_link and decoded.next_link != ""
         if not has_link and decoded.rows == self.page_size:
             raise ValueError("a full page without a next link")

@@ -1,7 +1,7 @@
 """HTTP through requests: one client per source, which keeps connections and protects the token.
 
-A client sends to one origin and follows no redirect, so the token reaches nobody else. What a
-response repeats of the token is replaced before anybody reads it. Nothing is retried here.
+A client sends to one origin and follows no redirect, so the token is sent nowhere else. What
+a response repeats of the token is replaced before it is read. Nothing is retried here.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ def format_timestamp(timestamp: pd.Timestamp, op: str) -> str:
     >>> format_timestamp(moment, "gte"), format_timestamp(moment, "lt")
     ('2026-03-14T09:30:00.000Z', '2026-03-14T09:30:00.001Z')
     """
-    rounded = timestamp.floor("ms") if op in {"gt", "gte"} else timestamp.ceil("ms")
-    return rounded.strftime("%Y-%m-%dT%H:%M:%S.") + f"{rounded.microsecond // 1000:03d}Z"
+    bound = timestamp.floor("ms") if op in {"gt", "gte"} else timestamp.ceil("ms")
+    return bound.strftime("%Y-%m-%dT%H:%M:%S.") + f"{bound.microsecond // 1000:03d}Z"
 
 
 def parse_timestamp(text: Any) -> pd.Timestamp | None:

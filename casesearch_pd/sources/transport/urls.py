@@ -1,7 +1,7 @@
-"""Where a token may go: an address in, the same address out if it is safe, or an error.
+"""URLs that a token may be sent to.
 
-An origin is scheme, host and port. A token belongs to one origin; what a service says of the
-next page does not widen that.
+An origin is scheme, host and port. A token belongs to one origin, whatever a service returns as
+the link to the next page.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def validate_base_url(base_url: str, example: str) -> str:
-    """Take the address of an API, if a token may travel there.
+    """Return the base URL of an API, if a token may be sent there.
 
     Raises
     ------
     NotFoundError
-        If it is no address; `example` shows one.
+        If it is not a URL; `example` shows one.
     AccessDeniedError
-        If the token would travel in clear text.
+        If the token would be sent in clear text.
     """
     parts = _split(base_url)
     if parts is None or _origin(parts) is None or parts.query or parts.fragment:
-        # The text is not shown: a password may stand in it.
-        raise NotFoundError(f"base_url= is no address of an API; write {example!r}")
+        # The text is not shown: it may contain a password.
+        raise NotFoundError(f"base_url must be the URL of an API, such as {example!r}")
     if parts.scheme == "http" and not is_loopback(base_url):
         raise AccessDeniedError(
-            f"the token would travel to {parts.hostname} in clear text; use https://"
+            f"the token would be sent to {parts.hostname} in clear text; use https://"
         )
     return base_url.rstrip("/")
 
 
 def is_loopback(url: str) -> bool:
-    """Tell whether an address leads to this very machine, without asking a name server."""
+    """Return whether a URL is one of this machine, without a name server."""
     parts = _split(url)
     host = (parts.hostname if parts is not None else None) or ""
     try:
@@ -48,9 +48,9 @@ def is_loopback(url: str) -> bool:
 
 
 def require_same_origin(link: str, *, base_url: str, path: str) -> str:
-    """Take a link that a service gave, relative or whole, if it stays where the token belongs.
+    """Return path and query of a link, relative or absolute, if it has the origin of the token.
 
-    Raises BadAnswerError if it leads to another origin or path.
+    Raises InvalidResponseError if it leads to another origin or path.
 
     Returns
     -------
@@ -62,8 +62,8 @@ def require_same_origin(link: str, *, base_url: str, path: str) -> str:
     if target is None or base is None or _origin(target) != _origin(base) or target.path != path:
         host = target.hostname if target is not None else None
         raise InvalidResponseError(
-            f"the next page is said to be elsewhere (host {host!r}), not at {base_url}; the token "
-            "is not sent there; check base_url=, or report it to the service"
+            f"the link to the next page leads to host {host!r} instead of {base_url}; the "
+            "token is not sent there; check base_url=, or report it to the service"
         )
     return f"{target.path}?{target.query}"
 
@@ -71,12 +71,12 @@ def require_same_origin(link: str, *, base_url: str, path: str) -> str:
 def _split(url: str, onto: str = "") -> SplitResult | None:
     try:
         return urlsplit(urljoin(onto, url))
-    except ValueError:  # such as a bracket that is not closed
+    except ValueError:  # for example an unclosed bracket
         return None
 
 
 def _origin(parts: SplitResult) -> tuple[str, str, int] | None:
-    """Name scheme, host and port; None where one is missing or a user stands before the host."""
+    """Return scheme, host and port; None if one is missing or there is a user name."""
     try:
         port = parts.port or _PORTS[parts.scheme]
     except (ValueError, KeyError):
