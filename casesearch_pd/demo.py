@@ -19,12 +19,15 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 from urllib.parse import parse_qsl, urlsplit
 from weakref import WeakSet
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from casesearch_pd.accessor import CasesAccessor
 from casesearch_pd.emulator import CaseService, Fault
 from casesearch_pd.errors import FilterError
 from casesearch_pd.reading.api import count_cases, read_cases
+from casesearch_pd.reading.local_filter import zone_of_frame
+from casesearch_pd.reading.output.atomic import expand
 from casesearch_pd.sources.registry import open_registered
 
 if TYPE_CHECKING:
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import boto3
-    import pandas as pd
 
     from casesearch_pd.sources.amazon_connect.source import ConnectCases
     from casesearch_pd.sources.base import Source
@@ -49,7 +51,8 @@ class LocalCases(CaseService):
     cases
         Number of cases to generate, or a DataFrame of your own. Columns named as in this package's
         vocabulary (``case_id``, ``status``, ``created_at``, …) become system fields, all others
-        custom fields of a type for their dtype.
+        custom fields of a type for their dtype; named levels of the index are columns. Naive times
+        are in the time zone of the read that the DataFrame comes from, or of its other times.
     seed
         Seed of the generated cases: the same seed gives the same cases.
     now
@@ -77,6 +80,8 @@ class LocalCases(CaseService):
         rate: float | None = None,
         **options: Any,
     ) -> None:
+        if isinstance(cases, pd.DataFrame):
+            options = {"tz": zone_of_frame(cases)} | options
         super().__init__(cases, seed=seed, now=now, rate=rate, **options)
         self._source_rate = math.inf if rate is None else rate
         # A reference keeps a source alive: `refresh` finds it again by the frame's provenance.
@@ -186,7 +191,7 @@ def open_source(text: str | Path) -> Source:
     if not isinstance(text, (str, Path)):
         raise FilterError(f"a source's address must be text, got {text!r}; {_ADDRESSES}")
     text = str(text)
-    if text.endswith(".duckdb") or Path(text).is_file():
+    if text.endswith(".duckdb") or Path(expand(text)).is_file():
         from casesearch_pd.mirror.mirror import Mirror  # noqa: PLC0415 - DuckDB is slow to import
 
         return Mirror(text)

@@ -12,7 +12,6 @@ import pytest
 import casesearch_pd as cs
 from casesearch_pd import demo
 
-
 SERVICE = {"cases": 5}
 
 
@@ -160,9 +159,9 @@ def test_the_account_of_the_user_is_not_read(service, name, settings, tmp_path, 
     aws.mkdir(parents=True)
     for path in (tmp_path / "broken", aws / "config", aws / "credentials"):
         path.write_text(BROKEN)
-    for name, value in settings.items():
+    for setting, value in settings.items():
         in_folder = value in ("broken", "home")
-        monkeypatch.setenv(name, str(tmp_path / value) if in_folder else value)
+        monkeypatch.setenv(setting, str(tmp_path / value) if in_folder else value)
     source = service.connect_cases() if name == "connect" else service.persona_cases()
     assert len(cs.read_cases(source).cases.refresh()) == 5
 

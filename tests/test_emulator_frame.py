@@ -2,7 +2,10 @@
 
 import datetime as dt
 import os
+import re
 import time
+import uuid
+import warnings
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+import casesearch_pd as cs
 from casesearch_pd.emulator import CaseService
 from tests.emulator_clients import (
     connect_client,
@@ -70,8 +74,8 @@ def test_every_dtype_is_served_and_typed():
         schema = persona(service, "GET", f"/api/v1/case-templates/{template}").json()["data"]
     kinds = {f["key"]: f["type"] for f in schema["attributes"]["field-schemas"]}
     assert types == {
-        "Case Id": "Text", "Created": "DateTime", "text": "Text", "whole": "Number",
-        "number": "Number",
+        "Case Id": "Text", "Created": "DateTime", "Last updated": "DateTime", "text": "Text",
+        "whole": "Number", "number": "Number",
         "flag": "Boolean", "at": "DateTime", "day": "Text", "texts": "Text", "nothing": "Text",
         "small": "Number", "arrow": "Text", "arrow_time": "DateTime", "arrow_list": "Text",
         "arrow_day": "Text", "choice": "SingleSelect", "objects": "Number", "mixed": "Number",
@@ -99,7 +103,7 @@ def test_vocabulary_becomes_system_fields_and_the_rest_custom():
     frame = one(
         case_id="C-1", reference="R-1", title="T", summary="S", status="Resolved", updated_at=at,
         closed_at=at, sla_at=at, resolved_at=at, assignee="agent-6", queue="group-56",
-        tags=["k=v", "bare"], template="Standard", accounts=["act_1"], resolution="done",
+        tags=["k=v", "bare="], template="Standard", accounts=["act_1"], resolution="done",
         creator_id="u1", customer_id="cust", name="own name",
     )  # fmt: skip
     with CaseService(frame) as service:
@@ -144,9 +148,11 @@ def test_a_custom_key_with_a_system_name_has_a_column_of_its_own():
 def test_the_schema_has_only_the_frames_columns():
     with CaseService(one(title="x")) as service:
         fields = post_connect(service, b"", "fields-list").json()["fields"]
-        assert [field["fieldId"] for field in fields] == ["created_datetime", "title", "case_id"]
+        assert [field["fieldId"] for field in fields] == [
+            "created_datetime", "title", "case_id", "last_updated_datetime"
+        ]  # fmt: skip
         case = persona_all(service, {})[0]
-        assert set(case["attributes"]) == {"created-at", "fields"}
+        assert set(case["attributes"]) == {"created-at", "updated-at", "fields"}
         assert set(case["relationships"]) == {"case-template"}
         unknown = {"field": {"equalTo": {"id": "status", "value": {"stringValue": "open"}}}}
         assert post_connect(service, {"filter": unknown}).status_code == 400
@@ -165,8 +171,173 @@ def test_generated_ids_are_the_same_every_time():
     )
     with CaseService(frame) as first, CaseService(frame) as second:
         assert sorted(ids_of(first)) == sorted(ids_of(second))
-    with CaseService(frame.assign(case_id=["x", None, "y", None])) as partly:
+    partly_named = frame.assign(case_id=["x", None, "y", ""])
+    with pytest.warns(UserWarning, match="case_id is missing in 2 rows; .* generates") as caught:
+        partly = CaseService(partly_named)
+    assert caught[0].filename == __file__
+    with partly:
         assert {"x", "y"} < set(ids_of(partly))
+
+
+ID = uuid.UUID("6f0b7a52-1d0e-5c2c-9d55-0f4f3f0c8a11")
+ROWS = pd.DataFrame({
+    "case_id": ["K-1", "K-2"], "created_at": pd.date_range("2024-05-01", periods=2, tz="UTC"),
+    "queue": ["a", "b"], "title": ["x", "y"],
+})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        ROWS.set_index("case_id"),
+        ROWS.set_index(["queue", "case_id"]),
+        ROWS.set_index("created_at"),
+        ROWS.set_index("queue"),
+        ROWS.set_index("case_id", drop=False),
+        ROWS.set_index(["title", "created_at", "case_id"]),
+        ROWS.set_axis([7, 3]),
+        ROWS[::-1],
+        pd.concat([ROWS[:1], ROWS[1:].set_axis([0])]),
+    ],
+)
+def test_an_index_is_served_as_columns(frame):
+    with CaseService(frame) as service:
+        assert sorted(ids_of(service)) == ["K-1", "K-2"]
+        back = service.frame()[list(ROWS.columns)]
+    pd.testing.assert_frame_equal(back, ROWS, check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    ("ids", "texts"),
+    [
+        ([10, 9], ["10", "9"]),
+        (pd.array([10, 9], dtype="Int64"), ["10", "9"]),
+        (pd.Categorical([10, 9]), ["10", "9"]),
+        (pd.Series([10, "x"], dtype=object), ["10", "x"]),
+        (pd.Series([ID, uuid.UUID(int=0)]), [str(ID), str(uuid.UUID(int=0))]),
+        (pd.Index(["b", "a"]).astype("string[pyarrow]"), ["b", "a"]),
+    ],
+)
+def test_ids_of_other_types_are_served_as_text(ids, texts):
+    frame = ROWS.assign(case_id=ids)
+    for one_frame in (frame, frame.set_index("case_id")):
+        with CaseService(one_frame) as service:
+            by_id = service.frame().set_index("case_id")
+            assert by_id.loc[texts, "title"].tolist() == ["x", "y"]
+
+
+def test_decimals_and_categories_of_other_values_are_served():
+    frame = ROWS.assign(
+        price=[Decimal("0.10"), None],
+        arrow_price=pd.Series(
+            [Decimal("1.50"), Decimal(2)], dtype=pd.ArrowDtype(pa.decimal128(5, 2))
+        ),
+        level=pd.Categorical([3, None]),
+        day=pd.Categorical([dt.date(2024, 5, 2), None]),
+        at=pd.Categorical([MIDNIGHT, None]),
+        flag=pd.Categorical([True, False]),
+    )
+    with CaseService(frame) as service:
+        back = service.frame().astype(object)
+    back = back.where(back.notna(), None)
+    assert back["price"].tolist() == [0.1, None]
+    assert back["arrow_price"].tolist() == [1.5, 2]
+    assert back["level"].tolist() == [3, None]
+    assert back["day"].tolist() == ["2024-05-02", None]
+    assert back["at"].tolist() == [MIDNIGHT.tz_localize("UTC"), None]
+    assert back["flag"].tolist() == [True, False]
+
+
+KATHMANDU = "Asia/Kathmandu"
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pd.Series([MIDNIGHT, MIDNIGHT]),
+        pd.Series([MIDNIGHT.to_pydatetime(), None], dtype=object),
+        pd.Series([MIDNIGHT, None], dtype=pd.ArrowDtype(pa.timestamp("us"))),
+        pd.Categorical([MIDNIGHT, None]),
+        pd.Series([MIDNIGHT.tz_localize(KATHMANDU), None]),
+    ],
+)
+def test_naive_times_are_in_the_given_zone(times):
+    """A frame that was read in a zone and lost it, as in Excel, is served at the same instants."""
+    with CaseService(ROWS.assign(closed_at=times), tz=KATHMANDU) as service:
+        assert service.frame()["closed_at"][0] == pd.Timestamp("2024-04-30T18:15:00Z")
+        assert service.frame()["created_at"][0] == pd.Timestamp("2024-05-01T00:00:00Z"), "aware"
+
+
+def test_a_wall_time_that_occurs_twice_or_never_is_served_as_filters_take_it():
+    times = pd.Series(pd.to_datetime(["2024-10-27 02:30", "2024-03-31 02:30"]))
+    for column in (times, times.astype(object)):
+        with CaseService(ROWS.assign(closed_at=column), tz="Europe/Berlin") as service:
+            assert service.frame()["closed_at"].tolist() == [
+                pd.Timestamp("2024-10-27T01:30:00Z"),
+                pd.Timestamp("2024-03-31T01:00:00Z"),
+            ]
+
+
+def test_local_cases_serve_naive_times_in_the_zone_of_the_read():
+    with cs.LocalCases(ROWS) as local:
+        source = local.connect_cases()
+        read = cs.read_cases(source, tz=KATHMANDU)
+        naive = read.assign(created_at=read["created_at"].dt.tz_localize(None))
+        other = read.assign(updated_at=read["updated_at"].dt.tz_localize(None))
+        other.attrs.clear()
+        for frame in (naive, other):
+            with cs.LocalCases(frame) as again:
+                assert again.frame()["created_at"].tolist() == ROWS["created_at"].tolist()
+        with cs.LocalCases(naive, tz="UTC") as again:
+            assert again.frame()["created_at"].tolist() != ROWS["created_at"].tolist()
+
+
+@pytest.mark.parametrize("name", ["connect", "persona"])
+def test_a_frame_without_update_times_has_them_on_both_services(name):
+    with cs.LocalCases(ROWS) as local:
+        source = local.connect_cases() if name == "connect" else local.persona_cases()
+        read = cs.read_cases(source)
+        assert read["updated_at"].tolist() == read["created_at"].tolist()
+        local.advance(3600)
+        local.update("K-1", title="new")
+        local.advance(3600)
+        assert cs.count_cases(source, updated_at__gte=local.clock() - dt.timedelta(hours=2)) == 1
+        refreshed = read.cases.refresh().set_index("case_id")
+    assert refreshed["title"].to_dict() == {"K-1": "new", "K-2": "y"}
+    assert refreshed.loc["K-1", "updated_at"] > refreshed.loc["K-2", "updated_at"]
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        (["urgent"], "1 without a value .* 'urgent' as 'urgent='$"),
+        (["b", "team=red", "a"], "2 without a value .* 'a' as 'a=', 'b' as 'b='$"),
+        (["team=red", "team=blue"], "of several tags of a case with one key the last .* 'team'$"),
+        (["team=red", "team"], "without a value .*; of several tags"),
+        (["a", "a"], "without a value .*; of several tags"),
+        (["a=1=2", "=x", "b="], ""),
+        ([], ""),
+    ],
+)
+def test_tags_that_amazon_connect_cannot_show_are_warned_of(tags, message):
+    def warned(action):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            action()
+        assert {one.filename for one in caught} <= {__file__}
+        return [str(one.message) for one in caught]
+
+    frame = ROWS.assign(tags=[tags, tags])
+    ways = [lambda: CaseService(frame).stop(), lambda: cs.LocalCases(frame).stop()]
+    with CaseService(ROWS.assign(tags=[[], None])) as service:
+        ways.append(lambda: service.insert({"tags": tags}))
+        ways.append(lambda: service.update("K-1", tags=tags))
+        for way in ways:
+            texts = warned(way)
+            assert len(texts) == bool(message)
+            assert not texts or re.search(message, texts[0]), texts
+        shown = {case["id"]: case["attributes"]["tags"] for case in persona_all(service, {})}
+    assert shown["K-1"] == tags, "Persona's tags are any text"
 
 
 def test_templates_come_from_their_columns():
@@ -234,15 +405,35 @@ BAD = {
     ),
     "unnamed": (pd.DataFrame([[MIDNIGHT, 1]], columns=["created_at", 0]), "0.*rename"),
     "too many": (pd.DataFrame([[1] * 501], columns=[f"c{n}" for n in range(501)]), "501"),
-    "whole ids": (one(case_id=5), "case_id.*convert"),
+    "ids with a fraction": (one(case_id=5.0), "case_id.*convert"),
+    "true ids": (one(case_id=True), "case_id.*convert"),
+    "a UUID": (one(extra=uuid.uuid4()), "'extra'.*UUID"),
     "text tags": (one(tags="k=v"), "tags.*convert"),
     "maps": (one(extra={"a": 1}), "'extra'.*dict"),
     "sets": (one(extra={"a"}), "'extra'.*set"),
-    "decimals": (one(extra=Decimal(1)), "'extra'.*Decimal"),
+    "long decimals": (one(extra=Decimal("0.12345678901234567890")), "'extra'.*17 digits"),
+    "infinite decimals": (one(extra=Decimal("Infinity")), "'extra'.*finite"),
     "mixed": (TWO.assign(m=pd.Series([1, "a"], dtype=object)), "'m'.*int, str"),
     "spans": (one(extra=pd.Timedelta("1h")), "'extra'.*timedelta"),
     "periods": (one(extra=pd.Period("2024-01")), "'extra'.*period"),
-    "numbered categories": (one().assign(extra=pd.Categorical([1])), "'extra'.*category"),
+    "categories of spans": (
+        one().assign(extra=pd.Categorical([pd.Timedelta("1h")])), "'extra'.*category"
+    ),
+    "an index without a name": (one(title="x").set_axis(["K-1"]), "index has no name.*rename_axis"),
+    "numbers without a name or an id": (one(title="x").set_axis([17]), "index has no name"),
+    "an index with half a name": (
+        one(title="x").set_axis(pd.MultiIndex.from_tuples([("K-1", 1)], names=["case_id", None])),
+        "index has no name",
+    ),
+    "an index that contradicts a column": (
+        one(case_id="a").set_axis(pd.Index(["b"], name="case_id")), "both called 'case_id'"
+    ),
+    "an index named by a number": (
+        one(title="x").set_axis(pd.Index(["b"], name=0)), "0.*rename the column"
+    ),
+    "one template by two names": (
+        TWO.assign(template_id="t1", template=["One", "Two"]), "'t1' has two names.*'One' and 'Two'"
+    ),
     "infinite": (one(extra=float("inf")), "'extra'.*finite"),
     "huge": (one().assign(extra=pd.array([2**64 - 1], dtype="UInt64")), "'extra'.*64 bits"),
     "surrogate": (one().assign(extra=pd.Series(["\ud800"], dtype=object)), "'extra'.*surrogate"),

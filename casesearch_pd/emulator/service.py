@@ -7,7 +7,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Self
 
 import pandas as pd
@@ -19,7 +19,7 @@ from casesearch_pd.emulator.amazon_connect.responses import (
     connect_error_reply,
 )
 from casesearch_pd.emulator.amazon_connect.routes import answer_connect
-from casesearch_pd.emulator.data.frames import from_frame, to_frame
+from casesearch_pd.emulator.data.frames import from_frame, lossy_tags, to_frame, warn
 from casesearch_pd.emulator.data.generate import generate
 from casesearch_pd.emulator.data.related import RelatedItems
 from casesearch_pd.emulator.data.schema import SCHEMA, Schema, make_id, make_user_id
@@ -51,10 +51,13 @@ class CaseService:
     cases
         Number of cases to generate, or a DataFrame of cases to serve: columns named as in the
         shared vocabulary (``case_id title status created_at …``) become system fields, all others
-        custom fields by dtype. Naive times are UTC; times are truncated to milliseconds; lists of
-        text are one text, joined by ``", "``, on Connect.
+        custom fields by dtype, named levels of the index included. Times are truncated to
+        milliseconds; lists of text are one text, joined by ``", "``, on Connect. A case without an
+        update time was updated when it was created, one without a template has "Cases".
     seed
         Seed of the generated cases.
+    tz
+        Time zone of the naive times of a DataFrame.
     now
         The service's time at its start; default is the machine's. Generated cases are before it
         (before the full hour, by default), and the ``Date`` header advances from it.
@@ -92,6 +95,7 @@ class CaseService:
         cases: int | pd.DataFrame = 1000,
         *,
         seed: int = 0,
+        tz: str | tzinfo = "UTC",
         now: datetime | None = None,
         domain_id: str = DOMAIN_ID,
         token: str = TOKEN,
@@ -117,7 +121,7 @@ class CaseService:
         self.domain_id, self.token, self.region = domain_id, token, REGION
         self._port, self._request_log_size, self._seed = port, request_log_size, seed
         latest = self.clock() if isinstance(cases, pd.DataFrame) else self._base
-        live = _load(cases, seed=seed, now=latest)
+        live = _load(cases, seed=seed, now=latest, tz=tz)
         self._lag = IndexLag(live, self._options.index_delay, self._seconds)
         self._domain = self._create_domain(access_key)
         self._environment = self._create_environment()
@@ -266,7 +270,10 @@ class CaseService:
         unknown = sorted(set(case) - set(columns))
         if unknown:
             raise ValueError(f"unknown column {unknown[0]!r}, not one of {sorted(columns)}")
-        return {name: stored_value(columns[name], value) for name, value in case.items()}
+        values = {name: stored_value(columns[name], value) for name, value in case.items()}
+        if message := lossy_tags([values.get("tags")]):
+            warn(message)
+        return values
 
     def _running(self) -> Server:
         if self._server is None:
@@ -373,8 +380,8 @@ def _base_time(now: datetime | None) -> datetime:
     return now.replace(tzinfo=UTC) if now.tzinfo is None else now.astimezone(UTC)
 
 
-def _load(cases: int | pd.DataFrame, *, seed: int, now: datetime) -> Store:
-    schema, chunks = _cases(cases, seed=seed, now=now)
+def _load(cases: int | pd.DataFrame, *, seed: int, now: datetime, tz: str | tzinfo) -> Store:
+    schema, chunks = _cases(cases, seed=seed, now=now, tz=tz)
     store = Store(schema)
     for rows in chunks:
         store.add(rows)
@@ -382,10 +389,10 @@ def _load(cases: int | pd.DataFrame, *, seed: int, now: datetime) -> Store:
 
 
 def _cases(
-    cases: int | pd.DataFrame, *, seed: int, now: datetime
+    cases: int | pd.DataFrame, *, seed: int, now: datetime, tz: str | tzinfo
 ) -> tuple[Schema, Iterator[Iterable[Row]]]:
     if isinstance(cases, pd.DataFrame):
-        return from_frame(cases, now=now)
+        return from_frame(cases, now=now, tz=tz)
     if not isinstance(cases, int) or cases < 0:
         raise ValueError(f"cases must be a non-negative integer or a DataFrame, got {cases!r}")
     return SCHEMA, generate(cases, seed=seed, now=now)

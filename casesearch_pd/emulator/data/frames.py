@@ -4,14 +4,20 @@ Columns of the shared vocabulary become system fields of each service that has t
 custom fields under their own name. The schema has no field that the frame lacks.
 """
 
+import sys
+import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date, datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
 from typing import Any
+from uuid import UUID
 
+import msgspec
+import numpy as np
 import pandas as pd
 
+from casesearch_pd.emulator.data.kinds import is_missing, kind_of
 from casesearch_pd.emulator.data.schema import (
     PERSONA_ATTRIBUTES,
     PERSONA_RELATIONSHIPS,
@@ -27,7 +33,7 @@ from casesearch_pd.emulator.data.values import stored_time, stored_value, to_ser
 
 # Fields of a domain, from the Amazon Connect quotas page.
 _MAX_COLUMNS = 500
-_PREVIEW = 5
+_PREVIEW = 3
 _TEXTS = frozenset({"text", "select", "user"})
 
 
@@ -79,25 +85,67 @@ SYSTEM_COLUMNS: Mapping[str, _SystemColumn] = {
 _CASE_MEMBERS = frozenset({"template_id", "tags"})
 
 
-def from_frame(frame: pd.DataFrame, *, now: datetime) -> tuple[Schema, Iterator[Iterable[Row]]]:
+def from_frame(
+    frame: pd.DataFrame, *, now: datetime, tz: str | tzinfo = "UTC"
+) -> tuple[Schema, Iterator[Iterable[Row]]]:
     """Return the schema of a frame and its rows, in one chunk.
 
-    A missing ``case_id`` is generated. No ``created_at`` may be later than `now`.
+    The named levels of the index are columns. Naive times are times in `tz`, and no ``created_at``
+    may be later than `now`. A missing ``case_id`` is generated, and warned of.
 
     Raises
     ------
     ValueError
-        If a column's name or dtype is not supported, a ``case_id`` is a duplicate, or a
-        ``created_at`` is missing or in the future.
+        If the index has no name, a column's name or dtype is not supported, a ``case_id`` is a
+        duplicate, or a ``created_at`` is missing or in the future.
     """
+    frame = _with_index_columns(frame)
     _check_names(frame)
+    if "case_id" in frame:
+        frame = frame.assign(case_id=[_as_id(value) for value in frame["case_id"]])
     kinds = {name: _kind(name, frame[name]) for name in frame.columns if name != "template"}
     columns = [_column(name, kinds[name], frame[name]) for name in kinds]
-    cells = {column.name: _cells(column, frame[column.name]) for column in columns}
+    cells = {column.name: _cells(column, frame[column.name], tz) for column in columns}
     templates = _add_required_columns(frame, columns, cells)
     _check_rows(cells, now)
+    if message := lossy_tags(cells.get("tags", ())):
+        warn(message)
     rows = zip(*(cells[column.name] for column in columns), strict=True)
     return Schema(tuple(columns), templates), iter([rows])
+
+
+def _with_index_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame whose index has only row numbers, its named levels being columns."""
+    index = frame.index
+    unnamed = [number for number, name in enumerate(index.names) if name is None]
+    if len(unnamed) == index.nlevels:
+        # Integers are row numbers, also those of a filtered frame, where an id names each row.
+        is_numbered = isinstance(index, pd.RangeIndex) or (
+            "case_id" in frame and pd.api.types.is_integer_dtype(index.dtype)
+        )
+        if is_numbered or frame.empty:
+            return frame.reset_index(drop=True)
+    if unnamed:
+        raise ValueError(
+            "the index has no name, so it cannot be served as a column; name it, for example "
+            "frame.rename_axis('case_id'), or drop it: frame.reset_index(drop=True)"
+        )
+    for name in set(index.names) & set(frame.columns):
+        if (
+            not frame[name]
+            .reset_index(drop=True)
+            .equals(index.to_frame()[name].reset_index(drop=True))
+        ):
+            raise ValueError(
+                f"the index and a column are both called {name!r} and differ; rename one of them"
+            )
+    return frame.drop(columns=list(set(index.names) & set(frame.columns))).reset_index()
+
+
+def _as_id(value: Any) -> Any:
+    """Return an id as text where it is an integer or a UUID, which have one form only."""
+    is_integer = pd.api.types.is_integer(value)
+    return str(value) if is_integer or isinstance(value, UUID) else value
 
 
 def _check_names(frame: pd.DataFrame) -> None:
@@ -119,7 +167,7 @@ def _check_names(frame: pd.DataFrame) -> None:
 
 
 def _kind(name: str, values: pd.Series) -> str:
-    kind = _dtype_kind(name, values)
+    kind = kind_of(name, values)
     system = SYSTEM_COLUMNS.get(name)
     if system is None:
         return kind
@@ -130,78 +178,6 @@ def _kind(name: str, values: pd.Series) -> str:
     raise ValueError(
         f"column {name!r} has dtype {values.dtype}, but {name} is a {system.kind} field; "
         "convert it, or rename it to serve it as a custom field"
-    )
-
-
-def _dtype_kind(name: str, values: pd.Series) -> str:
-    dtype = values.dtype
-    types = pd.api.types
-    if isinstance(dtype, pd.CategoricalDtype):
-        return _category_kind(name, dtype)
-    if isinstance(dtype, pd.ArrowDtype) and dtype.type is date:
-        return "date"
-    for kind, fits in (
-        ("boolean", types.is_bool_dtype),
-        ("integer", types.is_integer_dtype),
-        ("number", types.is_float_dtype),
-        ("datetime", types.is_datetime64_any_dtype),
-    ):
-        if fits(dtype):
-            return kind
-    if isinstance(dtype, pd.ArrowDtype) or types.is_object_dtype(dtype):
-        return _object_kind(name, values)
-    if types.is_string_dtype(dtype):
-        return "text"
-    raise _unsupported(name, str(dtype))
-
-
-def _category_kind(name: str, dtype: pd.CategoricalDtype) -> str:
-    if all(isinstance(value, str) for value in dtype.categories):
-        return "select"
-    raise _unsupported(name, f"category of {dtype.categories.dtype}")
-
-
-def _object_kind(name: str, values: pd.Series) -> str:
-    present = [value for value in values if not _is_missing(value)]
-    kinds = {_value_kind(value) for value in present} or {"text"}
-    # A column of objects may have integers and floats: they are numbers.
-    if kinds == {"integer", "number"}:
-        return "number"
-    if len(kinds) == 1 and "" not in kinds:
-        return kinds.pop()
-    names = sorted({type(value).__name__ for value in present})
-    raise _unsupported(name, f"{values.dtype} with values of type {', '.join(names[:_PREVIEW])}")
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))
-
-
-def _value_kind(value: Any) -> str:
-    return next((kind for kind, fits in _VALUE_KINDS.items() if fits(value)), "")
-
-
-def _is_texts(value: Any) -> bool:
-    if not pd.api.types.is_list_like(value) or isinstance(value, Mapping | set | frozenset):
-        return False
-    return all(isinstance(item, str) for item in value)
-
-
-_VALUE_KINDS: Mapping[str, Callable[[Any], bool]] = {
-    "boolean": pd.api.types.is_bool,
-    "text": lambda value: isinstance(value, str),
-    "integer": pd.api.types.is_integer,
-    "number": pd.api.types.is_float,
-    "datetime": lambda value: isinstance(value, datetime),
-    "date": lambda value: isinstance(value, date),
-    "list": _is_texts,
-}
-
-
-def _unsupported(name: str, what: str) -> ValueError:
-    return ValueError(
-        f"column {name!r} has the unsupported dtype {what}; use text, numbers, booleans, "
-        "date-times, categories or lists of text, or drop it"
     )
 
 
@@ -228,13 +204,27 @@ def _options(name: str, kind: str, values: pd.Series) -> tuple[Option, ...]:
     return tuple(Option(label, label) for label in [*extra, *labels])
 
 
-def _cells(column: Column, values: pd.Series) -> list[SqlValue]:
+def _cells(column: Column, values: pd.Series, tz: str | tzinfo) -> list[SqlValue]:
     if column.kind == "datetime" and pd.api.types.is_datetime64_any_dtype(values.dtype):
-        return _time_cells(values)
-    return [stored_value(column, value) for value in values.astype(object)]
+        return _time_cells(values, tz)
+    cells = values.astype(object)
+    if column.kind == "datetime":
+        return [stored_value(column, _in_zone(value, tz)) for value in cells]
+    return [stored_value(column, value) for value in cells]
 
 
-def _time_cells(values: pd.Series) -> list[SqlValue]:
+def _in_zone(value: Any, tz: str | tzinfo) -> Any:
+    if not isinstance(value, datetime) or value.tzinfo is not None or is_missing(value):
+        return value
+    return pd.Timestamp(value).tz_localize(tz, ambiguous=False, nonexistent="shift_forward")
+
+
+def _time_cells(values: pd.Series, tz: str | tzinfo) -> list[SqlValue]:
+    if values.dt.tz is None:
+        # As everywhere in the package, a wall time that occurs twice is the second one.
+        second = np.zeros(len(values), dtype=bool)
+        naive = values.astype("datetime64[us]")
+        values = naive.dt.tz_localize(tz, ambiguous=second, nonexistent="shift_forward")
     utc = pd.to_datetime(values, utc=True).dt.tz_localize(None)
     text = utc.dt.floor("ms").dt.strftime("%Y-%m-%dT%H:%M:%S.%f").str[:23]
     return [None if missing else str(one) for one, missing in zip(text, utc.isna(), strict=True)]
@@ -247,32 +237,44 @@ def _add_required_columns(
     size = len(frame)
     new_ids: list[SqlValue] = [make_id("case", "frame", number) for number in range(size)]
     ids = cells.get("case_id", new_ids)
+    if missing := sum(not one for one in ids):
+        warn(f"case_id is missing in {missing} rows; the emulator generates ids for them")
     cells["case_id"] = [own or new for own, new in zip(ids, new_ids, strict=True)]
     cells.setdefault("updated_at", list(cells["created_at"]))
     updated = zip(cells["updated_at"], cells["created_at"], strict=True)
     cells["updated_at"] = [own or other for own, other in updated]
     templates = _templates(frame, cells)
     names = {column.name for column in columns}
-    for name in ("case_id", "template_id", "updated_at"):
-        if name not in names:
-            column = _column(name, SYSTEM_COLUMNS[name].kind, pd.Series(dtype="str"))
-            # Only the id becomes a field: the frame has no values for the others.
-            persona = "" if name == "updated_at" else column.persona
-            hidden = replace(column, connect="", persona=persona)
-            columns.append(column if name == "case_id" else hidden)
+    # Both services have the three always, so that a later change of a case is seen on both.
+    columns += [
+        _column(name, SYSTEM_COLUMNS[name].kind, pd.Series(dtype="str"))
+        for name in ("case_id", "template_id", "updated_at")
+        if name not in names
+    ]
     return templates
 
 
 def _templates(frame: pd.DataFrame, cells: dict[str, list[SqlValue]]) -> tuple[Template, ...]:
+    """Return the templates, and set the template of each case: "Cases" where it has none."""
     size = len(frame)
-    names: Sequence[Any] = frame["template"].tolist() if "template" in frame else ["Cases"] * size
-    names = ["Cases" if _is_missing(name) else str(name) for name in names]
-    new_ids: list[SqlValue] = [make_id("ctmpl", "frame", name) for name in names]
+    names = frame["template"].tolist() if "template" in frame else [None] * size
+    names = [None if is_missing(name) else str(name) for name in names]
+    new_ids: list[SqlValue] = [make_id("ctmpl", "frame", name or "Cases") for name in names]
     ids = cells.get("template_id", new_ids)
     cells["template_id"] = [own or new for own, new in zip(ids, new_ids, strict=True)]
-    only_ids = "template" not in frame and "template_id" in frame
-    pairs = dict(zip(cells["template_id"], ids if only_ids else names, strict=True))
-    templates = tuple(Template(str(one), str(name or "Cases")) for one, name in pairs.items())
+    name_of: dict[SqlValue, str] = {}
+    for template_id, name in zip(cells["template_id"], names, strict=True):
+        if name is not None and name_of.setdefault(template_id, name) != name:
+            raise ValueError(
+                f"template_id {template_id!r} has two names in the column template, "
+                f"{name_of[template_id]!r} and {name!r}; an id has one name"
+            )
+    # Without a column of names, the ids of the frame serve as names.
+    own_ids = set() if "template" in frame else set(ids) - set(new_ids)
+    templates = tuple(
+        Template(str(one), name_of.get(one, str(one) if one in own_ids else "Cases"))
+        for one in dict.fromkeys(cells["template_id"])
+    )
     return templates or (Template(make_id("ctmpl", "frame", "Cases"), "Cases"),)
 
 
@@ -293,6 +295,36 @@ def _check_rows(cells: Mapping[str, list[SqlValue]], now: datetime) -> None:
     if len(set(ids)) < len(ids):
         repeated = Counter(ids).most_common(1)[0][0]
         raise ValueError(f"case_id {repeated!r} is a duplicate; ids must be unique")
+
+
+def warn(message: str) -> None:
+    """Issue a warning at the line of the user's code, outside of this package."""
+    frame, level = sys._getframe(1), 2  # noqa: SLF001 - as the module warnings does
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("casesearch_pd."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
+
+
+def lossy_tags(cells: Iterable[SqlValue]) -> str:
+    """Return a warning about stored tags that Amazon Connect cannot show as they are, or ""."""
+    bare: dict[str, None] = {}
+    repeated: dict[str, None] = {}
+    for tags in {cell for cell in cells if cell is not None and cell != "[]"}:
+        keys = set()
+        for tag in msgspec.json.decode(str(tags), type=list[str]):
+            key, separator, _ = tag.partition("=")
+            bare |= {} if separator else {tag: None}
+            repeated |= {key: None} if key in keys else {}
+            keys.add(key)
+    parts = []
+    if bare:
+        shown = ", ".join(f"{tag!r} as {tag + '='!r}" for tag in sorted(bare)[:_PREVIEW])
+        parts.append(f"{len(bare)} without a value are served with an empty one, {shown}")
+    if repeated:
+        shown = ", ".join(map(repr, sorted(repeated)[:_PREVIEW]))
+        parts.append(f"of several tags of a case with one key the last is served, here {shown}")
+    what = "; ".join(parts)
+    return f"tags on Amazon Connect are pairs of a key and a value: {what}" if what else ""
 
 
 def to_frame(store: Store, wire: str | None) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -123,6 +124,8 @@ def _text(value: Any) -> str:
 def _number(value: Any) -> float | int:
     if isinstance(value, (bool, str)) or not math.isfinite(value):
         raise ValueError("a finite number is required")
+    if isinstance(value, Decimal) and Decimal(repr(float(value))) != value:
+        raise ValueError("JSON numbers have about 17 digits")
     if float(value).is_integer() and not isinstance(value, float):
         return _integer(value)
     return float(value)
