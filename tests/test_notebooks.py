@@ -127,3 +127,18 @@ def test_some_of_its_outputs_are_checked(path):
     """Without this its outputs could become wrong without notice."""
     marked_cells = [cell for cell in cells(path) if source(cell).startswith("# NBVAL_CHECK_OUTPUT")]
     assert len(marked_cells) >= 2
+
+
+# How papermill finds the parameters: it skips a line with a second "=", in a comment too.
+PARAMETER = re.compile(r"(\w+)\s*(:[^=]*)?=[^=]*$")
+
+
+@each
+def test_papermill_sees_its_parameters(path):
+    """A parameter that it does not see is refused as unknown."""
+    texts = [source(cell) for cell in cells(path) if "parameters" in tags(cell)]
+    lines = [line for text in texts for line in text.splitlines() if "=" in line]
+    assert [line for line in lines if not PARAMETER.match(line)] == []
+    names = {line.split("=")[0].partition(":")[0].strip() for line in lines}
+    papermill = pytest.importorskip("papermill")
+    assert set(papermill.inspect_notebook(str(path))) == names
