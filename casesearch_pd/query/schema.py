@@ -226,7 +226,7 @@ def make_columns_unique(
 def lookups_for(kind: FieldType) -> tuple[str, ...]:
     """Return the lookups that fit a field type.
 
-    >>> lookups("boolean")
+    >>> lookups_for("boolean")
     ('eq', 'ne', 'in', 'isna')
     """
     match kind:
