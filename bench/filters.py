@@ -18,7 +18,7 @@ import casesearch_pd as cs
 from casesearch_pd.query.binding import BindingContext, bind
 from casesearch_pd.query.expressions import Expression
 from casesearch_pd.query.schema import Field, Schema
-from casesearch_pd.reading.frames.frame import mask
+from casesearch_pd.reading.frames.masks import mask
 
 LEAVES = 1_000
 LEVELS = 20

@@ -16,9 +16,9 @@ from casesearch_pd.reading.frames.frame import (
     filter_rows,
     join_passes_on_id,
     keep_newest,
-    mask,
     sort_rows,
 )
+from casesearch_pd.reading.frames.masks import mask
 from casesearch_pd.sources.base import Page, Sort
 from tests.bound_filters import (
     FIELDS,

@@ -16,7 +16,7 @@ from casesearch_pd.mirror.staging import StagingTable
 from casesearch_pd.mirror.storage import open_mirror_file, writer
 from casesearch_pd.query.binding import BindingContext, bind
 from casesearch_pd.query.expressions import Compare
-from casesearch_pd.reading.frames.frame import mask
+from casesearch_pd.reading.frames.masks import mask
 from tests.bound_filters import FIELDS, NUMBER, TEXT, WHOLE, a_row, an_expression, keeps
 from tests.filter_trees import ZONES, trees
 from tests.hostile_cases import NOW, case_rows, hostile_rows

@@ -16,7 +16,7 @@ from casesearch_pd.query.schema import Field
 from casesearch_pd.reading.distributed import partitions
 from casesearch_pd.reading.distributed.partitions import plan_partitions
 from casesearch_pd.reading.fetch.windows import TimeWindow
-from casesearch_pd.reading.frames.frame import mask
+from casesearch_pd.reading.frames.masks import mask
 from casesearch_pd.reading.options import Query, bind_query
 from casesearch_pd.reading.plan import make_plan
 from casesearch_pd.sources.transport.context import ReadContext, Tuning, use_tuning

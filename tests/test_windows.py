@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from casesearch_pd.query.binding import bind
 from casesearch_pd.reading.fetch.windows import TimeWindow, gaps, may_be_undated
-from casesearch_pd.reading.frames.frame import mask
+from casesearch_pd.reading.frames.masks import mask
 from casesearch_pd.reading.options import Query, bind_query, binding_context
 from casesearch_pd.sources.base import Scan
 

@@ -18,9 +18,11 @@ from casesearch_pd.errors import FilterError, nearest
 from casesearch_pd.query.binding import bind
 from casesearch_pd.query.expressions import literals
 from casesearch_pd.query.schema import Field, FieldType, Schema
-from casesearch_pd.reading.frames.frame import mask, require_distinct_columns
+from casesearch_pd.reading.frames.frame import require_distinct_columns
+from casesearch_pd.reading.frames.masks import mask
 from casesearch_pd.reading.options import binding_context, parse_filter
 from casesearch_pd.reading.provenance import Provenance
+from casesearch_pd.sources.traits import infer_traits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -86,8 +88,12 @@ def _with_tag_type(item: Field, frame: pd.DataFrame, provenance: Provenance) -> 
     if item.column != "tags":
         return item
     keyed = provenance.traits.keyed_tags
+    require_distinct_columns(frame, {"tags"})
+    is_text = pd.api.types.is_string_dtype(frame["tags"].dtype)
+    if keyed is None and not is_text and "case_id" in frame.columns:
+        traits = infer_traits(map(str, frame.columns), map(str, frame["case_id"]))
+        keyed = None if traits is None else traits.keyed_tags
     if keyed is None:
-        require_distinct_columns(frame, {"tags"})
         keyed = _has_keys(frame["tags"])
     return replace(item, type="tags" if keyed else "list")
 

@@ -1,14 +1,9 @@
-"""Build DataFrames from typed columns; sort, deduplicate, join and filter their rows.
-
-`mask` is the only place where a filter is evaluated locally: the residual of a read and
-``df.cases.where`` both use it.
-"""
+"""Build DataFrames from typed columns; sort, deduplicate, join and filter their rows."""
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeGuard, assert_never
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +13,13 @@ import pyarrow.compute as pc
 from pandas.util import hash_array
 
 from casesearch_pd.errors import FilterError
-from casesearch_pd.query.expressions import And, Compare, Expression, Not, Or
 from casesearch_pd.reading.frames.columns import MEMORY_POOL
+from casesearch_pd.reading.frames.masks import mask
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from casesearch_pd.query.expressions import Expression
     from casesearch_pd.sources.base import Sort
 
 __all__ = [
@@ -33,7 +29,6 @@ __all__ = [
     "filter_rows",
     "join_passes_on_id",
     "keep_newest",
-    "mask",
     "require_distinct_columns",
     "sort_rows",
 ]
@@ -222,113 +217,3 @@ def filter_rows(frame: pd.DataFrame, expression: Expression) -> pd.DataFrame:
     """Return the rows that match an expression."""
     matches = mask(frame, expression)
     return frame if matches.all() else frame[matches].reset_index(drop=True)
-
-
-def mask(frame: pd.DataFrame, expression: Expression) -> Mask:
-    """Return for each row whether it matches a bound expression: two-valued, never NA."""
-    match expression:
-        case Compare():
-            return _compare(frame[expression.target.column], expression)
-        case Not(term):
-            return np.logical_not(mask(frame, term), dtype=bool)
-        case And(terms):
-            return _mask_all(frame, terms)
-        case Or(terms):
-            some = np.zeros(len(frame), dtype=bool)
-            for term in terms:
-                some |= mask(frame, term)
-            return some
-        case _:
-            assert_never(expression)
-
-
-def _mask_all(frame: pd.DataFrame, terms: Sequence[Expression]) -> Mask:
-    every = np.ones(len(frame), dtype=bool)
-    for term in sorted(terms, key=_is_expensive):
-        if _is_expensive(term):  # only on the rows that the other terms leave
-            remaining = np.flatnonzero(every)
-            every[remaining] = mask(frame[[term.target.column]].iloc[remaining], term)
-        else:
-            every &= mask(frame, term)
-    return every
-
-
-def _is_expensive(term: Expression) -> TypeGuard[Compare]:
-    return isinstance(term, Compare) and term.op == "contains"  # folds the case of every text
-
-
-_MAX_EXACT = 2**53  # up to here a double represents every integer
-_OPERATORS = {
-    "eq": operator.eq,
-    "lt": operator.lt,
-    "lte": operator.le,
-    "gt": operator.gt,
-    "gte": operator.ge,
-}
-
-
-def _compare(column: pd.Series[Any], literal: Compare) -> Mask:
-    op, value = literal.op, literal.value
-    if op == "isna":
-        return column.isna().to_numpy(dtype=bool)
-    if op == "contains":
-        return _contains(column, value)
-    compare = _OPERATORS[op]
-    if column.dtype == object or not _is_comparable(column, value):
-        matches = (_matches(compare, cell, value) for cell in column)
-        return np.fromiter(matches, dtype=bool, count=len(column))
-    return _two_valued(compare(column, value))
-
-
-def _two_valued(matches: pd.Series[Any]) -> Mask:
-    return matches.to_numpy(dtype=bool, na_value=False)
-
-
-def _is_comparable(column: pd.Series[Any], value: Any) -> bool:
-    """Return whether pandas can compare the whole column at once."""
-    if isinstance(value, str):
-        return pd.api.types.is_string_dtype(column.dtype)
-    if isinstance(value, bool):
-        return pd.api.types.is_bool_dtype(column.dtype)
-    if isinstance(value, pd.Timestamp):
-        return isinstance(column.dtype, pd.DatetimeTZDtype) or str(column.dtype).startswith(
-            "timestamp"
-        )
-    return _is_exact(column, value)
-
-
-def _is_exact(column: pd.Series[Any], value: float) -> bool:
-    """Return whether a number can be compared with a column without rounding either."""
-    if pd.api.types.is_bool_dtype(column.dtype):
-        return False
-    if pd.api.types.is_integer_dtype(column.dtype) and isinstance(value, int):
-        return -(2**63) <= value < 2**63
-    return pd.api.types.is_numeric_dtype(column.dtype) and abs(value) < _MAX_EXACT
-
-
-def _matches(compare: Any, cell: Any, value: Any) -> bool:
-    if cell is None or cell is pd.NA or isinstance(cell, (list, dict)):
-        return False
-    if isinstance(cell, np.generic):  # which would round the value to its own width, or fail
-        cell = cell.item()
-    if isinstance(cell, bool) != isinstance(value, bool):
-        return False
-    try:
-        return bool(compare(cell, value))
-    except TypeError:  # text and a number are neither equal nor in order
-        return False
-
-
-def _contains(column: pd.Series[Any], value: str) -> Mask:
-    if column.dtype == object:
-        members = (isinstance(cell, list) and value in cell for cell in column)
-        return np.fromiter(members, dtype=bool, count=len(column))
-    if not pd.api.types.is_string_dtype(column.dtype):
-        return np.zeros(len(column), dtype=bool)
-    return _two_valued(_casefold(column).str.contains(value.casefold(), regex=False))
-
-
-def _casefold(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Fold the letter case as Unicode does: lower() would keep ß and SS apart."""
-    ascii_only = bool(column.dropna().str.isascii().all())
-    return column.str.lower() if ascii_only else column.str.casefold()  # the first is far faster

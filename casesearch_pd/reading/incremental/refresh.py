@@ -18,10 +18,10 @@ from casesearch_pd.query.serialization import filter_from_json
 from casesearch_pd.reading.frames.frame import (
     FrameFormat,
     keep_newest,
-    mask,
     require_distinct_columns,
     sort_rows,
 )
+from casesearch_pd.reading.frames.masks import mask
 from casesearch_pd.reading.incremental.changes import (
     IncrementalRead,
     PreviousRead,
