@@ -10,8 +10,10 @@ import pandas as pd
 from hypothesis import strategies as st
 
 DAY = timedelta(days=1)
+SKEW = timedelta(minutes=1)  # by which the clock of a service may be ahead of the read
 TICK = timedelta(minutes=15)  # every period of every zone begins at one
 
+EVENTS = ("created", "closed", "reopened")
 BACKENDS = {
     "default": ("str", "datetime64[us, {}]"),
     "numpy_nullable": ("string", "datetime64[ns, {}]"),
@@ -35,28 +37,28 @@ class Case:
             return self.closed is None
         return (self.status or "").lower() != "closed"
 
-    def closing(self, service):
-        """Return when it was closed, if that is known and not before its creation."""
-        if self.is_open(service) or self.created is None or self.closed is None:
-            return None
-        return self.closed if self.closed >= self.created else None
+    def closing(self, service, now):
+        """Return when it was closed, if it is closed and that time is known."""
+        return None if self.is_open(service) else self.event_time("closed", now)
 
-    def open_spans(self, service):
+    def open_spans(self, service, now):
         """Return the time spans in which it was open."""
-        if self.created is None:
-            return []
+        created, closed, reopened = (self.event_time(name, now) for name in EVENTS)
         if not self.is_open(service):
-            closing = self.closing(service)
-            return [] if closing is None else [(self.created, closing)]
-        if self.closed and self.reopened and self.created <= self.closed <= self.reopened:
-            return [(self.created, self.closed), (self.reopened, None)]
-        return [(self.created, None)]
+            return [] if closed is None else [(created, closed)]
+        if created is None:
+            return [(now, None)]
+        if closed and reopened and closed <= reopened:
+            return [(created, closed), (reopened, None)]
+        return [(created, None)]
 
-    def event_time(self, name):
-        """Return when it was created, closed or reopened; None before its creation."""
-        at = getattr(self, name)
-        is_known = self.created is not None and at is not None and at >= self.created
-        return at if is_known else None
+    def event_time(self, name, now):
+        """Return when it was created, closed or reopened; None before creation, after the read."""
+        created, at = self.created, getattr(self, name)
+        if created is None or at is None or max(created, at) > now + SKEW:
+            return None
+        created, at = min(created, now), min(at, now)
+        return at if at >= created else None
 
 
 def frame_of(cases, service, now, *, zone="UTC", backend="default", provenance=None):
@@ -97,12 +99,12 @@ def period_label(time, zone, freq):
 
 def flow(cases, service, now, zone, freq):
     """Return the labels of the periods, and the counts in each of them."""
-    created = [case.created for case in cases if case.created is not None]
+    created = [at for case in cases if (at := case.event_time("created", now)) is not None]
     if not created:
         return [], []
-    periods = _periods(min(created), max([now, min(created)]), zone, freq)
+    periods = _periods(min(created), now, zone, freq)
     rows = [
-        (*_event_counts(cases, zone, freq, label), _open_at(cases, service, end))
+        (*_event_counts(cases, now, zone, freq, label), _open_at(cases, service, now, end))
         for label, end in periods
     ]
     return [label for label, _ in periods], rows
@@ -124,25 +126,26 @@ def _periods(first, last, zone, freq):
         labels.append(label)
 
 
-def _event_counts(cases, zone, freq, label):
-    for name in ("created", "closed", "reopened"):
-        times = [at for case in cases if (at := case.event_time(name)) is not None]
+def _event_counts(cases, now, zone, freq, label):
+    for name in EVENTS:
+        times = [at for case in cases if (at := case.event_time(name, now)) is not None]
         yield sum(1 for at in times if period_label(at, zone, freq) == label)
 
 
-def _open_at(cases, service, end):
-    spans = [span for case in cases for span in case.open_spans(service)]
+def _open_at(cases, service, now, end):
+    spans = [span for case in cases for span in case.open_spans(service, now)]
     return sum(1 for start, stop in spans if start < end and (stop is None or stop >= end))
 
 
 def durations(case, service, now):
     """Return age, time to close and SLA of one case in days."""
-    is_open, closing = case.is_open(service), case.closing(service)
+    is_open, closing = case.is_open(service), case.closing(service, now)
+    created = case.event_time("created", now)
     age = close = sla = None
-    if is_open and case.created is not None and now - case.created >= -timedelta(minutes=1):
-        age = max((now - case.created) / DAY, 0.0)
+    if is_open and created is not None:
+        age = (now - created) / DAY
     if closing is not None:
-        close = (closing - case.created) / DAY
+        close = (closing - created) / DAY
     if is_open and case.due is not None:
         sla = (case.due - now) / DAY
     return age, close, sla
@@ -154,9 +157,11 @@ def within_sla(case, service, now):
         return None
     if case.is_open(service):
         return False if case.due < now else None
-    if case.closed is None:
+    created = case.event_time("created", now)
+    if case.closed is None or case.closed > now + SKEW:
         return None
-    return case.closed <= case.due
+    closed = min(case.closed, now)
+    return None if created is not None and closed < created else closed <= case.due
 
 
 def days_until_closed(closed, still_open, share):

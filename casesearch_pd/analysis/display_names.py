@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
@@ -12,12 +13,21 @@ import pandas as pd
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["DisplayNames", "labels", "plural", "shorten_id"]
+__all__ = [
+    "DisplayNames",
+    "distinct_labels",
+    "drawable_text",
+    "labels",
+    "plural",
+    "shorten_id",
+    "shorten_middle",
+]
 
 DisplayNames = Mapping[Any, str] | pd.Series | Callable[[Any], str | None] | None
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _UUID_HEAD = 8  # characters kept of a UUID
+_LABEL_LENGTH = 28  # characters
 
 
 def labels(values: Iterable[Any], names: DisplayNames = None) -> list[Any]:
@@ -78,6 +88,86 @@ def shorten_id(text: str) -> str:
 
 def _shorten_uuid(text: str) -> str:
     return f"{text[:_UUID_HEAD]}…" if _UUID.fullmatch(text) else text
+
+
+def distinct_labels(values: Iterable[Any], length: int = _LABEL_LENGTH) -> list[str]:
+    """Return a short text for each value, all of them different, on one line.
+
+    Long texts lose their middle. Where that would make two of them equal, the part in which they
+    differ stays; texts without a visible difference are numbered.
+
+    >>> distinct_labels(["billing", 2.0, None, "(missing)"])
+    ['billing', '2', '(missing)', '(missing) (2)']
+    >>> names = [f"customer care, region {region}, second level" for region in ("n", "s")]
+    >>> distinct_labels(names)
+    ['custo…egion n, second level', 'custo…egion s, second level']
+    """
+    texts = [_value_text(value) for value in values]
+    shortened = [shorten_middle(text, length) for text in texts]
+    same = defaultdict(set)
+    for text, label in zip(texts, shortened, strict=True):
+        same[label].add(text)
+    for at, text in enumerate(texts):
+        others = same[shortened[at]]
+        if len(others) > 1:
+            shortened[at] = _shorten_around(text, _first_difference(others), length)
+    return _numbered(shortened)
+
+
+def _value_text(value: Any) -> str:
+    if _is_missing(value):
+        return "(missing)"
+    # All digits, because 1234567.1 and 1234567.2 are two groups.
+    text = str(value).removesuffix(".0") if isinstance(value, float) else str(value)
+    return drawable_text(text)
+
+
+def _first_difference(texts: Iterable[str]) -> int:
+    """Return the position of the first character in which some of the texts differ."""
+    columns = enumerate(zip_longest(*texts))
+    return next((at for at, characters in columns if len(set(characters)) > 1), 0)
+
+
+def _shorten_around(text: str, difference: int, length: int) -> str:
+    """Return a text without what is before and after the position of a difference."""
+    head, part, tail = length // 5, length // 3, length - length // 5 - length // 3 - 2
+    start = max(difference - part * 2 // 3, head)
+    middle = text[start : start + part]
+    rest = text[start + part :]
+    before = text[:start] if start <= head + 1 else f"{text[:head]}…"
+    return f"{before}{middle}{rest if len(rest) <= tail + 1 else f'…{rest[-tail:]}'}"
+
+
+def _numbered(texts: list[str]) -> list[str]:
+    """Return the texts, repetitions with a number that makes them equal to no other text."""
+    result: list[str] = []
+    names = set(texts)
+    first: set[str] = set()
+    for text in texts:
+        label, number = text, 1
+        while label in first or (number > 1 and label in names):
+            number += 1
+            label = f"{text} ({number})"
+        first.add(label)
+        result.append(label)
+    return result
+
+
+def shorten_middle(value: object, length: int = _LABEL_LENGTH) -> str:
+    """Return a label without its middle if it is long: similar names differ at their ends.
+
+    >>> shorten_middle("billing"), shorten_middle("a very long name of a queue, region north")
+    ('billing', 'a very long name o…ion north')
+    """
+    text = drawable_text(value)
+    if len(text) <= length:
+        return text or "(empty)"
+    return f"{text[: length * 2 // 3]}…{text[-(length // 3) :]}"
+
+
+def drawable_text(value: object) -> str:
+    """Return the text of a value in one line, without invisible characters."""
+    return " ".join("".join(char if char.isprintable() else " " for char in str(value)).split())
 
 
 def plural(number: int, noun: str) -> str:

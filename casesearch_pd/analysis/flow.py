@@ -13,11 +13,9 @@ import pandas as pd
 
 from casesearch_pd.analysis.lifecycle import (
     MISSING,
+    Lifecycle,
     as_of,
-    column_of,
-    is_open,
-    microseconds_if_present,
-    to_microseconds,
+    one_row_per_case,
     zone_of,
 )
 from casesearch_pd.analysis.survival import warn_of_survivorship_bias
@@ -57,16 +55,17 @@ def flow(cases: pd.DataFrame, freq: str = "D") -> pd.DataFrame:
     -------
     pandas.DataFrame
         One row per period from the first creation to the time of the read, without gaps,
-        indexed by its start; int64 columns ``opened, closed, reopened, open``. Events at an
-        unknown time, or before the creation, are not counted; a case that was closed at such a
-        time is in no ``open``.
+        indexed by its start; int64 columns ``opened, closed, reopened, open``. The last ``open``
+        is the number of cases that `is_open`. Events at an unknown time, before the creation or
+        after the read are not counted: a case that was closed at such a time is in no ``open``,
+        and an open case that was created at such a time only in the last.
 
     Raises
     ------
     KeyError
         If a column is needed that was not read.
     ValueError
-        If `freq` is not a supported period.
+        If `freq` is not a supported period, or a case is in the frame twice.
 
     Warns
     -----
@@ -83,19 +82,22 @@ def flow(cases: pd.DataFrame, freq: str = "D") -> pd.DataFrame:
     (100, True)
     """
     warn_of_survivorship_bias(cases, "flow")
-    events = _events(cases)
-    zone = zone_of(column_of(cases, "created_at"))
-    starts = _periods(events["opened"], freq, as_of(cases), zone)
+    cases = one_row_per_case(cases)
+    events = _events(Lifecycle.of(cases))
+    starts = _periods(events["opened"], freq, as_of(cases), zone_of(cases))
     counts = {name: _count(times, starts) for name, times in events.items()}
-    change = counts["opened"] - counts.pop("exit") + counts.pop("return")
+    change = counts.pop("entry") - counts.pop("exit") + counts.pop("return")
     return pd.DataFrame(counts | {"open": change.cumsum()}, index=starts[:-1].rename("period"))
 
 
-def _events(cases: pd.DataFrame) -> dict[str, Times]:
-    """Return the times of each event, and those of exit from and return to the open cases."""
-    created, open_mask = to_microseconds(column_of(cases, "created_at")), is_open(cases).to_numpy()
-    closed = _not_before(created, to_microseconds(column_of(cases, "closed_at")))
-    reopened = _not_before(created, microseconds_if_present(cases, "last_reopened_datetime"))
+def _events(lifecycle: Lifecycle) -> dict[str, Times]:
+    """Return the times of each event, and those at which the number of open cases changes."""
+    created, open_mask = lifecycle.created, lifecycle.is_open
+    # Without its creation, the other events of a case would be those of one that never began.
+    closed, reopened = (
+        np.where(created == MISSING, MISSING, times)
+        for times in (lifecycle.last_closed, lifecycle.reopened)
+    )
     # A service keeps only the last closing and the last reopening. So an open case that was
     # closed before counts as closed in between only if it is known to have returned after that.
     returned = open_mask & (closed != MISSING) & (reopened >= closed)
@@ -105,21 +107,17 @@ def _events(cases: pd.DataFrame) -> dict[str, Times]:
         "opened": created,
         "closed": closed,
         "reopened": reopened,
+        # That a case is open is known as of the read, even if its creation is not.
+        "entry": np.where(open_mask & (created == MISSING), lifecycle.as_of, created),
         "exit": np.where(~open_mask | returned, exits, MISSING),
         "return": np.where(returned, reopened, MISSING),
     }
 
 
-def _not_before(created: Times, times: Times) -> Times:
-    return np.where((created != MISSING) & (times >= created), times, MISSING)
-
-
 def _periods(created: Times, freq: str, now: pd.Timestamp, zone: Any) -> pd.DatetimeIndex:
     known = created[created != MISSING]
     first = pd.Timestamp(known.min(), unit="us", tz="UTC") if len(known) else now
-    first = first.tz_convert(zone)
-    last = max(first, now.tz_convert(zone))
-    starts = period_starts(freq, first, last)
+    starts = period_starts(freq, first.tz_convert(zone), now.tz_convert(zone))
     return starts if len(known) else starts[:1]
 
 
@@ -166,6 +164,6 @@ def _localize_once(local: pd.DatetimeIndex, zone: Any, *, first: bool) -> pd.Ind
     # Of the midnight of a skipped day, pandas' shift_forward makes a time in the morning after
     # (3.1). Shifted from a day before, and 24 hours on, it is the end of the day before.
     is_skipped = local.tz_localize(zone, ambiguous=choice, nonexistent="NaT").isna()
-    shift = pd.TimedeltaIndex(np.where(is_skipped, _DAY, np.timedelta64(0)))
+    shift = pd.TimedeltaIndex(np.where(is_skipped, _DAY, np.timedelta64(0, "h")))
     shifted = (local - shift).tz_localize(zone, ambiguous=choice, nonexistent="shift_forward")
     return shifted + shift

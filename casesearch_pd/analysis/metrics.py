@@ -15,38 +15,36 @@ from casesearch_pd.analysis.display_names import DisplayNames, labels
 from casesearch_pd.analysis.lifecycle import (
     DAY,
     MISSING,
-    as_of,
-    closed_at,
+    Lifecycle,
     column_of,
-    is_open,
-    microseconds_if_present,
-    timestamp_microseconds,
-    to_microseconds,
+    one_row_per_case,
+    service_traits,
+    times_if_present,
 )
-from casesearch_pd.analysis.survival import quantiles, survival_curve, warn_of_survivorship_bias
+from casesearch_pd.analysis.survival import (
+    grouping_bias,
+    quantiles,
+    survival_curve,
+    warn_of_survivorship_bias,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    Times = NDArray[np.int64]
     Days = NDArray[np.float64]
 
 __all__ = [
-    "UNKNOWN_ATTAINMENT",
     "durations",
     "sla_attainment",
     "summary",
     "time_to_close",
+    "unknown_attainment",
     "within_sla",
 ]
 
-# Clocks differ, and a service states its own in whole seconds: a case may seem to be created
-# up to a minute after the read.
-_MAX_SKEW = 60_000_000  # microseconds
 _QUANTILES = (0.5, 0.9)
-UNKNOWN_ATTAINMENT = "no closed case has a value in sla_at, so SLA attainment is unknown"
 
 
 def durations(cases: pd.DataFrame) -> pd.DataFrame:
@@ -63,12 +61,14 @@ def durations(cases: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         With the index of the frame: ``age_days`` of open cases; ``close_days`` of closed cases,
         from creation to the last closing; ``sla_days``, the days left of open cases, negative
-        if overdue. NA where a time is missing or before the creation.
+        if overdue. NA where a time is missing, before the creation or after the read.
 
     Raises
     ------
     KeyError
         If a column is needed that was not read.
+    ValueError
+        If a case is in the frame twice.
 
     Examples
     --------
@@ -78,38 +78,38 @@ def durations(cases: pd.DataFrame) -> pd.DataFrame:
        age_days  close_days  sla_days
     0      <NA>         3.0      <NA>
     """
-    now, open_mask = timestamp_microseconds(as_of(cases)), is_open(cases).to_numpy()
-    created = to_microseconds(column_of(cases, "created_at"))
-    closed = to_microseconds(closed_at(cases))
-    due = microseconds_if_present(cases, "sla_at")
-    ages = _days(created, now, open_mask & (now - created >= -_MAX_SKEW))
-    return pd.DataFrame(
-        {
-            "age_days": ages.clip(lower=0.0),
-            "close_days": _days(created, closed, (closed != MISSING) & (closed >= created)),
-            "sla_days": _days(np.full(len(due), now), due, open_mask & (due != MISSING)),
-        }
-    ).set_axis(cases.index)
+    lifecycle = Lifecycle.of(cases)
+    days = {
+        "age_days": lifecycle.age_days,
+        "close_days": lifecycle.close_days,
+        "sla_days": _sla_days(cases, lifecycle),
+    }
+    arrays = {name: pd.array(values, dtype="Float64") for name, values in days.items()}
+    return pd.DataFrame(arrays, index=cases.index)
 
 
-def _days(start: Times, end: Times | int, mask: NDArray[np.bool_]) -> pd.Series[Any]:
-    """Return the days between times; NA outside the mask or without a start."""
-    mask = mask & (start != MISSING)
-    with np.errstate(over="ignore"):  # of missing times, which are masked
-        days = (end - start) / DAY
-    return pd.Series(pd.array(np.where(mask, days, np.nan), dtype="Float64"))
+def _sla_days(cases: pd.DataFrame, lifecycle: Lifecycle) -> Days:
+    due = times_if_present(cases, "sla_at")
+    with np.errstate(over="ignore"):  # of missing times
+        days = (due - lifecycle.as_of) / DAY
+    return np.where(lifecycle.is_open & (due != MISSING), days, np.nan)
 
 
 def within_sla(cases: pd.DataFrame) -> pd.Series[Any]:
     """Return whether each case met its SLA, with dtype ``boolean``.
 
     True or False for a closed case; False for an open one whose SLA has expired; NA for one that
-    still has time, has no SLA, or was closed at an unknown time.
+    still has time, has no SLA, or was closed at an unknown time. Amazon Connect states only the
+    next breach of a case, which a closed one no longer has.
     """
-    closed, due = to_microseconds(closed_at(cases)), microseconds_if_present(cases, "sla_at")
-    open_mask, now = is_open(cases).to_numpy(), timestamp_microseconds(as_of(cases))
-    is_met = ~open_mask & (closed <= due)
-    is_known = (due != MISSING) & np.where(open_mask, due < now, closed != MISSING)
+    return _within_sla(cases, Lifecycle.of(cases))
+
+
+def _within_sla(cases: pd.DataFrame, lifecycle: Lifecycle) -> pd.Series[Any]:
+    due, closed = times_if_present(cases, "sla_at"), lifecycle.closed
+    is_met = ~lifecycle.is_open & (closed <= due)
+    is_over = np.where(lifecycle.is_open, due < lifecycle.as_of, closed != MISSING)
+    is_known = (due != MISSING) & is_over
     values = pd.array(np.where(is_known, is_met, False), dtype="boolean")
     values[~is_known] = pd.NA
     return pd.Series(values, index=cases.index, name="within_sla")
@@ -121,21 +121,32 @@ def sla_attainment(cases: pd.DataFrame) -> pd.Series[Any]:
     A service that states only the next breach drops it when a case is closed. Then every case
     that was on time is NA in `within_sla`, and the share of the others would be 0.
     """
-    within = within_sla(cases)
-    is_dropped = within[~is_open(cases).to_numpy()].isna().all()
+    return _attainment(cases, Lifecycle.of(cases))
+
+
+def unknown_attainment(cases: pd.DataFrame) -> str:
+    """Return why `sla_attainment` is unknown, and where it is found instead."""
+    text = "no closed case has a value in sla_at, so SLA attainment is unknown"
+    traits = service_traits(cases)
+    if not traits.next_breach_only:
+        return text
+    return (
+        f"{text}: {traits.display_name} states only the next breach of a case, which ends when it "
+        "is closed; its SLA items have the outcome: cs.read_related(source, df, kinds='sla')"
+    )
+
+
+def _attainment(cases: pd.DataFrame, lifecycle: Lifecycle) -> pd.Series[Any]:
+    within = _within_sla(cases, lifecycle)
+    is_dropped = within[~lifecycle.is_open].isna().all()
     return within.mask(np.full(len(within), is_dropped))
 
 
 def time_to_close(cases: pd.DataFrame) -> pd.DataFrame:
     """Return the `survival_curve` of the cases, open ones censored."""
     warn_of_survivorship_bias(cases, "time to close")
-    days = durations(cases)
-    closed, still_open = _floats(days["close_days"]), _floats(days["age_days"])
-    return survival_curve(_not_nan(closed), _not_nan(still_open))
-
-
-def _floats(column: pd.Series[Any]) -> Days:
-    return column.to_numpy(dtype=float, na_value=np.nan)
+    lifecycle = Lifecycle.of(one_row_per_case(cases))
+    return survival_curve(_not_nan(lifecycle.close_days), _not_nan(lifecycle.age_days))
 
 
 def _not_nan(days: Days) -> Days:
@@ -162,23 +173,28 @@ def summary(
     pandas.DataFrame
         One row per group: ``count``, ``open``, ``median_age_days`` of the open cases,
         ``median_close_days`` and ``p90_close_days`` by Kaplan and Meier (NA where fewer are
-        closed), ``within_sla`` (share, 0 to 1, of the cases that met or missed theirs; NA
-        where the service drops ``sla_at`` of closed cases).
+        closed, and in groups by status or another column that changes when a case is closed),
+        ``within_sla`` (share, 0 to 1, of the cases that met or missed theirs; NA where the
+        service drops ``sla_at`` of closed cases, as Amazon Connect does). A case with several
+        rows, as ``df.explode("tags")`` gives it, counts once in each group.
 
     Raises
     ------
     KeyError
         If a column is needed that was not read.
     ValueError
-        If `by` is empty or names a column of lists.
+        If `by` is empty or names a column of lists, or a case is in the frame twice.
 
     Warns
     -----
     UserWarning
         If the result has times to close of a frame that was filtered by status or closing.
     """
-    keys = _group_keys(cases, [by] if isinstance(by, str) else list(by))
-    measures = _measures(cases)
+    columns = [by] if isinstance(by, str) else list(by)
+    _require_groups(cases, columns)
+    cases = one_row_per_case(cases, columns)
+    keys = [column_of(cases, column).reset_index(drop=True) for column in columns]
+    measures = _measures(cases, columns)
     grouped = measures.groupby(keys, dropna=False)
     result = pd.DataFrame({"count": grouped.size(), "open": grouped["open"].sum()}).astype("int64")
     result["median_age_days"] = grouped["age"].median()
@@ -191,29 +207,27 @@ def summary(
     return _with_labels(result.astype(dict.fromkeys(result.columns[2:], "Float64")), names)
 
 
-def _group_keys(cases: pd.DataFrame, by: Sequence[str]) -> list[pd.Series[Any]]:
-    keys = [column_of(cases, column).reset_index(drop=True) for column in by]
-    if not keys:
+def _require_groups(cases: pd.DataFrame, by: Sequence[str]) -> None:
+    if not by:
         raise ValueError("summary needs a column to group by, such as by='status'")
-    for key in keys:
+    for column in by:
+        key = column_of(cases, column)
         if key.dtype == object and pd.api.types.infer_dtype(key) == "mixed":
             raise ValueError(
-                f"{key.name!r} holds lists, so a case can be in several groups; give each item "
-                f"its own row first: df.explode({key.name!r})"
+                f"{column!r} holds lists, so a case can be in several groups; give each item "
+                f"its own row first: df.explode({column!r})"
             )
-    return keys
 
 
-def _measures(cases: pd.DataFrame) -> pd.DataFrame:
+def _measures(cases: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     # Plain floats, because grouping them is much faster than grouping nullable columns.
-    days = durations(cases)
-    columns = {
-        "age": days["age_days"],
-        "close": days["close_days"],
-        "within_sla": sla_attainment(cases),
-    }
-    floats = {name: _floats(column) for name, column in columns.items()}
-    return pd.DataFrame(floats | {"open": is_open(cases).to_numpy()})
+    lifecycle = Lifecycle.of(cases)
+    within = _attainment(cases, lifecycle).to_numpy(dtype=float, na_value=np.nan)
+    close = lifecycle.close_days
+    if any(grouping_bias(column) for column in by):
+        close = np.full(len(close), np.nan)
+    columns = {"age": lifecycle.age_days, "close": close, "within_sla": within}
+    return pd.DataFrame(columns | {"open": lifecycle.is_open})
 
 
 def _close_quantiles(measures: pd.DataFrame, group_numbers: NDArray[Any], groups: int) -> Days:

@@ -12,8 +12,8 @@ from casesearch_pd.analysis.lifecycle import (
     MISSING,
     as_of,
     column_of,
+    times_of,
     timestamp_microseconds,
-    to_microseconds,
 )
 from casesearch_pd.reading.provenance import Provenance
 
@@ -83,7 +83,7 @@ def _status_changes(events: pd.DataFrame, ids: pd.Index[Any]) -> pd.DataFrame:
     changes = pd.DataFrame(
         {
             "case": ids.get_indexer(pd.Index(events["case_id"])),
-            "at": to_microseconds(events["at"]),
+            "at": times_of(events, "at"),
             "old": events["old"].astype("str").array,
             "new": events["new"].astype("str").array,
         }
@@ -99,7 +99,7 @@ def _first_spans(cases: pd.DataFrame, changes: pd.DataFrame, end: int) -> pd.Dat
     spans = pd.DataFrame(
         {
             "case": np.arange(len(cases)),
-            "start": to_microseconds(column_of(cases, "created_at")),
+            "start": times_of(cases, "created_at"),
             "end": end,
             "status": column_of(cases, "status").astype("str").array,
         }

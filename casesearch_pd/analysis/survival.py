@@ -26,7 +26,13 @@ if TYPE_CHECKING:
 
     Days = NDArray[np.float64]
 
-__all__ = ["quantiles", "survival_curve", "survivorship_reason", "warn_of_survivorship_bias"]
+__all__ = [
+    "grouping_bias",
+    "quantiles",
+    "survival_curve",
+    "survivorship_reason",
+    "warn_of_survivorship_bias",
+]
 
 _COLUMNS = ("days", "closed", "low", "high")
 # A product of a million fractions may end just below the share that it reaches exactly.
@@ -78,12 +84,31 @@ def _confidence_band(distribution: Any) -> tuple[Days, Days]:
     return band.low.probabilities, band.high.probabilities
 
 
-# The columns by which a filter biases a metric. Cases created in a time span are a cohort that
-# is followed from its first day, so a filter by created_at leaves the time to close right.
-_BIASING_COLUMNS = {
-    "flow": ("status", "state", "closed_at", "updated_at", "created_at"),
-    "time to close": ("status", "state", "closed_at", "updated_at"),
-}
+# The columns that change when a case is closed: whoever selects or groups by them selects by the
+# outcome.
+_OUTCOME_COLUMNS = frozenset(
+    {
+        "status", "state", "is_open", "closed_at", "updated_at", "redacted_at", "resolution",
+        "resolver", "resolver_id", "resolver_type",
+    }
+)  # fmt: skip
+# Cases created in a time span are a cohort that is followed from its first day, so a filter by
+# created_at leaves the time to close right.
+_BIASING_COLUMNS = {"flow": _OUTCOME_COLUMNS | {"created_at"}, "time to close": _OUTCOME_COLUMNS}
+
+
+def grouping_bias(by: str) -> str | None:
+    """Return why there is no time to close in groups by a column; None if there is.
+
+    >>> grouping_bias("queue") is None
+    True
+    """
+    if by not in _OUTCOME_COLUMNS:
+        return None
+    return (
+        f"no time to close by {by!r}: it changes when a case is closed, so each group is selected "
+        "by its outcome; group by a column that stays, such as 'queue'"
+    )
 
 
 def survivorship_reason(cases: pd.DataFrame, metric: str) -> str | None:
@@ -99,6 +124,8 @@ def survivorship_reason(cases: pd.DataFrame, metric: str) -> str | None:
     limit = provenance.limit
     if limit is not None and provenance.rows == limit != provenance.total:
         reasons.append(f"limit={limit}")
+    if provenance.is_chunk:
+        reasons.append("iter_cases, of which it is one chunk")
     if not reasons:
         return None
     return (

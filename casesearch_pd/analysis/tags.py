@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from casesearch_pd.analysis.lifecycle import column_of, service_traits
+from casesearch_pd.analysis.lifecycle import column_of, may_be_persona, service_traits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,6 +37,8 @@ def tags(cases: pd.DataFrame) -> pd.DataFrame:
         If the tags were not read.
     TypeError
         If they are text, as in a CSV file.
+    ValueError
+        If the origin is unknown and both readings of the tags are possible.
 
     Examples
     --------
@@ -63,7 +65,15 @@ def _require_lists(column: pd.Series[Any]) -> None:
 
 def _have_keys(cases: pd.DataFrame, single_tags: pd.Series[str]) -> bool:
     keyed = service_traits(cases).keyed_tags
-    return bool(single_tags.str.contains("=", regex=False).all()) if keyed is None else keyed
+    if keyed is not None:
+        return keyed
+    keyed = bool(single_tags.str.contains("=", regex=False).all())
+    if keyed and len(single_tags) and may_be_persona(cases):
+        raise ValueError(
+            "this DataFrame has no provenance, and its tags may have keys or not; pandas drops "
+            "attrs in merge and concat; keep them: new.attrs.update(df.attrs)"
+        )
+    return keyed
 
 
 def _key_columns(single_tags: pd.Series[str], is_missing: NDArray[np.bool_]) -> pd.DataFrame:
