@@ -9,12 +9,17 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from matplotlib import dates as mdates
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import casesearch_pd as cs
+from casesearch_pd.analysis.display_names import distinct_labels
+from casesearch_pd.plots import common
+from casesearch_pd.sources.traits import AMAZON_CONNECT
 
 mpl.use("agg")
 plt = pytest.importorskip("matplotlib.pyplot")
@@ -228,6 +233,154 @@ def test_cases_of_both_services_have_plots(service):
         assert title(ax)[-1] == "as of 2026-03-14 21:00 JST"
 
 
+# --- text ------------------------------------------------------------------------------------
+
+
+def texts_beyond(figure):
+    """Return the texts that are not completely within a figure."""
+    figure.canvas.draw()
+    edges = figure.bbox.padded(0.5)
+    boxes = {
+        text.get_text(): text.get_window_extent()
+        for text in figure.findobj(Text)
+        if text.get_text() and text.get_visible()
+    }
+    return [
+        text
+        for text, box in boxes.items()
+        if box.x0 < edges.x0 or box.x1 > edges.x1 or box.y0 < edges.y0 or box.y1 > edges.y1
+    ]
+
+
+def axes_in_a_subfigure():
+    return plt.figure(figsize=(10, 4)).subfigures(1, 2)[1].add_subplot()
+
+
+FIGURES = {
+    "usual": lambda: plt.subplots()[1],
+    "small": lambda: plt.subplots(figsize=(3, 2))[1],
+    "small and constrained": lambda: plt.subplots(figsize=(3, 2), layout="constrained")[1],
+    "fine": lambda: plt.subplots(figsize=(4, 3), dpi=200)[1],
+    "without a margin": lambda: plt.figure().add_axes((0, 0, 1, 1)),
+    "one of four": lambda: plt.subplots(2, 2)[1][0, 1],
+    "in a subfigure": axes_in_a_subfigure,
+}
+
+
+@pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES)
+@pytest.mark.parametrize("name", PLOTS)
+def test_all_text_is_within_the_figure(name, make):
+    """Titles and legends were cut off in every figure but the package's own."""
+    frame = cases(400)
+    frame["queue"] = "customer care of the region, " + frame["queue"]
+    ax = PLOTS[name](frame, make())
+    assert texts_beyond(ax.figure.canvas.figure) == []
+    assert min(ax.bbox.size / ax.figure.bbox.size) > 0.05, "something is left of the plot"
+
+
+def test_a_layout_may_be_asked_for_afterwards():
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4))
+    for ax in axes:
+        cases(30).cases.plot.breakdown("queue", ax=ax)
+        assert ax.get_in_layout()
+    figure.tight_layout()
+    titles = [ax.title.get_window_extent() for ax in axes]
+    assert not titles[0].overlaps(titles[1])
+
+
+EMPTY = {
+    "no cases": lambda frame: frame.iloc[:0],
+    "no open cases": lambda frame: frame[frame["status"] == "closed"],
+    "no case has a known creation time": lambda frame: frame.assign(
+        created_at=pd.Series(pd.NaT, frame.index, "datetime64[us, UTC]")
+    ),
+    "no closed case has a value in sla_at": lambda frame: frame.assign(
+        sla_at=pd.Series(pd.NaT, frame.index, "datetime64[us, UTC]")
+    ),
+}
+SAY_NOTHING_ELSE = {
+    "no open cases": {"ages"},
+    "no case has a known creation time": set(PLOTS) - {"breakdown", "sla", "sla_by"},
+    "no closed case has a value in sla_at": {"sla", "sla_by"},
+}
+
+
+@pytest.mark.parametrize("reason", EMPTY)
+@pytest.mark.parametrize("name", PLOTS)
+def test_an_empty_plot_says_why(name, reason):
+    """An empty scale, or a dark field, looks like a measurement."""
+    empty = as_of(EMPTY[reason](cases(60)))
+    ax = render(lambda ax: PLOTS[name](empty, ax))
+    messages = [" ".join(text.get_text().split()) for text in ax.texts]
+    if name in SAY_NOTHING_ELSE.get(reason, set(PLOTS)):
+        assert messages[0].startswith(reason)
+        assert ax.get_legend() is None
+        assert ax.images[:] == []
+        assert len(ax.figure.axes) == 1
+        assert [*ax.get_xticks(), *ax.get_yticks()] == []
+    else:
+        assert not any(message.startswith("no ") for message in messages)
+
+
+def test_time_to_close_by_an_outcome_is_not_drawn():
+    """Of the status "closed" all are closed, and of "open" none: both curves would mislead."""
+    for by in ("status", "closed_at"):
+        ax = render(lambda ax, by=by: cases(60).cases.plot.time_to_close(by, ax=ax))
+        message = " ".join(ax.texts[0].get_text().split())
+        assert message.startswith(f"no time to close by '{by}': it changes when a case is closed")
+        assert ax.lines[:] == []
+
+
+def test_open_cases_without_a_known_creation_are_in_the_title():
+    """A case from the future would be in the title of one plot and not of another."""
+    frame = open_cases(1, 2, -3, 4)
+    frame.loc[3, "created_at"] = pd.NaT
+    note = "(2 without a known creation time)"
+    assert title(frame.cases.plot.ages())[0] == f"4 open cases by age {note}"
+    assert title(frame.cases.plot.backlog())[0] == f"Backlog: 4 open cases {note}"
+    assert title(frame.cases.plot.flow())[0] == f"2 cases opened, 0 closed {note}"
+    heatmap_title = " ".join(title(frame.cases.plot.heatmap()))
+    assert heatmap_title.startswith(f"2 cases by weekday and hour {note} as of")
+    assert title(frame.assign(queue="a").cases.plot.breakdown("queue"))[0] == (
+        "4 cases (4 open) by queue"
+    )
+
+
+ALIKE = [
+    ["customer care of the region north, level 1", "customer care of the region north, level 2"],
+    ["a" * 40 + "x" + "b" * 40, "a" * 40 + "y" + "b" * 40, "a" * 40 + "z" + "b" * 40],
+    [1234567.1, 1234567.2],
+    ["_hidden", "hidden"],
+    ["a b", "a\tb", "a\nb"],
+    [None, "(missing)", ""],
+    ["(empty)", "", "  "],
+    ["other (3)", *(f"q{at}" for at in range(14))],
+    ["same", "same (2)", "sa\u200bme", "same\x07"],
+]
+
+
+@pytest.mark.parametrize("values", ALIKE)
+@pytest.mark.parametrize("draw", ["breakdown", "time_to_close"])
+def test_groups_have_different_labels(draw, values):
+    """Names that differ only in the middle became one label, of two bars."""
+    frame = open_cases(*range(1, len(values) + 1)).assign(queue=pd.Series(values, dtype=object))
+    ax = render(lambda ax: getattr(frame.cases.plot, draw)("queue", ax=ax))
+    legend = ax.get_legend()
+    entries = [text.get_text().rpartition(":")[0] for text in legend.get_texts()]
+    drawn = labels(ax.yaxis) if draw == "breakdown" else entries
+    assert len(drawn) == min(len(values), 12 if draw == "breakdown" else 7)
+    assert len(set(drawn)) == len(drawn)
+    assert all(len(label) <= 32 for label in drawn)
+
+
+@given(st.lists(st.text(st.sampled_from("ab \x00_"), max_size=60), unique=True, max_size=8))
+@settings(deadline=None)
+def test_labels_of_different_texts_are_different(texts):
+    result = distinct_labels(texts)
+    assert len(set(result)) == len(texts)
+    assert all(len(label) <= 36 for label in result)
+
+
 # --- ages ------------------------------------------------------------------------------------
 
 
@@ -354,7 +507,7 @@ def test_a_case_is_in_its_local_hour(zone, day, hour):
     assert counts.sum() == counts[day, hour] == 1
     assert labels(ax.yaxis)[day] == ("Mon", "Tue")[day]
     assert ax.get_xlabel() == f"hour of creation ({zone})"
-    assert title(ax)[0] == "1 case by weekday and hour"
+    assert title(ax)[0] == "1 case by weekday and hour (1 without a known creation time)"
 
 
 # --- time to close ---------------------------------------------------------------------------
@@ -567,12 +720,18 @@ def test_over_time_a_case_counts_when_its_sla_expired():
     assert ax.get_xlabel() == "day in which the SLA expired (UTC)"
 
 
-def test_no_attainment_where_closed_cases_have_no_sla():
+@pytest.mark.parametrize("traits", [{}, {"traits": AMAZON_CONNECT.to_json()}])
+def test_no_attainment_where_closed_cases_have_no_sla(traits):
     """Amazon Connect states only the next breach: a share of the rest would always be 0."""
     frame = cases_with_sla()
+    source = {"source": {"service": "connect"}} if traits else {}
+    frame.attrs["casesearch"] = json.dumps({"as_of": NOW.isoformat()} | traits | source)
     frame.loc[frame["status"] == "closed", "sla_at"] = pd.NaT
     for ax in (frame.cases.plot.sla(), frame.cases.plot.sla("queue")):
-        assert ax.texts[0].get_text().startswith("no closed case has a value in sla_at")
+        message = " ".join(ax.texts[0].get_text().split())
+        assert message.startswith("no closed case has a value in sla_at, so SLA attainment is")
+        assert ("cs.read_related(source, df, kinds='sla')" in message) == bool(traits)
+        assert ("Amazon Connect states only the next breach" in message) == bool(traits)
         assert ax.patches[:] == []
 
 
@@ -590,8 +749,9 @@ def test_groups_and_periods_exclude_each_other():
     savefig_kwargs={"dpi": 60},
 )
 @pytest.mark.parametrize("name", PLOTS)
-def test_plots_match_their_baseline_images(name):
+def test_plots_match_their_baseline_images(name, monkeypatch):
     """Text is hidden: it is tested above, and fonts differ from version to version."""
+    monkeypatch.setattr(common, "fit", lambda *_: None)
     figure = Figure(figsize=(4, 3))
     canvas = FigureCanvasAgg(figure)
     ax = PLOTS[name](cases(400, "Europe/Berlin"), figure.add_axes((0.1, 0.1, 0.8, 0.8)))

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from casesearch_pd.analysis.display_names import plural
+from casesearch_pd.analysis.display_names import plural, shorten_middle
 from casesearch_pd.analysis.flow import period_starts
-from casesearch_pd.analysis.lifecycle import as_of, column_of, is_open, to_microseconds, zone_of
-from casesearch_pd.analysis.metrics import UNKNOWN_ATTAINMENT, sla_attainment
+from casesearch_pd.analysis.lifecycle import (
+    as_of,
+    case_count,
+    column_of,
+    is_open,
+    one_row_per_case,
+    times_of,
+    zone_of,
+)
+from casesearch_pd.analysis.metrics import sla_attainment, unknown_attainment
 from casesearch_pd.plots.common import (
     BLUE,
     LITERAL_TEXT,
     ORANGE,
     Groups,
     axes_or_new,
-    draw_empty_state,
+    finish_plot,
     format_count_axis,
     format_share_axis,
     group_cases,
     legend_above,
-    set_title,
-    shorten_middle,
 )
 from casesearch_pd.plots.time_series import (
     date_positions,
@@ -34,13 +41,14 @@ from casesearch_pd.plots.time_series import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.text import Text
     from numpy.typing import NDArray
 
     from casesearch_pd.analysis.display_names import DisplayNames
 
 __all__ = ["breakdown", "sla"]
 
-_EMPTY_MESSAGE = UNKNOWN_ATTAINMENT.replace(", ", ",\n")
+_MESSAGE_LENGTH = 48  # characters per line
 
 
 def breakdown(
@@ -48,26 +56,36 @@ def breakdown(
 ) -> Axes:
     """Draw a bar for each group, open cases before closed ones; see `CasePlots.breakdown`."""
     ax = axes_or_new(ax)
+    column_of(cases, by)
+    cases = one_row_per_case(cases, [by])
     open_mask, groups = is_open(cases).to_numpy(), group_cases(cases, by, names)
-    _draw_stacked_bars(ax, groups, open_mask)
+    bar_labels = _draw_stacked_bars(ax, groups, open_mask)
     ax.set_xlabel("cases")
     format_count_axis(ax.xaxis)
     if len(cases):
         legend_above(ax)
-    total = f"{plural(len(cases), 'case')} ({int(open_mask.sum()):,} open)"
-    set_title(ax, f"{total} by {shorten_middle(by)}", cases, legend_lines=1)
-    return ax if len(cases) else draw_empty_state(ax)
+    total = f"{plural(case_count(cases), 'case')} ({case_count(cases[open_mask]):,} open)"
+    return finish_plot(
+        ax,
+        cases,
+        f"{total} by {shorten_middle(by)}",
+        empty=None if len(cases) else "no cases",
+        legend_lines=1,
+        bar_labels=bar_labels,
+    )
 
 
-def _draw_stacked_bars(ax: Axes, groups: Groups, open_mask: NDArray[np.bool_]) -> None:
+def _draw_stacked_bars(ax: Axes, groups: Groups, open_mask: NDArray[np.bool_]) -> list[Text]:
+    """Draw the bars, and return the labels at their ends."""
     open_counts, closed_counts = groups.count(open_mask), groups.count(~open_mask)
     totals = open_counts + closed_counts
     positions = np.arange(len(groups.labels))
     ax.barh(positions, open_counts, color=ORANGE, label="open")
     bars = ax.barh(positions, closed_counts, left=open_counts, color=BLUE, label="closed")
-    ax.bar_label(bars, labels=[f"{total:,}" for total in totals], padding=3)
+    bar_labels = ax.bar_label(bars, labels=[f"{total:,}" for total in totals], padding=3)
     ax.set_xlim(0, totals.max(initial=1) * 1.12)
     _label_bars(ax, groups)
+    return list(bar_labels)
 
 
 def _label_bars(ax: Axes, groups: Groups) -> None:
@@ -93,13 +111,14 @@ def sla(
     """
     column_of(cases, "sla_at")
     if by is None:
-        return _sla_by_period(cases, freq, axes_or_new(ax))
+        return _sla_by_period(one_row_per_case(cases), freq, axes_or_new(ax))
     if freq is not None:
         raise ValueError(
             f"by={by!r} and freq={freq!r} exclude each other: sla() draws groups (by=) or "
             "periods (freq=)"
         )
-    return _sla_by_group(cases, by, names, axes_or_new(ax))
+    column_of(cases, by)
+    return _sla_by_group(one_row_per_case(cases, [by]), by, names, axes_or_new(ax))
 
 
 def _sla_by_group(cases: pd.DataFrame, by: str, names: DisplayNames, ax: Axes) -> Axes:
@@ -111,12 +130,18 @@ def _sla_by_group(cases: pd.DataFrame, by: str, names: DisplayNames, ax: Axes) -
     bars = ax.barh(np.arange(len(totals)), within_counts / totals, color=BLUE)
     shares = zip(within_counts, totals, strict=True)
     bar_labels = [f"{count / total:.0%} of {total:,}" for count, total in shares]
-    ax.bar_label(bars, labels=bar_labels, padding=3)
+    texts = ax.bar_label(bars, labels=bar_labels, padding=3)
     _label_bars(ax, groups)
     ax.set(xlim=(0, 1.28), xlabel="closed within SLA")
     format_share_axis(ax.xaxis)
-    set_title(ax, f"{_overall_text(within.sum(), known.sum())} by {shorten_middle(by)}", cases)
-    return ax if known.any() else draw_empty_state(ax, _EMPTY_MESSAGE)
+    overall = _overall_text(case_count(cases[within]), case_count(cases[known]))
+    return finish_plot(
+        ax,
+        cases,
+        f"{overall} by {shorten_middle(by)}",
+        empty=None if known.any() else _empty_message(cases),
+        bar_labels=texts,
+    )
 
 
 def _sla_by_period(cases: pd.DataFrame, freq: str | None, ax: Axes) -> Axes:
@@ -130,17 +155,21 @@ def _sla_by_period(cases: pd.DataFrame, freq: str | None, ax: Axes) -> Axes:
             ax, due, within, period_starts(freq, due.min(), now.tz_convert(due.tz))
         )
         ax.set_xlabel(f"{period_noun(freq)} in which the SLA expired ({due.tz})")
-    set_title(ax, _overall_text(within.sum(), len(due)), cases)
-    return ax if len(due) else draw_empty_state(ax, _EMPTY_MESSAGE)
+    empty = None if len(due) else _empty_message(cases)
+    return finish_plot(ax, cases, _overall_text(within.sum(), len(due)), empty=empty)
+
+
+def _empty_message(cases: pd.DataFrame) -> str:
+    return fill(unknown_attainment(cases), _MESSAGE_LENGTH) if len(cases) else "no cases"
 
 
 def _expired_slas(cases: pd.DataFrame) -> tuple[pd.DatetimeIndex, NDArray[np.bool_]]:
     """Return when each SLA expired that did so before the read, and whether it was met."""
-    attainment, column = sla_attainment(cases), column_of(cases, "sla_at")
-    times = pd.DatetimeIndex(to_microseconds(column).astype("datetime64[us]"), tz="UTC")
+    attainment = sla_attainment(cases)
+    times = pd.DatetimeIndex(times_of(cases, "sla_at").astype("datetime64[us]"), tz="UTC")
     expired = attainment.notna().to_numpy() & (times <= as_of(cases))
     within = attainment.to_numpy(dtype=bool, na_value=False)
-    return times[expired].tz_convert(zone_of(column)), within[expired]
+    return times[expired].tz_convert(zone_of(cases)), within[expired]
 
 
 def _draw_share_per_period(

@@ -4,39 +4,38 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from casesearch_pd.analysis.display_names import plural
-from casesearch_pd.analysis.lifecycle import (
-    DAY,
-    MISSING,
-    as_of,
-    column_of,
-    is_open,
-    timestamp_microseconds,
-    to_microseconds,
+from casesearch_pd.analysis.display_names import plural, shorten_middle
+from casesearch_pd.analysis.lifecycle import Lifecycle, case_count, column_of, one_row_per_case
+from casesearch_pd.analysis.survival import (
+    grouping_bias,
+    quantiles,
+    survival_curve,
+    warn_of_survivorship_bias,
 )
-from casesearch_pd.analysis.metrics import durations
-from casesearch_pd.analysis.survival import quantiles, survival_curve, warn_of_survivorship_bias
 from casesearch_pd.plots.common import (
     BLUE,
     COLOURS,
     GREY,
     Groups,
     axes_or_new,
-    draw_empty_state,
+    finish_plot,
     format_count_axis,
+    format_days_axis,
     format_share_axis,
     group_cases,
     legend_beside,
-    set_title,
-    shorten_middle,
+    no_times_reason,
+    undated_text,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
@@ -47,6 +46,7 @@ __all__ = ["ages", "time_to_close"]
 _AGE_EDGES = (0, 1, 2, 4, 7, 14, 30, 60, 90, 180, 365)  # days
 _MIN_AGE_EDGES = 2
 _MOST = 0.95  # of the closed cases decide the extent of the x axis
+_MESSAGE_LENGTH = 48  # characters per line
 _MAX_BANDS = 4  # more would hide each other
 _MAX_LEVELS = 2_000  # steps of a curve; more than a plot has pixels
 _CURVE_COLUMNS = ("days", "closed", "low", "high")
@@ -55,29 +55,31 @@ _CURVE_COLUMNS = ("days", "closed", "low", "high")
 def ages(cases: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw a bar of open cases for each age range; see `CasePlots.ages`."""
     ax = axes_or_new(ax)
-    days = _open_case_ages(cases)
+    cases = one_row_per_case(cases)
+    # A read of open cases has no reason to include closed_at.
+    lifecycle = Lifecycle.of(cases, needs_closed_at=False)
+    days = lifecycle.age_days[~np.isnan(lifecycle.age_days)]
+    if len(days):
+        _draw_ages(ax, days)
+    ax.set(xlabel="age (days)", ylabel="open cases")
+    number = int(lifecycle.is_open.sum())
+    title = f"{plural(number, 'open case')} by age{undated_text(number - len(days))}"
+    empty = no_times_reason(cases) if number or not len(cases) else "no open cases"
+    return finish_plot(ax, cases, title, empty=None if len(days) else empty)
+
+
+def _draw_ages(ax: Axes, days: NDArray[np.float64]) -> None:
     counts, range_labels = _count_by_age_range(days)
     bars = ax.bar(np.arange(len(range_labels)), counts, color=BLUE)
     ax.bar_label(bars, labels=[f"{count:,}" if count else "" for count in counts], padding=2)
     ax.set_xticks(range(len(range_labels)), range_labels)
-    ax.set(xlabel="age (days)", ylabel="open cases", ylim=(0, max(1, *counts) * 1.12))
+    ax.set_ylim(0, max(1, *counts) * 1.12)
     format_count_axis(ax.yaxis)
-    set_title(ax, f"{plural(len(days), 'open case')} by age", cases)
-    return ax
-
-
-def _open_case_ages(cases: pd.DataFrame) -> NDArray[np.float64]:
-    """Return the ages in days; unlike `durations` this needs no ``closed_at``."""
-    created = to_microseconds(column_of(cases, "created_at"))
-    created = created[is_open(cases).to_numpy() & (created != MISSING)]
-    days: NDArray[np.float64] = (timestamp_microseconds(as_of(cases)) - created) / DAY
-    # The service's clock has whole seconds, so a new case may seem to be created after the read.
-    return days.clip(min=0)
 
 
 def _count_by_age_range(days: NDArray[np.float64]) -> tuple[list[int], list[str]]:
     """Return counts and labels of ranges of growing width, up to the oldest case."""
-    oldest = float(days.max()) if len(days) else 0.0
+    oldest = float(days.max())
     edges = [
         edge
         for at, edge in enumerate(_AGE_EDGES)
@@ -104,19 +106,26 @@ def time_to_close(
     """Draw the share of cases closed after each number of days; see `CasePlots.time_to_close`."""
     warn_of_survivorship_bias(cases, "time to close")
     ax = axes_or_new(ax)
-    days = durations(cases)[["close_days", "age_days"]].to_numpy(float, na_value=np.nan)
-    title = f"Time to close of {plural(len(cases), 'case')}"
+    if by is not None:
+        column_of(cases, by)
+    cases = one_row_per_case(cases, [by] if by is not None else [])
+    lifecycle = Lifecycle.of(cases)
+    days = np.column_stack([lifecycle.close_days, lifecycle.age_days])
+    title = f"Time to close of {plural(case_count(cases), 'case')}"
+    empty = no_times_reason(cases) if np.isnan(days).all() else None
     if by is None:
         curves = [_curve(days, "all")]
-        title = f"{title}: median {curves[0].median}" if len(cases) else title
+        title = title if empty else f"{title}: median {curves[0].median}"
     else:
-        curves = _group_curves(days, group_cases(cases, by, names, at_most=len(COLOURS) + 1))
+        reason = grouping_bias(by)
+        empty = empty or (reason and fill(reason, _MESSAGE_LENGTH))
+        groups = group_cases(cases, by, names, at_most=len(COLOURS) + 1)
+        curves = [] if empty else _group_curves(days, groups)
         title = f"{title} by {shorten_middle(by)}"
-    _draw_curves(ax, curves)
+    entries = _draw_curves(ax, curves)
     if by is not None and curves:
-        legend_beside(ax, f"{shorten_middle(by)}: median")
-    set_title(ax, title, cases)
-    return ax if len(cases) else draw_empty_state(ax)
+        legend_beside(ax, f"{shorten_middle(by)}: median", entries)
+    return finish_plot(ax, cases, title, empty=empty)
 
 
 @dataclass(frozen=True)
@@ -157,17 +166,21 @@ def _visible_steps(steps: pd.DataFrame) -> pd.DataFrame:
     return steps.iloc[np.union1d(first_of_level, [len(steps) - 1])] if len(steps) else steps
 
 
-def _draw_curves(ax: Axes, curves: list[_Curve]) -> None:
+def _draw_curves(ax: Axes, curves: list[_Curve]) -> list[tuple[Artist, str]]:
+    """Draw the curves, and return the entries of their legend."""
+    entries: list[tuple[Artist, str]] = []
     for curve in curves:
         days, closed, low, high = (curve.steps[name].to_numpy(float) for name in _CURVE_COLUMNS)
-        label = f"{curve.label}: {curve.median}"
-        ax.step(days, closed, where="post", color=curve.colour, label=label)
+        (line,) = ax.step(days, closed, where="post", color=curve.colour)
+        entries.append((line, f"{curve.label}: {curve.median}"))
         if len(curves) <= _MAX_BANDS:
             band = ax.fill_between(days, low, high, step="post", color=curve.colour, linewidth=0)
             band.set_alpha(0.2)
     ax.set(xlabel="time since creation (days)", ylabel="share closed", ylim=(0, 1.04))
     ax.set_xlim(0, _x_limit(curves))
+    format_days_axis(ax.xaxis)
     format_share_axis(ax.yaxis)
+    return entries
 
 
 def _x_limit(curves: list[_Curve]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import matplotlib.dates as mdates
 import numpy as np
@@ -11,16 +11,25 @@ from matplotlib.ticker import MaxNLocator
 
 from casesearch_pd.analysis.display_names import plural
 from casesearch_pd.analysis.flow import flow as flow_counts
-from casesearch_pd.analysis.lifecycle import MISSING, as_of, column_of, to_microseconds, zone_of
+from casesearch_pd.analysis.lifecycle import (
+    MISSING,
+    as_of,
+    case_count,
+    creation_times,
+    is_open,
+    one_row_per_case,
+    zone_of,
+)
 from casesearch_pd.plots.common import (
     BLUE,
     ORANGE,
     VERMILLION,
     axes_or_new,
-    draw_empty_state,
+    finish_plot,
     format_count_axis,
     legend_above,
-    set_title,
+    no_times_reason,
+    undated_text,
 )
 
 if TYPE_CHECKING:
@@ -47,9 +56,9 @@ _HOURS = 24
 def backlog(cases: pd.DataFrame, freq: str | None = None, *, ax: Axes | None = None) -> Axes:
     """Draw how many cases were open at the end of each period; see `CasePlots.backlog`."""
     ax = axes_or_new(ax)
+    cases = one_row_per_case(cases)
     open_counts = flow_counts(cases, freq or _suitable_freq_of(cases, _MAX_POINTS))["open"]
     starts = pd.DatetimeIndex(open_counts.index)
-    last_count = int(open_counts.iloc[-1]) if len(open_counts) else 0
     ax.set_ylabel("open cases")
     if len(open_counts):
         heights = np.array([0, *open_counts])  # there was none before the first case
@@ -58,8 +67,11 @@ def backlog(cases: pd.DataFrame, freq: str | None = None, *, ax: Axes | None = N
         ax.plot(positions, heights, color=BLUE)
         format_date_axis(ax, starts)
     _start_at_zero(ax, open_counts.to_numpy())
-    set_title(ax, f"Backlog: {plural(last_count, 'open case')}", cases)
-    return ax if len(open_counts) else draw_empty_state(ax)
+    open_mask = is_open(cases).to_numpy()
+    undated = int((open_mask & (creation_times(cases) == MISSING)).sum())
+    title = f"Backlog: {plural(int(open_mask.sum()), 'open case')}{undated_text(undated)}"
+    empty = None if len(open_counts) else no_times_reason(cases)
+    return finish_plot(ax, cases, title, empty=empty)
 
 
 def flow(cases: pd.DataFrame, freq: str | None = None, *, ax: Axes | None = None) -> Axes:
@@ -76,8 +88,9 @@ def flow(cases: pd.DataFrame, freq: str | None = None, *, ax: Axes | None = None
     _start_at_zero(ax, counts.to_numpy())
     totals = counts.sum()
     title = f"{plural(totals['opened'], 'case')} opened, {totals['closed']:,} closed"
-    set_title(ax, title, cases, legend_lines=1)
-    return ax if len(counts) else draw_empty_state(ax)
+    title += undated_text(case_count(cases) - int(totals["opened"]))
+    empty = None if len(counts) else no_times_reason(cases)
+    return finish_plot(ax, cases, title, empty=empty, legend_lines=1)
 
 
 def _draw_flow(ax: Axes, counts: pd.DataFrame, edges: NDArray[np.float64]) -> None:
@@ -88,7 +101,7 @@ def _draw_flow(ax: Axes, counts: pd.DataFrame, edges: NDArray[np.float64]) -> No
 
 
 def _suitable_freq_of(cases: pd.DataFrame, most: int) -> str:
-    created, now = to_microseconds(column_of(cases, "created_at")), as_of(cases)
+    created, now = creation_times(cases), as_of(cases)
     known = created[created != MISSING]
     first = pd.Timestamp(known.min(), unit="us", tz="UTC") if len(known) else now
     return suitable_freq(first, now, most)
@@ -143,22 +156,33 @@ def _start_at_zero(ax: Axes, heights: NDArray[np.int64]) -> None:
 def heatmap(cases: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw how many cases were created in each hour of the week; see `CasePlots.heatmap`."""
     ax = axes_or_new(ax)
-    times = _local_times(column_of(cases, "created_at"))
-    # One number per hour of the week, from Monday 0:00.
-    hours = times.day_of_week.to_numpy() * _HOURS + times.hour.to_numpy()
-    counts = np.bincount(hours, minlength=7 * _HOURS).reshape(7, _HOURS)
-    image = ax.imshow(counts, cmap="cividis", aspect="auto", vmin=0, vmax=max(1, counts.max()))
-    ticks = MaxNLocator(nbins=6, integer=True)
-    ax.figure.colorbar(image, ax=ax, label="cases", ticks=ticks, format="{x:,.0f}")
-    ax.set_yticks(range(7), _WEEKDAYS)
-    ax.set_xticks(np.arange(0, _HOURS, 3), [f"{hour:02}:00" for hour in range(0, _HOURS, 3)])
+    cases = one_row_per_case(cases)
+    times = _local_times(cases)
+    colorbar = _draw_heatmap(ax, times) if len(times) else None
     ax.set_xlabel(f"hour of creation ({times.tz})")
-    set_title(ax, f"{plural(len(times), 'case')} by weekday and hour", cases)
+    title = f"{plural(len(times), 'case')} by weekday and hour"
+    title += undated_text(len(cases) - len(times))
+    empty = None if len(times) else no_times_reason(cases)
+    finish_plot(ax, cases, title, empty=empty, colorbar=colorbar)
     ax.spines[:].set_visible(False)
     ax.grid(visible=False)
     return ax
 
 
-def _local_times(created: pd.Series[Any]) -> pd.DatetimeIndex:
-    known = to_microseconds(created[created.notna()]).astype("datetime64[us]")
-    return pd.DatetimeIndex(known, tz="UTC").tz_convert(zone_of(created))
+def _draw_heatmap(ax: Axes, times: pd.DatetimeIndex) -> Axes:
+    """Draw the hours of a week, and return the Axes of the colorbar."""
+    # One number per hour of the week, from Monday 0:00.
+    hours = times.day_of_week.to_numpy() * _HOURS + times.hour.to_numpy()
+    counts = np.bincount(hours, minlength=7 * _HOURS).reshape(7, _HOURS)
+    image = ax.imshow(counts, cmap="cividis", aspect="auto", vmin=0, vmax=max(1, counts.max()))
+    ticks = MaxNLocator(nbins=6, integer=True)
+    bar = ax.figure.colorbar(image, ax=ax, label="cases", ticks=ticks, format="{x:,.0f}")
+    ax.set_yticks(range(7), _WEEKDAYS)
+    ax.set_xticks(np.arange(0, _HOURS, 3), [f"{hour:02}:00" for hour in range(0, _HOURS, 3)])
+    return bar.ax
+
+
+def _local_times(cases: pd.DataFrame) -> pd.DatetimeIndex:
+    created = creation_times(cases)
+    known = created[created != MISSING].astype("datetime64[us]")
+    return pd.DatetimeIndex(known, tz="UTC").tz_convert(zone_of(cases))
