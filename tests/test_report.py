@@ -135,6 +135,8 @@ def test_it_has_the_counts_and_durations(frames, report_page, name):
         assert word in titles
     assert page.text.count("Not shown") == 1
     assert "Not shown (SLA): no closed case has a value in sla_at" in page.text
+    assert ("states only the next breach" in page.text) == (name == "connect")
+    assert "No time to close by 'status': it changes when a case is closed" in page.text
 
 
 def test_it_loads_nothing(frames, report_page):
@@ -159,8 +161,9 @@ def test_charts_are_valid_svg(frames, report_page):
 
 def test_a_chart_of_many_cases_is_small(report_page):
     """A curve has a step per case: a report of a million cases must open in a browser."""
-    frame = own_frame(40_000)
+    frame = own_frame(40_000, status="closed")
     frame["closed_at"] = frame["closed_at"] + pd.to_timedelta(np.arange(40_000), unit="s")
+    frame.attrs["casesearch"] = json.dumps({"as_of": "2031-03-01T00:00:00+00:00"})
     charts = report_page(frame).charts
     assert max(map(len, charts)) < 200_000
     assert any(b"<image" in svg and b"Time to close" in svg for svg in charts)
@@ -192,10 +195,52 @@ def test_it_warns_of_survivorship_bias(local, report_page):
 
 def test_sla_attainment_is_shown_where_closed_cases_have_sla_at(report_page):
     frame = own_frame(4)
+    frame.attrs["casesearch"] = json.dumps({"as_of": "2026-03-10T00:00:00+00:00"})
     page = report_page(frame.assign(sla_at=frame["created_at"] + pd.Timedelta(hours=30)))
     assert "within SLA50%" in page.text.replace("\n", "")
     assert "Not shown" not in page.text
     assert any(b"Within SLA" in svg for svg in page.charts)
+
+
+WEEKS = {
+    "created in a week": ({"created_at": pd.Period("2026-03-02", "W-SUN")}, None),
+    "closed in a week": ({"closed_at": pd.Period("2026-03-02", "W-SUN")}, None),
+    "open ones": ({"status": "open"}, None),
+    "the newest": ({"limit": 50, "sort": "-created_at"}, None),
+    "selected after the read": ({}, lambda frame: frame[frame["created_at"] < "2026-03-09"]),
+    "without provenance": ({}, lambda frame: pd.DataFrame(frame.to_dict("series"))),
+}
+
+
+@pytest.mark.parametrize(("query", "change"), WEEKS.values(), ids=WEEKS)
+@pytest.mark.parametrize("name", ["connect", "persona"])
+def test_the_last_seven_days_are_left_out_where_cases_may_be_missing(
+    local, report_page, name, query, change
+):
+    """A report of the week before counted the days before the read, so it told less than it had."""
+    frame = cs.read_cases(local.sources[name], **query, progress=False)
+    frame = frame if change is None else change(frame)
+    page = report_page(frame)
+    assert "in 7 days" not in page.text
+    assert "Not shown (the last seven days" in page.text
+
+
+def test_the_last_seven_days_are_those_of_flow(frames, report_page):
+    frame = frames["connect"]
+    text = report_page(frame).text
+    since = pd.Timestamp(NOW) - pd.Timedelta(days=7)
+    opened, closed = ((frame[name] >= since).sum() for name in ("created_at", "closed_at"))
+    assert f"opened in 7 days{opened}" in text
+    assert f"closed in 7 days{closed}" in text
+
+
+def test_groups_and_columns_of_long_names_are_different(report_page):
+    names = [f"{'x' * 100} {side} {'y' * 100}" for side in ("left", "right")]
+    frame = own_frame(4, queue=names * 2, **{f"{name} column": "z" for name in names})
+    page = report_page(frame)
+    groups = [row[0] for row in page.tables[1][1:]]
+    assert len(set(groups)) == 2
+    assert len(set(page.tables[-1][0])) == len(page.tables[-1][0])
 
 
 def test_the_table_is_limited_and_says_so(report_page):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from casesearch_pd.analysis.display_names import plural
-from casesearch_pd.analysis.lifecycle import service_traits
-from casesearch_pd.analysis.metrics import UNKNOWN_ATTAINMENT, sla_attainment
+from casesearch_pd.analysis.lifecycle import case_count, service_traits
+from casesearch_pd.analysis.metrics import sla_attainment, unknown_attainment
 from casesearch_pd.reading.frames.frame import require_distinct_columns
 from casesearch_pd.reading.output.atomic import atomic_write
 from casesearch_pd.render.html import document, element, image
@@ -152,7 +152,7 @@ def _body(context: ReportContext, title: str) -> Iterator[Element]:
 
 def _subtitle(context: ReportContext) -> str:
     time = f"as of {context.now:%A, %d %B %Y, %H:%M %Z}".rstrip()
-    return f"{plural(len(context.cases), 'case')}, {time}"
+    return f"{plural(case_count(context.cases), 'case')}, {time}"
 
 
 def _cautions(context: ReportContext) -> Iterator[Element]:
@@ -206,7 +206,7 @@ def _drawings(context: ReportContext) -> dict[str, Callable[..., Axes]]:
 def _sla(plot: CasePlots, cases: pd.DataFrame, *, ax: Axes) -> Axes:
     plot.sla(ax=ax)  # raises first if columns are missing
     if sla_attainment(cases).isna().all():
-        raise MissingColumnError(UNKNOWN_ATTAINMENT)
+        raise MissingColumnError(unknown_attainment(cases))
     return ax
 
 

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from casesearch_pd.analysis.display_names import labels
+from casesearch_pd.analysis.display_names import distinct_labels, labels
 from casesearch_pd.analysis.lifecycle import (
+    Lifecycle,
     as_of,
+    case_count,
     column_of,
+    one_row_per_case,
     timestamp_microseconds,
-    to_microseconds,
     zone_of,
 )
 from casesearch_pd.analysis.metrics import durations, summary
+from casesearch_pd.analysis.survival import grouping_bias, survivorship_reason
 from casesearch_pd.errors import FilterError, capture_warnings
 from casesearch_pd.query.expressions import TRUE
 from casesearch_pd.query.serialization import filter_from_json
@@ -74,9 +77,8 @@ class ReportContext:
     @classmethod
     def of(cls, cases: pd.DataFrame, names: DisplayNames) -> ReportContext:
         """Return the context of a frame."""
-        has_zone = "created_at" in cases.columns
-        zone = zone_of(column_of(cases, "created_at")) if has_zone else "UTC"
-        return cls(cases, names, Provenance.from_attrs(cases), as_of(cases).tz_convert(zone))
+        now = as_of(cases).tz_convert(zone_of(cases))
+        return cls(cases, names, Provenance.from_attrs(cases), now)
 
 
 class MissingColumnError(Exception):
@@ -119,7 +121,7 @@ def omission_notes(sections: Mapping[str, Section]) -> Iterator[Element]:
 
 def figures(context: ReportContext) -> Iterator[Element]:
     """Yield the key figures."""
-    tiles: list[Element] = [_tile("cases", _count(len(context.cases)))]
+    tiles: list[Element] = [_tile("cases", _count(case_count(context.cases)))]
     sections: dict[str, Section] = {}
     for name, make_tiles in _FIGURES.items():
         with section() as sections[name]:
@@ -153,25 +155,35 @@ def _overall_figures(context: ReportContext) -> list[Element]:
 
 
 def _week_figures(context: ReportContext) -> list[Element]:
-    """Return how many cases were opened and closed in the last seven days."""
+    """Return how many cases were opened and closed in the seven days before the read."""
+    _require_last_week(context)
     start = context.now - _WEEK
+    lifecycle = Lifecycle.of(one_row_per_case(context.cases))
     return [
         _tile(
             f"{verb} in 7 days",
-            _count((_microseconds(context, column) >= timestamp_microseconds(start)).sum()),
+            _count((times >= timestamp_microseconds(start)).sum()),
             f"since {start:%d %b %H:%M}",
         )
-        for verb, column in (("opened", "created_at"), ("closed", "closed_at"))
+        for verb, times in (("opened", lifecycle.created), ("closed", lifecycle.last_closed))
     ]
 
 
-def _microseconds(context: ReportContext, column: str) -> Any:
-    return to_microseconds(column_of(context.cases, column))
+def _require_last_week(context: ReportContext) -> None:
+    """Raise MissingColumnError if cases of the seven days before the read may be missing."""
+    provenance = context.provenance
+    if provenance.as_of is None:
+        raise MissingColumnError("it is not known when the cases were read")
+    if provenance.rows not in {None, len(context.cases)}:
+        raise MissingColumnError("the DataFrame was changed after the read")
+    reason = survivorship_reason(context.cases, "flow")
+    if reason is not None:
+        raise MissingColumnError(reason)
 
 
 def _overdue_figure(context: ReportContext) -> list[Element]:
     column_of(context.cases, "sla_at")
-    days = durations(context.cases)["sla_days"]
+    days = durations(one_row_per_case(context.cases))["sla_days"]
     return [
         _tile("overdue", _count((days < 0).sum()), f"of {days.notna().sum():,} open with an SLA")
     ]
@@ -204,6 +216,8 @@ def group_tables(context: ReportContext) -> Iterator[Element]:
         if by in context.cases and context.cases[by].notna().any():
             with section() as sections[f"by {by}"]:
                 tables.append(_group_table(context, by))
+                if reason := grouping_bias(by):
+                    tables.append(element("p", reason.capitalize(), class_="quiet"))
     yield from tables
     yield from omission_notes(sections)
     if not sections:
@@ -227,7 +241,7 @@ def _group_table(context: ReportContext, by: str) -> Element:
     return table(
         caption,
         [by, *(_METRICS[name][0] for name in columns)],
-        list(zip(map(_group_name, groups.index), *cells, strict=True)),
+        list(zip(distinct_labels(groups.index, _MAX_CELL), *cells, strict=True)),
         formats=dict.fromkeys(range(1, len(columns) + 1), "number"),
     )
 
@@ -243,10 +257,6 @@ _METRICS: dict[str, tuple[str, Callable[[Any], str]]] = {
 }
 
 
-def _group_name(name: Any) -> str:
-    return "(missing)" if pd.isna(name) else shorten(str(name), _MAX_CELL)
-
-
 def case_table(context: ReportContext) -> Iterator[Element]:
     """Yield a table of the first cases, and a sentence on what it does not show."""
     columns = _table_columns(context.cases)
@@ -256,7 +266,7 @@ def case_table(context: ReportContext) -> Iterator[Element]:
     formats = [cell_format(rows[column], texts, _LONG_CELL) for column, texts in cells.items()]
     yield table(
         f"{len(rows):,} cases",
-        [shorten(column_heading(rows[column]), _MAX_CELL) for column in columns],
+        distinct_labels((column_heading(rows[column]) for column in columns), _MAX_CELL),
         zip(*cells.values(), strict=True),
         formats=dict(enumerate(formats)),
     )
