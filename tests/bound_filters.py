@@ -115,15 +115,17 @@ def keeps(expression, row):
             return any(keeps(term, row) for term in terms)
 
 
-def _meets(held, op, value):
+def _meets(values, op, value):
     if op == "isna":
-        return held is None
-    if held is None:
+        return values is None
+    if values is None:
         return False
     if op == "contains":
-        return value in held if isinstance(held, list) else value.casefold() in held.casefold()
+        return (
+            value in values if isinstance(values, list) else value.casefold() in values.casefold()
+        )
     compare = {"lte": "le", "gte": "ge"}.get(op, op)
-    return bool(getattr(operator, compare)(held, value))
+    return bool(getattr(operator, compare)(values, value))
 
 
 def a_schema(*more, **named):

@@ -19,70 +19,70 @@ ZONES = ("UTC", "Europe/Berlin", "America/Sao_Paulo", "Asia/Kathmandu")
 
 @dataclass(frozen=True, repr=False)
 class Column:
-    """A column that may be asked for: its names, its lookups, and values that it holds."""
+    """A column to filter by: its names, its lookups, and some of its values."""
 
     names: tuple[str, ...]
     type: str
     lookups: tuple[str, ...]
-    held: tuple[object, ...]
+    cells: tuple[object, ...]
 
     def __repr__(self):
         return f"<{self.names[0]}>"
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a source can be asked, and the rows that it holds, under every name of a field."""
+class SearchableTable:
+    """The columns and rows of a source, under every name of a field."""
 
     columns: tuple[Column, ...]
     rows: tuple[dict[str, object], ...]
 
 
-def asked_of(source, rows):
+def searchable_table(source, rows):
     """Bring rows under the names of a source's fields."""
-    listed = cs.list_fields(source).set_index("column")
+    entries = cs.list_fields(source).set_index("column")
     columns = tuple(
         Column(
-            (name, told["id"]),
-            told["type"],
-            tuple(told["operators"]),
+            (name, details["id"]),
+            details["type"],
+            tuple(details["operators"]),
             tuple({repr(row[name]): row[name] for row in rows if row[name] is not None}.values()),
         )
-        for name, told in listed.iterrows()
+        for name, details in entries.iterrows()
         if name in rows[0]
     )
-    return Asked(columns, tuple(_under_all_names(row, columns) for row in rows))
+    return SearchableTable(columns, tuple(_under_all_names(row, columns) for row in rows))
 
 
 def _under_all_names(row, columns):
     return {alias: row[item.names[0]] for item in columns for alias in item.names}
 
 
-def trees(asked, tz="UTC", most=10):
+def trees(table, tz="UTC", most=10):
     """Draw expressions of up to `most` conditions, and wide ones now and then."""
-    leaf = conditions(asked, tz)
+    leaf = conditions(table, tz)
     wide = st.lists(leaf, min_size=8, max_size=25)
     return st.recursive(leaf, _grown, max_leaves=most) | _joined(wide)
 
 
 def _grown(inner):
-    joined = _joined(st.lists(inner, min_size=2, max_size=4))
-    return joined | joined | inner.map(lambda term: ~term)
+    combined = _joined(st.lists(inner, min_size=2, max_size=4))
+    return combined | combined | inner.map(lambda term: ~term)
 
 
 def _joined(terms):
     return st.builds(reduce, st.sampled_from([and_, or_]), terms)
 
 
-def conditions(asked, tz="UTC"):
+def conditions(table, tz="UTC"):
     """Draw one condition on any column, by any lookup that fits it."""
-    return st.sampled_from(asked.columns).flatmap(lambda column: _conditions(column, tz))
+    return st.sampled_from(table.columns).flatmap(lambda column: _conditions(column, tz))
 
 
 def _conditions(column, tz):
     lookups = [*column.lookups, *({"eq"} - {*column.lookups})]
     return st.tuples(st.sampled_from(column.names), st.sampled_from(lookups)).flatmap(
-        lambda drawn: _condition(cs.field(drawn[0]), drawn[1], column, tz)
+        lambda sample: _condition(cs.field(sample[0]), sample[1], column, tz)
     )
 
 
@@ -117,20 +117,22 @@ _FORMED = {"customer_id", "birthdate"}
 
 def values(column):
     """Draw a value to compare with: one that a case has, one near it, or a hostile one."""
-    held = st.sampled_from(column.held) if column.held else st.nothing()
+    cells = st.sampled_from(column.cells) if column.cells else st.nothing()
     match column.type:
         case "number" | "integer":
-            return held | held.flatmap(_near) | st.sampled_from(NUMBERS)
+            return cells | cells.flatmap(_near) | st.sampled_from(NUMBERS)
         case "boolean":
             return st.sampled_from([True, False, np.True_])
         case "datetime":
-            return held.flatmap(_spellings) | st.sampled_from(PERIODS)
+            return cells.flatmap(_spellings) | st.sampled_from(PERIODS)
         case _ if column.names[0] == "case_id":
-            return held | st.sampled_from(["", ".", "..", "search", "case-001?", "a/b", "CASE-001"])
+            return cells | st.sampled_from(
+                ["", ".", "..", "search", "case-001?", "a/b", "CASE-001"]
+            )
         case _ if column.names[0] in _FORMED:  # the services mind the form
-            return held
+            return cells
         case _:
-            return held | held.map(str.swapcase) | st.sampled_from(TEXTS)
+            return cells | cells.map(str.swapcase) | st.sampled_from(TEXTS)
 
 
 MEMBERS = ["none", "=", "a=ä", "a=b=c", "ß"]
@@ -165,12 +167,12 @@ def _spellings(moment):
 
 def _parts(column):
     if column.type in {"list", "tags"}:
-        return st.sampled_from([item for held in column.held for item in held] + MEMBERS)
-    whole = st.sampled_from([text for text in (*column.held, *TEXTS) if text])
+        return st.sampled_from([item for cells in column.cells for item in cells] + MEMBERS)
+    whole = st.sampled_from([text for text in (*column.cells, *TEXTS) if text])
     return st.tuples(whole, st.integers(0, 8), st.integers(1, 8), st.booleans()).map(_part)
 
 
-def _part(drawn):
-    text, start, length, flip = drawn
+def _part(sample):
+    text, start, length, flip = sample
     part = text[start : start + length] or text
     return part.swapcase() if flip else part

@@ -66,8 +66,8 @@ def hostile_rows(rows=110):
     """Walk through the hostile values at another stride in every column, with gaps."""
 
     def cell(name, row, stride):
-        held = HELD[name] if name in ALWAYS else [*HELD[name], None, None]
-        return held[(row * stride + row // 11) % len(held)]
+        values = HELD[name] if name in ALWAYS else [*HELD[name], None, None]
+        return values[(row * stride + row // 11) % len(values)]
 
     return [
         {"case_id": f"case-{row:03d}"}
@@ -82,16 +82,16 @@ def case_rows(draw, least=1, most=40):
     size = draw(st.integers(least, most))
     columns = {name: draw(st.lists(_cells(name), min_size=size, max_size=size)) for name in HELD}
     return [
-        {"case_id": f"case-{row:03d}"} | {name: held[row] for name, held in columns.items()}
+        {"case_id": f"case-{row:03d}"} | {name: values[row] for name, values in columns.items()}
         for row in range(size)
     ]
 
 
 def _cells(name):
-    held = st.sampled_from(HELD[name])
+    values = st.sampled_from(HELD[name])
     if name in {"title", "note"}:
-        held |= st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-    return held if name in ALWAYS else st.none() | held
+        values |= st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+    return values if name in ALWAYS else st.none() | values
 
 
 def shown_by(name, rows):
@@ -99,5 +99,5 @@ def shown_by(name, rows):
     if name == "persona":
         return rows
     # Amazon Connect has no field for lists; the local service shows them as one text.
-    joined = [None if row["words"] is None else ", ".join(row["words"]) for row in rows]
-    return [row | {"words": text} for row, text in zip(rows, joined, strict=True)]
+    combined = [None if row["words"] is None else ", ".join(row["words"]) for row in rows]
+    return [row | {"words": text} for row, text in zip(rows, combined, strict=True)]

@@ -8,7 +8,7 @@ import pandas as pd
 from hypothesis import HealthCheck, settings
 
 import casesearch_pd as cs
-from tests.filter_trees import Asked, asked_of
+from tests.filter_trees import SearchableTable, searchable_table
 from tests.hostile_cases import NOW, shown_by, to_frame
 
 # What the documents of the services leave open, each way at least once: the service, the source.
@@ -40,12 +40,12 @@ QUICK = settings(LAW, derandomize=True, database=None)
 
 @dataclass(frozen=True)
 class Bench:
-    """A service, a source bound to it, what it can be asked, and its whole frame."""
+    """A service, a source bound to it, its searchable columns and rows, and its complete DataFrame."""
 
     kind: str
     local: cs.LocalCases
     source: object
-    asked: Asked
+    table: SearchableTable
     whole: pd.DataFrame
 
     def _repr_pretty_(self, printer, _cycle):
@@ -70,7 +70,7 @@ def a_bench(kind, rows, served, options):
         held = _generated(service, local) if "cases" in served else shown_by(service, rows)
         with quietly():
             whole = cs.read_cases(source)
-        yield Bench(kind, local, source, asked_of(source, held), whole)
+        yield Bench(kind, local, source, searchable_table(source, held), whole)
 
 
 def _without(served):

@@ -38,11 +38,11 @@ def quick(monkeypatch):
 
 def event(number=1, *, at=AT, kind="Case.Updated", fields=(), **more):
     """Write an entry of GetCaseAuditEvents; `fields` are (id, old union, new union)."""
-    told = [
+    details = [
         {"eventFieldId": name, "newValue": new, **({} if old is None else {"oldValue": old})}
         for name, old, new in fields
     ]
-    return {"eventId": f"e-{number}", "type": kind, "performedTime": at, "fields": told, **more}
+    return {"eventId": f"e-{number}", "type": kind, "performedTime": at, "fields": details, **more}
 
 
 def item(number=1, kind="Comment", at=AT, **content):
@@ -53,15 +53,17 @@ def item(number=1, kind="Comment", at=AT, **content):
 def service(around):
     """Answer as a domain without cases to search, and by `around` about single ones."""
     domain = connect_domain(connect_pages([]))
-    return lambda asked: around(asked) if asked.path.endswith(tuple(LISTS)) else domain(asked)
+    return lambda request: (
+        around(request) if request.path.endswith(tuple(LISTS)) else domain(request)
+    )
 
 
-def listed(*pages):
+def items_of_page(*pages):
     """Answer with these pages of entries; the token is the number of the page."""
 
-    def reply(asked):
-        at = int(asked.json.get("nextToken") or 0)
-        name = LISTS[asked.path.rsplit("/", 1)[1]][1]
+    def reply(request):
+        at = int(request.json.get("nextToken") or 0)
+        name = LISTS[request.path.rsplit("/", 1)[1]][1]
         token = str(at + 1) if at + 1 < len(pages) else None
         return ok({name: pages[at], "nextToken": token})
 
@@ -69,7 +71,7 @@ def listed(*pages):
 
 
 def events_of(*entries, deaf=False):
-    with Stub(service(listed(list(entries)))) as stub:
+    with Stub(service(items_of_page(list(entries)))) as stub:
         source = connect(stub)
         if deaf:
             handler = source.connection.keep_body
@@ -78,7 +80,7 @@ def events_of(*entries, deaf=False):
 
 
 def related_of(*entries):
-    with Stub(service(listed(list(entries)))) as stub:
+    with Stub(service(items_of_page(list(entries)))) as stub:
         return cs.read_related(connect(stub), ["c1"])
 
 
@@ -106,33 +108,33 @@ VALUES = {
 def test_values_become_text(name):
     """The union has five members, and a null in one would cost botocore the whole answer."""
     union, text = VALUES[name]
-    found = events_of(event(fields=[("title", {"stringValue": "old"}, union)]))
-    assert found["new"].astype(object).where(found["new"].notna(), None).tolist() == [text]
-    assert found["old"].tolist() == ["old"]
+    result = events_of(event(fields=[("title", {"stringValue": "old"}, union)]))
+    assert result["new"].astype(object).where(result["new"].notna(), None).tolist() == [text]
+    assert result["old"].tolist() == ["old"]
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70))
 def test_no_digit_of_a_number_is_lost(number):
-    told = event(fields=[("n", {"doubleValue": number}, {"doubleValue": number})])
-    (row,) = event_rows(told, lambda name: name)
+    details = event(fields=[("n", {"doubleValue": number}, {"doubleValue": number})])
+    (row,) = event_rows(details, lambda name: name)
     assert type(number)(row["new"]) == number
     assert row["old"] == row["new"]
 
 
 def test_a_value_of_no_known_form_costs_itself():
     with pytest.warns(UserWarning, match=r"new \(1\)"):
-        found = events_of(
+        result = events_of(
             event(1, fields=[("title", None, {"colourValue": "red"})]),
             event(2, at="2026-03-14T09:31:00.000Z", fields=[("title", None, {"stringValue": "b"})]),
         )
-    assert found["new"].isna().tolist() == [True, False]
+    assert result["new"].isna().tolist() == [True, False]
 
 
 def test_fields_go_by_their_columns_and_deleted_ones_by_their_id():
     union = {"stringValue": "x"}
     names = ["f-text", "created_datetime", "f-gone"]
-    found = events_of(event(fields=[(name, None, union) for name in names]))
-    assert found["field"].tolist() == ["note", "created_at", "f-gone"]
+    result = events_of(event(fields=[(name, None, union) for name in names]))
+    assert result["field"].tolist() == ["note", "created_at", "f-gone"]
 
 
 WHO = {
@@ -145,28 +147,28 @@ WHO = {
 
 @pytest.mark.parametrize("name", WHO)
 def test_who_did_it(name):
-    told, who = WHO[name]
-    found = events_of(event(performedBy=told))
-    assert found["by"].astype(object).where(found["by"].notna(), None).tolist() == [who]
+    details, who = WHO[name]
+    result = events_of(event(performedBy=details))
+    assert result["by"].astype(object).where(result["by"].notna(), None).tolist() == [who]
 
 
 def test_an_event_without_fields_has_its_row():
     gone = event(2, kind="RelatedItem.Deleted", relatedItemType="File", fields=())
     merged = event(3, kind="Case.Merged", mergeMetadata={"primaryCaseId": "c1"})
-    found = events_of(event(1, kind="RelatedItem.Created", relatedItemType="Sla"), gone, merged)
-    assert found["event"].tolist() == ["RelatedItem.Created", "RelatedItem.Deleted", "Case.Merged"]
-    assert found["new"].fillna("-").tolist() == ["Sla", "-", "-"]
-    assert found["old"].fillna("-").tolist() == ["-", "File", "-"]
-    assert found["field"].isna().all()
+    result = events_of(event(1, kind="RelatedItem.Created", relatedItemType="Sla"), gone, merged)
+    assert result["event"].tolist() == ["RelatedItem.Created", "RelatedItem.Deleted", "Case.Merged"]
+    assert result["new"].fillna("-").tolist() == ["Sla", "-", "-"]
+    assert result["old"].fillna("-").tolist() == ["-", "File", "-"]
+    assert result["field"].isna().all()
 
 
 def test_a_service_that_tells_the_newest_first_gives_the_same_order():
     """Two changes of one moment would otherwise change places, and a status with them."""
-    told = [
+    details = [
         event(number, at=at, fields=[("status", None, {"stringValue": str(number)})])
         for number, at in enumerate([AT, AT, "2026-03-14T10:00:00.000Z", "2026-03-15T10:00:00Z"])
     ]
-    forwards, backwards = events_of(*told), events_of(*told[::-1])
+    forwards, backwards = events_of(*details), events_of(*details[::-1])
     assert forwards["new"].tolist() == ["0", "1", "2", "3"]
     pd.testing.assert_frame_equal(forwards, backwards)
 
@@ -174,19 +176,21 @@ def test_a_service_that_tells_the_newest_first_gives_the_same_order():
 def test_an_entry_that_comes_twice_is_there_once():
     """A cursor may be an offset: what is added meanwhile pushes entries onto the next page."""
     first = [event(number, at=f"2026-03-14T09:3{number}:00.000Z") for number in range(3)]
-    with Stub(service(listed(first, [first[2], event(9, at="2026-03-15T00:00:00Z")]))) as stub:
+    with Stub(
+        service(items_of_page(first, [first[2], event(9, at="2026-03-15T00:00:00Z")]))
+    ) as stub:
         assert len(cs.read_events(connect(stub), ["c1"])) == 4
     items = [item(number, comment={"body": "b"}) for number in range(3)]
-    with Stub(service(listed(items, items[1:]))) as stub:
+    with Stub(service(items_of_page(items, items[1:]))) as stub:
         assert len(cs.read_related(connect(stub), ["c1"])) == 3
 
 
 def test_a_botocore_that_calls_no_handler_gives_the_same_frame():
-    told = [
+    details = [
         event(1, fields=[("title", {"stringValue": "a"}, {"doubleValue": 3})]),
         event(2, at="2026-03-15T00:00:00.5Z", performedBy={"iamPrincipalArn": "arn:role"}),
     ]
-    pd.testing.assert_frame_equal(events_of(*told, deaf=True), events_of(*told))
+    pd.testing.assert_frame_equal(events_of(*details, deaf=True), events_of(*details))
 
 
 def test_all_kinds_of_items_are_flattened():
@@ -194,23 +198,23 @@ def test_all_kinds_of_items_are_flattened():
     sla = {"name": "answer", "type": "CaseField", "status": "Met", "targetTime": AT}
     sla |= {"fieldId": "f-text", "targetFieldValues": [{"booleanValue": True}]}
     sla |= {"completionTime": "2026-03-14T09:31:00.000Z"}
-    found = related_of(
+    result = related_of(
         item(1, "Custom", custom=custom),
         item(2, "ConnectCase", connectCase={"caseId": "c2"}),
         item(3, "Sla", sla={"slaConfiguration": sla}),
         item(4, "Hologram", hologram={"depth": 3}),
         {**item(5, "Comment", comment=None), "tags": {"b": None, "a": "x"}},
     ).set_index("related_id")
-    assert found["kind"].tolist() == ["custom", "case", "sla", "hologram", "comment"]
-    assert json.loads(found.loc["r-1", "custom"]) == {"amount": "2", "x": None}
-    assert found.loc["r-2", "other_case_id"] == "c2"
-    assert found.loc["r-3", ["sla_name", "sla_status", "sla_field", "sla_target"]].tolist() == [
+    assert result["kind"].tolist() == ["custom", "case", "sla", "hologram", "comment"]
+    assert json.loads(result.loc["r-1", "custom"]) == {"amount": "2", "x": None}
+    assert result.loc["r-2", "other_case_id"] == "c2"
+    assert result.loc["r-3", ["sla_name", "sla_status", "sla_field", "sla_target"]].tolist() == [
         "answer", "Met", "note", "true",
     ]  # fmt: skip
-    assert found.loc["r-3", "sla_completed_at"] == pd.Timestamp("2026-03-14T09:31Z")
-    rest = found.columns.difference(["case_id", "kind", "at", "tags"])
-    assert found.loc[["r-4", "r-5"], rest].isna().all(axis=None)
-    assert found.loc["r-5", "tags"] == ["a=x", "b="]
+    assert result.loc["r-3", "sla_completed_at"] == pd.Timestamp("2026-03-14T09:31Z")
+    rest = result.columns.difference(["case_id", "kind", "at", "tags"])
+    assert result.loc[["r-4", "r-5"], rest].isna().all(axis=None)
+    assert result.loc["r-5", "tags"] == ["a=x", "b="]
 
 
 # --- no answers ---------------------------------------------------------------------------------
@@ -229,10 +233,10 @@ ENTRIES = {
 
 def broken(path):
     whole = json.dumps(WHOLE[path]).encode()
-    told = broken_answers(whole, members=LISTS[path][1], word=b"word")
-    told |= {name: ok({LISTS[path][1]: held}) for name, held in ENTRIES.items() if held}
-    told["a token that is no text"] = ok({LISTS[path][1]: [], "nextToken": 7})
-    return told
+    details = broken_answers(whole, members=LISTS[path][1], word=b"word")
+    details |= {name: ok({LISTS[path][1]: values}) for name, values in ENTRIES.items() if values}
+    details["a token that is no text"] = ok({LISTS[path][1]: [], "nextToken": 7})
+    return details
 
 
 @pytest.mark.parametrize("path", LISTS)
@@ -243,7 +247,7 @@ def test_what_is_no_answer_is_no_empty_history(path, fault):
     with Stub(service(lambda _: broken(path)[fault])) as stub:
         with pytest.raises(cs.InvalidResponseError):
             read(connect(stub), ["c1"])
-        assert len(stub.asked) == 2, "it was worth another try"
+        assert len(stub.requests) == 2, "it was worth another try"
     with Stub(service(script(broken(path)[fault], ok(WHOLE[path])))) as stub:
         assert len(read(connect(stub), ["c1"])) == 1
 
@@ -254,24 +258,24 @@ def test_tokens_that_lead_nowhere_are_refused(path):
     turn = {"": "a", "a": "b", "b": "a"}
     entry = WHOLE[path][name]
 
-    def reply(asked):
-        return ok({name: entry, "nextToken": turn[asked.json.get("nextToken", "")]})
+    def reply(request):
+        return ok({name: entry, "nextToken": turn[request.json.get("nextToken", "")]})
 
     with Stub(service(reply)) as stub:
         with pytest.raises(cs.InvalidResponseError, match=r"of case 'c1' .* does not advance"):
             read(connect(stub), ["c1"])
-        assert len([one for one in stub.asked if one.path.endswith(path)]) == 2 * 3
+        assert len([one for one in stub.requests if one.path.endswith(path)]) == 2 * 3
 
 
 @pytest.mark.parametrize("path", LISTS)
 def test_empty_pages_are_followed_but_not_for_ever(path):
     read, name = LISTS[path]
-    with Stub(service(listed([], [], WHOLE[path][name]))) as stub:
+    with Stub(service(items_of_page([], [], WHOLE[path][name]))) as stub:
         assert len(read(connect(stub), ["c1"])) == 1
-    with Stub(service(listed(*[[]] * 60))) as stub:
+    with Stub(service(items_of_page(*[[]] * 60))) as stub:
         with pytest.raises(cs.InvalidResponseError):
             read(connect(stub), ["c1"])
-        assert len(stub.asked) < 50
+        assert len(stub.requests) < 50
 
 
 def test_nothing_more_is_asked_for_after_a_failure():
@@ -280,17 +284,17 @@ def test_nothing_more_is_asked_for_after_a_failure():
     with Stub(service(replies)) as stub:
         with pytest.raises(cs.IncompleteReadError, match="c1") as broken:
             cs.read_related(connect(stub), [f"c{number}" for number in range(30)])
-        assert len(stub.asked) == 2
+        assert len(stub.requests) == 2
     assert len(broken.value.missing) == 29
 
 
-def missing(**told):
+def missing(**details):
     status, headers, _ = connect_error(404, "ResourceNotFoundException")
-    return status, headers, json.dumps({"message": "not found", **told}).encode()
+    return status, headers, json.dumps({"message": "not found", **details}).encode()
 
 
 @pytest.mark.parametrize(
-    ("told", "gone"),
+    ("details", "gone"),
     [
         ({"resourceType": "Case", "resourceId": "c1"}, True),
         ({"resourceType": "CASE"}, True),
@@ -299,9 +303,9 @@ def missing(**told):
         ({}, False),
     ],
 )
-def test_only_a_case_that_is_not_found_is_gone(told, gone):
+def test_only_a_case_that_is_not_found_is_gone(details, gone):
     """An unknown domain, or a proxy's own 404, would make all histories empty."""
-    with Stub(service(lambda _: missing(**told))) as stub:
+    with Stub(service(lambda _: missing(**details))) as stub:
         if gone:
             with pytest.warns(UserWarning, match=r"no longer exist \(1\).*: c1;"):
                 assert len(cs.read_events(connect(stub), ["c1"])) == 0
@@ -325,7 +329,7 @@ def test_no_error_carries_a_credential(fault):
     with Stub(service(lambda _: FAULTS[fault])) as stub:
         with pytest.raises(cs.ServiceError) as raised:
             cs.read_events(connect(stub), ["c1"])
-        assert stub.asked[0].headers["x-amz-security-token"] == SESSION
+        assert stub.requests[0].headers["x-amz-security-token"] == SESSION
     text = "".join(traceback.format_exception(raised.value))
     shown = f"{text} {[vars(one) for one in (raised.value, raised.value.__cause__) if one]}"
     assert SESSION not in shown

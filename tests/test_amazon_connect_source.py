@@ -73,8 +73,8 @@ def test_every_request_is_one_that_botocore_and_the_limits_allow():
     shape = source.client.meta.service_model.operation_model("SearchCases").input_shape
     # three passes of 25 fields, a sweep of what changed meanwhile, and a count
     assert len(stub.searches) == 7
-    for asked in stub.searches:
-        body = {"domainId": "domain 1", **asked.json}
+    for request in stub.searches:
+        body = {"domainId": "domain 1", **request.json}
         report = ParamValidator().validate(body, shape)
         assert not report.has_errors(), report.generate_report()
         assert 1 <= body["maxResults"] <= 100
@@ -98,10 +98,10 @@ def test_a_domain_id_is_escaped_and_the_request_signed():
     """A domain id with a slash would otherwise name another operation."""
     with serving(ok(connect_page([]))) as stub:
         cs.read_cases(connect(stub))
-    (asked,) = stub.searches
-    assert asked.path == "/domains/domain%201/cases-search"
-    assert "/cases/aws4_request" in asked.headers["authorization"]
-    assert "casesearch_pd" in asked.headers["user-agent"]
+    (request,) = stub.searches
+    assert request.path == "/domains/domain%201/cases-search"
+    assert "/cases/aws4_request" in request.headers["authorization"]
+    assert "casesearch_pd" in request.headers["user-agent"]
 
 
 def test_pages_follow_the_token_with_everything_else_the_same():
@@ -118,10 +118,10 @@ def test_a_service_that_takes_no_hundred_is_asked_once_more_with_25():
     """The limit was 25 until 2025, and still is in some documentation."""
     many = [connect_case(f"c{number:02}") for number in range(30)]
 
-    def search(asked):
-        if asked.json["maxResults"] > 25:
+    def search(request):
+        if request.json["maxResults"] > 25:
             return connect_error(400, "ValidationException", "maxResults")
-        return connect_pages(many)(asked)
+        return connect_pages(many)(request)
 
     with Stub(connect_domain(search)) as stub:
         source = connect(stub)
@@ -166,9 +166,9 @@ def test_a_customer_is_named_by_a_profile_arn():
 def test_a_count_is_one_request_for_one_row():
     with Stub(connect_domain(connect_pages(CASES))) as stub:
         assert cs.count_cases(connect(stub), status="open") == 5
-    (asked,) = stub.searches
-    assert asked.json["maxResults"] == 1
-    assert "fields" not in asked.json
+    (request,) = stub.searches
+    assert request.json["maxResults"] == 1
+    assert "fields" not in request.json
 
 
 def test_a_service_that_does_not_count_is_an_error_of_the_count_alone():
@@ -350,12 +350,12 @@ CIRCLES = [["a", "a"], ["a", "b", "a"]]
 def circling(tokens, *, honest):
     """Answer each token by the page after it, round and round; from a new beginning, if honest."""
 
-    def search(asked):
+    def search(request):
         if len(stub.searches) > 30:  # whoever gets here would go round for ever
             return ok(connect_page([], total=5))
-        if honest and "greaterThanOrEqualTo" in asked.body.decode():
+        if honest and "greaterThanOrEqualTo" in request.body.decode():
             return ok(connect_page(CASES))
-        token = asked.json.get("nextToken")
+        token = request.json.get("nextToken")
         at = 0 if token is None else 1 + tokens.index(token)
         return ok(connect_page([CASES[at]], token=tokens[at], total=5))
 
@@ -417,10 +417,10 @@ def test_a_broken_success_to_the_end_is_a_bad_answer(fault):
 def test_a_broken_page_in_the_middle_is_read_again():
     """With page 4 of 10 cut short, boto3's paginator gives 75 of 225 rows and no error."""
 
-    def search(asked):
-        if asked.json.get("nextToken") == "2" and len(stub.searches) < 4:
+    def search(request):
+        if request.json.get("nextToken") == "2" and len(stub.searches) < 4:
             return BROKEN["truncated"]
-        return connect_pages(CASES, 2)(asked)
+        return connect_pages(CASES, 2)(request)
 
     with Stub(connect_domain(search)) as stub:
         assert len(cs.read_cases(connect(stub))) == 5
@@ -460,7 +460,10 @@ def test_a_broken_success_is_seen_without_the_handler_too(fault):
 
 def test_a_page_that_botocore_cannot_parse_is_a_bad_answer_without_the_handler():
     page = connect_page([connect_case("c1", {"f-bool": {"booleanValue": None}})])
-    with serving(ok(page)) as stub, pytest.raises(cs.InvalidResponseError, match="cannot be parsed"):
+    with (
+        serving(ok(page)) as stub,
+        pytest.raises(cs.InvalidResponseError, match="cannot be parsed"),
+    ):
         cs.read_cases(deaf(stub))
 
 
@@ -471,9 +474,9 @@ def lists(search, **members):
     """Answer discovery by these replies, each list by its own."""
     healthy = connect_domain(search)
 
-    def reply(asked):
-        told = members.get(asked.path.rsplit("/", 1)[1].removesuffix("-list"))
-        return healthy(asked) if told is None else told(asked)
+    def reply(request):
+        details = members.get(request.path.rsplit("/", 1)[1].removesuffix("-list"))
+        return healthy(request) if details is None else details(request)
 
     return Stub(reply)
 
@@ -481,16 +484,16 @@ def lists(search, **members):
 def test_discovery_follows_its_pages_and_asks_once():
     fields = [*SYSTEM, *CUSTOM]
 
-    def listed(asked):
-        at = int(asked.query.get("nextToken", 0))
+    def entries(request):
+        at = int(request.query.get("nextToken", 0))
         more = str(at + 3) if at + 3 < len(fields) else None
         return ok({"fields": fields[at : at + 3], "nextToken": more})
 
-    with lists(connect_pages(CASES), fields=script(listed)) as stub:
+    with lists(connect_pages(CASES), fields=script(entries)) as stub:
         source = connect(stub)
         frame = cs.list_fields(source)
         cs.read_cases(source)
-        assert sum(one.path.endswith("fields-list") for one in stub.asked) == 4
+        assert sum(one.path.endswith("fields-list") for one in stub.requests) == 4
     assert {"note", "amount", "urgent", "due", "owner", "link"} <= set(frame["column"])
     assert frame.set_index("column").loc["status", "options"] == ["open"]
 
@@ -538,15 +541,15 @@ def test_a_list_of_fields_that_goes_in_a_circle_is_a_bad_answer():
         pytest.raises(cs.InvalidResponseError, match="repeats its nextToken"),
     ):
         cs.read_cases(connect(stub))
-    assert len(stub.asked) == 4  # the templates, and three pages
+    assert len(stub.requests) == 4  # the templates, and three pages
 
 
 def test_a_schema_read_before_saves_discovery():
     with Stub(connect_domain(connect_pages(CASES))) as stub:
         schema = connect(stub).schema
-        before = len(stub.asked)
+        before = len(stub.requests)
         assert len(cs.read_cases(connect(stub, schema=schema))) == 5
-        assert len(stub.asked) == before + 1
+        assert len(stub.requests) == before + 1
 
 
 def test_a_field_of_a_type_made_tomorrow_is_read_as_its_cells_are():
@@ -590,7 +593,7 @@ def test_credentials_that_cannot_be_renewed_are_an_access_error():
                 stub, boto3_session=boto3.Session(region_name="us-east-1", botocore_session=session)
             )
         )
-    assert not stub.asked
+    assert not stub.requests
 
 
 def test_an_unsigned_client_is_one_caller_for_the_budget():
@@ -612,11 +615,11 @@ def test_a_copy_elsewhere_finds_its_own_credentials(monkeypatch):
     with Stub(connect_domain(connect_pages(CASES))) as stub:
         source = connect(stub)
         frame = cs.read_cases(source)
-        discovered = len(stub.asked)
+        discovered = len(stub.requests)
         copy = pickle.loads(pickle.dumps(source))
         pd.testing.assert_frame_equal(cs.read_cases(copy), frame)
-        assert len(stub.asked) == discovered + 1  # it took the fields along
-    assert "Credential=AKIDOTHER/" in stub.asked[-1].headers["authorization"]
+        assert len(stub.requests) == discovered + 1  # it took the fields along
+    assert "Credential=AKIDOTHER/" in stub.requests[-1].headers["authorization"]
     assert copy.describe() == source.describe()
 
 
@@ -630,7 +633,7 @@ def test_a_copy_keeps_to_its_profile(monkeypatch, tmp_path):
     with Stub(connect_domain(connect_pages(CASES))) as stub:
         copy = pickle.loads(pickle.dumps(connect(stub, boto3_session=session)))
         cs.read_cases(copy)
-    assert "Credential=AKIDWORK/" in stub.asked[-1].headers["authorization"]
+    assert "Credential=AKIDWORK/" in stub.requests[-1].headers["authorization"]
 
 
 def test_no_proxy_is_asked_for_this_machine(monkeypatch):
@@ -641,7 +644,7 @@ def test_no_proxy_is_asked_for_this_machine(monkeypatch):
         monkeypatch.delenv("no_proxy", raising=False)
         monkeypatch.delenv("NO_PROXY", raising=False)
         assert len(cs.read_cases(connect(stub))) == 5
-    assert not proxy.asked
+    assert not proxy.requests
 
 
 def test_the_stub_writes_unions_as_they_are_documented():

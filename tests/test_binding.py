@@ -54,7 +54,7 @@ MARCH = And(
 
 
 @pytest.mark.parametrize(
-    ("filters", "meant"),
+    ("filters", "expected"),
     [
         ({"title": "open"}, eq(TEXT, "open")),
         ({"title__eq": "open"}, eq(TEXT, "open")),
@@ -81,8 +81,8 @@ MARCH = And(
         ({"title": "a", "vip": True}, And((eq(TEXT, "a"), eq(TRUTH, True)))),
     ],
 )
-def test_every_lookup_means_what_it_says(filters, meant):
-    assert bound(**filters) == meant
+def test_every_lookup_means_what_it_says(filters, expected):
+    assert bound(**filters) == expected
 
 
 @pytest.mark.parametrize("nothing", [None, pd.NA, pd.NaT, float("nan")])
@@ -136,7 +136,7 @@ def test_sets_make_the_same_filter_in_every_process():
         "import json; print(json.dumps([item.value for item in "
         "literals(bound(title={'open', 'closed', 'pending', 'solved', 'new'}))]))"
     )
-    seen = [
+    outputs = [
         subprocess.run(
             [sys.executable, "-c", code],
             env={**os.environ, "PYTHONHASHSEED": seed},
@@ -147,15 +147,15 @@ def test_sets_make_the_same_filter_in_every_process():
         ).stdout
         for seed in ("1", "2")
     ]
-    assert seen[0] == seen[1]
-    assert len(json.loads(seen[0])) == 5
+    assert outputs[0] == outputs[1]
+    assert len(json.loads(outputs[0])) == 5
 
 
 # --- times -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("filters", "meant"),
+    ("filters", "expected"),
     [
         ({"created_at": "2026-03"}, MARCH),
         ({"created_at__ne": "2026-03"}, Not(MARCH)),
@@ -171,9 +171,9 @@ def test_sets_make_the_same_filter_in_every_process():
         ({"created_datetime__lt": "2026"}, Compare(TIME, "lt", at("2026-01-01T00:00Z"))),
     ],
 )  # fmt: skip
-def test_times_are_compared_by_their_ends(filters, meant):
+def test_times_are_compared_by_their_ends(filters, expected):
     """After March begins with April; not in March is outside of it."""
-    assert bound(**filters) == meant
+    assert bound(**filters) == expected
 
 
 def test_naive_times_are_in_the_zone_of_the_read():
@@ -232,7 +232,7 @@ def test_a_full_column_name_beats_a_lookup():
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("titel", "unknown field 'titel'; did you mean 'title'"),
         ("titel__contains", "did you mean 'title'"),
@@ -244,8 +244,8 @@ def test_a_full_column_name_beats_a_lookup():
         ("__in", "unknown field '__in'"),
     ],
 )
-def test_unknown_names_and_lookups_are_refused_with_the_nearest(name, said):
-    with pytest.raises(FilterError, match=said):
+def test_unknown_names_and_lookups_are_refused_with_the_nearest(name, message):
+    with pytest.raises(FilterError, match=message):
         bound(**{name: "x"})
 
 
@@ -263,7 +263,7 @@ def test_a_name_that_two_fields_share_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("filters", "said"),
+    ("filters", "message"),
     [
         ({"vip__gt": True}, "__gt does not fit 'vip' of type boolean; use __eq, __ne, __in"),
         ({"priority__contains": "p"}, "__contains does not fit 'priority' of type select"),
@@ -299,16 +299,16 @@ def test_a_name_that_two_fields_share_is_refused():
         ({"title": [["a"]]}, "cannot be compared with"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_refused_with_what_does(filters, said):
-    with pytest.raises(FilterError, match=said):
+def test_what_does_not_fit_is_refused_with_what_does(filters, message):
+    with pytest.raises(FilterError, match=message):
         bound(**filters)
 
 
 def test_json_is_only_missing_or_not():
-    held = Field("raw", "raw-id", "Raw", "json", "custom")
-    assert bound(a_schema(held), raw=None) == Compare(held, "isna", None)
+    cells = Field("raw", "raw-id", "Raw", "json", "custom")
+    assert bound(a_schema(cells), raw=None) == Compare(cells, "isna", None)
     with pytest.raises(FilterError, match="'raw'"):
-        bound(a_schema(held), raw="x")
+        bound(a_schema(cells), raw="x")
 
 
 def test_an_option_that_is_none_warns_and_is_asked():

@@ -59,8 +59,8 @@ def frame_of(columns, rows, fields, new_fields=(), invalid=()):
         invalid=dict(invalid),
     )
     grown.add(page)
-    held, _ = grown.finish()
-    return build_frame(held, tz="UTC", backend=None), dict(grown.invalid)
+    cells, _ = grown.finish()
+    return build_frame(cells, tz="UTC", backend=None), dict(grown.invalid)
 
 
 @st.composite
@@ -78,12 +78,12 @@ def damaged(draw, pages):
     return page
 
 
-def places_in(held):
-    keys = held.keys() if isinstance(held, dict) else range(len(held))
+def places_in(cells):
+    keys = cells.keys() if isinstance(cells, dict) else range(len(cells))
     for key in list(keys):
-        yield held, key
-        if isinstance(held[key], (dict, list)):
-            yield from places_in(held[key])
+        yield cells, key
+        if isinstance(cells[key], (dict, list)):
+            yield from places_in(cells[key])
 
 
 # --- Amazon Connect Cases ---------------------------------------------------------------------
@@ -117,12 +117,12 @@ unions = st.one_of(
 
 
 def cases(values):
-    held = st.fixed_dictionaries(
+    cells = st.fixed_dictionaries(
         {"id": st.sampled_from([item.id for item in FIELDS] + ["id-nobody-asked-for"])},
         optional={"value": values},
     )
     return st.fixed_dictionaries(
-        {"caseId": words, "fields": st.lists(held, max_size=9)},
+        {"caseId": words, "fields": st.lists(cells, max_size=9)},
         optional={
             "templateId": st.sampled_from(["t-1", "t-2", None]),
             "tags": st.none() | st.dictionaries(words, st.none() | words, max_size=3),
@@ -146,7 +146,7 @@ def encoded(page):
     return json.dumps(page).encode()
 
 
-def told(answer):
+def details(answer):
     """Write an answer out, so that 1, 1.0 and True stay apart."""
     return {**{name: getattr(answer, name) for name in ("rows", "cursor", "total")},
             "columns": repr(sorted(answer.columns.items()))}  # fmt: skip
@@ -167,7 +167,7 @@ def test_both_ways_read_the_same_of_a_connect_page(page):
     with patch.object(connect_codec, "decode_parsed", side_effect=AssertionError("the slow way")):
         quick = connect_codec.decode_page(body, FIELDS, TEMPLATES)
     slow = connect_codec.decode_parsed(page, FIELDS, TEMPLATES)
-    assert told(quick) == told(slow)
+    assert details(quick) == details(slow)
     same_frames(quick, slow, FIELDS)
 
 
@@ -199,7 +199,7 @@ def test_no_damage_to_a_connect_page_breaks_more_than_the_page(page):
         answer = connect_codec.decode_page(encoded(page), FIELDS, TEMPLATES)
     except ValueError:
         return
-    assert {len(held) for held in answer.columns.values()} <= {answer.rows}
+    assert {len(cells) for cells in answer.columns.values()} <= {answer.rows}
     frame, _ = frame_of(answer.columns, answer.rows, FIELDS, invalid=answer.invalid)
     assert len(frame) == answer.rows
 
@@ -230,14 +230,14 @@ leaf = st.fixed_dictionaries(
 
 
 def nested(inner):
-    held = {
+    cells = {
         "hash": st.dictionaries(words, inner, max_size=3),
         "array": st.lists(inner | plain, max_size=3),
     }
     return st.one_of(
         [
             st.fixed_dictionaries({"type": st.just(kind), "value": values})
-            for kind, values in held.items()
+            for kind, values in cells.items()
         ]
     )
 
@@ -280,21 +280,21 @@ persona_pages = st.builds(
 )
 
 
-def listed(held):
+def entries(cells):
     """Write tuples as lists, which they become in a frame, and keys in one order."""
-    if isinstance(held, dict):
-        return {name: listed(held[name]) for name in sorted(held)}
-    return [listed(one) for one in held] if isinstance(held, (list, tuple)) else held
+    if isinstance(cells, dict):
+        return {name: entries(cells[name]) for name in sorted(cells)}
+    return [entries(one) for one in cells] if isinstance(cells, (list, tuple)) else cells
 
 
 @quickly
 @given(persona_pages, st.sampled_from([(), WANTED]))
-def test_both_ways_read_the_same_of_a_persona_page(page, wanted):
+def test_both_ways_read_the_same_of_a_persona_page(page, expected):
     body = encoded(page)
     with patch.object(persona_codec, "decode_parsed", side_effect=AssertionError("the slow way")):
-        quick = persona_codec.decode_page(body, KNOWN, wanted)
-    slow = decode_parsed(page, KNOWN, wanted)
-    assert repr(listed(quick.columns)) == repr(listed(slow.columns))
+        quick = persona_codec.decode_page(body, KNOWN, expected)
+    slow = decode_parsed(page, KNOWN, expected)
+    assert repr(entries(quick.columns)) == repr(entries(slow.columns))
     for name in ("rows", "next_link", "has_next_link", "new_fields", "templates"):
         assert getattr(quick, name) == getattr(slow, name)
     known = tuple(KNOWN.custom.values())
@@ -306,12 +306,12 @@ def test_both_ways_read_the_same_of_a_persona_page(page, wanted):
 
 @quickly
 @given(damaged(persona_pages.filter(lambda page: page["data"])), st.sampled_from([(), WANTED]))
-def test_no_damage_to_a_persona_page_breaks_more_than_the_page(page, wanted):
+def test_no_damage_to_a_persona_page_breaks_more_than_the_page(page, expected):
     try:
-        answer = persona_codec.decode_page(encoded(page), KNOWN, wanted)
+        answer = persona_codec.decode_page(encoded(page), KNOWN, expected)
     except ValueError:
         return
-    assert {len(held) for held in answer.columns.values()} <= {answer.rows}
+    assert {len(cells) for cells in answer.columns.values()} <= {answer.rows}
     frame, _ = frame_of(
         answer.columns, answer.rows, tuple(KNOWN.custom.values()), answer.new_fields
     )
@@ -337,7 +337,7 @@ templates = st.fixed_dictionaries(
 
 
 @quickly
-@given(damaged(templates.map(lambda told: {"data": told})))
+@given(damaged(templates.map(lambda details: {"data": details})))
 def test_no_damage_to_a_template_breaks_discovery(answer):
     """One odd template among fifty must not hide the fields of the others with a KeyError."""
     try:

@@ -119,12 +119,12 @@ def test_an_instant_between_two_ticks_is_an_empty_span(value):
 )
 def test_spans_compare_as_exact_moments_do(moment, nanos, away):
     """Law: with bounds finer than a tick, every case (whole ticks) is on the right side."""
-    asked = pd.Timestamp(moment, tz="UTC").as_unit("ns") + pd.Timedelta(nanos, "ns")
+    sent_request = pd.Timestamp(moment, tz="UTC").as_unit("ns") + pd.Timedelta(nanos, "ns")
     case = pd.Timestamp(moment, tz="UTC").as_unit("us") + away * US
-    found = read(asked)
-    assert (case < found.start) == (case < asked)
-    assert (case >= found.end) == (case > asked)
-    assert (found.start <= case < found.end) == (case == asked)
+    result = read(sent_request)
+    assert (case < result.start) == (case < sent_request)
+    assert (case >= result.end) == (case > sent_request)
+    assert (result.start <= case < result.end) == (case == sent_request)
 
 
 # --- periods -----------------------------------------------------------------------------------
@@ -173,9 +173,9 @@ def test_years_months_and_days_are_periods(value, start, end):
 )
 def test_days_are_counted_on_the_calendar_of_the_zone(tz, day, start, hours):
     """A day of 24 hours would miss an hour of cases, or count one twice, two days a year."""
-    found = read(day, tz)
-    assert found.start == at(start)
-    assert found.end - found.start == pd.Timedelta(hours, "h")
+    result = read(day, tz)
+    assert result.start == at(start)
+    assert result.end - result.start == pd.Timedelta(hours, "h")
 
 
 @LAW
@@ -200,9 +200,9 @@ def test_days_follow_each_other_without_gap_or_overlap(tz, day):
 )
 def test_a_naive_time_that_is_no_single_moment_is_refused(value, tz):
     """Taking one of two moments in silence would be wrong every other time."""
-    with pytest.raises(FilterError, match="add an offset, such as") as refused:
+    with pytest.raises(FilterError, match="add an offset, such as") as refusal:
         read(value, tz)
-    (advice,) = re.findall(r"such as '(.+)'", str(refused.value))
+    (advice,) = re.findall(r"such as '(.+)'", str(refusal.value))
     assert read(advice, tz) == instant(advice)  # what the message says can be typed
 
 
@@ -246,9 +246,9 @@ def test_times_beyond_the_years_are_refused(value):
 @pytest.mark.parametrize("value", ["9999", "9999-12", "9999-12-31", "0001", "0001-01-01"])
 def test_the_first_and_last_days_can_be_asked_in_every_zone(value, tz):
     """The end of time is a favourite bound; it ends where both wires end."""
-    found = read(value, tz)
-    assert at("0001-01-01T00:00Z") <= found.start < found.end
-    assert found.end <= at("9999-12-31T23:59:59.999Z")
+    result = read(value, tz)
+    assert at("0001-01-01T00:00Z") <= result.start < result.end
+    assert result.end <= at("9999-12-31T23:59:59.999Z")
 
 
 # --- missing, scalars, collections -------------------------------------------------------------
@@ -284,10 +284,10 @@ def test_a_value_is_not_missing(value):
     ],
 )
 def test_scalars_come_in_the_type_of_the_field(field, value, taken):
-    found = coerce_scalar(field, value)
-    assert found == taken
-    assert type(found) in {type(taken), type(value)}
-    assert not isinstance(found, np.generic) or isinstance(found, str)
+    result = coerce_scalar(field, value)
+    assert result == taken
+    assert type(result) in {type(taken), type(value)}
+    assert not isinstance(result, np.generic) or isinstance(result, str)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,9 @@ def test_scalars_come_in_the_type_of_the_field(field, value, taken):
     ],
 )
 def test_values_of_another_type_are_refused_with_what_fits(field, value, fits):
-    with pytest.raises(FilterError, match=f"{field.column!r} is of type .* cannot be compared with .*{fits}"):
+    with pytest.raises(
+        FilterError, match=f"{field.column!r} is of type .* cannot be compared with .*{fits}"
+    ):
         coerce_scalar(field, value)
 
 
@@ -353,7 +355,11 @@ def test_one_value_is_no_collection(value):
 def test_sets_come_in_the_same_order_every_time():
     """The same question must make the same request, for caches and for people who compare."""
     words = [f"w{number}" for number in range(50)]
-    assert members_of(set(words)) == members_of(frozenset(words[::-1])) == tuple(sorted(words, key=repr))
+    assert (
+        members_of(set(words))
+        == members_of(frozenset(words[::-1]))
+        == tuple(sorted(words, key=repr))
+    )
 
 
 def test_lists_keep_their_order():
@@ -363,8 +369,8 @@ def test_lists_keep_their_order():
 @pytest.mark.parametrize("unit", ["D", "s", "ms", "us", "ns"])
 def test_an_array_of_times_holds_times(unit):
     """Of nanoseconds numpy makes plain numbers, which would be no times any more."""
-    (found,) = members_of(np.array(["2026-03-14"], dtype=f"datetime64[{unit}]"))
-    assert at("2026-03-14T00:00Z") == read(found).start
+    (result,) = members_of(np.array(["2026-03-14"], dtype=f"datetime64[{unit}]"))
+    assert at("2026-03-14T00:00Z") == read(result).start
 
 
 @pytest.mark.parametrize("value", [{"a": 1}, [["a"]], [{"a": 1}], [("a", "b")], np.eye(2)])

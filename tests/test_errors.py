@@ -64,7 +64,7 @@ def service(request):
     return SERVICES[request.param]
 
 
-def refused(source, kind, **filters):
+def refusal(source, kind, **filters):
     with pytest.raises(kind) as raised:
         cs.read_cases(source, **filters)
     assert raised.type is kind
@@ -91,8 +91,8 @@ def test_the_tree_is_as_it_is_drawn():
     assert issubclass(cs.IncompleteReadError, cs.CaseSearchError)
     assert not issubclass(cs.IncompleteReadError, cs.ServiceError)
     assert issubclass(cs.ReadInterrupted, KeyboardInterrupt)
-    told = {name for name in errors.__all__ if isinstance(getattr(errors, name), type)}
-    assert told <= set(cs.__all__)
+    details = {name for name in errors.__all__ if isinstance(getattr(errors, name), type)}
+    assert details <= set(cs.__all__)
 
 
 # --- final answers: sent once ---------------------------------------------------------------------
@@ -114,7 +114,7 @@ CONNECT_FINAL = [
 def test_a_final_answer_of_connect_is_not_asked_for_again(status, code, kind, next_step):
     """A retry of what cannot succeed costs quota that production shares."""
     with connect_service(connect_error(status, code)) as stub:
-        error = refused(connect(stub, page_size=25), kind)
+        error = refusal(connect(stub, page_size=25), kind)
         assert len(stub.searches) == 1
     assert (error.status, error.code, error.request_id) == (status, code, "req-aws-1")
     assert "no reason" in str(error)
@@ -133,7 +133,7 @@ PERSONA_FINAL = [
 @pytest.mark.parametrize(("status", "kind", "next_step"), PERSONA_FINAL)
 def test_a_final_answer_of_persona_is_not_asked_for_again(status, kind, next_step):
     with persona_service(persona_error(status, "Told so", "in detail")) as stub:
-        error = refused(persona(stub), kind)
+        error = refusal(persona(stub), kind)
         assert len(stub.searches) == 1
     assert (error.status, error.code, error.request_id) == (status, "Told so", "req_1")
     assert "Told so: in detail" in str(error)
@@ -149,15 +149,15 @@ def test_an_error_page_of_a_proxy_still_has_its_class(body, service):
     """What stands between need not speak the service's language."""
     bind, serve, *_ = service
     with serve((403, {}, body)) as stub:
-        error = refused(bind(stub), cs.AccessDeniedError)
+        error = refusal(bind(stub), cs.AccessDeniedError)
     assert error.status == 403
     assert "403" in str(error)
 
 
 def test_the_errors_of_one_answer_are_all_told():
-    told = {"errors": [{"title": "A", "details": "one"}, {"title": "B"}]}
-    with persona_service((400, {}, json.dumps(told).encode())) as stub:
-        assert "A: one; B" in str(refused(persona(stub), cs.InvalidRequestError))
+    details = {"errors": [{"title": "A", "details": "one"}, {"title": "B"}]}
+    with persona_service((400, {}, json.dumps(details).encode())) as stub:
+        assert "A: one; B" in str(refusal(persona(stub), cs.InvalidRequestError))
 
 
 def test_a_conflict_of_persona_passes_or_is_a_refusal():
@@ -166,14 +166,14 @@ def test_a_conflict_of_persona_passes_or_is_a_refusal():
     with persona_service(conflict, ok(persona_page(PERSONA_CASES))) as stub:
         assert len(cs.read_cases(persona(stub))) == 5
     with persona_service(conflict) as stub:
-        assert refused(persona(stub), cs.InvalidRequestError).status == 409
+        assert refusal(persona(stub), cs.InvalidRequestError).status == 409
 
 
 @pytest.mark.parametrize("status", [400, 422])
 def test_a_refused_custom_field_of_persona_must_be_searchable(status):
     """Without the hint the user has no way to know what to change, and where."""
     with persona_service(persona_error(status, "Bad Request", "unknown attribute")) as stub:
-        error = refused(persona(stub), cs.FilterError, priority="high")
+        error = refusal(persona(stub), cs.FilterError, priority="high")
         assert len(stub.searches) == 1
     assert "fields.priority must be marked searchable" in str(error)
     assert "unknown attribute" in str(error)
@@ -182,7 +182,7 @@ def test_a_refused_custom_field_of_persona_must_be_searchable(status):
 
 def test_a_refused_filter_on_a_system_attribute_is_no_matter_of_searchable_fields():
     with persona_service(persona_error(400, "Bad Request")) as stub:
-        refused(persona(stub), cs.InvalidRequestError, status="open")
+        refusal(persona(stub), cs.InvalidRequestError, status="open")
 
 
 # --- passing faults: tried again --------------------------------------------------------------
@@ -197,7 +197,7 @@ def test_a_server_error_passes_or_ends_as_unreachable(status, service):
         assert len(cs.read_cases(bind(stub))) == 5
         assert len(stub.searches) == 3
     with serve(error) as stub:
-        ended = refused(bind(stub), cs.ServiceUnavailableError)
+        ended = refusal(bind(stub), cs.ServiceUnavailableError)
         assert len(stub.searches) == TUNING.max_fault_attempts
     assert (ended.status, ended.request_id) == (status, "req_1")
     assert "try again later" in str(ended)
@@ -207,10 +207,10 @@ def test_every_third_request_a_500_still_gives_the_whole_frame(service):
     bind, serve, render, cases = service
     count = 0
 
-    def reply(asked):
+    def reply(sent_request):
         nonlocal count
         count += 1
-        return (500, {}, b"") if count % 3 == 0 else paged(asked)
+        return (500, {}, b"") if count % 3 == 0 else paged(sent_request)
 
     paged = connect_pages(cases, 1) if render is connect_page else persona_pages(cases, 1)
     with serve(reply) as stub:
@@ -230,12 +230,12 @@ def test_a_throttle_is_waited_out_as_long_as_the_service_asks(name, clock):
     assert sum(clock.slept) == pytest.approx(7, abs=0.5)
 
 
-@pytest.mark.parametrize("told", ["soon", "-3", ""])
+@pytest.mark.parametrize("details", ["soon", "-3", ""])
 @pytest.mark.parametrize("name", SERVICES)
-def test_rubbish_in_retry_after_is_a_throttle_without_a_time(name, told, clock):
+def test_rubbish_in_retry_after_is_a_throttle_without_a_time(name, details, clock):
     bind, serve, render, cases = SERVICES[name]
     status, headers, body = THROTTLES[name]
-    with serve((status, {**headers, "Retry-After": told}, body), ok(render(cases))) as stub:
+    with serve((status, {**headers, "Retry-After": details}, body), ok(render(cases))) as stub:
         assert len(cs.read_cases(bind(stub))) == 5
     assert 0 < sum(clock.slept) <= 1
 
@@ -252,7 +252,7 @@ def test_persona_tells_in_ratelimit_reset_when_to_come_back(clock):
 def test_throttles_to_the_end_of_the_patience_are_told_as_such(name, clock):
     bind, serve, *_ = SERVICES[name]
     with serve(THROTTLES[name]) as stub:
-        error = refused(bind(stub), cs.ThrottledError)
+        error = refusal(bind(stub), cs.ThrottledError)
     assert error.status == 429
     assert "rate=" in str(error)
     assert sum(clock.slept) <= TUNING.max_throttle_seconds
@@ -281,7 +281,7 @@ def test_a_broken_line_is_mended_or_unreachable(fault, service):
     with serve(BROKEN_LINES[fault], ok(render(cases))) as stub:
         assert len(cs.read_cases(bind(stub))) == 5
     with serve(BROKEN_LINES[fault]) as stub:
-        error = refused(bind(stub), cs.ServiceUnavailableError)
+        error = refusal(bind(stub), cs.ServiceUnavailableError)
         assert len(stub.searches) == TUNING.max_fault_attempts
     assert stub.url in str(error)
     assert "check the network" in str(error)
@@ -312,7 +312,7 @@ def test_a_port_where_nobody_listens_is_unreachable(service):
     with socket.socket() as taken:  # held, so that nobody else opens it meanwhile
         taken.bind(("127.0.0.1", 0))
         stub._server.server_port = taken.getsockname()[1]
-        error = refused(bind(stub), cs.ServiceUnavailableError)
+        error = refusal(bind(stub), cs.ServiceUnavailableError)
     assert stub.url in str(error)
 
 
@@ -321,7 +321,7 @@ def test_a_service_that_never_answers_ends_by_the_read_timeout(name):
     """Without a time-out the notebook hangs for ever."""
     bind, serve, *_ = SERVICES[name]
     with tuned(read_timeout=0.3, max_fault_attempts=2), serve(HANG) as stub:
-        error = refused(bind(stub), cs.ServiceUnavailableError)
+        error = refusal(bind(stub), cs.ServiceUnavailableError)
         assert len(stub.searches) == 2
     assert "timed out" in str(error).lower() or "timeout" in str(error).lower()
 
@@ -335,8 +335,8 @@ def first_page_then(name, *faults):
         page = connect_page(CONNECT_CASES[:3], token="2", total=5)
         return connect_service(ok(page), *faults)
 
-    def page(asked):
-        return ok(persona_page(PERSONA_CASES[:3], persona_next(asked, "case_2")))
+    def page(sent_request):
+        return ok(persona_page(PERSONA_CASES[:3], persona_next(sent_request, "case_2")))
 
     return persona_service(page, *faults)
 
@@ -346,7 +346,7 @@ def test_what_was_read_before_an_error_is_in_partial(name):
     """An hour of reading must not be thrown away for the last page."""
     bind = SERVICES[name][0]
     with first_page_then(name, (500, {}, b"")) as stub:
-        error = refused(bind(stub), cs.IncompleteReadError)
+        error = refusal(bind(stub), cs.IncompleteReadError)
     assert isinstance(error.__cause__, cs.ServiceUnavailableError)
     assert len(error.partial) == 3
     assert error.missing
@@ -382,7 +382,7 @@ def test_lost_access_is_itself_on_any_page(name, status, kind):
     """Expired credentials need new ones, whatever page they expired on."""
     bind = SERVICES[name][0]
     with first_page_then(name, (status, {}, b"")) as stub:
-        refused(bind(stub), kind)
+        refusal(bind(stub), kind)
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -430,7 +430,7 @@ def interrupt_second(stub):
 # --- rows against the count ---------------------------------------------------------------------
 
 
-def counted(*totals, rows=3):
+def counted_service(*totals, rows=3):
     """Answer every search with the same rows, and one of these totals after the other."""
     pages = [ok(connect_page(CONNECT_CASES[:rows], total=total)) for total in totals]
     return connect_service(*pages)
@@ -438,8 +438,8 @@ def counted(*totals, rows=3):
 
 def test_fewer_rows_than_the_count_are_read_again_and_then_refused():
     """Rows that a service loses on the way must not be missing in silence."""
-    with counted(5) as stub:
-        error = refused(connect(stub), cs.IncompleteReadError)
+    with counted_service(5) as stub:
+        error = refusal(connect(stub), cs.IncompleteReadError)
         reads = [one for one in stub.searches if one.json["maxResults"] > 1]
     assert len(reads) == 4  # each time once more from the last row on
     assert len(error.partial) == 3
@@ -457,7 +457,7 @@ def test_rows_that_turn_up_on_the_second_reading_are_enough():
 
 def test_a_count_that_falls_is_accepted_with_a_note():
     """Cases are deleted while others are read; that is no fault of the read."""
-    with counted(5, 3) as stub:
+    with counted_service(5, 3) as stub:
         frame = cs.read_cases(connect(stub))
     assert len(frame) == 3
     assert any("decreased from 5 to 3" in note for note in frame.cases.provenance["notes"])
@@ -465,7 +465,7 @@ def test_a_count_that_falls_is_accepted_with_a_note():
 
 def test_more_rows_than_the_count_are_no_error():
     """Cases are made while others are read, and the count is that of the first page."""
-    with counted(2) as stub:
+    with counted_service(2) as stub:
         assert len(cs.read_cases(connect(stub))) == 3
 
 
@@ -513,7 +513,7 @@ def test_without_credentials_nothing_is_sent():
         source = cs.ConnectCases("d", region_name="us-east-1", endpoint_url=stub.url)
         with pytest.raises(cs.AccessDeniedError, match=r"AWS_SECRET_ACCESS_KEY.*aws sso login"):
             cs.read_cases(source)
-        assert not stub.asked
+        assert not stub.requests
 
 
 def test_half_a_pair_of_credentials_is_no_matter_of_endpoints(bare):

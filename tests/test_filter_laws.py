@@ -11,33 +11,33 @@ from hypothesis import strategies as st
 
 import casesearch_pd as cs
 from casesearch_pd.query.binding import BindingContext, bind
-from casesearch_pd.reading.frames.frame import mask
+from casesearch_pd.reading.frames.masks import mask
 from tests import legal_requests
+from tests.emulator_clients import persona_all
 from tests.filter_trees import ZONES, trees
 from tests.hostile_cases import NOW, case_rows, hostile_rows
 from tests.law_bench import DISJOINT, KINDS, LAW, QUICK, a_bench, quietly
-from tests.emulator_clients import persona_all
 from tests.reference_filter import matches
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def bench(request):
-    with a_bench(request.param, hostile_rows(), *KINDS[request.param]) as made:
-        yield made
+    with a_bench(request.param, hostile_rows(), *KINDS[request.param]) as new_bench:
+        yield new_bench
 
 
 def check_tree(bench, tree, tz, chunksize):
     """Hold one tree to all the laws of a read."""
     bench.local.requests.clear()
-    wanted = sorted(row["case_id"] for row in bench.asked.rows if matches(tree, row, tz))
-    assert masked(bench, tree, tz) == wanted
-    found = cs.read_cases(bench.source, tree, columns=["case_id"], tz=tz)
-    assert sorted(found["case_id"]) == wanted
+    expected = sorted(row["case_id"] for row in bench.table.rows if matches(tree, row, tz))
+    assert masked(bench, tree, tz) == expected
+    result = cs.read_cases(bench.source, tree, columns=["case_id"], tz=tz)
+    assert sorted(result["case_id"]) == expected
     if bench.kind in DISJOINT:
         check_disjoint(bench, tree, tz)
-    assert cs.count_cases(bench.source, tree, tz=tz) == len(wanted)
+    assert cs.count_cases(bench.source, tree, tz=tz) == len(expected)
     chunks = cs.iter_cases(bench.source, tree, columns=["case_id"], tz=tz, chunksize=chunksize)
-    assert sorted(pd.concat(list(chunks))["case_id"]) == wanted
+    assert sorted(pd.concat(list(chunks))["case_id"]) == expected
     for request in bench.local.requests:
         legal_requests.check(request)
 
@@ -53,13 +53,13 @@ def check_disjoint(bench, tree, tz):
     bodies = [request.body for request in plan.requests if request.method == "POST"]
     if len(bodies) > 1:
         answers = [persona_all(bench.local, {"query": body["query"]}) for body in bodies]
-        found = [case["id"] for answer in answers for case in answer]
-        assert len(found) == len(set(found))
+        result = [case["id"] for answer in answers for case in answer]
+        assert len(result) == len(set(result))
 
 
 def draw_and_check(bench, data):
     tz = data.draw(st.sampled_from(ZONES), label="tz")
-    tree = data.draw(trees(bench.asked, tz), label="tree")
+    tree = data.draw(trees(bench.table, tz), label="tree")
     chunksize = data.draw(st.sampled_from([30, 1000]), label="chunksize")
     with quietly():
         check_tree(bench, tree, tz, chunksize)

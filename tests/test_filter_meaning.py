@@ -82,9 +82,9 @@ def source(request):
     return request.getfixturevalue(request.param)
 
 
-def numbers(source, *args, **asked):
+def numbers(source, *args, **sent_request):
     """Read the numbers of the cases that a filter keeps."""
-    frame = cs.read_cases(source, *args, columns=["case_id"], **asked)
+    frame = cs.read_cases(source, *args, columns=["case_id"], **sent_request)
     return sorted(int(case.removeprefix("case_")) for case in frame["case_id"])
 
 
@@ -128,10 +128,10 @@ FORMS = [
 def test_keywords_and_mappings_and_expressions_are_one(source, forms):
     """Law 9: whoever changes the form must not get other cases."""
     filters, *expressions = forms
-    found = [numbers(source, **filters), numbers(source, filters)]
-    found += [numbers(source, expression) for expression in expressions]
-    assert found == [found[0]] * 4
-    assert 0 < len(found[0]) < ROWS
+    result = [numbers(source, **filters), numbers(source, filters)]
+    result += [numbers(source, expression) for expression in expressions]
+    assert result == [result[0]] * 4
+    assert 0 < len(result[0]) < ROWS
 
 
 def test_where_is_joined_to_the_keywords_by_and(source):
@@ -200,11 +200,11 @@ def within(start, end):
 def test_a_day_is_as_long_as_the_calendar_of_the_zone_has_it(source, tz, day, hours):
     """A day of 24 hours would hold cases of the next one, twice a year."""
     start = datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(tz)).astimezone(UTC)
-    wanted = within(start, start + timedelta(hours=hours))
+    expected = within(start, start + timedelta(hours=hours))
     for spelling in (day, day.isoformat(), pd.Period(day, "D"), np.datetime64(day)):
-        assert numbers(source, created_at=spelling, tz=tz) == wanted
-    assert numbers(source, due=day, tz=tz) == sorted(ROWS - 1 - n for n in wanted)
-    assert wanted
+        assert numbers(source, created_at=spelling, tz=tz) == expected
+    assert numbers(source, due=day, tz=tz) == sorted(ROWS - 1 - n for n in expected)
+    assert expected
 
 
 def test_months_and_years_are_periods(source):
@@ -214,26 +214,28 @@ def test_months_and_years_are_periods(source):
         ]
         return [n for n in range(ROWS) if local[n][0] == year and local[n][1] in months]
 
-    asked = {"tz": "Europe/Berlin"}
-    assert numbers(source, created_at="2026-03", **asked) == is_in(2026, 3)
-    assert numbers(source, created_at="2025", **asked) == is_in(2025, *range(1, 13))
-    assert numbers(source, created_at=pd.Period("2025Q4"), **asked) == is_in(2025, 10, 11, 12)
+    sent_request = {"tz": "Europe/Berlin"}
+    assert numbers(source, created_at="2026-03", **sent_request) == is_in(2026, 3)
+    assert numbers(source, created_at="2025", **sent_request) == is_in(2025, *range(1, 13))
+    assert numbers(source, created_at=pd.Period("2025Q4"), **sent_request) == is_in(
+        2025, 10, 11, 12
+    )
     outside = sorted({*range(ROWS)} - {*is_in(2026, 3)})
-    assert numbers(source, created_at__ne="2026-03", **asked) == outside
+    assert numbers(source, created_at__ne="2026-03", **sent_request) == outside
 
 
 def test_comparisons_with_a_period_are_with_its_ends(source):
-    asked = {"tz": "Europe/Berlin"}
+    sent_request = {"tz": "Europe/Berlin"}
     before, inside = (
-        numbers(source, **{name: "2025-10-26"}, **asked)
+        numbers(source, **{name: "2025-10-26"}, **sent_request)
         for name in ("created_at__lt", "created_at")
     )
-    after = numbers(source, created_at__gt="2025-10-26", **asked)
+    after = numbers(source, created_at__gt="2025-10-26", **sent_request)
     assert sorted(before + inside + after) == [*range(ROWS)]
-    assert numbers(source, created_at__lte="2025-10-26", **asked) == sorted(before + inside)
-    assert numbers(source, created_at__gte="2025-10-26", **asked) == sorted(inside + after)
-    between = numbers(source, created_at__between=("2025-10-26", "2026-03-29"), **asked)
-    last = numbers(source, created_at__gt="2026-03-29", **asked)
+    assert numbers(source, created_at__lte="2025-10-26", **sent_request) == sorted(before + inside)
+    assert numbers(source, created_at__gte="2025-10-26", **sent_request) == sorted(inside + after)
+    between = numbers(source, created_at__between=("2025-10-26", "2026-03-29"), **sent_request)
+    last = numbers(source, created_at__gt="2026-03-29", **sent_request)
     assert sorted(before + between + last) == [*range(ROWS)]
 
 
@@ -270,18 +272,18 @@ def test_a_naive_time_that_the_clocks_skip_or_repeat_is_refused(local, source):
 
 def test_a_timedelta_is_answered_by_the_service(local, connect):
     """Now is no finer than the wire, or the last week could be neither counted nor cut there."""
-    asked = {"created_at__gte": -timedelta(days=10_000)}
-    assert cs.explain_cases(connect, columns=["case_id"], **asked).rechecked == {}
+    sent_request = {"created_at__gte": -timedelta(days=10_000)}
+    assert cs.explain_cases(connect, columns=["case_id"], **sent_request).rechecked == {}
     local.requests.clear()
-    assert cs.count_cases(connect, **asked) == ROWS
+    assert cs.count_cases(connect, **sent_request) == ROWS
     assert len(local.requests) == 1
 
 
 def test_a_timedelta_counts_from_now():
     """Now is read once a read, so both bounds of a window count from the same moment."""
     now = datetime.now(UTC)
-    made = [now - timedelta(days=days, hours=1) for days in (0, 1, 6, 7, 30)]
-    frame = pd.DataFrame({"case_id": [f"case_{n}" for n in range(5)], "created_at": made})
+    created_filter = [now - timedelta(days=days, hours=1) for days in (0, 1, 6, 7, 30)]
+    frame = pd.DataFrame({"case_id": [f"case_{n}" for n in range(5)], "created_at": created_filter})
     with cs.LocalCases(frame) as service:
         for source in (service.connect_cases(), service.persona_cases()):
             assert numbers(source, created_at__gte=-timedelta(days=7)) == [0, 1, 2]
@@ -296,10 +298,10 @@ def test_a_timedelta_counts_from_now():
 @COSTLY
 def test_contains_means_the_same_pushed_and_checked_here(source):
     """A ß is found by SS on the service; it must be by the mask here too."""
-    wanted = [n for n in range(ROWS) if n % 4 < 2]
-    assert numbers(source, title__contains="TRASSE") == wanted
+    expected = [n for n in range(ROWS) if n % 4 < 2]
+    assert numbers(source, title__contains="TRASSE") == expected
     here = cs.field("title").contains("STRASSE") & (cs.field("case_id") != "nobody")
-    assert numbers(source, here) == wanted
+    assert numbers(source, here) == expected
     assert numbers(source, title__contains="0% O") == [2, 6, 10]
 
 
@@ -385,7 +387,7 @@ def test_cases_of_connect_are_searched_by_their_ids(local, connect):
 def test_what_only_the_service_sees_is_pushed_and_never_checked_again(local, persona):
     """The answers show an address where the filter has an id: a second look would drop all."""
     ann = local.user_id("ann@shop.example")
-    for filters, wanted in (
+    for filters, expected in (
         ({"assignee": ann}, [*range(0, ROWS, 2)]),
         ({"assignee__ne": ann}, [*range(1, ROWS, 2)]),
         ({"state": "resolved"}, [*range(0, ROWS, 3)]),
@@ -395,7 +397,7 @@ def test_what_only_the_service_sees_is_pushed_and_never_checked_again(local, per
     ):
         plan = cs.explain_cases(persona, columns=["case_id"], **filters)
         assert not any(name in repr(plan.residual) for name in ("assignee", "state", "resolver"))
-        assert numbers(persona, **filters) == wanted
+        assert numbers(persona, **filters) == expected
     local.requests.clear()
     numbers(persona, assignee=ann)
     predicate = {"attribute": "assignee", "operator": "eq", "value": ann}
@@ -468,11 +470,11 @@ def test_two_fields_of_one_label_are_named_apart(connect):
     twins = [name for name in cs.list_fields(connect)["column"] if name.startswith("team")]
     assert len(twins) == 2
     assert "team" not in twins
-    with pytest.raises(cs.FilterError) as told:
+    with pytest.raises(cs.FilterError) as details:
         numbers(connect, team="red")
-    assert all(repr(name) in str(told.value) for name in twins)
-    found = {tuple(numbers(connect, **{name: "red"})) for name in twins}
-    assert found == {(), tuple(range(0, ROWS, 2))}
+    assert all(repr(name) in str(details.value) for name in twins)
+    result = {tuple(numbers(connect, **{name: "red"})) for name in twins}
+    assert result == {(), tuple(range(0, ROWS, 2))}
     with pytest.raises(cs.FilterError, match="more than one field"):
         cs.read_cases(connect, columns=["team"])
 
@@ -516,8 +518,8 @@ def test_a_kept_filter_finds_the_same_cases(source, filters):
     again = filter_from_json(stored)
     assert filter_to_json(again) == stored
     assert numbers(source, again) == numbers(source, **filters)
-    told = json.loads(cs.read_cases(source, columns=["case_id"], **filters).attrs["casesearch"])
-    assert filter_from_json(told["filter"]) == again
+    details = json.loads(cs.read_cases(source, columns=["case_id"], **filters).attrs["casesearch"])
+    assert filter_from_json(details["filter"]) == again
 
 
 # --- what no single request holds --------------------------------------------------------------
@@ -537,11 +539,11 @@ def test_thirty_seven_statuses_are_one_legal_request(local, source):
 def test_nots_two_levels_deep_come_out_right_on_persona(local, exact_text):
     """Persona counts `not` as a level, so that this tree is three levels deep."""
     a, b, c = cs.field("amount") > 6, cs.field("status") == "open", cs.field("amount__in") > 2
-    wanted = [n for n in range(ROWS) if not (_above(n, 6) or (n % 3 == 0 and n % 5 <= 2))]
+    expected = [n for n in range(ROWS) if not (_above(n, 6) or (n % 3 == 0 and n % 5 <= 2))]
     persona = local.persona_cases(assume={"exact_text": exact_text})
     assert persona.schema
     local.requests.clear()
-    assert numbers(persona, ~(a | (b & ~c))) == wanted
+    assert numbers(persona, ~(a | (b & ~c))) == expected
     check_all(local)
 
 
@@ -551,8 +553,8 @@ def _above(number, bound):
 
 def test_eighty_one_columns_come_in_four_passes():
     wide = {f"Column {n}": [n * row for row in range(230)] for n in range(90)}
-    made = pd.date_range("2026-01-01", periods=230, freq="h", tz="UTC")
-    with cs.LocalCases(pd.DataFrame({"created_at": made, **wide}), now=NOW) as service:
+    created_filter = pd.date_range("2026-01-01", periods=230, freq="h", tz="UTC")
+    with cs.LocalCases(pd.DataFrame({"created_at": created_filter, **wide}), now=NOW) as service:
         source = service.connect_cases()
         columns = ["case_id", *(f"column_{n}" for n in range(80))]
         service.requests.clear()
@@ -581,13 +583,15 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("asked", "words"), BAD, ids=[str([*asked]) for asked, _ in BAD])
-def test_what_cannot_be_asked_is_refused_before_any_search(local, connect, asked, words):
+@pytest.mark.parametrize(
+    ("sent_request", "words"), BAD, ids=[str([*sent_request]) for sent_request, _ in BAD]
+)
+def test_what_cannot_be_asked_is_refused_before_any_search(local, connect, sent_request, words):
     assert connect.schema
     local.requests.clear()
-    with pytest.raises(cs.FilterError) as told:
-        cs.read_cases(connect, **asked)
-    assert all(word in str(told.value) for word in words), str(told.value)
+    with pytest.raises(cs.FilterError) as details:
+        cs.read_cases(connect, **sent_request)
+    assert all(word in str(details.value) for word in words), str(details.value)
     assert not local.requests
 
 
@@ -616,27 +620,27 @@ def test_an_option_that_is_none_is_warned_of_with_the_nearest(connect):
 def test_a_filter_of_which_nothing_can_be_pushed_is_warned_of_with_its_cost(local):
     """A read of a million cases for three must not begin without a word."""
     slow = local.connect_cases(rate=2)
-    with pytest.warns(UserWarning, match="connect cannot evaluate this filter") as told:
+    with pytest.warns(UserWarning, match="connect cannot evaluate this filter") as details:
         cs.explain_cases(slow, closed_at=None, columns=["case_id"])
-    (said,) = [str(one.message) for one in told]
-    assert "100 requests and 50 seconds at 2 a second for every 10,000 cases" in said
-    assert "a bound on created_at helps" in said
+    (expected_text,) = [str(one.message) for one in details]
+    assert "100 requests and 50 seconds at 2 a second for every 10,000 cases" in expected_text
+    assert "a bound on created_at helps" in expected_text
     persona = local.persona_cases()
     with pytest.warns(UserWarning, match="persona cannot evaluate this filter.*100 requests"):
         cs.explain_cases(persona, title__contains="a")
 
 
 @pytest.mark.parametrize(
-    "asked", [{"title": "a\ud800"}, {"title__contains": "\udfff"}, {"title__gt": "\ud800"}]
+    "sent_request", [{"title": "a\ud800"}, {"title__contains": "\udfff"}, {"title__gt": "\ud800"}]
 )
-def test_half_a_surrogate_pair_is_refused_before_anything_is_sent(asked):
+def test_half_a_surrogate_pair_is_refused_before_anything_is_sent(sent_request):
     """No JSON can carry it and no case hold it; Arrow would break off with a codec's words."""
     with cs.LocalCases(cases=3) as local:
         source = local.connect_cases()
         df = cs.read_cases(source)
         before = len(local.requests)
         with pytest.raises(cs.FilterError, match="surrogate"):
-            cs.read_cases(source, **asked)
+            cs.read_cases(source, **sent_request)
         with pytest.raises(cs.FilterError, match="surrogate"):
-            df.cases.where(**asked)
+            df.cases.where(**sent_request)
         assert len(local.requests) == before

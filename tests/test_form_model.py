@@ -137,11 +137,11 @@ TYPED_FILTERS = {
 @given(data=st.data())
 def test_a_tree_matches_the_cases_that_the_screen_promises(bench, data):
     """AND, OR and NOT as they are on the screen, evaluated case by case and by the mask."""
-    names = {item.names[0] for item in bench.asked.columns}
+    names = {item.names[0] for item in bench.table.columns}
     fields = [item for item in bench.source.schema.fields if item.column in names]
     tree = data.draw(trees(bench.source.schema, fields=fields, comparable=True))
     tz = data.draw(st.sampled_from(["UTC", "America/Sao_Paulo"]))
-    expected = sorted(row["case_id"] for row in bench.asked.rows if matches(tree, row, tz))
+    expected = sorted(row["case_id"] for row in bench.table.rows if matches(tree, row, tz))
     for variant in (tree, normalize_tree(tree, bench.source.schema)):
         result = filter_frame(bench.whole, to_expression(variant), {}, tz=tz)
         assert sorted(result["case_id"]) == expected
@@ -433,7 +433,7 @@ def check_conversion(source, where, filters, tz="UTC"):
 def test_any_filter_has_rows_or_is_refused(bench, data):
     """A form that began with a part of its filter would find other cases."""
     tz = data.draw(st.sampled_from(["UTC", "Europe/Berlin"]))
-    where = data.draw(filter_expressions(bench.asked, tz))
+    where = data.draw(filter_expressions(bench.table, tz))
     check_conversion(bench.source, where, {}, tz)
 
 

@@ -17,8 +17,8 @@ from tests.reference_filter import matches
 
 @pytest.fixture(scope="module", params=KINDS)
 def bench(request):
-    with a_bench(request.param, hostile_rows(), *KINDS[request.param]) as made:
-        yield made
+    with a_bench(request.param, hostile_rows(), *KINDS[request.param]) as new_bench:
+        yield new_bench
 
 
 def in_order(rows, sort):
@@ -32,8 +32,8 @@ def in_order(rows, sort):
     return [row["case_id"] for row in rows]
 
 
-def sorts(asked):
-    names = [item.names[0] for item in asked.columns if item.type not in {"list", "tags", "json"}]
+def sorts(table):
+    names = [item.names[0] for item in table.columns if item.type not in {"list", "tags", "json"}]
     key = st.builds(str.__add__, st.sampled_from(["", "-"]), st.sampled_from(names))
     return st.lists(key, max_size=3, unique_by=lambda key: key.removeprefix("-"))
 
@@ -42,28 +42,28 @@ def sorts(asked):
 @given(data=st.data())
 def test_a_limit_is_the_head_of_the_whole_order(bench, data):
     """A limit that the service cut from an order of its own would show other cases."""
-    tree = data.draw(st.none() | conditions(bench.asked), label="tree")
-    sort = data.draw(sorts(bench.asked), label="sort")
+    tree = data.draw(st.none() | conditions(bench.table), label="tree")
+    sort = data.draw(sorts(bench.table), label="sort")
     limit = data.draw(st.sampled_from([0, 1, 3, 20, 99, 100, 101, 200]), label="limit")
-    rows = [row for row in bench.asked.rows if tree is None or matches(tree, row)]
-    wanted = in_order(rows, sort or ["created_at"])[:limit]
+    rows = [row for row in bench.table.rows if tree is None or matches(tree, row)]
+    expected = in_order(rows, sort or ["created_at"])[:limit]
     with quietly():
-        found = cs.read_cases(bench.source, tree, columns=["case_id"], sort=sort, limit=limit)
-    assert found["case_id"].tolist() == wanted
+        result = cs.read_cases(bench.source, tree, columns=["case_id"], sort=sort, limit=limit)
+    assert result["case_id"].tolist() == expected
 
 
 @settings(QUICK, max_examples=20)
 @given(data=st.data())
 def test_a_limit_of_chunks_is_that_head_or_an_error(bench, data):
     """Chunks come in the order of the service, and cannot be sorted afterwards."""
-    tree = data.draw(st.none() | conditions(bench.asked), label="tree")
+    tree = data.draw(st.none() | conditions(bench.table), label="tree")
     limit = data.draw(st.sampled_from([0, 1, 3, 20, 101, 200]), label="limit")
-    rows = [row for row in bench.asked.rows if tree is None or matches(tree, row)]
+    rows = [row for row in bench.table.rows if tree is None or matches(tree, row)]
     with quietly():
         partitions = cs.explain_cases(bench.source, tree, columns=["case_id"]).partitions
-        found = in_chunks(bench.source, tree, limit)
-    refused = limit > 0 and partitions > 0 and (partitions > 1 or bench.kind == "persona-listed")
-    assert found == (None if refused else in_order(rows, ["created_at"])[:limit])
+        result = in_chunks(bench.source, tree, limit)
+    refusal = limit > 0 and partitions > 0 and (partitions > 1 or bench.kind == "persona-listed")
+    assert result == (None if refusal else in_order(rows, ["created_at"])[:limit])
 
 
 def in_chunks(source, tree, limit):

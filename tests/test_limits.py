@@ -57,21 +57,21 @@ def breadth(term):
             return max([len(terms), *map(breadth, terms)])
 
 
-def answers(term, row, judged):
+def answers(term, row, support):
     """Answer as a service that takes no heed of letter case where it is known roughly only."""
     match term:
-        case Compare(field, "eq", str(value)) if judged[term] == "inexact":
-            held = row[field.column]
-            return held is not None and held.casefold() == value.casefold()
+        case Compare(field, "eq", str(value)) if support[term] == "inexact":
+            values = row[field.column]
+            return values is not None and values.casefold() == value.casefold()
         case Compare():
-            assert judged[term] != "unsupported", "asked for what the service cannot answer"
+            assert support[term] != "unsupported", "asked for what the service cannot answer"
             return keeps(term, row)
         case Not(inner):
-            return not answers(inner, row, judged)
+            return not answers(inner, row, support)
         case And(terms):
-            return all(answers(item, row, judged) for item in terms)
+            return all(answers(item, row, support) for item in terms)
         case Or(terms):
-            return any(answers(item, row, judged) for item in terms)
+            return any(answers(item, row, support) for item in terms)
 
 
 def alternatives():
@@ -92,7 +92,7 @@ def drawn_cases(draw):
     expression = draw(alternatives() if few else an_expression())
     text = draw(st.sampled_from(["exact", "inexact"]))
     others = st.sampled_from(["exact"] * 9 + ["unsupported"])
-    judged = {
+    support = {
         item: text if isinstance(item.value, str) and item.op == "eq" else draw(others)
         for item in dict.fromkeys(literals(expression))
     }
@@ -100,43 +100,43 @@ def drawn_cases(draw):
     depth, breadth = (2, st.integers(3, 6)) if few else (draw(st.integers(1, 3)), st.integers(2, 5))
     limits = RequestLimits(depth=depth, breadth=draw(breadth))
     rows = st.lists(a_row(FEW if few else FIELDS), min_size=6, max_size=24)
-    return expression, judged, limits, draw(rows)
+    return expression, support, limits, draw(rows)
 
 
-def shaped_of(expression, judged, limits):
-    parts = push_down(expression, judged.__getitem__)
-    shaped = fit_to_limits(parts.pushed, limits, lambda item: judged[item] == "exact")
-    return shaped, all_of([parts.residual, shaped.remainder])
+def shaped_of(expression, support, limits):
+    parts = push_down(expression, support.__getitem__)
+    fitted = fit_to_limits(parts.pushed, limits, lambda item: support[item] == "exact")
+    return fitted, all_of([parts.residual, fitted.remainder])
 
 
 @MANY
 @given(drawn_cases())
-def test_parts_and_residual_are_the_expression(drawn):
+def test_parts_and_residual_are_the_expression(sample):
     """Law 1 through every way of making requests legal: no row is lost, none is added."""
-    expression, judged, limits, rows = drawn
-    shaped, residual = shaped_of(expression, judged, limits)
+    expression, support, limits, rows = sample
+    fitted, residual = shaped_of(expression, support, limits)
     for row in rows:
-        home = any(answers(part, row, judged) for part in shaped.parts)
+        home = any(answers(part, row, support) for part in fitted.parts)
         assert (home and keeps(residual, row)) == keeps(expression, row)
 
 
 @MANY
 @given(drawn_cases())
-def test_no_row_meets_two_parts(drawn):
+def test_no_row_meets_two_parts(sample):
     """A row that came home twice would be counted twice."""
-    expression, judged, limits, rows = drawn
-    shaped, _ = shaped_of(expression, judged, limits)
+    expression, support, limits, rows = sample
+    fitted, _ = shaped_of(expression, support, limits)
     for row in rows:
-        assert sum(answers(part, row, judged) for part in shaped.parts) <= 1
+        assert sum(answers(part, row, support) for part in fitted.parts) <= 1
 
 
 @MANY
 @given(drawn_cases())
-def test_every_part_is_within_the_limits(drawn):
+def test_every_part_is_within_the_limits(sample):
     """A request beyond them would be refused, and the read with it."""
-    expression, judged, limits, _ = drawn
-    shaped, _ = shaped_of(expression, judged, limits)
-    for part in shaped.parts:
+    expression, support, limits, _ = sample
+    fitted, _ = shaped_of(expression, support, limits)
+    for part in fitted.parts:
         assert depth(part) <= limits.depth
         assert breadth(part) <= limits.breadth
 
@@ -145,9 +145,9 @@ def test_every_part_is_within_the_limits(drawn):
 @given(alternatives(), st.integers(3, 8))
 def test_what_is_known_roughly_is_never_negated_to_keep_parts_apart(expression, breadth):
     """Nobody tells that a service that answers too widely does so the same way every time."""
-    judged = {item: "inexact" if item.target is TEXT else "exact" for item in literals(expression)}
-    shaped, _ = shaped_of(expression, judged, RequestLimits(depth=2, breadth=breadth))
-    inner = [item.term for part in shaped.parts for item in nodes(part) if isinstance(item, Not)]
+    support = {item: "inexact" if item.target is TEXT else "exact" for item in literals(expression)}
+    fitted, _ = shaped_of(expression, support, RequestLimits(depth=2, breadth=breadth))
+    inner = [item.term for part in fitted.parts for item in nodes(part) if isinstance(item, Not)]
     assert not any(literal.target is TEXT for term in inner for literal in literals(term))
 
 
@@ -160,10 +160,10 @@ def test_letter_case_keeps_no_parts_apart():
             all_of([upper, negate(Compare(NUMBER, "gt", 0))]),
         ]
     )
-    judged = dict.fromkeys(literals(expression), "exact") | {lower: "inexact", upper: "inexact"}
-    shaped, _ = shaped_of(expression, judged, PERSONA)
+    support = dict.fromkeys(literals(expression), "exact") | {lower: "inexact", upper: "inexact"}
+    fitted, _ = shaped_of(expression, support, PERSONA)
     row = {TEXT.column: "open", TRUTH.column: False, NUMBER.column: None}
-    assert sum(answers(part, row, judged) for part in shaped.parts) == 1
+    assert sum(answers(part, row, support) for part in fitted.parts) == 1
 
 
 def nodes(term):
@@ -192,8 +192,8 @@ def number(at, value=1):
 )
 def test_the_cheapest_way_is_taken(term, how, parts):
     """One request where one can hold it; several only where none can."""
-    shaped = fit_to_limits(term, PERSONA, lambda _: True)
-    assert (shaped.strategy, len(shaped.parts), shaped.remainder) == (how, parts, TRUE)
+    fitted = fit_to_limits(term, PERSONA, lambda _: True)
+    assert (fitted.strategy, len(fitted.parts), fitted.remainder) == (how, parts, TRUE)
 
 
 def test_what_no_requests_can_hold_is_left():
@@ -202,6 +202,6 @@ def test_what_no_requests_can_hold_is_left():
         all_of([number(n), any_of([number(n + 1), all_of([number(n + 2), number(n + 3, n)])])])
         for n in range(26)
     )
-    shaped = fit_to_limits(term, RequestLimits(depth=1, breadth=2), lambda _: False)
-    assert shaped.parts == (TRUE,)
-    assert shaped.remainder == term
+    fitted = fit_to_limits(term, RequestLimits(depth=1, breadth=2), lambda _: False)
+    assert fitted.parts == (TRUE,)
+    assert fitted.remainder == term

@@ -77,7 +77,7 @@ def test_other_dtypes_and_zones_equal_those_of_the_service(both, backend):
 def check_tree(both, tree, tz, chunksize):
     """Check all the laws of a read for one tree."""
     bench, mirror = both.bench, both.mirror
-    expected = sorted(row["case_id"] for row in bench.asked.rows if matches(tree, row, tz))
+    expected = sorted(row["case_id"] for row in bench.table.rows if matches(tree, row, tz))
     bound = bind(tree, BindingContext(mirror.schema, tz, pd.Timestamp(NOW)))
     assert sorted(bench.whole["case_id"][mask(bench.whole, bound)]) == expected
     frame = cs.read_cases(mirror, tree, tz=tz)
@@ -93,7 +93,7 @@ def check_tree(both, tree, tz, chunksize):
 def test_mirror_and_mask_and_loop_agree(both, data):
     """A row too many or too few would be a wrong result that no user would notice."""
     tz = data.draw(st.sampled_from(ZONES), label="tz")
-    tree = data.draw(trees(both.bench.asked, tz), label="tree")
+    tree = data.draw(trees(both.bench.table, tz), label="tree")
     with quietly():
         check_tree(both, tree, tz, data.draw(st.sampled_from([7, 1000]), label="chunksize"))
 
@@ -104,7 +104,7 @@ def test_mirror_and_mask_and_loop_agree(both, data):
 def test_mirror_and_mask_and_loop_agree_in_thousands_of_trees(both, data):
     """The same for more trees than a test run has time for."""
     tz = data.draw(st.sampled_from(ZONES), label="tz")
-    tree = data.draw(trees(both.bench.asked, tz), label="tree")
+    tree = data.draw(trees(both.bench.table, tz), label="tree")
     with quietly():
         check_tree(both, tree, tz, 30)
 
@@ -119,7 +119,7 @@ def test_they_agree_on_any_cases(service, data, tmp_path_factory):
         mirror_of(bench, tmp_path_factory.mktemp("mirror")) as both,
     ):
         for _ in range(4):
-            tree = data.draw(trees(bench.asked), label="tree")
+            tree = data.draw(trees(bench.table), label="tree")
             with quietly():
                 check_tree(both, tree, "UTC", 30)
                 expected = cs.read_cases(bench.source, tree)

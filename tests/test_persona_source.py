@@ -63,12 +63,12 @@ def test_every_request_pins_what_a_key_could_change_and_none_is_idempotent():
         cs.read_cases(source, status="open")
         cs.read_cases(source, case_id="case_1")
         cs.read_cases(persona(stub, fresh=True, version="2023-01-05"), limit=1)
-    assert len(stub.asked) > 8
-    for asked in stub.asked:
-        assert asked.headers["authorization"] == f"Bearer {TOKEN}"
-        assert asked.headers["key-inflection"] == "kebab"
-        assert asked.headers["persona-version"] == "2023-01-05"
-        assert "idempotency-key" not in asked.headers
+    assert len(stub.requests) > 8
+    for sent_request in stub.requests:
+        assert sent_request.headers["authorization"] == f"Bearer {TOKEN}"
+        assert sent_request.headers["key-inflection"] == "kebab"
+        assert sent_request.headers["persona-version"] == "2023-01-05"
+        assert "idempotency-key" not in sent_request.headers
 
 
 def test_next_links_are_followed_by_post_with_body_and_fieldset():
@@ -116,12 +116,12 @@ def test_every_search_is_one_that_personas_own_description_allows(search_contrac
     template = persona_template(amount="number", urgent="boolean")
     with Stub(persona_environment(persona_pages(CASES), template=template)) as stub:
         source = persona(stub, templates=["ctmpl_1", "ctmpl_2"], assume={"exact_text": True})
-        for asked in filters:
-            cs.read_cases(source, **asked)
+        for sent_request in filters:
+            cs.read_cases(source, **sent_request)
         cs.read_cases(source, sort="-updated_at", limit=2)
     assert len(stub.searches) > len(filters)
-    for asked in stub.searches:
-        jsonschema.validate(asked.json, search_contract, jsonschema.Draft202012Validator)
+    for sent_request in stub.searches:
+        jsonschema.validate(sent_request.json, search_contract, jsonschema.Draft202012Validator)
 
 
 def test_a_case_is_retrieved_by_its_id():
@@ -140,8 +140,8 @@ def test_a_case_is_retrieved_by_its_id():
 def test_a_broken_retrieval_is_a_bad_answer(broken):
     environment = persona_environment(persona_pages(CASES))
 
-    def reply(asked):
-        return ok(broken) if asked.path.endswith("/case_1") else environment(asked)
+    def reply(sent_request):
+        return ok(broken) if sent_request.path.endswith("/case_1") else environment(sent_request)
 
     with Stub(reply) as stub, pytest.raises(cs.InvalidResponseError):
         cs.read_cases(persona(stub), case_id="case_1")
@@ -151,19 +151,21 @@ def test_fresh_reads_the_list_and_checks_here_what_it_cannot_take():
     """List shows a write at once; it knows a status and a template, and no order."""
     cases = [persona_case(f"case_{at}", {"status": "abc"[at % 3]}, amount=at) for at in range(6)]
 
-    def listed(asked):
-        wanted = asked.query.get("filter[status]")
+    def entries(sent_request):
+        expected = sent_request.query.get("filter[status]")
         return persona_pages(
-            [case for case in cases if wanted in {None, case["attributes"]["status"]}], 1
-        )(asked)
+            [case for case in cases if expected in {None, case["attributes"]["status"]}], 1
+        )(sent_request)
 
-    environment = persona_environment(listed, newest=cases)
-    with Stub(lambda one: listed(one) if one.path.endswith("/cases") else environment(one)) as stub:
+    environment = persona_environment(entries, newest=cases)
+    with Stub(
+        lambda one: entries(one) if one.path.endswith("/cases") else environment(one)
+    ) as stub:
         frame = cs.read_cases(persona(stub, fresh=True), status="a", amount__gte=1)
         assert not stub.searches
     assert frame["amount"].tolist() == [3]
-    asked = [one for one in stub.asked if "filter[status]" in one.query]
-    assert [one.query["page[size]"] for one in asked] == ["100"]
+    sent_request = [one for one in stub.requests if "filter[status]" in one.query]
+    assert [one.query["page[size]"] for one in sent_request] == ["100"]
 
 
 # --- where the token goes ------------------------------------------------------------------------
@@ -174,7 +176,7 @@ def abroad():
     """Another host (another port is another origin), which must never hear from us."""
     with Stub(persona_pages(CASES)) as stub:
         yield stub
-    assert not stub.asked
+    assert not stub.requests
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -187,7 +189,7 @@ def test_a_redirect_is_refused_and_nothing_goes_abroad(status, when, abroad):
     with Stub(reply) as stub, pytest.raises(cs.NotFoundError, match=r"token is not sent") as raised:
         cs.read_cases(persona(stub))
     assert raised.value.status == status
-    assert len(stub.asked) == (1 if when == "discovery" else 3)
+    assert len(stub.requests) == (1 if when == "discovery" else 3)
 
 
 FOREIGN = {
@@ -207,9 +209,9 @@ FOREIGN = {
 def test_a_next_link_that_leads_elsewhere_is_refused(link, abroad):
     """A client that follows it hands the bearer token to whoever wrote the answer."""
 
-    def search(asked):
+    def search(sent_request):
         port = stub.url.rsplit(":", 1)[1]
-        target = FOREIGN[link].format(abroad=abroad.url, path=asked.path, port=port)
+        target = FOREIGN[link].format(abroad=abroad.url, path=sent_request.path, port=port)
         return ok(persona_page(CASES, target))
 
     with Stub(persona_environment(search)) as stub:
@@ -219,10 +221,10 @@ def test_a_next_link_that_leads_elsewhere_is_refused(link, abroad):
 
 
 def test_a_whole_next_link_of_the_same_origin_is_followed():
-    def search(asked):
-        if "page[after]" in asked.query:
+    def search(sent_request):
+        if "page[after]" in sent_request.query:
             return ok(persona_page(CASES[3:]))
-        return ok(persona_page(CASES[:3], stub.url + persona_next(asked, "case_2")))
+        return ok(persona_page(CASES[:3], stub.url + persona_next(sent_request, "case_2")))
 
     with Stub(persona_environment(search)) as stub:
         assert len(cs.read_cases(persona(stub))) == 5
@@ -242,14 +244,14 @@ def test_the_port_of_the_scheme_is_the_same_origin_written_or_not(url):
 def test_a_cursor_that_comes_again_is_no_end_and_no_endless_loop(links, honest):
     """Rows after the circle would be missing; what can be read from the last row on, is."""
 
-    def search(asked):
+    def search(sent_request):
         if len(stub.searches) > 30:  # whoever gets here would go round for ever
             return ok(persona_page([]))
-        if honest and "gte" in asked.body.decode():
+        if honest and "gte" in sent_request.body.decode():
             return ok(WHOLE)
-        after = asked.query.get("page[after]")
+        after = sent_request.query.get("page[after]")
         at = 0 if after is None else 1 + links.index(after)
-        return ok(persona_page([CASES[at]], persona_next(asked, links[at])))
+        return ok(persona_page([CASES[at]], persona_next(sent_request, links[at])))
 
     with Stub(persona_environment(search)) as stub:
         if honest:
@@ -303,18 +305,20 @@ def test_netrc_does_not_replace_the_token(monkeypatch, tmp_path):
     monkeypatch.setenv("NETRC", str(netrc))
     with Stub(persona_environment(persona_pages(CASES))) as stub:
         cs.read_cases(persona(stub))
-    assert {one.headers["authorization"] for one in stub.asked} == {f"Bearer {TOKEN}"}
+    assert {one.headers["authorization"] for one in stub.requests} == {f"Bearer {TOKEN}"}
 
 
 def test_no_cookie_goes_back():
     """A key is all that tells who asks; a session of the service's own would be another."""
     pages = persona_pages(CASES, 1)
     with Stub(
-        persona_environment(lambda asked: (200, {"Set-Cookie": "who=me"}, pages(asked)[2]))
+        persona_environment(
+            lambda sent_request: (200, {"Set-Cookie": "who=me"}, pages(sent_request)[2])
+        )
     ) as stub:
         assert len(cs.read_cases(persona(stub))) == 5
     assert len(stub.searches) == 5
-    assert not [one for one in stub.asked if "cookie" in one.headers]
+    assert not [one for one in stub.requests if "cookie" in one.headers]
 
 
 def test_no_proxy_is_asked_for_this_machine(monkeypatch):
@@ -322,7 +326,7 @@ def test_no_proxy_is_asked_for_this_machine(monkeypatch):
     with Stub(lambda _: (500, {}, b"")) as proxy, serving(ok(WHOLE)) as stub:
         through_proxy(monkeypatch, proxy.url)
         assert len(cs.read_cases(persona(stub))) == 5
-    assert not proxy.asked
+    assert not proxy.requests
 
 
 def test_a_function_gives_the_token_anew_for_each_request():
@@ -333,7 +337,7 @@ def test_a_function_gives_the_token_anew_for_each_request():
         budget = source.rate_limiter
         cs.read_cases(source)
         assert source.rate_limiter is budget
-    sent = [one.headers["authorization"] for one in stub.asked]
+    sent = [one.headers["authorization"] for one in stub.requests]
     assert len(set(sent)) == len(sent) == 7
 
 
@@ -351,8 +355,8 @@ def test_a_token_that_is_gone_in_the_middle_is_an_access_error(monkeypatch):
 # --- what comes back ---------------------------------------------------------------------------
 
 
-def inflected(held, to):
-    return {to(name): value for name, value in held.items()}
+def inflected(values, to):
+    return {to(name): value for name, value in values.items()}
 
 
 def snake(name):
@@ -367,13 +371,13 @@ def camel(name):
 @pytest.mark.parametrize("to", [snake, camel])
 def test_names_in_another_inflection_mean_the_same(to):
     """A key's dashboard default, or a proxy, may win over the header."""
-    told = {"tags": ["vip"], "sla-expires-at": "2026-04-01T00:00:00Z", "assigner-type": "user"}
+    details = {"tags": ["vip"], "sla-expires-at": "2026-04-01T00:00:00Z", "assigner-type": "user"}
     files = [{"filename": "a.pdf", "byte-size": 7, "url": "https://files/x?access_token=s"}]
-    case = persona_case("case_1", {**told, "attachments": files}, l_2=5, riskLevel="high")
+    case = persona_case("case_1", {**details, "attachments": files}, l_2=5, riskLevel="high")
     other = json.loads(json.dumps(case))
-    held = other["attributes"]
-    held["attachments"] = [inflected(one, to) for one in held["attachments"]]
-    other["attributes"] = inflected(held, to)
+    values = other["attributes"]
+    values["attachments"] = [inflected(one, to) for one in values["attachments"]]
+    other["attributes"] = inflected(values, to)
     other["relationships"] = inflected(other["relationships"], to)
     pd.testing.assert_frame_equal(read_all([other]), read_all([case]))
 
@@ -382,8 +386,8 @@ def test_names_in_another_inflection_mean_the_same(to):
 def test_a_field_is_the_same_wrapped_and_bare(value):
     kinds = {str: "string", int: "integer", float: "number", bool: "boolean", list: "array"}
     wrapped = {"type": kinds.get(type(value), "string"), "value": value}
-    told, bare = read_one(key=wrapped)["key"], read_one(key=value)["key"]
-    assert (pd.isna(told) and pd.isna(bare)) if value is None else told == bare == value
+    details, bare = read_one(key=wrapped)["key"], read_one(key=value)["key"]
+    assert (pd.isna(details) and pd.isna(bare)) if value is None else details == bare == value
 
 
 def test_wrappers_come_off_at_any_depth():
@@ -480,16 +484,16 @@ def test_a_field_of_a_taken_name_is_set_apart():
 ALIKE = {"risk_score": 1, "risk-score": 2, "risk score": 3, "fields_risk_score": 4}
 
 
-@pytest.mark.parametrize("told", [(), tuple(ALIKE), tuple(ALIKE)[:1], tuple(ALIKE)[1:]])
-def test_keys_that_are_spelt_alike_keep_a_column_each(told):
+@pytest.mark.parametrize("details", [(), tuple(ALIKE), tuple(ALIKE)[:1], tuple(ALIKE)[1:]])
+def test_keys_that_are_spelt_alike_keep_a_column_each(details):
     """In one column the value of one key would take the place of the other's."""
-    template = persona_template(**dict.fromkeys(told, "integer"))
+    template = persona_template(**dict.fromkeys(details, "integer"))
     case = persona_case("case_1", **ALIKE)
     with Stub(persona_environment(persona_pages([case]), template=template)) as stub:
         row = cs.read_cases(persona(stub)).iloc[0]
     alike = [name for name in row.index if name.endswith("risk_score")]
     assert sorted(row[alike]) == [1, 2, 3, 4]
-    assert not told or row["risk_score"] == ALIKE[told[0]]
+    assert not details or row["risk_score"] == ALIKE[details[0]]
 
 
 @pytest.mark.parametrize("key", ALIKE)
@@ -612,7 +616,9 @@ def test_a_case_on_two_pages_is_there_once_in_its_newest_version():
     new = persona_case("case_1", {"status": "new", "updated-at": "2026-03-15T00:00:00.000Z"})
     for first, second in ((old, new), (new, old)):
         page = script(
-            lambda asked, first=first: ok(persona_page([first], persona_next(asked, "case_1"))),
+            lambda sent_request, first=first: ok(
+                persona_page([first], persona_next(sent_request, "case_1"))
+            ),
             ok(persona_page([second])),
         )
         with Stub(persona_environment(page)) as stub:
@@ -620,8 +626,8 @@ def test_a_case_on_two_pages_is_there_once_in_its_newest_version():
 
 
 def test_an_empty_page_with_a_next_link_is_not_the_end():
-    def empty(asked):
-        return ok(persona_page([], persona_next(asked, "case_0")))
+    def empty(sent_request):
+        return ok(persona_page([], persona_next(sent_request, "case_0")))
 
     with serving(empty, ok(WHOLE)) as stub:
         assert len(cs.read_cases(persona(stub))) == 5
@@ -689,18 +695,18 @@ def test_templates_are_told_by_the_newest_page_and_by_the_user():
     select = {"type": "choices", "key": "tier", "label": "Tier",
               "config": {"options": ["g", "s"], "option-labels": ["Gold", "Silver"]}}  # fmt: skip
 
-    def template(asked):
-        told = persona_template(asked.path.rsplit("/", 1)[1], amount="number")
-        told["attributes"]["field-schemas"] += [select, {"type": "quaternion", "key": "spin"}]
-        return ok({"data": told})
+    def template(sent_request):
+        details = persona_template(sent_request.path.rsplit("/", 1)[1], amount="number")
+        details["attributes"]["field-schemas"] += [select, {"type": "quaternion", "key": "spin"}]
+        return ok({"data": details})
 
     environment = persona_environment(persona_pages(CASES), newest=[persona_case("case_0")])
     with Stub(lambda one: template(one) if "templates" in one.path else environment(one)) as stub:
         source = persona(stub, templates=["ctmpl_9"])
         fields = cs.list_fields(source).set_index("column")
         cs.read_cases(source, tier="Gold")
-    asked = [one.path.rsplit("/", 1)[1] for one in stub.asked if "templates" in one.path]
-    assert sorted(asked) == ["ctmpl_1", "ctmpl_9"]
+    sent_request = [one.path.rsplit("/", 1)[1] for one in stub.requests if "templates" in one.path]
+    assert sorted(sent_request) == ["ctmpl_1", "ctmpl_9"]
     assert fields["type"][["amount", "tier", "spin"]].tolist() == ["number", "select", "any"]
     assert fields["options"]["tier"] == ["g", "s"]
     assert stub.searches[0].json["query"]["value"] == "g"
@@ -709,8 +715,8 @@ def test_templates_are_told_by_the_newest_page_and_by_the_user():
 def test_two_templates_that_differ_on_a_key_leave_it_to_the_cells():
     kinds = {"ctmpl_1": {"a": "string", "b": "number"}, "ctmpl_2": {"a": "number", "b": "integer"}}
 
-    def template(asked):
-        name = asked.path.rsplit("/", 1)[1]
+    def template(sent_request):
+        name = sent_request.path.rsplit("/", 1)[1]
         return ok({"data": persona_template(name, **kinds[name])})
 
     environment = persona_environment(persona_pages(CASES))
@@ -724,8 +730,10 @@ def test_a_template_that_cannot_be_read_matters_only_to_who_named_it(status):
     """A key may read cases and no templates; then the cases show the fields."""
     environment = persona_environment(persona_pages(CASES), newest=CASES)
 
-    def reply(asked):
-        return persona_error(status) if "templates" in asked.path else environment(asked)
+    def reply(sent_request):
+        return (
+            persona_error(status) if "templates" in sent_request.path else environment(sent_request)
+        )
 
     with Stub(reply) as stub:
         frame = cs.read_cases(persona(stub))
@@ -751,8 +759,8 @@ def test_a_broken_template_is_a_bad_answer_or_mended(broken):
     environment = persona_environment(persona_pages(CASES))
 
     def serve(*replies):
-        told = script(*replies)
-        return Stub(lambda one: told(one) if "templates" in one.path else environment(one))
+        details = script(*replies)
+        return Stub(lambda one: details(one) if "templates" in one.path else environment(one))
 
     with serve(broken) as stub, pytest.raises(cs.InvalidResponseError):
         cs.read_cases(persona(stub))
@@ -764,8 +772,12 @@ def test_an_environment_without_cases_has_the_documented_columns():
     """Zero rows must have the same columns as a million."""
     environment = persona_environment(persona_pages([]))
 
-    def reply(asked):
-        return ok(persona_page([])) if asked.path.endswith("/cases") else environment(asked)
+    def reply(sent_request):
+        return (
+            ok(persona_page([]))
+            if sent_request.path.endswith("/cases")
+            else environment(sent_request)
+        )
 
     with Stub(reply) as stub:
         empty = cs.read_cases(persona(stub))
@@ -776,9 +788,9 @@ def test_an_environment_without_cases_has_the_documented_columns():
 def test_a_schema_read_before_saves_discovery():
     with Stub(persona_environment(persona_pages(CASES))) as stub:
         schema = persona(stub).schema
-        before = len(stub.asked)
+        before = len(stub.requests)
         assert len(cs.read_cases(persona(stub, schema=schema))) == 5
-        assert len(stub.asked) == before + 1
+        assert len(stub.requests) == before + 1
 
 
 # --- pace ----------------------------------------------------------------------------------------
@@ -808,7 +820,11 @@ def limits(remaining, limit="300", reset="30"):
 def test_a_fifth_of_the_window_is_left_to_others(headers, waited, clock):
     """Production shares the 300 requests; a read that takes them all stops it."""
     page = script(
-        lambda asked: (200, headers, ok(persona_page(CASES[:2], persona_next(asked, "case_1")))[2]),
+        lambda sent_request: (
+            200,
+            headers,
+            ok(persona_page(CASES[:2], persona_next(sent_request, "case_1")))[2],
+        ),
         ok(
             persona_page(CASES[2:]),
             **{name.replace("-", "_"): text for name, text in RATES.items()},
@@ -825,12 +841,12 @@ def test_an_answer_is_waited_for_no_longer_than_the_deadline(monkeypatch):
     with serving(HANG) as stub:
         source = persona(stub)
         assert source.schema
-        began = time.monotonic()
+        start = time.monotonic()
         with pytest.raises(
             cs.ServiceUnavailableError, match=r"the timeout passed.*longer timeout="
         ):
             cs.read_cases(source, timeout=0.3)
-        assert time.monotonic() - began < 0.9 * TUNING.read_timeout
+        assert time.monotonic() - start < 0.9 * TUNING.read_timeout
 
 
 def test_a_rate_that_the_user_gave_is_kept_whatever_the_headers_say(clock):
@@ -849,7 +865,7 @@ def test_a_copy_elsewhere_finds_its_token_in_the_environment(monkeypatch):
         monkeypatch.setenv("PERSONA_API_KEY", "another-token")
         copy = pickle.loads(pickled)
         pd.testing.assert_frame_equal(cs.read_cases(copy), frame)
-        assert stub.asked[-1].headers["authorization"] == "Bearer another-token"
+        assert stub.requests[-1].headers["authorization"] == "Bearer another-token"
     assert copy.describe() == source.describe()
     monkeypatch.delenv("PERSONA_API_KEY")
     with pytest.raises(cs.AccessDeniedError, match="PERSONA_API_KEY"):

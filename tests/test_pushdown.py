@@ -21,50 +21,50 @@ def verdicts(expression):
     )
 
 
-def answers(term, row, judged, wide):
+def answers(term, row, support, wide):
     """Answer as a service does: comparisons that it knows roughly may be answered too wide."""
     match term:
         case Compare():
-            assert judged[term] != "unsupported", "asked for what the service cannot answer"
-            return keeps(term, row) or (judged[term] == "inexact" and term in wide)
+            assert support[term] != "unsupported", "asked for what the service cannot answer"
+            return keeps(term, row) or (support[term] == "inexact" and term in wide)
         case Not(inner):
-            return not answers(inner, row, judged, wide)
+            return not answers(inner, row, support, wide)
         case And(terms):
-            return all(answers(item, row, judged, wide) for item in terms)
+            return all(answers(item, row, support, wide) for item in terms)
         case Or(terms):
-            return any(answers(item, row, judged, wide) for item in terms)
+            return any(answers(item, row, support, wide) for item in terms)
 
 
 @st.composite
 def _cases(draw):
     expression = draw(an_expression())
-    judged = draw(verdicts(expression))
-    wide = {item for item in judged if draw(st.booleans())}
-    return expression, judged, wide, draw(st.lists(a_row(), min_size=1, max_size=8))
+    support = draw(verdicts(expression))
+    wide = {item for item in support if draw(st.booleans())}
+    return expression, support, wide, draw(st.lists(a_row(), min_size=1, max_size=8))
 
 
 @LAW
 @given(_cases())
-def test_split_is_the_expression(drawn):
+def test_split_is_the_expression(sample):
     """Law 1: ``expression == pushed and residual`` for every case that a service brings home.
 
     However wide its rough answers are; and every case that the expression keeps comes home.
     """
-    expression, judged, wide, rows = drawn
-    parts = push_down(expression, judged.__getitem__)
+    expression, support, wide, rows = sample
+    parts = push_down(expression, support.__getitem__)
     for row in rows:
-        home = answers(parts.pushed, row, judged, wide)
+        home = answers(parts.pushed, row, support, wide)
         assert (home and keeps(parts.residual, row)) == keeps(expression, row)
         assert home or not keeps(expression, row)
 
 
 @LAW
 @given(_cases())
-def test_what_is_rough_is_never_pushed_negated(drawn):
+def test_what_is_rough_is_never_pushed_negated(sample):
     """The negation of an answer that is too wide is too narrow: cases would be lost."""
-    expression, judged, _, _ = drawn
-    pushed = push_down(expression, judged.__getitem__).pushed
-    assert not any(judged[item] == "inexact" for item in negated(pushed))
+    expression, support, _, _ = sample
+    pushed = push_down(expression, support.__getitem__).pushed
+    assert not any(support[item] == "inexact" for item in negated(pushed))
 
 
 def negated(term):
@@ -98,14 +98,14 @@ def test_what_the_service_cannot_answer_is_checked_here(expression):
 @given(an_expression(), st.lists(a_row(), min_size=1, max_size=8))
 def test_the_two_halves_of_an_expression_keep_every_row_once(expression, rows):
     """Law 2: with ``~``, no row is in both and none in neither, also through a split."""
-    judged = {item: SEEN[at % 3] for at, item in enumerate(literals(expression))}
-    halves = [push_down(term, judged.__getitem__) for term in (expression, Not(expression))]
+    support = {item: SEEN[at % 3] for at, item in enumerate(literals(expression))}
+    halves = [push_down(term, support.__getitem__) for term in (expression, Not(expression))]
     for row in rows:
-        kept = [
-            answers(half.pushed, row, judged, set()) and keeps(half.residual, row)
+        remaining_rows = [
+            answers(half.pushed, row, support, set()) and keeps(half.residual, row)
             for half in halves
         ]
-        assert kept.count(True) == 1
+        assert remaining_rows.count(True) == 1
 
 
 def unseen(literal):
@@ -135,7 +135,9 @@ def test_what_only_the_service_sees_is_pushed_and_never_checked():
 
 def test_what_only_the_service_sees_cannot_be_joined_by_or_with_what_is_checked_here():
     """Checking the OR again here would drop the cases that only the service knows to match."""
-    with pytest.raises(FilterError, match="'state' does not appear in results, so it cannot be combined by OR"):
+    with pytest.raises(
+        FilterError, match="'state' does not appear in results, so it cannot be combined by OR"
+    ):
         push_down(Or((STATE, RICH)), unseen)
 
 
@@ -145,7 +147,7 @@ def test_what_is_never_shown_must_be_answered_by_the_service():
 
 
 def test_an_and_is_pushed_as_far_as_it_goes():
-    judged = {OPEN: "inexact", RICH: "unsupported"}
-    parts = push_down(all_of([OPEN, RICH]), judged.get)
+    support = {OPEN: "inexact", RICH: "unsupported"}
+    parts = push_down(all_of([OPEN, RICH]), support.get)
     assert (parts.pushed, parts.residual) == (OPEN, And((OPEN, RICH)))
     assert {item.target for item in literals(parts.residual)} <= set(FIELDS)

@@ -52,9 +52,9 @@ def test_no_schedule_gets_more_than_burst_and_rate(rate, burst, readers):
                 sent.append(world.now)
 
         world.run(*[lambda pauses=pauses: reader(pauses) for pauses in readers])
-    for first, began in enumerate(sent):
+    for first, start in enumerate(sent):
         for last, ended in enumerate(sent[first:], first):
-            assert last - first + 1 <= burst + rate * (ended - began) + 1e-6
+            assert last - first + 1 <= burst + rate * (ended - start) + 1e-6
 
 
 @pytest.mark.parametrize("workers", [1, 4, 16])
@@ -88,25 +88,25 @@ def test_a_share_of_the_rate_is_kept_by_each_of_many(world):
 
 @pytest.mark.parametrize("workers", [1, 4, 16])
 @pytest.mark.parametrize(
-    ("rate", "burst", "told"),
+    ("rate", "burst", "details"),
     [(10, 10, 40), (10, 10, math.inf), (10, 5, 12), (50, 10, math.inf), (20, 20, 100)],
 )
-def test_an_unknown_rate_is_found(world, rate, burst, told, workers):
+def test_an_unknown_rate_is_found(world, rate, burst, details, workers):
     """From 10 a second on: at most one reply in 25 is a throttle, and little is left unused."""
     if workers / 0.05 < 1.5 * rate:
         pytest.skip("one reader is slower than the limit")
     bucket = Bucket(world, rate, burst, jitter=0.02)
-    used, throttled = shares(world, bucket, RateLimiter(told, burst), workers)
+    used, throttled = shares(world, bucket, RateLimiter(details, burst), workers)
     assert used > 0.97
     assert throttled < 0.04
 
 
 @pytest.mark.parametrize("workers", [1, 4, 16])
-@pytest.mark.parametrize(("rate", "told"), [(2, math.inf), (2, 4), (1.6, 2)])
-def test_a_slow_unknown_rate_is_found(world, rate, told, workers):
+@pytest.mark.parametrize(("rate", "details"), [(2, math.inf), (2, 4), (1.6, 2)])
+def test_a_slow_unknown_rate_is_found(world, rate, details, workers):
     """A minute and a half is 190 requests: what must be learned costs a greater share of them."""
     bucket = Bucket(world, rate, 10, jitter=0.02)
-    used, throttled = shares(world, bucket, RateLimiter(told, 10), workers, seconds=90)
+    used, throttled = shares(world, bucket, RateLimiter(details, 10), workers, seconds=90)
     assert used > 0.97
     assert throttled < 0.1
 
@@ -125,11 +125,11 @@ def test_a_rate_that_falls_is_followed(world):
     bucket, budget, run = Bucket(world, 20, 10, jitter=0.02), RateLimiter(), ReadContext()
     for _ in range(600):
         send_with_retry(bucket.send, budget, run)
-    bucket.rate, refused, began = 10, len(bucket.refused), world.now
+    bucket.rate, refusal, start = 10, len(bucket.refused), world.now
     for _ in range(600):
         send_with_retry(bucket.send, budget, run)
-    assert len(bucket.refused) - refused < 30
-    assert 600 / (world.now - began) > 9.5
+    assert len(bucket.refused) - refusal < 30
+    assert 600 / (world.now - start) > 9.5
 
 
 def test_a_rate_that_rises_is_followed(world):
@@ -150,10 +150,10 @@ def test_an_hour_without_requests_teaches_nothing(world):
     for _ in range(5):
         send_with_retry(bucket.send, budget, ReadContext())
     world.sleep(3600)
-    began = world.now
+    start = world.now
     for _ in range(200):
         send_with_retry(bucket.send, budget, ReadContext())
-    assert world.now - began < 25
+    assert world.now - start < 25
 
 
 def test_what_was_taught_is_forgotten_once_the_rate_told_has_held(world):
@@ -166,20 +166,20 @@ def test_what_was_taught_is_forgotten_once_the_rate_told_has_held(world):
     for _ in range(1000):
         send_with_retry(bucket.send, budget, ReadContext())
     world.sleep(10)
-    began = world.now
+    start = world.now
     for _ in range(4):
         budget.acquire(ReadContext())
     assert budget.current_rate == 8
-    assert world.now - began < 0.01
+    assert world.now - start < 0.01
 
 
 @pytest.mark.parametrize("workers", [1, 4, 16])
 def test_a_service_without_a_limit_is_not_slowed_down(world, workers):
     """The first replies open the way, so few of them that it cannot be felt."""
     bucket = Bucket(world, 1e9, 1e9, jitter=0.02)
-    began = world.now
+    start = world.now
     read(world, RateLimiter(), bucket, workers=workers, requests=500)
-    assert world.now - began < 1.1 * (8 + 492 / workers) * 0.05 + 0.3
+    assert world.now - start < 1.1 * (8 + 492 / workers) * 0.05 + 0.3
 
 
 # --- throttles that name a time, outages, deadlines ----------------------------------------
@@ -190,16 +190,16 @@ def test_all_readers_wait_as_long_as_one_was_told(world):
     bucket = Bucket(world, 2, 10, wait=7, jitter=0.02)
     read(world, RateLimiter(), bucket, workers=8, requests=60)
     arrivals = sorted([*bucket.served, *bucket.refused])
-    for told in bucket.refused:  # known here after half a round trip, 35 ms at most; as late as
+    for details in bucket.refused:  # known here after half a round trip, 35 ms at most; as late as
         # another half ago others were on their way
-        assert not [at for at in arrivals if told + 0.07 < at < told + 7]
+        assert not [at for at in arrivals if details + 0.07 < at < details + 7]
 
 
 @pytest.mark.parametrize("workers", [1, 4, 16])
 def test_no_reader_goes_when_those_on_their_way_use_up_a_window(world, workers):
     """The headers of a reply say what is left, but not who is on the way."""
     budget, run, left, window = RateLimiter(), ReadContext(), iter(range(700)), [world.now, 0]
-    refused = []
+    refusal = []
 
     def send():
         world.sleep(random.uniform(0.015, 0.035))
@@ -211,17 +211,17 @@ def test_no_reader_goes_when_those_on_their_way_use_up_a_window(world, workers):
         world.sleep(random.uniform(0.015, 0.035))
         budget.limit_window(remaining, reset)
         if throttled:
-            refused.append(world.now)
+            refusal.append(world.now)
             raise TransientError(cs.ThrottledError("no"), throttled=True, wait=reset)
 
     def work():
         for _ in left:
             send_with_retry(send, budget, run)
 
-    began = world.now
+    start = world.now
     world.run(*[work] * workers)
-    assert len(refused) < 7  # of 707
-    assert world.now - began < 120 + 30
+    assert len(refusal) < 7  # of 707
+    assert world.now - start < 120 + 30
 
 
 @pytest.mark.parametrize("workers", [1, 4, 16])
@@ -241,11 +241,11 @@ def test_a_minute_of_nothing_but_throttles_fails_no_read(world, workers):
         for _ in left:
             send_with_retry(send, budget, run)
 
-    began = world.now
+    start = world.now
     world.run(*[work] * workers)
     assert len(bucket.served) == 600
     assert len([at for at in bucket.refused if outage[0] < at < outage[1]]) < 40 + 2 * workers
-    assert world.now - began < 60 + 60 + 30
+    assert world.now - start < 60 + 60 + 30
 
 
 def test_a_deadline_ends_all_readers_at_once(world):
@@ -264,8 +264,8 @@ def test_a_deadline_ends_all_readers_at_once(world):
         except cs.ThrottledError:
             ended.append(world.now)
 
-    began = world.now
+    start = world.now
     world.run(*[work] * 8)
     assert len(ended) == 8
-    assert max(ended) <= began + 20.1
+    assert max(ended) <= start + 20.1
     assert len(bucket.served) >= 19

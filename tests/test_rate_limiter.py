@@ -96,7 +96,7 @@ def test_sources_refuse_such_a_rate_before_anything_is_sent(rate):
         for source in (connect, persona):
             with pytest.raises(cs.FilterError, match="rate must be"):
                 source(stub, rate=rate)
-        assert not stub.asked
+        assert not stub.requests
 
 
 @pytest.mark.parametrize("burst", [0.5, 0, math.nan, True, "10"])
@@ -351,19 +351,19 @@ def test_the_first_pages_of_a_paced_read_are_a_burst(clock):
 
 
 @pytest.mark.parametrize(
-    ("told", "seconds"),
+    ("details", "seconds"),
     [("7", 7), (" 7 ", 7), ("0", 0), ("600", 600)],
 )
-def test_retry_after_in_seconds(told, seconds):
-    assert parse_retry_after(told) == seconds
+def test_retry_after_in_seconds(details, seconds):
+    assert parse_retry_after(details) == seconds
 
 
 @pytest.mark.parametrize(
-    "told", [None, "", "-3", "soon", "1.5", "²", "٣", "Wed, 99 Foo 2026 00:00:00 GMT"]
+    "details", [None, "", "-3", "soon", "1.5", "²", "٣", "Wed, 99 Foo 2026 00:00:00 GMT"]
 )
-def test_rubbish_in_retry_after_is_no_time(told):
+def test_rubbish_in_retry_after_is_no_time(details):
     """A header of a proxy must not end a read with a ValueError."""
-    assert parse_retry_after(told) is None
+    assert parse_retry_after(details) is None
 
 
 def test_retry_after_as_a_date_counts_from_now():
@@ -376,14 +376,14 @@ def test_retry_after_as_a_date_counts_from_now():
 
 def test_retry_after_as_a_date_counts_from_the_services_clock():
     """Ours may be minutes off."""
-    told = datetime(2026, 3, 14, 12, tzinfo=UTC)
-    assert parse_retry_after(format_datetime(told), served_at=told.timestamp() - 8) == 8
+    details = datetime(2026, 3, 14, 12, tzinfo=UTC)
+    assert parse_retry_after(format_datetime(details), served_at=details.timestamp() - 8) == 8
 
 
 @given(st.text(max_size=40))
 def test_no_retry_after_breaks_the_client(text):
-    told = parse_retry_after(text)
-    assert told is None or told >= 0
+    details = parse_retry_after(text)
+    assert details is None or details >= 0
 
 
 def test_a_date_in_retry_after_is_waited_for(clock):

@@ -72,7 +72,9 @@ def test_both_of_two_alike_are_named_apart():
 
 
 def test_a_shared_name_is_an_error_that_names_both():
-    fields, shared = make_columns_unique([custom("Team", "aaaaaaaa-1"), custom("Team", "bbbbbbbb-2")], ())
+    fields, shared = make_columns_unique(
+        [custom("Team", "aaaaaaaa-1"), custom("Team", "bbbbbbbb-2")], ()
+    )
     with pytest.raises(FilterError, match="'team_aaaaaaaa' or 'team_bbbbbbbb'"):
         Schema(tuple(fields), shared).resolve("team")
 
@@ -92,7 +94,7 @@ def test_a_column_beats_an_id():
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("priorty", "did you mean 'priority'"),
         ("CREATED_AT", "did you mean 'created_at'"),
@@ -102,15 +104,15 @@ def test_a_column_beats_an_id():
         (["title"], "the name of a field must be text"),
     ],
 )
-def test_unknown_names_are_refused_with_the_next_step(name, said):
-    with pytest.raises(FilterError, match=said):
+def test_unknown_names_are_refused_with_the_next_step(name, message):
+    with pytest.raises(FilterError, match=message):
         a_schema().resolve(name)
 
 
 def test_an_open_schema_takes_what_is_not_close_to_a_known_name():
-    found = a_schema(open=True).resolve("shoe_size")
-    assert (found.column, found.id, found.type) == ("shoe_size", "fields.shoe_size", "any")
-    assert found not in a_schema(open=True).active
+    result = a_schema(open=True).resolve("shoe_size")
+    assert (result.column, result.id, result.type) == ("shoe_size", "fields.shoe_size", "any")
+    assert result not in a_schema(open=True).active
 
 
 def test_an_open_schema_refuses_what_looks_like_a_slip():
@@ -121,8 +123,8 @@ def test_an_open_schema_refuses_what_looks_like_a_slip():
 
 def test_an_open_schema_takes_the_full_spelling_always():
     """``fields.NAME`` is how a user insists, however close the name is to another."""
-    found = a_schema(open=True).resolve("fields.priorities")
-    assert (found.column, found.id) == ("priorities", "fields.priorities")
+    result = a_schema(open=True).resolve("fields.priorities")
+    assert (result.column, result.id) == ("priorities", "fields.priorities")
 
 
 @pytest.mark.parametrize(

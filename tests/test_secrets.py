@@ -10,7 +10,7 @@ import traceback
 import pytest
 
 import casesearch_pd as cs
-from casesearch_pd.sources.transport import rate_limit as pace
+from casesearch_pd.sources.transport import rate_limit
 from tests.wire_clients import SECRET, SESSION, TOKEN, Clock, connect, persona, tuned
 from tests.wire_stub import (
     HANG,
@@ -47,12 +47,12 @@ def assert_silent(text):
 
 def everything_in(error):
     """Write out an error with all that hangs on it: causes, contexts, arguments, attributes."""
-    seen, waiting, texts = set(), [error], []
+    outputs, waiting, texts = set(), [error], []
     while waiting:
         one = waiting.pop()
-        if id(one) in seen:
+        if id(one) in outputs:
             continue
-        seen.add(id(one))
+        outputs.add(id(one))
         texts += [repr(one), str(one)]
         waiting += parts_of(one)
     return "\n".join(texts)
@@ -79,8 +79,8 @@ ECHO = f"Bearer {TOKEN} is not {TOKEN}"
 
 
 def echoed(status):
-    told = json.dumps({"errors": [{"title": ECHO, "details": ECHO}]}).encode()
-    return status, {"Request-Id": ECHO}, told
+    details = json.dumps({"errors": [{"title": ECHO, "details": ECHO}]}).encode()
+    return status, {"Request-Id": ECHO}, details
 
 
 FAULTS = {
@@ -105,8 +105,8 @@ def test_no_error_of_persona_carries_a_token(fault, page, caplog):
     """A traceback is pasted into tickets; requests' own exceptions carry the signed request."""
     caplog.set_level(logging.DEBUG, "casesearch_pd")
 
-    def first(asked):
-        return ok(persona_page([CASE], persona_next(asked, "case_1")))
+    def first(sent_request):
+        return ok(persona_page([CASE], persona_next(sent_request, "case_1")))
 
     replies = [first, FAULTS[fault]][2 - page :]
     with (
@@ -151,21 +151,21 @@ def test_the_search_for_secrets_finds_one_that_is_there():
     """Without this the tests above could pass by looking nowhere."""
     error = ValueError()
     error.__context__ = OSError({"headers": [TOKEN]})
-    found = everything_in(error)
+    result = everything_in(error)
     with pytest.raises(AssertionError):
-        assert_silent(found)
+        assert_silent(result)
 
 
 def shown(source):
-    told = source.describe() if hasattr(source, "describe") else ""
-    return f"{source!r} {source} {getattr(source, '__dict__', '')} {told}"
+    details = source.describe() if hasattr(source, "describe") else ""
+    return f"{source!r} {source} {getattr(source, '__dict__', '')} {details}"
 
 
 @pytest.mark.parametrize("token", [TOKEN, lambda: TOKEN])
 def test_a_persona_source_shows_no_token(token):
     source = cs.PersonaCases(token=token, rate=math.inf)
     assert_silent(shown(source))
-    assert_silent(shown(pace._LIMITERS))
+    assert_silent(shown(rate_limit._LIMITERS))
 
 
 def test_a_connect_source_shows_no_credential():
@@ -175,7 +175,7 @@ def test_a_connect_source_shows_no_credential():
         assert_silent(shown(source))
 
 
-def saved(frame, tmp_path):
+def pickled_source(frame, tmp_path):
     """Everything that a user can save of a frame."""
     path = tmp_path / "cases.parquet"
     frame.to_parquet(path)
@@ -187,11 +187,11 @@ def saved(frame, tmp_path):
 def test_a_frame_saves_no_token(tmp_path):
     with Stub(persona_environment(script(ok(persona_page([CASE]))))) as stub:
         frame = cs.read_cases(persona(stub))
-    assert TOKEN not in saved(frame.drop(columns=["attachments"]), tmp_path)
+    assert TOKEN not in pickled_source(frame.drop(columns=["attachments"]), tmp_path)
     assert_silent(f"{frame.attrs} {frame.to_dict()}")
     with Stub(connect_domain(script(ok(connect_page([connect_case("c1")]))))) as stub:
         frame = cs.read_cases(connect(stub))
-    assert_silent(saved(frame, tmp_path))
+    assert_silent(pickled_source(frame, tmp_path))
 
 
 @pytest.mark.parametrize("read_before", [False, True])

@@ -71,14 +71,14 @@ def test_times_come_back_with_their_meaning(value, tz):
 
 
 @pytest.mark.parametrize(
-    ("value", "kept"),
+    ("value", "remaining_rows"),
     [(np.int64(3), 3), (np.float32(1.5), 1.5), (np.True_, True), (np.str_("a"), "a"),
      (Fraction(1, 2), 0.5), (2**70, 2**70), (True, True)],
 )  # fmt: skip
-def test_numbers_of_every_make_come_back_plain(value, kept):
+def test_numbers_of_every_make_come_back_plain(value, remaining_rows):
     back = again(Compare("x", "eq", value)).value
-    assert back == kept
-    assert type(back) is type(kept)
+    assert back == remaining_rows
+    assert type(back) is type(remaining_rows)
 
 
 @pytest.mark.parametrize(
@@ -103,8 +103,10 @@ def test_bound_fields_are_stored_by_their_column():
 
 
 def test_stored_text_is_readable():
-    told = filter_to_json(Not(And((Compare("a", "in", ("x", None)), Or((Compare("b", "gt", 1),))))))
-    assert told == {
+    details = filter_to_json(
+        Not(And((Compare("a", "in", ("x", None)), Or((Compare("b", "gt", 1),)))))
+    )
+    assert details == {
         "not": {
             "and": [
                 {"field": "a", "op": "in", "value": ["x", None]},
@@ -122,8 +124,9 @@ def test_a_stored_relative_time_counts_from_the_day_it_is_read():
 
 
 @pytest.mark.parametrize(
-    "told", [{}, {"field": 3, "op": "eq", "value": 1}, {"and": {}}, {"not": []}, [], "open", None]
+    "details",
+    [{}, {"field": 3, "op": "eq", "value": 1}, {"and": {}}, {"not": []}, [], "open", None],
 )
-def test_what_is_no_stored_filter_is_refused(told):
+def test_what_is_no_stored_filter_is_refused(details):
     with pytest.raises(FilterError, match="not a stored filter"):
-        filter_from_json(told)
+        filter_from_json(details)

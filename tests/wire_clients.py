@@ -8,8 +8,8 @@ from functools import cache
 import boto3
 
 import casesearch_pd as cs
-from casesearch_pd.sources.transport import context as running
-from casesearch_pd.sources.transport import rate_limit as pace
+from casesearch_pd.sources.transport import context as context_module
+from casesearch_pd.sources.transport import rate_limit
 
 TOKEN = "persona_sandbox_0123456789abcdef"
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -18,7 +18,7 @@ SESSION = "IQoJb3JpZ2luX2VjEXAMPLEsessiontoken"
 
 @cache
 def aws_session():
-    """Make temporary credentials, so that a session token is sent; once, for its loader is dear."""
+    """Return temporary credentials, which send a session token; once, because loading is slow."""
     return boto3.Session("AKIDTEST", SECRET, SESSION, region_name="us-east-1")
 
 
@@ -35,7 +35,7 @@ def persona(stub, **options):
 
 
 def through_proxy(monkeypatch, url):
-    """Have the environment send everybody through a proxy."""
+    """Send all requests of this process through a proxy."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, url)
     for name in ("no_proxy", "NO_PROXY"):
@@ -44,34 +44,36 @@ def through_proxy(monkeypatch, url):
 
 def tuned(**numbers):
     """Return a context in which some numbers of `Tuning` are different."""
-    return running.use_tuning(replace(running.default_tuning(), **numbers))
+    return context_module.use_tuning(replace(context_module.default_tuning(), **numbers))
 
 
 class Clock:
-    """Time that passes by itself, and at once wherever somebody sleeps."""
+    """A clock that runs, and jumps ahead instead of sleeping."""
 
     def __init__(self):
         self.slept = []
         self._ahead = 0.0
 
     def monotonic(self):
-        """Tell the time; it never goes back."""
+        """Return the time; it never goes back."""
         return time.monotonic() + self._ahead
 
     def time(self):
-        """Tell the time of day."""
+        """Return the time of day."""
         return time.time() + self._ahead
 
     def sleep(self, seconds):
-        """Be there already."""
+        """Advance the clock at once."""
         self.slept.append(seconds)
         self._ahead += seconds
 
     @classmethod
     def installed(cls, monkeypatch):
-        """Give the budgets this clock, and forget the budgets of other tests."""
+        """Install this clock, without the rate limiters of other tests."""
         clock = cls()
-        monkeypatch.setattr(running, "time", clock)
-        monkeypatch.setattr(pace, "_LIMITERS", {})
-        monkeypatch.setattr(running.ReadContext, "sleep", lambda _, seconds: clock.sleep(seconds))
+        monkeypatch.setattr(context_module, "time", clock)
+        monkeypatch.setattr(rate_limit, "_LIMITERS", {})
+        monkeypatch.setattr(
+            context_module.ReadContext, "sleep", lambda _, seconds: clock.sleep(seconds)
+        )
         return clock

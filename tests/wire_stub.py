@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReceivedRequest:
     """One request as it came in; header names are in lower case."""
 
     method: str
@@ -55,10 +55,10 @@ Reply = tuple[int, Mapping[str, str], bytes] | Raw
 
 @dataclass
 class Stub:
-    """A server on loopback that answers by a callable and remembers what it was asked."""
+    """A server on loopback that answers by a callable and keeps the requests."""
 
-    reply: Callable[[Asked], Reply]
-    asked: list[Asked] = field(default_factory=list)
+    reply: Callable[[ReceivedRequest], Reply]
+    requests: list[ReceivedRequest] = field(default_factory=list)
 
     def __post_init__(self):
         self._over = threading.Event()
@@ -85,8 +85,8 @@ class Stub:
 
     @property
     def searches(self):
-        """List the searches among what was asked."""
-        return [one for one in self.asked if one.is_search]
+        """List the searches among the requests."""
+        return [one for one in self.requests if one.is_search]
 
 
 class _Server(ThreadingHTTPServer):
@@ -116,15 +116,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self):
         stub, parts = self.server.stub, urlsplit(self.path)
-        asked = Asked(
+        request = ReceivedRequest(
             self.command,
             parts.path,
             dict(parse_qsl(parts.query, keep_blank_values=True)),
             {name.lower(): value for name, value in self.headers.items()},
             self.rfile.read(int(self.headers.get("Content-Length") or 0)),
         )
-        stub.asked.append(asked)
-        reply = stub.reply(asked)
+        stub.requests.append(request)
+        reply = stub.reply(request)
         if isinstance(reply, Raw):
             self._raw(reply)
         else:
@@ -180,9 +180,9 @@ def script(*replies):
     """Give the replies one after the other, then the last one for ever."""
     left = list(replies)
 
-    def next_reply(asked):
+    def next_reply(request):
         reply = left.pop(0) if len(left) > 1 else left[0]
-        return reply(asked) if callable(reply) else reply
+        return reply(request) if callable(reply) else reply
 
     return next_reply
 
@@ -273,8 +273,8 @@ def connect_page(cases, *, token=None, total=None):
 def connect_pages(cases, size=100):
     """Answer searches over these cases, so many a page; the cursor is an offset."""
 
-    def search(asked):
-        body = asked.json
+    def search(request):
+        body = request.json
         start, step = int(body.get("nextToken") or 0), min(size, body.get("maxResults", 25))
         token = str(start + step) if start + step < len(cases) else None
         return ok(connect_page(cases[start : start + step], token=token, total=len(cases)))
@@ -296,10 +296,10 @@ def connect_domain(search, *, fields=(*SYSTEM, *CUSTOM), options=(("Open", "open
         },
     }
 
-    def reply(asked):
-        if asked.is_search:
-            return search(asked)
-        return ok(lists[asked.path.rsplit("/", 1)[1]])
+    def reply(request):
+        if request.is_search:
+            return search(request)
+        return ok(lists[request.path.rsplit("/", 1)[1]])
 
     return reply
 
@@ -358,21 +358,21 @@ def persona_page(cases, following=None):
     return {"data": cases, "links": {"prev": None, "next": following}}
 
 
-def persona_next(asked, after):
+def persona_next(request, after):
     """Write a next link as the service does: relative, percent-encoded, paging only."""
-    return f"{asked.path}?{urlencode({'page[after]': after, 'page[size]': 100})}"
+    return f"{request.path}?{urlencode({'page[after]': after, 'page[size]': 100})}"
 
 
 def persona_pages(cases, size=100):
     """Answer searches over these cases, so many a page; the cursor is an id."""
     names = [case["id"] for case in cases]
 
-    def search(asked):
-        after = asked.query.get("page[after]")
+    def search(request):
+        after = request.query.get("page[after]")
         start = names.index(after) + 1 if after else 0
         page = cases[start : start + size]
         more = start + size < len(cases)
-        return ok(persona_page(page, persona_next(asked, page[-1]["id"]) if more else None))
+        return ok(persona_page(page, persona_next(request, page[-1]["id"]) if more else None))
 
     return search
 
@@ -392,15 +392,15 @@ def persona_environment(search, *, newest=(), template=None, cases=()):
     listed = list(newest) or [persona_case("case_new")]
     by_id = {case["id"]: case for case in cases}
 
-    def reply(asked):
-        status, headers, body = _persona(asked) if not asked.is_search else (0, {}, b"")
-        return (status, {**RATES, **headers}, body) if status else search(asked)
+    def reply(request):
+        status, headers, body = _persona(request) if not request.is_search else (0, {}, b"")
+        return (status, {**RATES, **headers}, body) if status else search(request)
 
-    def _persona(asked):
-        last = asked.path.rsplit("/", 1)[1]
-        if asked.path.endswith("/cases"):
+    def _persona(request):
+        last = request.path.rsplit("/", 1)[1]
+        if request.path.endswith("/cases"):
             return ok(persona_page(listed))
-        if "/case-templates/" in asked.path:
+        if "/case-templates/" in request.path:
             return ok({"data": {**(template or persona_template()), "id": last}})
         if last in by_id:
             return ok({"data": by_id[last]})
