@@ -241,7 +241,7 @@ def broken(path):
 
 @pytest.mark.parametrize("path", LISTS)
 @pytest.mark.parametrize("fault", broken("audit-history"))
-def test_what_is_no_answer_is_no_empty_history(path, fault):
+def test_an_invalid_response_is_not_an_empty_history(path, fault):
     """Botocore takes most of these for a case to which nothing ever happened."""
     read = LISTS[path][0]
     with Stub(service(lambda _: broken(path)[fault])) as stub:
@@ -253,7 +253,7 @@ def test_what_is_no_answer_is_no_empty_history(path, fault):
 
 
 @pytest.mark.parametrize("path", LISTS)
-def test_tokens_that_lead_nowhere_are_refused(path):
+def test_a_cursor_that_does_not_advance_is_refused(path):
     read, name = LISTS[path]
     turn = {"": "a", "a": "b", "b": "a"}
     entry = WHOLE[path][name]

@@ -406,7 +406,7 @@ def test_a_broken_success_that_clears_costs_nothing(fault):
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-def test_a_broken_success_to_the_end_is_a_bad_answer(fault):
+def test_a_broken_success_ends_as_an_invalid_response(fault):
     with serving(BROKEN[fault]) as stub, pytest.raises(cs.InvalidResponseError) as raised:
         cs.read_cases(connect(stub))
     assert len(stub.searches) == TUNING.max_fault_attempts
@@ -559,7 +559,7 @@ def test_a_field_of_a_type_made_tomorrow_is_read_as_its_cells_are():
         assert cs.read_cases(connect(stub))["spin"].tolist() == ["left"]
 
 
-def test_discovery_has_a_budget_of_its_own(clock):
+def test_discovery_has_a_rate_limiter_of_its_own(clock):
     """40 selects would otherwise use up the burst that the searches need."""
     selects = [connect_field(f"s-{at}", "SingleSelect", label=f"S {at}") for at in range(40)]
     with serving(ok(connect_page([])), fields=[*SYSTEM, *selects]) as stub:
@@ -596,14 +596,14 @@ def test_credentials_that_cannot_be_renewed_are_an_access_error():
     assert not stub.requests
 
 
-def test_an_unsigned_client_is_one_caller_for_the_budget():
+def test_an_unsigned_client_is_one_caller_for_the_rate_limiter():
     with serving(ok(connect_page(CASES))) as stub:
         source = connect(stub)
         source.client._request_signer._credentials = None
-        assert source.rate_limiter is connect_budget(source)
+        assert source.rate_limiter is connect_rate_limiter(source)
 
 
-def connect_budget(source):
+def connect_rate_limiter(source):
     return source._rate_limiter_of("SearchCases", source.rate, source.burst)
 
 

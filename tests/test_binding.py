@@ -132,7 +132,8 @@ def test_a_filter_can_be_used_twice():
 def test_sets_make_the_same_filter_in_every_process():
     """Text hashes differ from process to process; requests that differed could not be cached."""
     code = (
-        "from tests.test_binding import bound; from casesearch_pd.query.expressions import literals; "
+        "from tests.test_binding import bound; "
+        "from casesearch_pd.query.expressions import literals; "
         "import json; print(json.dumps([item.value for item in "
         "literals(bound(title={'open', 'closed', 'pending', 'solved', 'new'}))]))"
     )

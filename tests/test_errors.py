@@ -74,7 +74,7 @@ def refusal(source, kind, **filters):
 # --- the tree ---------------------------------------------------------------------------------
 
 
-def test_the_tree_is_as_it_is_drawn():
+def test_the_error_classes_form_the_documented_tree():
     """An `except` clause written after the documentation would catch something else."""
     assert issubclass(cs.FilterError, cs.CaseSearchError)
     assert issubclass(cs.FilterError, ValueError)
@@ -111,7 +111,7 @@ CONNECT_FINAL = [
 
 
 @pytest.mark.parametrize(("status", "code", "kind", "next_step"), CONNECT_FINAL)
-def test_a_final_answer_of_connect_is_not_asked_for_again(status, code, kind, next_step):
+def test_a_permanent_error_of_connect_is_not_retried(status, code, kind, next_step):
     """A retry of what cannot succeed costs quota that production shares."""
     with connect_service(connect_error(status, code)) as stub:
         error = refusal(connect(stub, page_size=25), kind)
@@ -131,7 +131,7 @@ PERSONA_FINAL = [
 
 
 @pytest.mark.parametrize(("status", "kind", "next_step"), PERSONA_FINAL)
-def test_a_final_answer_of_persona_is_not_asked_for_again(status, kind, next_step):
+def test_a_permanent_error_of_persona_is_not_retried(status, kind, next_step):
     with persona_service(persona_error(status, "Told so", "in detail")) as stub:
         error = refusal(persona(stub), kind)
         assert len(stub.searches) == 1
@@ -154,13 +154,13 @@ def test_an_error_page_of_a_proxy_still_has_its_class(body, service):
     assert "403" in str(error)
 
 
-def test_the_errors_of_one_answer_are_all_told():
+def test_a_message_contains_all_errors_of_a_response():
     details = {"errors": [{"title": "A", "details": "one"}, {"title": "B"}]}
     with persona_service((400, {}, json.dumps(details).encode())) as stub:
         assert "A: one; B" in str(refusal(persona(stub), cs.InvalidRequestError))
 
 
-def test_a_conflict_of_persona_passes_or_is_a_refusal():
+def test_a_conflict_of_persona_is_retried():
     """Persona says of 409: "was just modified. Please try again"; to give up at once is wrong."""
     conflict = persona_error(409, "Conflict", "was just modified. Please try again.")
     with persona_service(conflict, ok(persona_page(PERSONA_CASES))) as stub:
@@ -189,7 +189,7 @@ def test_a_refused_filter_on_a_system_attribute_is_no_matter_of_searchable_field
 
 
 @pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
-def test_a_server_error_passes_or_ends_as_unreachable(status, service):
+def test_a_server_error_is_retried_and_ends_as_service_unavailable(status, service):
     """One 500 among thousands of pages must not cost the read, nor be tried for ever."""
     bind, serve, render, cases = service
     error = (status, {"Request-Id": "req_1", "x-amzn-RequestId": "req_1"}, b"<html>oops</html>")
@@ -232,7 +232,7 @@ def test_a_throttle_is_waited_out_as_long_as_the_service_asks(name, clock):
 
 @pytest.mark.parametrize("details", ["soon", "-3", ""])
 @pytest.mark.parametrize("name", SERVICES)
-def test_rubbish_in_retry_after_is_a_throttle_without_a_time(name, details, clock):
+def test_an_invalid_retry_after_is_ignored(name, details, clock):
     bind, serve, render, cases = SERVICES[name]
     status, headers, body = THROTTLES[name]
     with serve((status, {**headers, "Retry-After": details}, body), ok(render(cases))) as stub:
@@ -249,7 +249,7 @@ def test_persona_tells_in_ratelimit_reset_when_to_come_back(clock):
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_throttles_to_the_end_of_the_patience_are_told_as_such(name, clock):
+def test_throttles_until_the_retries_are_exhausted_are_a_throttled_error(name, clock):
     bind, serve, *_ = SERVICES[name]
     with serve(THROTTLES[name]) as stub:
         error = refusal(bind(stub), cs.ThrottledError)
@@ -276,7 +276,7 @@ BROKEN_LINES = {
 
 
 @pytest.mark.parametrize("fault", BROKEN_LINES)
-def test_a_broken_line_is_mended_or_unreachable(fault, service):
+def test_a_broken_connection_is_retried_and_ends_as_service_unavailable(fault, service):
     bind, serve, render, cases = service
     with serve(BROKEN_LINES[fault], ok(render(cases))) as stub:
         assert len(cs.read_cases(bind(stub))) == 5
@@ -296,7 +296,7 @@ def test_a_broken_line_is_mended_or_unreachable(fault, service):
     ],
     ids=["after the head", "in the body", "in a chunk"],
 )
-def test_an_answer_that_breaks_off_is_mended_or_an_error(fault, service):
+def test_a_truncated_response_is_retried_and_ends_as_an_error(fault, service):
     """Half an answer is none: taking it for the end of the result would lose rows unsaid."""
     bind, serve, render, cases = service
     with serve(fault, ok(render(cases))) as stub:
@@ -305,7 +305,7 @@ def test_an_answer_that_breaks_off_is_mended_or_an_error(fault, service):
         cs.read_cases(bind(stub))
 
 
-def test_a_port_where_nobody_listens_is_unreachable(service):
+def test_a_port_without_a_server_is_service_unavailable(service):
     bind, serve, *_ = service
     with serve(RESET) as stub:
         pass
@@ -526,13 +526,13 @@ def test_half_a_pair_of_credentials_is_no_matter_of_endpoints(bare):
     "options", [{"region_name": "us east 1"}, {"region_name": "us-east-1", "endpoint_url": "x"}]
 )
 @pytest.mark.usefixtures("bare")
-def test_what_is_no_region_or_no_address_is_told(options):
+def test_an_invalid_region_or_address_is_named(options):
     with pytest.raises(cs.NotFoundError, match=r"region_name=, endpoint_url="):
         cs.ConnectCases("d", **options)
 
 
 @pytest.mark.parametrize("domain", ["", "  ", None, 5])
-def test_what_is_no_domain_is_told_before_anything_is_opened(domain):
+def test_an_invalid_domain_is_refused_before_a_client_is_created(domain):
     with pytest.raises(cs.FilterError, match="list-domains"):
         cs.ConnectCases(domain, region_name="us-east-1")
 
@@ -556,7 +556,7 @@ def test_an_unknown_assumption_is_refused_with_the_nearest():
 
 @pytest.mark.parametrize("token", [None, "", "two words", "line\nbreak", "schlüssel"])
 @pytest.mark.usefixtures("bare")
-def test_what_is_no_token_is_told_with_the_variable_to_set(token):
+def test_an_invalid_token_names_the_variable_to_set(token):
     with pytest.raises(cs.AccessDeniedError, match=r"PERSONA_API_KEY.*token="):
         cs.PersonaCases(token=token)
 

@@ -563,7 +563,7 @@ NUMBER, WORD = {"type": "number", "value": 7}, {"type": "string", "value": "x"}
 
 
 @pytest.mark.parametrize("cells", [(NUMBER, WORD), (WORD, NUMBER), (NUMBER, "x"), ("x", NUMBER)])
-def test_pages_that_disagree_on_a_field_nobody_told_make_it_text(cells):
+def test_pages_that_disagree_on_an_undiscovered_field_make_it_text(cells):
     """Templates change: old cases hold what the key was then, and none of it is wrong."""
     cases = [persona_case(f"case_{at}", key=cell) for at, cell in enumerate(cells)]
     with Stub(persona_environment(persona_pages(cases, 1))) as stub:
@@ -671,7 +671,7 @@ def test_a_broken_success_that_clears_costs_nothing(fault):
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-def test_a_broken_success_to_the_end_is_a_bad_answer(fault):
+def test_a_broken_success_ends_as_an_invalid_response(fault):
     """An empty or short frame in its place would be taken for the truth."""
     with (
         serving(BROKEN[fault]) as stub,
@@ -690,7 +690,7 @@ def test_gzip_that_was_asked_for_is_unpacked():
 # --- the fields --------------------------------------------------------------------------------
 
 
-def test_templates_are_told_by_the_newest_page_and_by_the_user():
+def test_templates_come_from_the_newest_page_and_from_the_user():
     """Persona lists no templates, so that a field of an unseen one would be unknown."""
     select = {"type": "choices", "key": "tier", "label": "Tier",
               "config": {"options": ["g", "s"], "option-labels": ["Gold", "Silver"]}}  # fmt: skip
@@ -835,7 +835,7 @@ def test_a_fifth_of_the_window_is_left_to_others(headers, waited, clock):
     assert sum(clock.slept) == pytest.approx(waited, abs=0.9)
 
 
-def test_an_answer_is_waited_for_no_longer_than_the_deadline(monkeypatch):
+def test_a_response_is_awaited_no_longer_than_the_timeout(monkeypatch):
     """Twenty seconds of patience are no comfort to who has one."""
     monkeypatch.undo()  # a real clock
     with serving(HANG) as stub:

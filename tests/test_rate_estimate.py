@@ -1,6 +1,6 @@
 """Reads against a service that limits them: what is used of the limit, and how often it throttles.
 
-Real threads and the real budget, in a time that passes only while all sleep; so minutes cost
+Real threads and the real limiter, in a time that passes only while all sleep; so minutes cost
 nothing, and every run is the same.
 """
 
@@ -25,10 +25,10 @@ def world():
         yield world
 
 
-def shares(world, bucket, budget, workers, seconds=60):
+def shares(world, bucket, limiter, workers, seconds=60):
     """Read for so long at the true rate."""
     requests = int(bucket.rate * seconds + bucket.burst)
-    return read(world, budget, bucket, workers=workers, requests=requests)
+    return read(world, limiter, bucket, workers=workers, requests=requests)
 
 
 # --- a rate that is known ----------------------------------------------------------------------
@@ -42,13 +42,13 @@ def shares(world, bucket, budget, workers, seconds=60):
 )
 def test_no_schedule_gets_more_than_burst_and_rate(rate, burst, readers):
     """In any stretch of time, whatever the readers do: this is what keeps throttles at 0."""
-    sent, budget = [], RateLimiter(rate, burst)
+    sent, limiter = [], RateLimiter(rate, burst)
     with World().governing() as world:
 
         def reader(pauses):
             for pause in pauses:
                 world.sleep(pause)
-                budget.acquire(ReadContext())
+                limiter.acquire(ReadContext())
                 sent.append(world.now)
 
         world.run(*[lambda pauses=pauses: reader(pauses) for pauses in readers])
@@ -72,13 +72,13 @@ def test_a_known_rate_is_used_up_without_a_throttle(world, rate, burst, workers)
 def test_a_share_of_the_rate_is_kept_by_each_of_many(world):
     """Workers elsewhere know nothing of each other: rate / workers each, burst / workers each."""
     bucket, runs = Bucket(world, 8, 8), [ReadContext() for _ in range(4)]
-    budgets = [RateLimiter(8 / 4, 8 / 4) for _ in range(4)]
+    limiters = [RateLimiter(8 / 4, 8 / 4) for _ in range(4)]
 
-    def worker(budget, run):
+    def worker(limiter, run):
         for _ in range(60):
-            send_with_retry(bucket.send, budget, run)
+            send_with_retry(bucket.send, limiter, run)
 
-    world.run(*[lambda pair=pair: worker(*pair) for pair in zip(budgets, runs, strict=True)])
+    world.run(*[lambda pair=pair: worker(*pair) for pair in zip(limiters, runs, strict=True)])
     assert not bucket.refused
     assert bucket.used_share(bucket.served[0]) > 0.95
 
@@ -122,54 +122,54 @@ def test_a_bucket_of_one_is_not_crawled_along(world, workers):
 
 def test_a_rate_that_falls_is_followed(world):
     """Production takes half of it: no more than a few throttles until that is known."""
-    bucket, budget, run = Bucket(world, 20, 10, jitter=0.02), RateLimiter(), ReadContext()
+    bucket, limiter, run = Bucket(world, 20, 10, jitter=0.02), RateLimiter(), ReadContext()
     for _ in range(600):
-        send_with_retry(bucket.send, budget, run)
+        send_with_retry(bucket.send, limiter, run)
     bucket.rate, refusal, start = 10, len(bucket.refused), world.now
     for _ in range(600):
-        send_with_retry(bucket.send, budget, run)
+        send_with_retry(bucket.send, limiter, run)
     assert len(bucket.refused) - refusal < 30
     assert 600 / (world.now - start) > 9.5
 
 
 def test_a_rate_that_rises_is_followed(world):
     """Production has gone home: the longer nothing is throttled, the bolder the pace."""
-    bucket, budget = Bucket(world, 5, 10, latency=0.02), RateLimiter()
+    bucket, limiter = Bucket(world, 5, 10, latency=0.02), RateLimiter()
     for _ in range(300):
-        send_with_retry(bucket.send, budget, ReadContext())
-    assert 4.5 < budget.current_rate < 6
+        send_with_retry(bucket.send, limiter, ReadContext())
+    assert 4.5 < limiter.current_rate < 6
     bucket.rate = 20
     for _ in range(1500):
-        send_with_retry(bucket.send, budget, ReadContext())
-    assert budget.current_rate > 18
+        send_with_retry(bucket.send, limiter, ReadContext())
+    assert limiter.current_rate > 18
 
 
 def test_an_hour_without_requests_teaches_nothing(world):
     """Five pages, a long lunch, a burst: as a rate this would be a request in some minutes."""
-    bucket, budget = Bucket(world, 10, 10), RateLimiter()
+    bucket, limiter = Bucket(world, 10, 10), RateLimiter()
     for _ in range(5):
-        send_with_retry(bucket.send, budget, ReadContext())
+        send_with_retry(bucket.send, limiter, ReadContext())
     world.sleep(3600)
     start = world.now
     for _ in range(200):
-        send_with_retry(bucket.send, budget, ReadContext())
+        send_with_retry(bucket.send, limiter, ReadContext())
     assert world.now - start < 25
 
 
-def test_what_was_taught_is_forgotten_once_the_rate_told_has_held(world):
+def test_the_estimate_is_forgotten_once_the_configured_rate_is_sustained(world):
     """One throttle must not cost the burst for the rest of the day."""
-    bucket, budget = Bucket(world, 4, 1, latency=0.01), RateLimiter(8, 5)
+    bucket, limiter = Bucket(world, 4, 1, latency=0.01), RateLimiter(8, 5)
     for _ in range(10):
-        send_with_retry(bucket.send, budget, ReadContext())
-    assert budget.current_rate < 8
+        send_with_retry(bucket.send, limiter, ReadContext())
+    assert limiter.current_rate < 8
     bucket.rate, bucket.burst = 10, 10
     for _ in range(1000):
-        send_with_retry(bucket.send, budget, ReadContext())
+        send_with_retry(bucket.send, limiter, ReadContext())
     world.sleep(10)
     start = world.now
     for _ in range(4):
-        budget.acquire(ReadContext())
-    assert budget.current_rate == 8
+        limiter.acquire(ReadContext())
+    assert limiter.current_rate == 8
     assert world.now - start < 0.01
 
 
@@ -185,7 +185,7 @@ def test_a_service_without_a_limit_is_not_slowed_down(world, workers):
 # --- throttles that name a time, outages, deadlines ----------------------------------------
 
 
-def test_all_readers_wait_as_long_as_one_was_told(world):
+def test_all_workers_wait_as_long_as_one_is_asked_to(world):
     """Also those that had their places already."""
     bucket = Bucket(world, 2, 10, wait=7, jitter=0.02)
     read(world, RateLimiter(), bucket, workers=8, requests=60)
@@ -198,7 +198,7 @@ def test_all_readers_wait_as_long_as_one_was_told(world):
 @pytest.mark.parametrize("workers", [1, 4, 16])
 def test_no_reader_goes_when_those_on_their_way_use_up_a_window(world, workers):
     """The headers of a reply say what is left, but not who is on the way."""
-    budget, run, left, window = RateLimiter(), ReadContext(), iter(range(700)), [world.now, 0]
+    limiter, run, left, window = RateLimiter(), ReadContext(), iter(range(700)), [world.now, 0]
     refusal = []
 
     def send():
@@ -209,14 +209,14 @@ def test_no_reader_goes_when_those_on_their_way_use_up_a_window(world, workers):
         window[1] += not throttled
         remaining, reset = 300 - window[1], math.ceil(window[0] + 60 - world.now)
         world.sleep(random.uniform(0.015, 0.035))
-        budget.limit_window(remaining, reset)
+        limiter.limit_window(remaining, reset)
         if throttled:
             refusal.append(world.now)
             raise TransientError(cs.ThrottledError("no"), throttled=True, wait=reset)
 
     def work():
         for _ in left:
-            send_with_retry(send, budget, run)
+            send_with_retry(send, limiter, run)
 
     start = world.now
     world.run(*[work] * workers)
@@ -228,7 +228,7 @@ def test_no_reader_goes_when_those_on_their_way_use_up_a_window(world, workers):
 def test_a_minute_of_nothing_but_throttles_fails_no_read(world, workers):
     """And once it is over, the pace is soon what it was."""
     bucket, run = Bucket(world, 10, 10, jitter=0.02), ReadContext()
-    budget, left = RateLimiter(), iter(range(600))
+    limiter, left = RateLimiter(), iter(range(600))
     outage = (world.now + 20, world.now + 80)
 
     def send():
@@ -239,7 +239,7 @@ def test_a_minute_of_nothing_but_throttles_fails_no_read(world, workers):
 
     def work():
         for _ in left:
-            send_with_retry(send, budget, run)
+            send_with_retry(send, limiter, run)
 
     start = world.now
     world.run(*[work] * workers)
@@ -248,9 +248,9 @@ def test_a_minute_of_nothing_but_throttles_fails_no_read(world, workers):
     assert world.now - start < 60 + 60 + 30
 
 
-def test_a_deadline_ends_all_readers_at_once(world):
+def test_a_timeout_ends_all_workers_at_once(world):
     """None of them sleeps towards a place that comes too late."""
-    bucket, budget, run, ended = (
+    bucket, limiter, run, ended = (
         Bucket(world, 1, 1),
         RateLimiter(1, 1),
         ReadContext.with_timeout(20),
@@ -260,7 +260,7 @@ def test_a_deadline_ends_all_readers_at_once(world):
     def work():
         try:
             while True:
-                send_with_retry(bucket.send, budget, run)
+                send_with_retry(bucket.send, limiter, run)
         except cs.ThrottledError:
             ended.append(world.now)
 

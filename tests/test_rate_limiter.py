@@ -1,4 +1,4 @@
-"""The one request budget: how long it waits, for whom, and when it gives up."""
+"""The one request limiter: how long it waits, for whom, and when it gives up."""
 
 import math
 import threading
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import casesearch_pd as cs
-from casesearch_pd.sources.transport import rate_limit as pace
+from casesearch_pd.sources.transport import rate_limit
 from casesearch_pd.sources.transport.context import ReadContext, Tuning
 from casesearch_pd.sources.transport.rate_limit import RateLimiter, rate_limiter_for
 from casesearch_pd.sources.transport.retry import TransientError, parse_retry_after, send_with_retry
@@ -55,32 +55,32 @@ def trouble(kind=cs.ServiceUnavailableError, **how):
 
 
 def test_a_burst_goes_at_once_and_the_rest_at_the_rate(clock):
-    budget, run = RateLimiter(rate=2, burst=10), ReadContext()
+    limiter, run = RateLimiter(rate=2, burst=10), ReadContext()
     for _ in range(9):  # one is kept back for those that overtake each other on the way
-        budget.acquire(run)
+        limiter.acquire(run)
     assert not clock.slept
     for _ in range(20):
-        budget.acquire(run)
+        limiter.acquire(run)
     assert sum(clock.slept) == pytest.approx(10, abs=0.2)
     assert run.requests == 29
 
 
 def test_a_pause_fills_the_bucket_and_no_more_than_the_bucket(clock):
-    budget, run = RateLimiter(rate=2, burst=4), ReadContext()
+    limiter, run = RateLimiter(rate=2, burst=4), ReadContext()
     for _ in range(3):
-        budget.acquire(run)
+        limiter.acquire(run)
     clock.sleep(1000)
     for _ in range(3):
-        budget.acquire(run)
+        limiter.acquire(run)
     assert clock.slept == [1000]
-    budget.acquire(run)
+    limiter.acquire(run)
     assert clock.slept[-1] == pytest.approx(0.5, abs=0.1)
 
 
-def test_an_unpaced_budget_never_waits(clock):
-    budget, run = RateLimiter(math.inf), ReadContext()
+def test_a_limiter_without_a_rate_never_waits(clock):
+    limiter, run = RateLimiter(math.inf), ReadContext()
     for _ in range(1000):
-        budget.acquire(run)
+        limiter.acquire(run)
     assert not clock.slept
 
 
@@ -105,25 +105,25 @@ def test_a_burst_below_one_is_refused(burst):
         RateLimiter(1, burst=burst)
 
 
-def test_a_closed_budget_is_closed_to_everybody_until_then(clock):
-    budget = RateLimiter(math.inf)
-    budget.close_for(5)
-    budget.close_for(3)
-    budget.acquire(ReadContext())
+def test_a_closed_limiter_stops_all_workers_until_then(clock):
+    limiter = RateLimiter(math.inf)
+    limiter.close_for(5)
+    limiter.close_for(3)
+    limiter.acquire(ReadContext())
     assert clock.slept == [pytest.approx(5, abs=0.1)]
-    budget.acquire(ReadContext())
+    limiter.acquire(ReadContext())
     assert len(clock.slept) == 1
 
 
-def test_threads_share_one_budget(clock, monkeypatch):
+def test_threads_share_one_limiter(clock, monkeypatch):
     """Eight readers with a limit each would be throttled eight times as much."""
     now = clock.monotonic() + 100
     monkeypatch.setattr(clock, "monotonic", lambda: now)  # it stands still, so waits add up
-    budget = RateLimiter(rate=4, burst=1)
+    limiter = RateLimiter(rate=4, burst=1)
 
     def read():
         for _ in range(5):
-            budget.acquire(ReadContext())
+            limiter.acquire(ReadContext())
 
     threads = [threading.Thread(target=read) for _ in range(8)]
     for thread in threads:
@@ -133,7 +133,7 @@ def test_threads_share_one_budget(clock, monkeypatch):
     assert sorted(clock.slept) == pytest.approx([turn / 4 for turn in range(1, 40)])
 
 
-def test_sources_of_one_account_and_region_share_a_budget_and_others_do_not():
+def test_only_sources_of_one_account_and_region_share_a_limiter():
     """The services count them together, whatever the number of sources in a notebook."""
     with Stub(connect_domain(connect_pages([]))) as stub, Stub(connect_domain(None)) as other:
         one, two = connect(stub, rate=None), connect(stub, rate=None)
@@ -158,14 +158,14 @@ def test_four_fifths_of_the_documented_quota_are_the_default():
 
 
 def test_the_last_rate_that_was_named_holds_for_everybody():
-    """Two budgets for one account would spend its quota twice."""
-    budget = rate_limiter_for(("a",), rate=1, burst=1)
-    assert rate_limiter_for(("a",), rate=2, burst=3) is budget
-    assert (budget.rate, budget.burst) == (2, 3)
+    """Two limiters for one account would spend its quota twice."""
+    limiter = rate_limiter_for(("a",), rate=1, burst=1)
+    assert rate_limiter_for(("a",), rate=2, burst=3) is limiter
+    assert (limiter.rate, limiter.burst) == (2, 3)
     with pytest.raises(cs.FilterError, match="got 0"):
         rate_limiter_for(("a",), rate=0, burst=3)
-    assert budget.rate == 2
-    assert rate_limiter_for(("b",), rate=1, burst=1) is not budget
+    assert limiter.rate == 2
+    assert rate_limiter_for(("b",), rate=1, burst=1) is not limiter
 
 
 # --- patience ------------------------------------------------------------------------------------
@@ -174,21 +174,21 @@ def test_the_last_rate_that_was_named_holds_for_everybody():
 @pytest.mark.parametrize("rate", [100.0, math.inf])
 def test_a_burst_at_a_slow_rate_is_not_waited_for_at_a_quicker_one(clock, rate):
     """Whoever says that more may pass would wait a minute for what five requests went ahead."""
-    budget = pace.RateLimiter(0.2, 22)
+    limiter = rate_limit.RateLimiter(0.2, 22)
     for _ in range(21):
-        budget.acquire(ReadContext())
+        limiter.acquire(ReadContext())
     assert not clock.slept
-    budget.change(rate, 22)
-    budget.acquire(ReadContext())
+    limiter.change(rate, 22)
+    limiter.acquire(ReadContext())
     assert sum(clock.slept) < 1
 
 
 def test_a_change_to_an_impossible_rate_leaves_the_old_one(clock):
-    budget = pace.RateLimiter(2, 1)
+    limiter = rate_limit.RateLimiter(2, 1)
     with pytest.raises(cs.FilterError):
-        budget.change(0, 1)
-    budget.acquire(ReadContext())
-    budget.acquire(ReadContext())
+        limiter.change(0, 1)
+    limiter.acquire(ReadContext())
+    limiter.acquire(ReadContext())
     assert sum(clock.slept) == pytest.approx(0.5, abs=0.1)
 
 
@@ -216,7 +216,7 @@ def test_faults_are_tried_again_with_growing_pauses(clock):
     assert sum(clock.slept) <= TUNING.max_fault_seconds
 
 
-def test_a_fault_that_outlasts_the_patience_ends_before_its_tries_do(clock):
+def test_slow_faults_end_by_time_before_the_attempts_are_used_up(clock):
     """Six time-outs of twenty seconds would keep a user for two minutes."""
 
     def send():
@@ -250,7 +250,7 @@ def test_throttles_wait_as_long_as_asked_and_count_apart_from_faults(clock):
     assert run.throttled == 12
 
 
-def test_throttles_beyond_the_patience_are_raised_without_another_wait(clock):
+def test_a_throttle_longer_than_the_limit_is_raised_at_once(clock):
     throttled = trouble(cs.ThrottledError, throttled=True, wait=TUNING.max_throttle_seconds + 1)
     with pytest.raises(cs.ThrottledError):
         send_with_retry(sender(throttled), RateLimiter(), ReadContext())
@@ -269,13 +269,15 @@ def test_throttles_without_a_time_back_off_up_to_a_bound(clock):
 
 def test_a_throttle_holds_up_every_reader(clock):
     """The service counts all together: a second reader that goes on keeps the first one out."""
-    budget = RateLimiter()
+    limiter = RateLimiter()
     send_with_retry(
-        sender(trouble(cs.ThrottledError, throttled=True, wait=30), "answer"), budget, ReadContext()
+        sender(trouble(cs.ThrottledError, throttled=True, wait=30), "answer"),
+        limiter,
+        ReadContext(),
     )
     assert sum(clock.slept) == pytest.approx(30, abs=0.2)
-    budget.close_for(30)
-    send_with_retry(sender("answer"), budget, ReadContext())
+    limiter.close_for(30)
+    send_with_retry(sender("answer"), limiter, ReadContext())
     assert sum(clock.slept) == pytest.approx(60, abs=0.2)
 
 
@@ -288,32 +290,32 @@ def test_the_wait_that_a_fault_asks_for_is_kept(clock):
 
 
 @pytest.mark.parametrize("seconds", [0, -1, math.nan])
-def test_a_deadline_that_is_over_is_refused(seconds):
+def test_a_timeout_must_be_positive(seconds):
     with pytest.raises(cs.FilterError, match="positive number of seconds"):
         ReadContext.with_timeout(seconds)
 
 
-def test_without_a_deadline_there_is_all_the_time():
+def test_without_a_timeout_there_is_no_limit():
     assert ReadContext.with_timeout(None).remaining() == math.inf
     assert 4 < ReadContext.with_timeout(5).remaining() <= 5
 
 
-def test_a_deadline_cuts_the_wait_for_the_rate(clock):
+def test_a_timeout_ends_the_wait_for_the_rate_limit(clock):
     """Sleeping past the deadline to find out that it has passed helps nobody."""
-    budget, run = RateLimiter(rate=0.1, burst=1), ReadContext.with_timeout(5)
-    budget.acquire(run)
+    limiter, run = RateLimiter(rate=0.1, burst=1), ReadContext.with_timeout(5)
+    limiter.acquire(run)
     with pytest.raises(cs.ThrottledError, match="timeout="):
-        budget.acquire(run)
+        limiter.acquire(run)
     assert not clock.slept
 
 
-def test_a_deadline_cuts_the_wait_between_tries(clock):
+def test_a_timeout_ends_the_wait_between_attempts(clock):
     with pytest.raises(cs.ServiceUnavailableError):
         send_with_retry(sender(trouble(wait=10)), RateLimiter(), ReadContext.with_timeout(5))
     assert not clock.slept
 
 
-def test_a_deadline_ends_a_whole_read_with_the_pages_so_far():
+def test_a_timeout_ends_a_read_with_the_pages_so_far():
     cases = [connect_case(f"c{number}") for number in range(5)]
     with Stub(connect_domain(connect_pages(cases, 1))) as stub:
         source = connect(stub, rate=0.5, burst=2)

@@ -11,12 +11,12 @@ import threading
 from contextlib import contextmanager
 
 from casesearch_pd.errors import ThrottledError
-from casesearch_pd.sources.transport import context as running
-from casesearch_pd.sources.transport import retry as patience
+from casesearch_pd.sources.transport import context as context_module
+from casesearch_pd.sources.transport import retry
 
 
 class World:
-    """A clock that stands in for ``time`` and for every wait of the request budget."""
+    """A clock that stands in for ``time`` and for every wait of the request limiter."""
 
     def __init__(self):
         self.now = 1000.0
@@ -68,13 +68,16 @@ class World:
 
     @contextmanager
     def governing(self):
-        """Give the budgets this clock."""
-        kept = running.time, running.ReadContext.sleep
-        running.time, running.ReadContext.sleep = self, lambda _, seconds: self.sleep(seconds)
+        """Give the limiters this clock."""
+        kept = context_module.time, context_module.ReadContext.sleep
+        context_module.time, context_module.ReadContext.sleep = (
+            self,
+            lambda _, seconds: self.sleep(seconds),
+        )
         try:
             yield self
         finally:
-            running.time, running.ReadContext.sleep = kept
+            context_module.time, context_module.ReadContext.sleep = kept
 
 
 class Bucket:
@@ -98,9 +101,7 @@ class Bucket:
         (self.served if passed else self.refused).append(now)
         self._travel()
         if not passed:
-            raise patience.TransientError(
-                ThrottledError("slow down"), throttled=True, wait=self.wait
-            )
+            raise retry.TransientError(ThrottledError("slow down"), throttled=True, wait=self.wait)
         return len(self.served)
 
     def _travel(self):
@@ -117,14 +118,14 @@ class Bucket:
         return (len(self.served) - self.burst) / (wall * self.rate)
 
 
-def read(world, budget, bucket, *, workers, requests, alone=8):
+def read(world, limiter, bucket, *, workers, requests, alone=8):
     """Read as `read_cases` does: a few pages alone, then `workers` at once. Return the shares."""
     left = itertools.count()
-    run, began = running.ReadContext(), world.now
+    run, began = context_module.ReadContext(), world.now
 
     def work(until):
         while next(left) < until:
-            patience.send_with_retry(bucket.send, budget, run)
+            retry.send_with_retry(bucket.send, limiter, run)
 
     work_alone = min(alone, requests)
     world.run(lambda: work(work_alone))
