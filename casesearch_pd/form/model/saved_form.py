@@ -15,7 +15,7 @@ from casesearch_pd.errors import FilterError
 from casesearch_pd.form.model.query import FormQuery
 from casesearch_pd.form.model.tree import Group, Rule
 from casesearch_pd.query.serialization import value_to_json
-from casesearch_pd.reading.output.atomic import atomic_write
+from casesearch_pd.reading.output.atomic import atomic_write, expand
 
 if TYPE_CHECKING:
     import os
@@ -53,7 +53,7 @@ def load_form(path: str | os.PathLike[str]) -> FormQuery:
 
     Raise FilterError if there is no such file, or it is not a saved form.
     """
-    file = Path(path).expanduser()
+    file = Path(expand(path))
     try:
         record = json.loads(file.read_text("utf-8"))
     except OSError as error:

@@ -26,6 +26,7 @@ from casesearch_pd.form.widgets import (
     row,
     show_errors,
 )
+from casesearch_pd.reading.output.atomic import expand
 from casesearch_pd.render.html import element, fragment, replace_control_chars
 
 if TYPE_CHECKING:
@@ -283,7 +284,7 @@ def _write(file_type: _FileType, path: Path, cases: pd.DataFrame) -> _WrittenFil
 
 def _with_suffix(name: str, suffix: str) -> Path:
     """Return the path of a name, with the suffix of the file type."""
-    path = Path(name.strip()).expanduser()
+    path = Path(expand(name.strip()))
     if not path.name:
         raise FilterError("name the file, such as cases")
     has_suffix = path.suffix.lower() in {file_type.suffix for file_type in _FILE_TYPES.values()}

@@ -17,7 +17,7 @@ import os
 import zlib
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -29,10 +29,12 @@ from casesearch_pd.query.schema import Field  # noqa: TC001 - read at run time b
 from casesearch_pd.query.serialization import filter_to_json
 from casesearch_pd.reading.fetch.pagination import take_rows
 from casesearch_pd.reading.fetch.windows import TimeWindow
+from casesearch_pd.reading.output.atomic import open_private, private_folder, read_private
 from casesearch_pd.sources.base import Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from casesearch_pd.reading.plan import ReadPlan
 
@@ -109,11 +111,10 @@ class Checkpoint:
     @classmethod
     def open(cls, folder: str | os.PathLike[str], fingerprint: str) -> Checkpoint:
         """Create the folder if necessary; raise FilterError if it cannot be written."""
-        path = Path(folder)
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            probe = path / f".probe-{os.getpid()}"
-            probe.write_bytes(b"")
+            path = private_folder(folder)
+            probe = path / f".probe-{token_hex(8)}"
+            os.close(open_private(probe))
             probe.unlink()
         except OSError as error:
             raise FilterError(
@@ -143,7 +144,7 @@ class Checkpoint:
 
     def _read(self, path: Path) -> SavedWindow:
         try:
-            content = path.read_bytes()
+            content = read_private(path)
         except OSError as error:
             raise FilterError(f"checkpoint file {path} cannot be read: {error}") from error
         file = _decode(content)
@@ -165,9 +166,10 @@ class Checkpoint:
         """Write one window, completely or not at all, and return the path of its file."""
         body = msgspec.msgpack.encode(_File(self.fingerprint, window))
         path = self._path(window)
-        temporary = path.with_name(f".{path.name}-{os.getpid()}")
+        # Nobody can guess this name and put a link there.
+        temporary = path.with_name(f".{path.name}-{token_hex(8)}")
         try:
-            with temporary.open("wb") as file:
+            with os.fdopen(open_private(temporary), "wb") as file:
                 file.write(_HEADER + zlib.crc32(body).to_bytes(4, "big") + body)
                 file.flush()
                 os.fsync(file.fileno())

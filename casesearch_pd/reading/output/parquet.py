@@ -64,7 +64,7 @@ def write_parquet(
                 replace_parts(work, path)
             else:
                 _write_file(chunks, work / path.name, group_rows)
-                (work / path.name).replace(path)
+                output.replace_by(work / path.name)
         except IncompleteReadError as error:
             error.add_note(f"{path} was not written: what was there is intact")
             raise
