@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMAT",
+    "VIEWS",
     "MirrorMetadata",
     "StorageForm",
     "StoredColumn",
@@ -63,7 +64,9 @@ _FIELDS = """
             "options": [{"value": "VARCHAR", "label": "VARCHAR", "active": "BOOLEAN"}]
         }}]') AS columns FROM about)
 """
-_VIEWS = f"""
+VIEWS = f"""
+    CREATE VIEW cases AS FROM mirror.cases;
+    CREATE VIEW about AS FROM mirror.about;
     CREATE VIEW syncs AS SELECT unnest(syncs, recursive := true) FROM about;
     CREATE VIEW fields AS SELECT position, item.name AS name, item.field.id AS id,
         item.field.label AS label, item.field.type AS type, item.field.namespace AS namespace,
@@ -72,6 +75,7 @@ _VIEWS = f"""
         SELECT item.name AS field, item.field.options AS options FROM ({_FIELDS})
         WHERE item.name <> '')
 """
+"""What SQL reads: the tables of the file, and views of its metadata, which are not in the file."""
 
 
 class StoredColumn(msgspec.Struct, frozen=True):
@@ -222,15 +226,13 @@ def record_sync(
     previous = "[]" if sync.number == 1 else "(SELECT syncs FROM old.about)"
     values = vars(sync) | {"as_of": sync.as_of.to_pydatetime()}
     struct = ", ".join(f"{name} := ?" for name in values)
-    # One row holds it all, with views for SQL: each table of a few rows takes a block of the file.
+    # One row holds it all: each table of a few rows takes a block of the file.
     columns = f"format INTEGER, metadata VARCHAR, syncs STRUCT({_SYNC_COLUMNS})[]"
     connection.execute(f"CREATE TABLE new.about ({columns})")
     connection.execute(
         f"INSERT INTO new.about SELECT ?, ?, list_append({previous}, struct_pack({struct}))",
         [FORMAT, metadata.to_json(), *values.values()],
     )
-    # The file is attached under other names later, so its views use table names without a prefix.
-    connection.execute(f"USE new; {_VIEWS}; USE memory")
 
 
 def history(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:

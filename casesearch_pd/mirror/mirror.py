@@ -19,6 +19,7 @@ from casesearch_pd.mirror.sync import SyncRequest, run_sync
 from casesearch_pd.query.expressions import TRUE, all_of, literals
 from casesearch_pd.query.pushdown import Pushdown, PushdownSupport
 from casesearch_pd.reading.options import Query, ReadOptions
+from casesearch_pd.reading.output.atomic import expand
 from casesearch_pd.sources.base import Page, Request, Scan
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Mirror:
 
     def __post_init__(self) -> None:
         """Make the path absolute, so that it stays the same file if the process changes folders."""
-        object.__setattr__(self, "path", Path(self.path).expanduser().absolute())
+        object.__setattr__(self, "path", Path(expand(self.path)).absolute())
 
     def __repr__(self) -> str:
         return f"Mirror({str(self.path)!r})"

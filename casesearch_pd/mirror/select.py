@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Statement", "build_select", "count_rows", "run_sql", "select_rows"]
 
+_EXPLAIN = re.compile(r"\s*EXPLAIN\s*(ANALYZE\b|\([^)]*\))?", re.IGNORECASE)
 _READING_STATEMENTS = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 
 
@@ -153,6 +155,10 @@ def run_sql(
 def _require_reading(statements: Sequence[Any]) -> None:
     if len(statements) != 1:
         raise FilterError(f"sql() takes exactly one statement, got {len(statements)}")
+    query = statements[0].query
+    if statements[0].type == duckdb.StatementType.EXPLAIN:
+        # EXPLAIN ANALYZE runs what it explains.
+        _require_reading(duckdb.extract_statements(_EXPLAIN.sub("", query, count=1)))
     if statements[0].type not in _READING_STATEMENTS:
         raise FilterError(
             f"sql() only reads, got a statement of type {statements[0].type.name}; to update the "

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import duckdb
 import msgspec
@@ -25,17 +24,19 @@ from duckdb.func import ARROW
 
 from casesearch_pd.errors import CaseSearchError, FilterError
 from casesearch_pd.mirror.filter_sql import casefold_array, has_member
-from casesearch_pd.mirror.metadata import FORMAT, MirrorMetadata
+from casesearch_pd.mirror.metadata import FORMAT, VIEWS, MirrorMetadata, quote_identifier
 from casesearch_pd.reading.fetch.checkpoint import query_fingerprint
+from casesearch_pd.reading.output.atomic import OutputPath, open_private
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from casesearch_pd.reading.plan import ReadPlan
 
 __all__ = [
     "OpenFile",
     "checkpoint_folder",
+    "locate",
     "open_mirror_file",
     "read_metadata",
     "read_metadata_if_exists",
@@ -64,8 +65,20 @@ Signature = tuple[int, ...]
 class OpenFile:
     """A mirror's file, open for reading."""
 
-    connection: duckdb.DuckDBPyConnection  # a cursor whose tables need no prefix
+    connection: duckdb.DuckDBPyConnection
     metadata: MirrorMetadata
+    spill_folder: Path | None = None
+
+    def close(self) -> None:
+        """Close the file and remove what its queries have spilled."""
+        self.connection.close()
+        if self.spill_folder is not None:
+            shutil.rmtree(self.spill_folder, ignore_errors=True)
+
+
+def locate(path: Path) -> Path:
+    """Return the file that a link leads to: it is what is read, written and locked."""
+    return Path(os.path.realpath(path))
 
 
 @contextmanager
@@ -74,7 +87,6 @@ def open_mirror_file(path: Path) -> Iterator[OpenFile]:
     file = _OPEN_FILES.get(path)
     cursor = file.connection.cursor()
     try:
-        cursor.execute("USE mirror")
         yield OpenFile(cursor, file.metadata)
     finally:
         cursor.close()
@@ -107,23 +119,26 @@ class _OpenFiles:
 
     def get(self, path: Path) -> OpenFile:
         """Return the open file of a path; opened again if it was replaced."""
+        path = locate(path)
         signature = _signature(path)
         key = (os.getpid(), path)  # a forked process must not use the connections of its parent
         with self._lock:
             entry = self._files.pop(key, None)
             if entry is not None and entry[0] != signature:
-                entry[1].connection.close()
+                entry[1].close()
                 entry = None
             self._files[key] = entry or (signature, _open_for_reading(path))
-            while len(self._files) > _MAX_OPEN_FILES:
-                self._files.pop(next(iter(self._files)))[1].connection.close()
+            own = [other for other in self._files if other[0] == os.getpid()]
+            for other in own[:-_MAX_OPEN_FILES]:
+                self._files.pop(other)[1].close()
             return self._files[key][1]
 
     def close(self, path: Path | None = None) -> None:
         """Close one file, or all."""
+        path = path and locate(path)
         with self._lock:
             for key in [key for key in self._files if key == (os.getpid(), path or key[1])]:
-                self._files.pop(key)[1].connection.close()
+                self._files.pop(key)[1].close()
 
 
 _OPEN_FILES = _OpenFiles()
@@ -143,43 +158,89 @@ def _signature(path: Path) -> Signature:
 
 
 def _open_for_reading(path: Path) -> OpenFile:
-    spill_folder = Path(tempfile.gettempdir()) / f"casesearch-{uuid4().hex}"
-    connection = _connect({"temp_directory": str(spill_folder)})
     try:
-        _attach(connection, path)
+        spill_folder = locate(Path(tempfile.mkdtemp(prefix="casesearch-")))
+    except OSError:  # queries that need more than the memory fail then
+        spill_folder = None
+    connection = None
+    try:
+        connection = _connect([path], spill_folder)
+        # SQL of users cannot open other files again.
+        connection.execute("SET lock_configuration = true")
+        _attach(connection, path, "mirror")
         metadata = _load_metadata(connection, path)
-        # SQL of users can open no other file from here on, and cannot allow it again.
-        connection.execute(
-            "SET GLOBAL TimeZone = 'UTC'; SET enable_external_access = false; "
-            "SET lock_configuration = true"
-        )
+        # The tables of the file are read by views outside of it, so that no name in SQL, such as
+        # that of a function, is looked up in the file.
+        connection.execute(VIEWS)
+        return OpenFile(connection, metadata, spill_folder)
     except BaseException:
-        connection.close()
+        if connection is not None:
+            connection.close()
+        if spill_folder is not None:
+            shutil.rmtree(spill_folder, ignore_errors=True)
         raise
-    return OpenFile(connection, metadata)
 
 
-def _connect(settings: dict[str, str]) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(":memory:", config=_SETTINGS | settings)
+def _connect(
+    paths: Sequence[Path], folder: Path | None, memory_limit: str | None = None
+) -> duckdb.DuckDBPyConnection:
+    """Return a connection that can open these files and those of a folder, and no other."""
+    limit = {} if memory_limit is None else {"memory_limit": memory_limit}
+    spilled = "" if folder is None else str(folder / "spilled")
+    settings = _SETTINGS | limit | {"temp_directory": spilled}
+    connection = duckdb.connect(":memory:", config=settings)
     text, boolean = duckdb.sqltype("VARCHAR"), duckdb.sqltype("BOOLEAN")
     connection.create_function("casefold", casefold_array, [text], text, type=ARROW)
     connection.create_function("has_member", has_member, [text, text], boolean, type=ARROW)
+    # Whoever made a file may have put views and macros into it that read other files. So access
+    # is restricted before a file is attached, not after. DuckDB also looks for a file's log.
+    files = [name for path in paths for name in (str(path), f"{path}.wal")]
+    folders = [] if folder is None else [f"{folder}{os.sep}"]
+    connection.execute(
+        "SET GLOBAL TimeZone = 'UTC'; "
+        f"SET allowed_paths = [{', '.join(map(_quote_text, files))}]; "
+        f"SET allowed_directories = [{', '.join(map(_quote_text, folders))}]; "
+        "SET enable_external_access = false"
+    )
     return connection
 
 
-def _attach(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+def _attach(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
+    """Attach a mirror for reading; raise CaseSearchError if it is none, or has more than tables."""
     try:
-        connection.execute(f"ATTACH {_quote_text(path)} AS mirror (READ_ONLY)")
+        connection.execute(f"ATTACH {_quote_text(path)} AS {name} (READ_ONLY)")
     except duckdb.Error as error:
         raise CaseSearchError(
             f"cannot open {str(path)!r} as a mirror ({_first_line(error)}); if it is another kind "
             "of file, choose another path"
         ) from error
+    _check_format(connection, path, name)
+    additions = connection.execute(_ADDITIONS.format(name)).fetchall()
+    if additions:
+        ((addition,),) = additions
+        raise CaseSearchError(
+            f"the mirror {str(path)!r} has views, macros or other objects that no sync makes, such "
+            f"as {addition!r}; do not use it: get the file from its owner again, or sync to "
+            "another path"
+        )
 
 
-def _load_metadata(connection: duckdb.DuckDBPyConnection, path: Path) -> MirrorMetadata:
+# What may run SQL of the file's maker. The query reads the catalog, so it runs none of that.
+_ADDITIONS = """
+    SELECT view_name FROM duckdb_views() WHERE database_name = '{0}' AND NOT internal
+    UNION ALL SELECT function_name FROM duckdb_functions()
+        WHERE database_name = '{0}' AND NOT internal
+    UNION ALL SELECT table_name FROM duckdb_tables() WHERE database_name = '{0}'
+        AND (schema_name <> 'main' OR table_name NOT IN ('about', 'cases'))
+    LIMIT 1
+"""
+
+
+def _check_format(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
+    tables = f"SELECT table_name FROM duckdb_tables() WHERE database_name = '{name}'"
     try:
-        ((file_format,),) = connection.execute("SELECT format FROM mirror.about").fetchall()
+        ((_,),) = connection.execute(f"{tables} AND table_name = 'about'").fetchall()
+        ((file_format,),) = connection.execute(f"SELECT format FROM {name}.about").fetchall()
     except (duckdb.Error, ValueError) as error:
         raise CaseSearchError(
             f"{str(path)!r} is a DuckDB file but not a mirror; choose another path"
@@ -194,14 +255,20 @@ def _load_metadata(connection: duckdb.DuckDBPyConnection, path: Path) -> MirrorM
             f"the mirror {str(path)!r} has format {file_format}, and this version reads format "
             f"{FORMAT} only; {advice}"
         )
+
+
+def _load_metadata(connection: duckdb.DuckDBPyConnection, path: Path) -> MirrorMetadata:
     try:
         ((text,),) = connection.execute("SELECT metadata FROM mirror.about").fetchall()
-        return MirrorMetadata.from_json(text)
+        metadata = MirrorMetadata.from_json(text)
+        names = (quote_identifier(column.name) for column in metadata.columns if column.name)
+        connection.execute(f"SELECT {', '.join(names)} FROM mirror.cases LIMIT 0")
     except (duckdb.Error, msgspec.DecodeError) as error:
         raise CaseSearchError(
             f"the metadata of the mirror {str(path)!r} is damaged; create a new mirror at another "
             "path"
         ) from error
+    return metadata
 
 
 def _quote_text(value: object) -> str:
@@ -223,14 +290,12 @@ def writer(folder: Path, old: Path | None) -> Iterator[duckdb.DuckDBPyConnection
     """
     # A storage version that DuckDB 1.4 reads too, and few large row groups, which compress better.
     options = "STORAGE_VERSION 'v1.4.0', ROW_GROUP_SIZE 1228800"
-    limits = {"temp_directory": str(folder / "spilled"), "memory_limit": _WRITER_MEMORY}
-    connection = _connect(limits)
+    connection = _connect([] if old is None else [old], folder, _WRITER_MEMORY)
     try:
-        connection.execute("SET GLOBAL TimeZone = 'UTC'")
         connection.execute(f"ATTACH {_quote_text(folder / 'new.duckdb')} AS new ({options})")
         connection.execute(f"ATTACH {_quote_text(folder / 'stage.duckdb')} AS stage ({options})")
         if old is not None:
-            connection.execute(f"ATTACH {_quote_text(old)} AS old (READ_ONLY)")
+            _attach(connection, old, "old")
         yield connection
     except (duckdb.OperationalError, duckdb.FatalException) as error:
         raise CaseSearchError(
@@ -246,7 +311,7 @@ def writer(folder: Path, old: Path | None) -> Iterator[duckdb.DuckDBPyConnection
 def write_lock(path: Path) -> Iterator[None]:
     """Hold the lock of the only writer of a mirror; the error names a process that holds it."""
     try:
-        descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = open_private(path.with_name(f".{path.name}.lock"), exist_ok=True)
     except OSError as error:
         raise FilterError(
             f"cannot write the mirror {str(path)!r} ({error}); choose a path in a folder that you "
@@ -297,7 +362,11 @@ else:
 def checkpoint_folder(path: Path, plan: ReadPlan) -> Path:
     """Return the folder of the checkpoint of a full read; another query has another folder."""
     digest = hashlib.sha256(query_fingerprint(plan, streamed=True).encode()).hexdigest()[:16]
-    return path.with_name(_CHECKPOINT.format(path.name, digest))
+    folder = path.with_name(_CHECKPOINT.format(path.name, digest))
+    # The user has not named this folder, so a link there is not the user's.
+    if folder.is_symlink():
+        raise CaseSearchError(f"{str(folder)!r} is a symbolic link; remove it and sync again")
+    return folder
 
 
 def remove_checkpoint(path: Path) -> None:
@@ -320,7 +389,7 @@ def replace_file(new: Path, path: Path) -> None:
     try:
         with new.open("rb+") as file:
             os.fsync(file.fileno())
-        new.replace(path)
+        OutputPath(path, is_folder=False).replace_by(new, private=True)
     except OSError as error:
         raise CaseSearchError(
             f"cannot replace the mirror {str(path)!r} ({error}); the previous state is intact"

@@ -18,6 +18,7 @@ from casesearch_pd.mirror.reconcile import PresentRows, reconcile
 from casesearch_pd.mirror.staging import StagingTable
 from casesearch_pd.mirror.storage import (
     checkpoint_folder,
+    locate,
     read_metadata_if_exists,
     release,
     remove_checkpoint,
@@ -100,6 +101,9 @@ class _SyncRun:
 
 def run_sync(path: Path, source: Source | None, request: SyncRequest) -> Sync:
     """Create or update a mirror; see `Mirror.sync`."""
+    path = locate(OutputPath(path, is_folder=False).target)
+    if path.is_dir():
+        raise FilterError(f"{str(path)!r} is a folder; name a file in it, such as cases.duckdb")
     with write_lock(path):
         remove_leftovers(path)
         old = read_metadata_if_exists(path)
