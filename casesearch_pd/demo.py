@@ -26,8 +26,8 @@ from casesearch_pd.accessor import CasesAccessor
 from casesearch_pd.emulator import CaseService, Fault
 from casesearch_pd.errors import FilterError
 from casesearch_pd.reading.api import count_cases, read_cases
-from casesearch_pd.reading.local_filter import zone_of_frame
-from casesearch_pd.reading.output.atomic import expand
+from casesearch_pd.reading.atomic import atomic_write, expand
+from casesearch_pd.reading.frames.cells import zone_of_frame
 from casesearch_pd.sources.registry import open_registered
 
 if TYPE_CHECKING:
@@ -267,7 +267,8 @@ def show(picture: Path = Path("casesearch-demo.png"), out: TextIO | None = None)
         _show_read(local, local.persona_cases(), "PersonaCases", _PERSONA_QUERY, write)
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     CasesAccessor(frame).plot.ages(ax=figure.add_subplot())
-    figure.savefig(picture, dpi=120)
+    with atomic_write(picture) as (_, temporary):
+        figure.savefig(temporary, dpi=120)
     write(f"\nOpen cases by age: {picture.resolve()}")
     write(_NEXT_STEPS)
 

@@ -19,7 +19,7 @@ from openpyxl.utils.escape import unescape
 import casesearch_pd as cs
 from casesearch_pd.export import files
 from casesearch_pd.export.sanitize import escape_formula, join_cell
-from casesearch_pd.reading.output.atomic import atomic_write
+from casesearch_pd.reading.atomic import atomic_write
 
 # Lone surrogates are not valid text, and XML does not allow the last two characters.
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffe\uffff"))

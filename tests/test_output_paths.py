@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 import casesearch_pd as cs
-from casesearch_pd.reading.output import atomic
+from casesearch_pd.reading import atomic
 
 SERVICE = {"cases": 60, "seed": 4}
 OTHER_USER = 4711

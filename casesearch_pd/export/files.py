@@ -22,8 +22,8 @@ import pandas as pd
 
 from casesearch_pd.errors import FilterError, warn
 from casesearch_pd.export.sanitize import as_json, safe_cells, safe_names
+from casesearch_pd.reading.atomic import atomic_write
 from casesearch_pd.reading.frames.frame import require_distinct_columns
-from casesearch_pd.reading.output.atomic import atomic_write
 
 if TYPE_CHECKING:
     import os

@@ -18,8 +18,8 @@ from casesearch_pd.mirror.storage import open_mirror_file, read_metadata, read_m
 from casesearch_pd.mirror.sync import SyncRequest, run_sync
 from casesearch_pd.query.expressions import TRUE, all_of, literals
 from casesearch_pd.query.pushdown import Pushdown, PushdownSupport
+from casesearch_pd.reading.atomic import expand
 from casesearch_pd.reading.options import Query, ReadOptions
-from casesearch_pd.reading.output.atomic import expand
 from casesearch_pd.sources.base import Page, Request, Scan
 
 if TYPE_CHECKING:

@@ -25,8 +25,8 @@ from duckdb.func import ARROW
 from casesearch_pd.errors import CaseSearchError, FilterError
 from casesearch_pd.mirror.filter_sql import casefold_array, has_member
 from casesearch_pd.mirror.metadata import FORMAT, VIEWS, MirrorMetadata, quote_identifier
+from casesearch_pd.reading.atomic import OutputPath, open_private
 from casesearch_pd.reading.fetch.checkpoint import query_fingerprint
-from casesearch_pd.reading.output.atomic import OutputPath, open_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -30,6 +30,7 @@ from casesearch_pd.mirror.storage import (
 from casesearch_pd.query.expressions import FALSE, TRUE, Compare, all_of, any_of, negate
 from casesearch_pd.query.schema import Field
 from casesearch_pd.query.serialization import filter_from_json, filter_to_json
+from casesearch_pd.reading.atomic import OutputPath, temporary_sibling
 from casesearch_pd.reading.fetch.chunks import Chunks
 from casesearch_pd.reading.incremental.changes import (
     IncrementalRead,
@@ -39,7 +40,6 @@ from casesearch_pd.reading.incremental.changes import (
     read_rows,
 )
 from casesearch_pd.reading.options import Query, bind_query, parse_filter
-from casesearch_pd.reading.output.atomic import OutputPath, temporary_sibling
 from casesearch_pd.reading.plan import make_plan
 from casesearch_pd.reading.provenance import Provenance
 from casesearch_pd.sources.registry import (

@@ -12,6 +12,7 @@ import pandas as pd
 
 from casesearch_pd.query.expressions import TRUE
 from casesearch_pd.query.schema import lookups_for
+from casesearch_pd.reading.atomic import OutputPath
 from casesearch_pd.reading.explain import Plan
 from casesearch_pd.reading.fetch.chunks import Chunks
 from casesearch_pd.reading.fetch.pipeline import read_frame
@@ -23,7 +24,6 @@ from casesearch_pd.reading.options import (
     ReadOptions,
     bind_query,
 )
-from casesearch_pd.reading.output.atomic import OutputPath
 from casesearch_pd.reading.output.parquet import write_parquet
 from casesearch_pd.reading.plan import make_plan, plan_read
 from casesearch_pd.sources.registry import require_source

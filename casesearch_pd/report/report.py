@@ -12,8 +12,8 @@ import numpy as np
 from casesearch_pd.analysis.display_names import plural
 from casesearch_pd.analysis.lifecycle import case_count, service_traits
 from casesearch_pd.analysis.metrics import sla_attainment, unknown_attainment
+from casesearch_pd.reading.atomic import atomic_write
 from casesearch_pd.reading.frames.frame import require_distinct_columns
-from casesearch_pd.reading.output.atomic import atomic_write
 from casesearch_pd.render.html import document, element, image
 from casesearch_pd.report.sections import (
     MissingColumnError,
@@ -163,7 +163,7 @@ def _cautions(context: ReportContext) -> Iterator[Element]:
             "Incomplete result: some cases could not be read, so every number here may be too low."
         )
     yield from (note(str(text)) for text in provenance.notes)
-    read, here = provenance.rows, len(context.cases)
+    read, here = provenance.rows, case_count(context.cases)
     if read is not None and read != here:
         yield note(
             f"{read:,} cases were read, and {here:,} are in this report: the DataFrame was "

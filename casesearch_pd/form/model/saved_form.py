@@ -15,7 +15,7 @@ from casesearch_pd.errors import FilterError
 from casesearch_pd.form.model.query import FormQuery
 from casesearch_pd.form.model.tree import Group, Rule
 from casesearch_pd.query.serialization import value_to_json
-from casesearch_pd.reading.output.atomic import atomic_write, expand
+from casesearch_pd.reading.atomic import atomic_write, expand
 
 if TYPE_CHECKING:
     import os

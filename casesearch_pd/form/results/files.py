@@ -26,7 +26,7 @@ from casesearch_pd.form.widgets import (
     row,
     show_errors,
 )
-from casesearch_pd.reading.output.atomic import expand
+from casesearch_pd.reading.atomic import expand
 from casesearch_pd.render.html import element, fragment, replace_control_chars
 
 if TYPE_CHECKING:

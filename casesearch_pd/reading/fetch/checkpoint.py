@@ -27,9 +27,9 @@ from msgspec import structs
 from casesearch_pd.errors import CaseSearchError, FilterError
 from casesearch_pd.query.schema import Field  # noqa: TC001 - read at run time by msgspec
 from casesearch_pd.query.serialization import filter_to_json
+from casesearch_pd.reading.atomic import open_private, private_folder, read_private
 from casesearch_pd.reading.fetch.pagination import take_rows
 from casesearch_pd.reading.fetch.windows import TimeWindow
-from casesearch_pd.reading.output.atomic import open_private, private_folder, read_private
 from casesearch_pd.sources.base import Page
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from casesearch_pd.errors import CaseSearchError, IncompleteReadError
+from casesearch_pd.reading.atomic import PART, replace_parts, temporary_sibling
 from casesearch_pd.reading.fetch.chunks import Chunks
 from casesearch_pd.reading.frames.arrow_tables import (
     arrow_schema,
@@ -24,7 +25,6 @@ from casesearch_pd.reading.frames.arrow_tables import (
     to_table,
     unify_types,
 )
-from casesearch_pd.reading.output.atomic import PART, replace_parts, temporary_sibling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from casesearch_pd.query.schema import Field
+    from casesearch_pd.reading.atomic import OutputPath
     from casesearch_pd.reading.frames.frame import FrameFormat
     from casesearch_pd.reading.options import ReadOptions
-    from casesearch_pd.reading.output.atomic import OutputPath
     from casesearch_pd.reading.plan import ReadPlan
     from casesearch_pd.sources.transport.context import ReadContext
 
