@@ -40,7 +40,7 @@ QUICK = settings(LAW, derandomize=True, database=None)
 
 @dataclass(frozen=True)
 class Bench:
-    """A service, a source bound to it, its columns and rows to filter, and its complete DataFrame."""
+    """A service, a source bound to it, its columns and rows to filter, and all of its cases."""
 
     kind: str
     local: cs.LocalCases
