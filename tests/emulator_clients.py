@@ -15,6 +15,8 @@ SIGNATURE = (
     "AWS4-HMAC-SHA256 Credential=AKIDTEST/20260101/us-east-1/cases/aws4_request, "
     f"SignedHeaders=content-type;host;x-amz-date, Signature={'0' * 64}"
 )
+# The statuses of generated cases that are closed, by service.
+CLOSED = {"connect": ["closed"], "persona": ["Approved", "Declined"]}
 
 
 def connect_client(service, key="AKIDTEST", **config):

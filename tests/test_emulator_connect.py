@@ -19,11 +19,7 @@ from tests.emulator_clients import (
     values_of,
 )
 
-
-@pytest.fixture(scope="module")
-def service():
-    with CaseService(240, seed=5) as running:
-        yield running
+SERVICE = {"cases": 240, "seed": 5}
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import jsonschema
+import pandas as pd
 import pytest
 
 from casesearch_pd.emulator import CaseService
@@ -23,12 +24,7 @@ CONTRACT = Path(
 OPEN = {"attribute": "status", "operator": "eq", "value": "open"}
 ANONYMOUS = "Must be authenticated to access this endpoint"
 OLDEST = {"attribute": "created_at", "direction": "asc"}
-
-
-@pytest.fixture(scope="module")
-def service():
-    with CaseService(240, seed=5) as running:
-        yield running
+SERVICE = {"cases": 240, "seed": 5}
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +78,43 @@ def test_every_error_matches_the_description(contract, service, body, status):
     assert (unknown.status_code, stranger.status_code) == (404, 401)
 
 
+def status_on_persona(status, resolution):
+    """Return the status that Persona shows for a generated case."""
+    if status == "closed":
+        return "Declined" if resolution in ("Declined", "Withdrawn") else "Approved"
+    return {"in_progress": "Ready for Review"}.get(status, status)
+
+
+def test_generated_statuses_are_those_of_a_persona_template(service):
+    """Were "closed" among them, a client that takes that word for the end would pass by chance."""
+    frame, shown = service.frame(), service.frame("persona")
+    expected = list(map(status_on_persona, frame["status"], frame["resolution"]))
+    assert shown["status"].tolist() == expected
+    assert set(expected) == {"open", "pending", "Ready for Review", "Approved", "Declined"}
+    assert set(service.frame("connect")["status"]) == {"open", "in_progress", "pending", "closed"}
+    for status in ("open", "Ready for Review", "Declined", "closed"):
+        query = {"attribute": "status", "operator": "eq", "value": status}
+        found = {case["id"] for case in persona_all(service, {"query": query})}
+        assert found == set(shown["case_id"][shown["status"] == status])
+    sort = {"attribute": "status", "direction": "desc"}
+    cases = persona_all(service, {"sort": sort})
+    assert [case["attributes"]["status"] for case in cases] == sorted(expected, reverse=True)
+
+
+def test_a_status_that_a_test_sets_is_served_as_it_is(service):
+    case_id = service.frame()["case_id"][0]
+    before = service.frame()["status"][0]
+    for status in ("Declined", "Waiting on UBOs"):
+        service.update(case_id, status=status)
+        case = persona(service, "GET", f"/api/v1/cases/{case_id}").json()["data"]
+        assert case["attributes"]["status"] == status
+    service.update(case_id, status=before)
+    own = pd.DataFrame({"created_at": [service.now] * 2, "status": ["closed", "in_progress"]})
+    with CaseService(own, now=service.now) as running:
+        statuses = {case["attributes"]["status"] for case in persona_all(running, {})}
+    assert statuses == {"closed", "in_progress"}, "a frame keeps its own statuses"
+
+
 def test_cases_match_the_frame(service):
     frame = service.frame().set_index("case_id")
     cases = persona_all(service, {"sort": OLDEST})
@@ -90,7 +123,7 @@ def test_cases_match_the_frame(service):
     )
     for case in cases:
         row, attributes = frame.loc[case["id"]], case["attributes"]
-        assert attributes["status"] == row["status"]
+        assert attributes["status"] == status_on_persona(row["status"], row["resolution"])
         assert attributes["name"] == row["reference"]
         assert attributes["fields"]["title"] == {"type": "string", "value": row["title"]}
         assert attributes["tags"] == row["tags"]
@@ -366,12 +399,13 @@ def test_list_is_newest_first_and_takes_filters(service):
     frame = service.frame().sort_values(["created_at", "case_id"], ascending=False)
     answer = persona(service, "GET", "/api/v1/cases?page[size]=100").json()
     assert [case["id"] for case in answer["data"]] == frame["case_id"].head(100).tolist()
-    path, ids = "/api/v1/cases?filter[status]=closed&page[size]=90", []
+    path, ids = "/api/v1/cases?filter[status]=Approved&page[size]=90", []
     while path:
         page = persona(service, "GET", path).json()
         ids += [case["id"] for case in page["data"]]
         path = page["links"]["next"]
-    assert ids == frame[frame["status"] == "closed"]["case_id"].tolist()
+    is_approved = service.frame("persona").set_index("case_id")["status"] == "Approved"
+    assert ids == [case_id for case_id in frame["case_id"] if is_approved[case_id]]
     account = frame["accounts"][frame["accounts"].map(bool)].iloc[0][0]
     result = persona(service, "GET", f"/api/v1/cases?filter[accountId]={account}").json()["data"]
     assert [c["relationships"]["accounts"]["data"][0]["id"] for c in result] == [account]

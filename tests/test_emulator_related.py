@@ -8,11 +8,7 @@ from botocore.exceptions import ClientError
 from casesearch_pd.emulator import CaseService
 from tests.emulator_clients import aws, connect_client, post_connect, search_all
 
-
-@pytest.fixture(scope="module")
-def service():
-    with CaseService(120, seed=4) as running:
-        yield running
+SERVICE = {"cases": 120, "seed": 4}
 
 
 @pytest.fixture(scope="module")

@@ -450,7 +450,7 @@ def test_cells_and_provenance_survive_files(target, tmp_path):
 @COSTLY
 @pytest.mark.parametrize(
     "filters",
-    [{}, {"status": "open"}, {"status__ne": "closed"}, {"priority": ["high", None]},
+    [{}, {"status": "open"}, {"status__ne": "pending"}, {"priority": ["high", None]},
      {"created_at__gte": "2026-03"}, {"title__contains": "app"}, {"status": []},
      {"title": "no such title"}],
 )  # fmt: skip

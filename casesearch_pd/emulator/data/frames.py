@@ -330,7 +330,8 @@ def lossy_tags(cells: Iterable[SqlValue]) -> str:
 def to_frame(store: Store, wire: str | None) -> pd.DataFrame:
     """Return all cases in the order of their ids, with the columns of `CaseService.frame`."""
     columns = _columns_by_name(store.schema.columns, wire)
-    rows = store.rows([column.name for column in columns.values()])
+    is_persona = wire == "persona"
+    rows = store.rows([c.persona_name if is_persona else c.name for c in columns.values()])
     cells = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
     return pd.DataFrame(
         {

@@ -15,6 +15,9 @@ NUMBER_KINDS = frozenset({"number", "integer"})
 # Kinds stored as JSON text: lists of text, several options, maps, any JSON.
 JSON_KINDS = frozenset({"list", "choices", "hash", "json"})
 
+# The name in the store of a case's status as Persona shows it.
+PERSONA_STATUS = "persona_status"
+
 # Kind of a column → field type of Amazon Connect Cases, where lists and dates are text.
 CONNECT_TYPES: Mapping[str, str] = {
     "text": "Text",
@@ -98,6 +101,11 @@ class Column:
     def connect_type(self) -> str:
         """The FieldType on Connect."""
         return CONNECT_TYPES[self.kind]
+
+    @property
+    def persona_name(self) -> str:
+        """The name in the store of what Persona shows: a status is in its own words."""
+        return PERSONA_STATUS if self.persona == "status" else self.name
 
     @property
     def persona_key(self) -> str:

@@ -9,7 +9,13 @@ from itertools import count
 
 import msgspec
 
-from casesearch_pd.emulator.data.schema import JSON_KINDS, TEXT_KINDS, Schema, make_user_id
+from casesearch_pd.emulator.data.schema import (
+    JSON_KINDS,
+    PERSONA_STATUS,
+    TEXT_KINDS,
+    Schema,
+    make_user_id,
+)
 
 SqlValue = str | int | float | None
 Row = tuple[SqlValue, ...]
@@ -23,6 +29,13 @@ _LONG_KINDS = TEXT_KINDS | JSON_KINDS
 # SQLite sorts NULL < numbers < text < blobs, so these come after and before every value.
 _AFTER_ALL = "x''"
 _BEFORE_ALL = "-9e999"
+# Persona has no status "closed": what ends a case is a status of its template, such as these. Were
+# there one, a client that takes that word for the end would be right by chance.
+_PERSONA_STATUS_SQL = (
+    "CASE {status} WHEN 'in_progress' THEN 'Ready for Review' WHEN 'closed' THEN CASE WHEN "
+    "{resolution} IN ('Declined', 'Withdrawn') THEN 'Declined' ELSE 'Approved' END "
+    "ELSE {status} END"
+)
 _MAX_COUNTS = 512
 _MAX_ORDERS = 64
 
@@ -115,6 +128,13 @@ class Store:
         """Return the SQL expression of a column: NULL where this store has no such column."""
         if name == ROWID:
             return "rowid"
+        if name == PERSONA_STATUS:
+            status = self.expression("status")
+            if not self.schema.generated:
+                return status
+            return _PERSONA_STATUS_SQL.format(
+                status=status, resolution=self.expression("resolution")
+            )
         return self.schema.sql.get(name, "NULL")
 
     def key(

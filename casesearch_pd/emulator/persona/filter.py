@@ -161,7 +161,7 @@ def _attribute(store: Store, name: Any, path: str) -> _Attribute:
 
 def _column_sql(store: Store, key: str) -> str:
     column = store.schema.by_persona.get(key)
-    return "NULL" if column is None else store.expression(column.name)
+    return "NULL" if column is None else store.expression(column.persona_name)
 
 
 def _custom_attribute(store: Store, name: str, path: str) -> _Attribute:

@@ -262,9 +262,10 @@ def _relationships(
 
 def _column_index(columns: list[str], column: Column) -> int:
     """Return the index of a column among those to read, adding it where it is new."""
-    if column.name not in columns:
-        columns.append(column.name)
-    return columns.index(column.name)
+    name = column.persona_name
+    if name not in columns:
+        columns.append(name)
+    return columns.index(name)
 
 
 def _link_encoder(name: str) -> Encode:

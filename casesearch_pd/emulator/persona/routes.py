@@ -10,7 +10,7 @@ from hmac import compare_digest
 from typing import Any
 from urllib.parse import urlencode
 
-from casesearch_pd.emulator.data.schema import PERSONA_RELATIONSHIPS, make_id
+from casesearch_pd.emulator.data.schema import PERSONA_RELATIONSHIPS, PERSONA_STATUS, make_id
 from casesearch_pd.emulator.data.store import EVERYTHING, NOTHING, Store, Where, all_of
 from casesearch_pd.emulator.data.values import stored_time, wire_time
 from casesearch_pd.emulator.limits import RateLimitStatus
@@ -256,7 +256,7 @@ def _contains(column: str) -> Callable[[Store, str], Where]:
 
 
 _LIST_FILTERS: Mapping[str, Callable[[Store, str], Where]] = {
-    "status": _equals("status"),
+    "status": _equals(PERSONA_STATUS),
     "case_template_id": _equals("template_id"),
     "account_id": _contains("accounts"),
     "inquiry_id": _contains("inquiries"),
