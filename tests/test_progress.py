@@ -1,7 +1,12 @@
 """The progress bar of a read: its rows, its passes, and its total."""
 
+import io
+import sys
+import types
 from dataclasses import replace
 
+import numpy as np
+import pandas as pd
 import pytest
 from tqdm.notebook import tqdm_notebook
 
@@ -151,7 +156,7 @@ def test_a_notebook_bar_gets_its_length(local, monkeypatch):
         bars.append(tqdm_notebook(display=False, **options))
         return bars[0]
 
-    monkeypatch.setattr(progress, "tqdm", notebook_bar)
+    monkeypatch.setattr(progress, "_Drawing", notebook_bar)
     with progress_bar(progress=True, source=local.sources["connect"]) as bar:
         (drawing,) = bars
         widget = drawing.container.children[1]
@@ -164,7 +169,107 @@ def test_a_notebook_bar_gets_its_length(local, monkeypatch):
         assert widget.layout.width is None
 
 
-@pytest.mark.parametrize("wrong", ["yes", 1, None, [], object()])
+@pytest.mark.parametrize("wrong", ["yes", 1, None, [], object(), np.array([True, False])])
 def test_an_invalid_progress_is_refused(local, wrong):
     with pytest.raises(cs.FilterError, match="progress must be True, False or 'auto'"):
         cs.read_cases(local.sources["connect"], progress=wrong)
+
+
+# --- bars that cannot be drawn ----------------------------------------------------------------
+
+
+class FailingStream(io.StringIO):
+    """A terminal that raises an error in one of its methods; an interrupt only once."""
+
+    def __init__(self, method, error):
+        super().__init__()
+        self.failures = 0
+        self._method, self._error = method, error
+
+    def _fail_in(self, method):
+        if method == self._method and (isinstance(self._error, Exception) or not self.failures):
+            self.failures += 1
+            raise self._error
+
+    def write(self, text):
+        """Write, or fail."""
+        self._fail_in("write")
+        return super().write(text)
+
+    def flush(self):
+        """Flush, or fail."""
+        self._fail_in("flush")
+
+    def isatty(self):
+        """Be a terminal, or fail."""
+        self._fail_in("isatty")
+        return True
+
+
+def closed_stream():
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+STREAMS = {
+    "none": lambda: None,
+    "closed": closed_stream,
+    "no stream": object,
+    "broken pipe": lambda: FailingStream("write", BrokenPipeError(32, "broken pipe")),
+    "full disk": lambda: FailingStream("flush", OSError(28, "no space left")),
+    "encoding": lambda: FailingStream("write", UnicodeEncodeError("ascii", "é", 0, 1, "no")),
+    "own class": lambda: FailingStream("write", RuntimeError("lost")),
+    "isatty": lambda: FailingStream("isatty", ValueError("I/O operation on closed file")),
+}
+
+
+def rows_of_iter_cases(source, **options):
+    with cs.iter_cases(source, **options) as chunks:
+        return sum(map(len, chunks))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("mode", [True, np.True_, "auto"])
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_bar_that_cannot_be_drawn_is_left_out(local, monkeypatch, tmp_path, name, mode):
+    """A progress bar is an accessory: the rows come without it."""
+    monkeypatch.setattr(progress, "_DELAY", 0)
+    monkeypatch.setattr(sys, "stderr", STREAMS[name]())
+    source, path = local.sources["connect"], tmp_path / "cases.parquet"
+    assert len(cs.read_cases(source, progress=mode)) == ALL
+    assert rows_of_iter_cases(source, progress=mode) == ALL
+    assert len(pd.read_parquet(cs.to_parquet(source, path, progress=mode))) == ALL
+    case_id = CASES["case_id"][0]
+    assert len(cs.read_related(source, [case_id], kinds="comment", progress=mode)) == 0
+
+
+def test_a_stream_that_fails_once_is_not_written_again(local, monkeypatch):
+    stream = FailingStream("write", BrokenPipeError(32, "broken pipe"))
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert len(cs.read_cases(local.sources["persona"], progress=True)) == ALL
+    assert stream.failures == 1
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        {},
+        {"get_ipython": None},
+        {"get_ipython": lambda: None},
+        {"get_ipython": lambda: 1 / 0},
+    ],
+)
+def test_ipython_may_be_half_imported(local, monkeypatch, module):
+    """While another thread imports IPython, the module lacks some of its names."""
+    ipython = types.ModuleType("IPython")
+    vars(ipython).update(module)
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    assert len(cs.read_cases(local.sources["connect"])) == ALL
+
+
+def test_an_interrupt_while_a_bar_is_drawn_ends_the_read(local, monkeypatch):
+    """Only errors of the drawing are ignored, not the user's."""
+    monkeypatch.setattr(sys, "stderr", FailingStream("write", KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        cs.read_cases(local.sources["connect"], progress=True)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+import numpy as np
 from tqdm.auto import tqdm
 
 from casesearch_pd.errors import FilterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from casesearch_pd.sources.base import Source
 
@@ -57,46 +58,114 @@ def progress_bar(progress: Progress | Bar, source: Source) -> Iterator[Bar]:
     if isinstance(progress, Bar):
         yield progress
         return
-    if progress != "auto" and not isinstance(progress, bool):
-        raise FilterError(f"progress must be True, False or 'auto', got {progress!r}")
-    auto = progress == "auto"
+    progress = _parse_progress(progress)
+    drawn = _TqdmBar(_open_tqdm(progress, source.name))
+    try:
+        yield drawn
+    finally:
+        drawn.close()
+
+
+def _parse_progress(progress: object) -> Progress:
+    if isinstance(progress, str) and progress == "auto":
+        return "auto"
+    if isinstance(progress, (bool, np.bool_)):
+        return bool(progress)
+    raise FilterError(f"progress must be True, False or 'auto', got {progress!r}")
+
+
+def _open_tqdm(progress: Progress, name: str) -> Any:
+    """Return a bar of tqdm; None if there is no stream to draw it on."""
+    auto, notebook = progress == "auto", _in_notebook()
+    # pythonw and services have no standard error.
+    if progress is False or (sys.stderr is None and not notebook):
+        return None
     # None draws in terminals only, where notebooks are none.
-    disable = None if auto and not _in_notebook() else progress is False
+    disable = None if auto and not notebook else False
     delay = _DELAY if auto else 0
-    bar = tqdm(desc=f"reading {source.name}", unit=" cases", disable=disable, delay=delay)
-    with closing(bar):
-        yield _TqdmBar(bar)
+    try:
+        return _Drawing(desc=f"reading {name}", unit=" cases", disable=disable, delay=delay)
+    except Exception:  # noqa: BLE001 - see `_TqdmBar`
+        return None
+
+
+class _Drawing(tqdm):  # type: ignore[misc] # it has no types
+    """A bar of tqdm that is deleted in silence, also if its construction failed."""
+
+    def __del__(self) -> None:
+        with suppress(Exception):
+            self.close()
 
 
 class _TqdmBar:
-    """A bar of tqdm, in a terminal or a notebook."""
+    """A bar of tqdm, in a terminal or a notebook.
+
+    A stream may be closed, a pipe broken or an encoding too narrow. A bar that cannot be drawn is
+    given up; the read goes on without it.
+    """
 
     def __init__(self, bar: Any) -> None:
         self._bar = bar
+        self._total: int | None = None
 
     @property
     def total(self) -> int | None:
-        total: int | None = self._bar.total
-        return total
+        return self._total
 
     @total.setter
     def total(self, rows: int | None) -> None:
-        self._bar.total = rows
-        if rows and hasattr(self._bar, "container"):
-            # A notebook's bar that was made without a total is 20 pixels wide and looks full.
-            widget = self._bar.container.children[1]
-            widget.max, widget.bar_style, widget.layout.width = rows, "", None
+        self._total = rows
+        self._draw(_set_total, rows)
 
     def begin(self, number: int, passes: int) -> None:
-        if number == 1 and self._bar.n:  # a reset redraws at once, however short the read is
-            self._bar.reset()
-        if passes > 1:
-            self._bar.set_postfix_str(f"pass {number} of {passes}", refresh=False)
+        self._draw(_begin_pass, number, passes)
 
     def update(self, rows: int) -> None:
-        self._bar.update(rows)
+        self._draw(_add_rows, rows)
+
+    def close(self) -> None:
+        """Draw the last state; nothing is drawn after this."""
+        self._draw(_close)
+        self._bar = None
+
+    def _draw(self, action: Callable[..., object], *arguments: object) -> None:
+        if self._bar is None:
+            return
+        try:
+            action(self._bar, *arguments)
+        except Exception:  # noqa: BLE001 - whatever a stream raises
+            # A bar is closed when it is deleted, unless it is disabled.
+            self._bar.disable, self._bar = True, None
+
+
+def _set_total(bar: Any, rows: int | None) -> None:
+    bar.total = rows
+    if rows and hasattr(bar, "container"):
+        # A notebook's bar that was made without a total is 20 pixels wide and looks full.
+        widget = bar.container.children[1]
+        widget.max, widget.bar_style, widget.layout.width = rows, "", None
+
+
+def _begin_pass(bar: Any, number: int, passes: int) -> None:
+    if number == 1 and bar.n:  # a reset redraws at once, however short the read is
+        bar.reset()
+    if passes > 1:
+        bar.set_postfix_str(f"pass {number} of {passes}", refresh=False)
+
+
+def _add_rows(bar: Any, rows: int) -> None:
+    bar.update(rows)
+
+
+def _close(bar: Any) -> None:
+    bar.close()
 
 
 def _in_notebook() -> bool:
-    shell = sys.modules.get("IPython")  # loaded already in every notebook
-    return shell is not None and hasattr(shell.get_ipython(), "kernel")
+    """Return whether this is a notebook, in which IPython is always loaded."""
+    # Another thread may just be importing IPython, which then lacks some of its names.
+    get_shell = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    try:
+        return callable(get_shell) and hasattr(get_shell(), "kernel")
+    except Exception:  # noqa: BLE001 - a bar never ends a read
+        return False
