@@ -28,14 +28,7 @@ __all__ = ["CasesAccessor"]
 
 @pd.api.extensions.register_dataframe_accessor("cases")
 class CasesAccessor:
-    """Methods for a DataFrame that `read_cases` returned.
-
-    Parameters
-    ----------
-    frame
-        A DataFrame with a column ``case_id``.
-
-    """
+    """Methods for a DataFrame with a column ``case_id``, as `read_cases` returns it."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
         if "case_id" not in frame.columns:
@@ -55,7 +48,8 @@ class CasesAccessor:
         """Whether each case is open.
 
         Amazon Connect: the status is not ``closed``, in any letter case. Persona: there is no
-        ``closed_at``. In a DataFrame of unknown origin the status decides.
+        ``closed_at``. Without provenance, which pandas drops in a merge, the columns tell the
+        service; in a DataFrame of your own the status decides. ValueError if that is not clear.
         """
         return lifecycle.is_open(self._frame)
 
@@ -79,7 +73,8 @@ class CasesAccessor:
         where, tags, **filters
             As in `read_cases`. Relative times count from the time of the call.
         tz
-            The zone of naive times in filters; if None, that of the read, else UTC.
+            The zone of naive times in filters; if None, that of naive times in the DataFrame:
+            the zone of the read, else of another column, else UTC.
 
         Returns
         -------
@@ -199,7 +194,10 @@ class CasesAccessor:
         return flow.flow(self._frame, freq)
 
     def durations(self) -> pd.DataFrame:
-        """Return ages, times to close and SLA in days; see `analysis.metrics.durations`."""
+        """Return ages, times to close and SLA in days; see `analysis.metrics.durations`.
+
+        Naive times are in the zone of the read, as in `where`.
+        """
         return metrics.durations(self._frame)
 
     def tags(self) -> pd.DataFrame:

@@ -751,7 +751,7 @@ def test_groups_and_periods_exclude_each_other():
 @pytest.mark.parametrize("name", PLOTS)
 def test_plots_match_their_baseline_images(name, monkeypatch):
     """Text is hidden: it is tested above, and fonts differ from version to version."""
-    monkeypatch.setattr(common, "fit", lambda *_: None)
+    monkeypatch.setattr(common, "_fit", lambda *_: None)
     figure = Figure(figsize=(4, 3))
     canvas = FigureCanvasAgg(figure)
     ax = PLOTS[name](cases(400, "Europe/Berlin"), figure.add_axes((0.1, 0.1, 0.8, 0.8)))

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from casesearch_pd.reading.frames.cells import holds_lists, localize
 from casesearch_pd.reading.frames.frame import require_distinct_columns
-from casesearch_pd.reading.local_filter import holds_lists, localize, zone_of_frame
-from casesearch_pd.reading.provenance import Provenance
+from casesearch_pd.reading.provenance import Provenance, zone_of_frame
 from casesearch_pd.sources.traits import PERSONA, ServiceTraits, infer_traits, mixes_services
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ __all__ = [
     "Lifecycle",
     "as_of",
     "case_count",
+    "check_repeated_cases",
     "column_of",
     "creation_times",
     "is_open",
@@ -107,26 +108,29 @@ def one_row_per_case(cases: pd.DataFrame, keys: Iterable[str] = ()) -> pd.DataFr
         If rows of one case are equal, or show it in two states: then it is not known which
         one counts.
     """
-    ids = column_of(cases, "case_id")
-    _check_repeated_cases(cases, ids)
-    is_repeated = ids.duplicated(keep=False) & ids.notna()
-    if not is_repeated.any():
+    is_repeated = check_repeated_cases(cases)
+    if is_repeated is None:
         return cases
     names = dict.fromkeys(["case_id", *keys])
     values = pd.DataFrame({name: _hashable(column_of(cases, name)) for name in names})
-    return cases[~(values.duplicated() & is_repeated).to_numpy(dtype=bool)]
+    return cases[~(values.duplicated().to_numpy(dtype=bool) & is_repeated)]
 
 
 def case_count(cases: pd.DataFrame) -> int:
     """Return the number of cases, which may have several rows each."""
     ids = column_of(cases, "case_id")
-    return int(ids.nunique() + ids.isna().sum())
+    return len(ids) if ids.is_unique else int(ids.nunique() + ids.isna().sum())
 
 
-def _check_repeated_cases(cases: pd.DataFrame, ids: pd.Series[Any]) -> None:
-    is_repeated = (ids.duplicated(keep=False) & ids.notna()).to_numpy(dtype=bool)
-    if not is_repeated.any():
-        return
+def check_repeated_cases(cases: pd.DataFrame) -> NDArray[np.bool_] | None:
+    """Return which rows are of a case with several rows; None if there is none.
+
+    Raise ValueError where `one_row_per_case` does.
+    """
+    ids = column_of(cases, "case_id")
+    if ids.is_unique:
+        return None
+    is_repeated: NDArray[np.bool_] = (ids.duplicated(keep=False) & ids.notna()).to_numpy(bool)
     rows = cases[is_repeated]
     states = rows[["case_id", *(name for name in _STATE_COLUMNS if name in cases.columns)]]
     states = states.apply(_hashable).drop_duplicates()
@@ -142,6 +146,7 @@ def _check_repeated_cases(cases: pd.DataFrame, ids: pd.Series[Any]) -> None:
             f"case_id {copies['case_id'].iloc[0]!r} occurs more than once and would be counted "
             "more than once; keep one row per case: df.drop_duplicates('case_id', keep='last')"
         )
+    return is_repeated if is_repeated.any() else None
 
 
 def _is_copy(rows: pd.DataFrame) -> NDArray[np.bool_]:
@@ -175,12 +180,16 @@ def is_open(cases: pd.DataFrame) -> pd.Series[bool]:
 
     Raise ValueError where `one_row_per_case` does.
     """
+    check_repeated_cases(cases)
+    return pd.Series(_open_mask(cases), index=cases.index, name="is_open")
+
+
+def _open_mask(cases: pd.DataFrame) -> NDArray[np.bool_]:
     traits = _origin(cases)
-    _check_repeated_cases(cases, column_of(cases, "case_id"))
     open_mask = _is_open_by(cases, traits or ServiceTraits())
     if traits is None:
         _check_status_decides(cases, open_mask)
-    return pd.Series(open_mask, index=cases.index, name="is_open")
+    return open_mask
 
 
 def _is_open_by(cases: pd.DataFrame, traits: ServiceTraits) -> NDArray[np.bool_]:
@@ -221,14 +230,14 @@ class Lifecycle:
 
     @classmethod
     def of(cls, cases: pd.DataFrame, *, needs_closed_at: bool = True) -> Lifecycle:
-        """Return the lifecycle of the cases of a frame, row by row."""
+        """Return the lifecycle row by row; repeated cases are checked by the caller."""
         now = timestamp_microseconds(as_of(cases))
         created = creation_times(cases)
         closed = (times_of if needs_closed_at else times_if_present)(cases, "closed_at")
         reopened = times_if_present(cases, "last_reopened_datetime")
         return cls(
             as_of=now,
-            is_open=is_open(cases).to_numpy(),
+            is_open=_open_mask(cases),
             created=created,
             last_closed=_known(closed, now, created),
             reopened=_known(reopened, now, created),

@@ -1,7 +1,7 @@
 """Ages, times to close and SLA attainment, per case and per group.
 
 Elapsed time is real time, whatever the local clocks did in between; ages count up to the time of
-the read (`as_of`).
+the read (`as_of`). Naive times are in the zone of the read, else of another column, else in UTC.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from casesearch_pd.analysis.lifecycle import (
     DAY,
     MISSING,
     Lifecycle,
+    check_repeated_cases,
     column_of,
     one_row_per_case,
     service_traits,
@@ -78,6 +79,7 @@ def durations(cases: pd.DataFrame) -> pd.DataFrame:
        age_days  close_days  sla_days
     0      <NA>         3.0      <NA>
     """
+    check_repeated_cases(cases)
     lifecycle = Lifecycle.of(cases)
     days = {
         "age_days": lifecycle.age_days,
@@ -102,6 +104,7 @@ def within_sla(cases: pd.DataFrame) -> pd.Series[Any]:
     still has time, has no SLA, or was closed at an unknown time. Amazon Connect states only the
     next breach of a case, which a closed one no longer has.
     """
+    check_repeated_cases(cases)
     return _within_sla(cases, Lifecycle.of(cases))
 
 
@@ -121,6 +124,7 @@ def sla_attainment(cases: pd.DataFrame) -> pd.Series[Any]:
     A service that states only the next breach drops it when a case is closed. Then every case
     that was on time is NA in `within_sla`, and the share of the others would be 0.
     """
+    check_repeated_cases(cases)
     return _attainment(cases, Lifecycle.of(cases))
 
 

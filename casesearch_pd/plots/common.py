@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import FixedLocator, MaxNLocator, PercentFormatter, StrMethodFormatter
+from matplotlib.transforms import Bbox
 
 from casesearch_pd.analysis.display_names import (
     DisplayNames,
@@ -99,7 +100,7 @@ def finish_plot(
     if empty is not None:
         _draw_empty_state(ax, empty)
     _set_title(ax, title, cases, legend_lines)
-    fit(ax, bar_labels, colorbar)
+    _fit(ax, bar_labels, colorbar)
     return ax
 
 
@@ -120,7 +121,7 @@ def _share_of_width(ax: Axes) -> float:
     return 1.0 if cell is None else len(cell.colspan) / cell.get_gridspec().ncols
 
 
-def fit(ax: Axes, bar_labels: Sequence[Text] = (), colorbar: Axes | None = None) -> None:
+def _fit(ax: Axes, bar_labels: Sequence[Text] = (), colorbar: Axes | None = None) -> None:
     """Move and shrink the plot area until all text is within the figure, at last the text too."""
     # In a figure of a usual size, a layout engine does all that.
     if _has_layout(ax) and ax.figure.bbox.width >= _USUAL_WIDTH * ax.figure.dpi:
@@ -164,14 +165,10 @@ def _cut(areas: Sequence[Axes], bar_labels: Sequence[Text]) -> list[float]:
         _shift_inside(ax, text)
     _shift_legend(ax)
     _make_room_for(ax, bar_labels)
-    boxes = [box for area in areas if (box := area.get_tightbbox()) is not None]
+    box = Bbox.union([box for area in areas if (box := area.get_tightbbox()) is not None])
     outer = ax.figure.bbox.padded(-_MARGIN)
-    return [
-        max(0.0, outer.x0 - min(box.x0 for box in boxes)),
-        max(0.0, outer.y0 - min(box.y0 for box in boxes)),
-        max(0.0, max(box.x1 for box in boxes) - outer.x1),
-        max(0.0, max(box.y1 for box in boxes) - outer.y1),
-    ]
+    distances = (outer.x0 - box.x0, outer.y0 - box.y0, box.x1 - outer.x1, box.y1 - outer.y1)
+    return [max(0.0, distance) for distance in distances]
 
 
 def _scale_text(areas: Sequence[Axes]) -> None:
@@ -224,8 +221,7 @@ def _make_room_for(ax: Axes, bar_labels: Sequence[Text]) -> None:
 def _shrink(areas: Sequence[Axes], cut: Sequence[float]) -> None:
     """Move the edges of some Axes, as of one area, inwards by so many pixels."""
     boxes = [area.get_position(original=True) for area in areas]
-    x0, y0 = min(box.x0 for box in boxes), min(box.y0 for box in boxes)
-    width, height = max(box.x1 for box in boxes) - x0, max(box.y1 for box in boxes) - y0
+    x0, y0, width, height = Bbox.union(boxes).bounds
     sizes = [*areas[0].figure.bbox.size] * 2
     left, bottom, right, top = (pixels / size for pixels, size in zip(cut, sizes, strict=True))
     x_scale = max(width - left - right, _LEAST_SIZE) / width

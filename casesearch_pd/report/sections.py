@@ -174,7 +174,7 @@ def _require_last_week(context: ReportContext) -> None:
     provenance = context.provenance
     if provenance.as_of is None:
         raise MissingColumnError("it is not known when the cases were read")
-    if provenance.rows not in {None, len(context.cases)}:
+    if provenance.rows not in {None, case_count(context.cases)}:
         raise MissingColumnError("the DataFrame was changed after the read")
     reason = survivorship_reason(context.cases, "flow")
     if reason is not None:
