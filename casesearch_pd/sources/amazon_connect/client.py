@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
 import botocore
 import botocore.exceptions as boto_errors
+import urllib3
 from botocore import xform_name
 from botocore.config import Config
 
@@ -26,7 +28,8 @@ from casesearch_pd.sources.amazon_connect.errors import (
     invalid_response,
     translate_error,
 )
-from casesearch_pd.sources.transport.context import default_tuning
+from casesearch_pd.sources.transport.context import ReadContext, default_tuning
+from casesearch_pd.sources.transport.interrupt import exchange, interruptible_pools
 from casesearch_pd.sources.transport.retry import TransientError
 from casesearch_pd.sources.transport.urls import is_loopback
 
@@ -39,6 +42,7 @@ _Decoded = TypeVar("_Decoded")
 
 _OK = 200
 _MAX_CONNECTIONS = 32
+_CHUNK_BYTES = 1 << 20
 # What botocore's parser gets in place of a response that the codec decodes.
 _EMPTY_BODIES = {
     "SearchCases": b'{"cases":[]}',
@@ -67,7 +71,8 @@ class ConnectClient:
     ) -> None:
         self.boto = _create_client(session, region_name, endpoint_url)
         self._domain_id = domain_id
-        self._responses = threading.local()  # each worker has its own body
+        self._responses = threading.local()  # each worker has its own body, and its read
+        _make_interruptible(self.boto, self._responses)
         self.boto.meta.events.register("before-parse.connectcases", self.keep_body)
 
     @property
@@ -91,17 +96,26 @@ class ConnectClient:
         except (boto_errors.BotoCoreError, boto_errors.ClientError) as error:
             raise credentials_error(error) from error
 
-    def call(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    def call(
+        self, operation: str, parameters: Mapping[str, Any], context: ReadContext
+    ) -> dict[str, Any]:
         """Send one request; return what botocore made of its response."""
+        self._responses.context = context
         try:
             method = getattr(self.boto, xform_name(operation))
             response: dict[str, Any] = method(domainId=self._domain_id, **parameters)
         except CALL_ERRORS as error:
             raise translate_error(error, self._domain_id, self.boto.meta) from error
+        finally:
+            self._responses.context = None
         return response
 
     def read(
-        self, operation: str, parameters: Mapping[str, Any], decode: Callable[[Any], _Decoded]
+        self,
+        operation: str,
+        parameters: Mapping[str, Any],
+        decode: Callable[[Any], _Decoded],
+        context: ReadContext,
     ) -> tuple[_Decoded, Mapping[str, str]]:
         """Send one request; return its decoded body and its headers.
 
@@ -109,7 +123,7 @@ class ConnectClient:
         response. It raises ValueError if that is invalid.
         """
         self._responses.body = None
-        parsed = self.call(operation, parameters)
+        parsed = self.call(operation, parameters, context)
         headers = parsed["ResponseMetadata"]["HTTPHeaders"]
         body: bytes | None = self._responses.body
         try:
@@ -127,6 +141,56 @@ class ConnectClient:
             response_dict["body"] = empty
         elif not _is_parsable(response_dict["body"]):
             response_dict["body"] = b""
+
+
+class _InterruptibleSession:
+    """Stands in for botocore's HTTP session: a request ends with the time limit of its read."""
+
+    def __init__(self, session: Any, state: threading.local) -> None:
+        self._session = session
+        self._state = state
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def send(self, request: Any) -> Any:
+        """Send one request; return its response with its whole body."""
+        context = getattr(self._state, "context", None) or ReadContext()
+        request.stream_output = True  # botocore leaves the body to this method
+        response = None
+        with exchange(context) as current:
+            try:
+                response = self._session.send(request)
+                response._content = _read_body(response, request)  # noqa: SLF001 - botocore's own cache
+            except Exception:
+                if not current.over:
+                    raise
+        current.raise_if_over("Amazon Connect")
+        return response
+
+
+def _read_body(response: Any, request: Any) -> bytes:
+    try:
+        return b"".join(response.raw.stream(_CHUNK_BYTES, decode_content=False))
+    except urllib3.exceptions.ReadTimeoutError as error:
+        raise boto_errors.ReadTimeoutError(endpoint_url=request.url, error=error) from error
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise boto_errors.ConnectionClosedError(
+            error=error, request=request, endpoint_url=request.url
+        ) from error
+
+
+def _make_interruptible(client: Any, state: threading.local) -> None:
+    """Let the requests of a client end with their reads.
+
+    Another version of botocore may keep its session elsewhere; then its own timeouts apply.
+    """
+    with suppress(AttributeError):
+        session = client._endpoint.http_session  # noqa: SLF001 - botocore has no public way
+        pools = interruptible_pools(session._pool_classes_by_scheme)  # noqa: SLF001 - as above
+        session._manager.pool_classes_by_scheme = pools  # noqa: SLF001 - as above
+        session._pool_classes_by_scheme = pools  # noqa: SLF001 - as above
+        client._endpoint.http_session = _InterruptibleSession(session, state)  # noqa: SLF001 - as above
 
 
 def _require_length(body: bytes, headers: Mapping[str, str]) -> None:

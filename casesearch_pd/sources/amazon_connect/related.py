@@ -272,7 +272,9 @@ def _per_case(
             request["nextToken"] = cursor
         try:
             return send_with_retry(
-                lambda: _request_page(client, listing, request), client.rate_limiter, context
+                lambda: _request_page(client, listing, request, context),
+                client.rate_limiter,
+                context,
             )
         except errors.NotFoundError as error:
             if _is_about_case(error, case_id):
@@ -291,13 +293,15 @@ def _is_about_case(error: errors.NotFoundError, case_id: str) -> bool:
     return kind.casefold() == "case" or resource.rpartition("/")[2] == case_id
 
 
-def _request_page(client: RelatedClient, listing: _Listing, request: dict[str, Any]) -> Page:
+def _request_page(
+    client: RelatedClient, listing: _Listing, request: dict[str, Any], context: ReadContext
+) -> Page:
     def decode(response: Any) -> tuple[list[_Row], str | None]:
         entries, cursor = _entries(response, listing.member)
         rows = [row for entry in entries for row in listing.rows(entry, client.column_of)]
         return [{**row, "case_id": request["caseId"]} for row in rows], cursor
 
-    (rows, cursor), headers = client.connection.read(listing.operation, request, decode)
+    (rows, cursor), headers = client.connection.read(listing.operation, request, decode, context)
     invalid = Counter(name for row in rows for name, value in row.items() if value is _INVALID)
     columns = {
         item.column: [_valid(row.get(item.column)) for row in rows] for item in listing.fields

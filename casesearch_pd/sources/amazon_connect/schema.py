@@ -113,7 +113,7 @@ def _read_listing(
         page_parameters: dict[str, Any] = {"maxResults": _PAGE_SIZE, **parameters}
         if token:
             page_parameters["nextToken"] = token
-        send = partial(_read_listing_page, client, listing, page_parameters)
+        send = partial(_read_listing_page, client, listing, page_parameters, context)
         response = send_with_retry(send, rate_limiter, context)
         items += response[listing.member]
         token = response.get("nextToken") or ""
@@ -127,9 +127,12 @@ def _read_listing(
 
 
 def _read_listing_page(
-    client: ConnectClient, listing: DiscoveryListing, parameters: Mapping[str, Any]
+    client: ConnectClient,
+    listing: DiscoveryListing,
+    parameters: Mapping[str, Any],
+    context: ReadContext,
 ) -> dict[str, Any]:
-    response = client.call(listing.operation, parameters)
+    response = client.call(listing.operation, parameters, context)
     items = response.get(listing.member)
     # boto3 takes a broken 200 for an empty response, without the member.
     if items is None or not all(_has_keys(item, listing.keys) for item in items):

@@ -302,19 +302,22 @@ class ConnectCases(BaseSource):
         """Return ``totalCount``, with the smallest page."""
         scan = replace(scan, fields=(), sort=())
         body = {**(self.request(scan).body or {}), "maxResults": 1}
-        total = send_with_retry(lambda: self._search(body, scan), self.rate_limiter, context).total
+        page = send_with_retry(
+            lambda: self._search(body, scan, context), self.rate_limiter, context
+        )
+        total = page.total
         if total is None:
             raise errors.InvalidResponseError(
                 "the service returned no totalCount; read the cases to count them"
             )
         return total
 
-    def _request_page(self, scan: Scan, cursor: str | None, context: ReadContext) -> Page:  # noqa: ARG002 - boto3 has its own timeouts
-        return self._search(self.request(scan, cursor).body or {}, scan)
+    def _request_page(self, scan: Scan, cursor: str | None, context: ReadContext) -> Page:
+        return self._search(self.request(scan, cursor).body or {}, scan, context)
 
-    def _search(self, body: Mapping[str, Any], scan: Scan) -> Page:
+    def _search(self, body: Mapping[str, Any], scan: Scan, context: ReadContext) -> Page:
         page, headers = self.connection.read(
-            "SearchCases", body, lambda response: self.page(response, scan)
+            "SearchCases", body, lambda response: self.page(response, scan), context
         )
         page.served_at = served_at(headers)
         return page

@@ -1,6 +1,6 @@
-"""The state of one read: its time limit, its counters, its cancellation; and the only clock.
+"""`ReadContext`: the time limit, the counters and the cancellation of one read.
 
-Only this module reads the clock and waits, so that a test can replace both.
+All waiting, and the clock of rate limits and timeouts, are here, so that a test can replace them.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from casesearch_pd.errors import FilterError
+from casesearch_pd.errors import FilterError, ServiceUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from casesearch_pd.sources.transport.interrupt import Exchange
 
 __all__ = [
     "Cancelled",
@@ -47,46 +49,26 @@ class Tuning:
     Users need not know them. Tests replace some with `use_tuning`.
     """
 
-    # How long one request is retried: waiting for throttles in total, and for any other transient
-    # error by time and by number of attempts.
-    max_throttle_seconds: float = 120.0
-    # How long one request is retried: waiting for throttles in total, and for any other transient
-    # error by time and by number of attempts.
-    max_fault_seconds: float = 20.0
-    # How long one request is retried: waiting for throttles in total, and for any other transient
-    # error by time and by number of attempts.
-    max_fault_attempts: int = 6
-    # Seconds without a response, or without a connection, after which an attempt has failed.
-    read_timeout: float = 20.0
-    # Seconds without a response, or without a connection, after which an attempt has failed.
-    connect_timeout: float = 5.0
-    # Pages of a result (cases of a per-case read) that one worker reads before others join.
-    pages_before_workers: int = 8
-    # Pages of a result (cases of a per-case read) that one worker reads before others join.
-    cases_before_workers: int = 8
-    # Pages that must remain of a window before it is split between two workers.
-    min_split_pages: int = 3
+    max_throttle_seconds: float = 120.0  # total wait for throttles of one request
+    max_fault_seconds: float = 20.0  # time for retries after other errors
+    max_fault_attempts: int = 6  # attempts in that time
+    read_timeout: float = 20.0  # seconds without a response
+    connect_timeout: float = 5.0  # seconds without a connection
+    pages_before_workers: int = 8  # pages that one worker reads before others join
+    cases_before_workers: int = 8  # the same for a read per case
+    min_split_pages: int = 3  # pages that remain of a window that is split between two workers
     max_empty_pages: int = 20  # empty pages with a cursor that are followed before the first row
     max_restarts: int = 3  # restarts of a scan at the same position before its cursor is an error
     max_rereads: int = 3  # passes over what changed during a read
     max_short_reads: int = 2  # reads of a result that has fewer rows than the count
     pages_per_checkpoint_file: int = 20  # pages between two files of a checkpoint
-    # Rows that are converted together, and rows that are completed and filtered together.
-    flush_rows: int = 1_000
-    # Rows that are converted together, and rows that are completed and filtered together.
-    batch_rows: int = 10_000
-    # Rows that are sorted at once, rows of each run in memory during a merge, and the size below
-    # which no temporary file is written.
-    sort_run_rows: int = 10_000
-    # Rows that are sorted at once, rows of each run in memory during a merge, and the size below
-    # which no temporary file is written.
-    merge_step_rows: int = 500
-    # Rows that are sorted at once, rows of each run in memory during a merge, and the size below
-    # which no temporary file is written.
-    merge_memory_bytes: int = 16 << 20
-    part_rows: int = 1_000_000  # rows of one Parquet file
-    partition_rows: int = 50_000  # rows of one Dask partition, intended and at least
-    min_partition_rows: int = 2_000  # rows of one Dask partition, intended and at least
+    flush_rows: int = 1_000  # rows converted to Arrow together
+    batch_rows: int = 10_000  # rows completed and filtered together
+    sort_run_rows: int = 10_000  # rows sorted at once
+    merge_step_rows: int = 500  # rows of each run in memory
+    merge_memory_bytes: int = 16 << 20  # a smaller sort needs no temporary file
+    partition_rows: int = 50_000  # intended rows of a Dask partition
+    min_partition_rows: int = 2_000  # its minimum
 
 
 _tuning = Tuning()
@@ -113,6 +95,7 @@ class ReadContext:
     """The state of one read, shared by all its workers."""
 
     deadline: float = math.inf  # on the monotonic clock
+    timeout: float | None = None  # seconds from the beginning to the deadline, for messages
     requests: int = 0
     throttled: int = 0
     response_seconds: float = 0.0  # spent waiting for responses
@@ -122,20 +105,41 @@ class ReadContext:
     tuning: Tuning = field(default_factory=default_tuning)
     _responses: int = field(default=0, repr=False)
     _wake_times: list[float] = field(default_factory=list, repr=False)  # one per waiting worker
+    _exchanges: set[Exchange] = field(default_factory=set, repr=False)  # requests under way
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def cancel(self) -> None:
-        """Stop the read before its next request; wake the workers that are waiting."""
+        """Stop the read for its user."""
         self.cancelled = True
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop the read: send no request, wake the workers that wait, end requests under way."""
         self.cancel_event.set()
+        with self._lock:
+            exchanges = tuple(self._exchanges)
+        for exchange in exchanges:
+            exchange.interrupt()
+
+    def add_exchange(self, exchange: Exchange) -> None:
+        """Register a request under way, so that a cancel ends it."""
+        with self._lock:
+            self._exchanges.add(exchange)
+        if self.cancel_event.is_set():  # `stop` may have come just before
+            exchange.interrupt()
+
+    def discard_exchange(self, exchange: Exchange) -> None:
+        """Remove a request that has ended."""
+        with self._lock:
+            self._exchanges.discard(exchange)
 
     def raise_if_cancelled(self) -> None:
-        """Raise `Cancelled` if the read was stopped."""
+        """Raise `Cancelled` if the read was cancelled."""
         if self.cancel_event.is_set():
             raise Cancelled
 
     def sleep(self, seconds: float) -> None:
-        """Wait; raise `Cancelled` if the read is stopped before the time is over."""
+        """Wait; raise `Cancelled` if the read is cancelled before the time is over."""
         until = monotonic_time() + seconds
         with self._lock:
             self._wake_times.append(until)
@@ -171,29 +175,42 @@ class ReadContext:
 
         Raises FilterError if the timeout is not a positive number of seconds.
         """
+        context = cls()
+        context.start_timeout(seconds)
+        return context
+
+    def start_timeout(self, seconds: float | None) -> None:
+        """Limit the time of the read from now on; None has no limit.
+
+        Raises FilterError if the timeout is not a positive number of seconds.
+        """
         if seconds is None:
-            return cls()
-        number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-        if not number or not seconds > 0:
+            self.timeout, self.deadline = None, math.inf
+            return
+        is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+        if not is_number or not seconds > 0:
             raise FilterError(
                 f"timeout must be a positive number of seconds or None, got {seconds!r}"
             )
-        return cls(monotonic_time() + seconds)
+        self.timeout, self.deadline = seconds, monotonic_time() + seconds
 
     @classmethod
     def for_discovery(cls) -> ReadContext:
         """Return a context for discovery requests within the current read of this thread.
 
-        It is cancelled with that read and its waits are visible there. It counts its own
-        requests and has no time limit, because later reads use the schema too.
+        It ends and is cancelled with that read, and its waits are visible there. It counts its
+        own requests.
         """
         parent = _CURRENT.get()
         if parent is None:
             return cls()
         return cls(
+            deadline=parent.deadline,
+            timeout=parent.timeout,
             cancel_event=parent.cancel_event,
             tuning=parent.tuning,
             _wake_times=parent._wake_times,  # noqa: SLF001 - its own class
+            _exchanges=parent._exchanges,  # noqa: SLF001 - its own class
             _lock=parent._lock,  # noqa: SLF001 - its own class
         )
 
@@ -204,6 +221,23 @@ class ReadContext:
     def remaining(self) -> float:
         """Return the seconds that remain, never below 0."""
         return max(0.0, self.deadline - monotonic_time())
+
+    def check_time(self, waiting_for: str) -> None:
+        """Raise ServiceUnavailableError if the time limit has passed."""
+        if not self.remaining():
+            raise self.time_over(waiting_for)
+
+    @property
+    def limit_text(self) -> str:
+        """The time limit as a user wrote it."""
+        return "the timeout" if self.timeout is None else f"timeout={self.timeout:g} s"
+
+    def time_over(self, waiting_for: str) -> ServiceUnavailableError:
+        """Return the error of a read whose time is over, with what it was waiting for."""
+        return ServiceUnavailableError(
+            f"{self.limit_text} is over while waiting for {waiting_for}; pass a longer timeout= or "
+            "a narrower filter"
+        )
 
 
 _CURRENT: ContextVar[ReadContext | None] = ContextVar("the current read", default=None)
@@ -220,4 +254,4 @@ def use_context(context: ReadContext) -> Iterator[None]:
 
 
 class Cancelled(Exception):  # noqa: N818 - ends a thread, and no user sees it
-    """The read was stopped before this request was sent."""
+    """The read was cancelled before this request was sent."""

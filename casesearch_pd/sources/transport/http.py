@@ -1,7 +1,7 @@
 """HTTP through requests: one client per source, which keeps connections and protects the token.
 
-A client sends to one origin and follows no redirect, so the token is sent nowhere else. What
-a response repeats of the token is replaced before it is read. Nothing is retried here.
+A client sends to one origin and follows no redirect, so the token is sent nowhere else. If a
+response repeats the token, it is replaced at once. Nothing is retried here.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import os
 from dataclasses import dataclass
 from functools import cached_property
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
@@ -20,6 +21,7 @@ from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 from requests.structures import CaseInsensitiveDict
 
 from casesearch_pd.errors import AccessDeniedError, InvalidResponseError, ServiceUnavailableError
+from casesearch_pd.sources.transport.interrupt import exchange, interruptible_pools
 from casesearch_pd.sources.transport.retry import (
     ErrorAdvice,
     ErrorResponse,
@@ -37,8 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BearerToken", "HttpClient", "HttpResponse", "response_error"]
 
-_OK = 200
-_SCHEME = "Bearer "
+_BEARER = "Bearer "
 _MIN_TIMEOUT = 0.001  # seconds; requests takes 0 for "no timeout"
 _CHUNK_BYTES = 1 << 22  # requests would read 10 kB at a time; a page has some 200 kB
 _MAX_CONNECTIONS = 32
@@ -80,7 +81,7 @@ class BearerToken(AuthBase):
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Sign one request."""
-        request.headers["Authorization"] = f"{_SCHEME}{self.value()}"
+        request.headers["Authorization"] = f"{_BEARER}{self.value()}"
         return request
 
     def value(self) -> str:
@@ -96,8 +97,25 @@ class BearerToken(AuthBase):
         return token
 
 
+class _Adapter(HTTPAdapter):
+    """Connections whose requests end with the time limit of their read."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)  # type: ignore[no-untyped-call]
+        _make_interruptible(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **options)  # type: ignore[no-untyped-call]
+        _make_interruptible(manager)
+        return manager
+
+
+def _make_interruptible(manager: Any) -> None:
+    manager.pool_classes_by_scheme = interruptible_pools(manager.pool_classes_by_scheme)
+
+
 class HttpClient:
-    """Sends requests to one base URL."""
+    """A client that sends requests to one base URL."""
 
     def __init__(
         self, base_url: str, headers: Mapping[str, str], auth: AuthBase | None = None
@@ -124,7 +142,7 @@ class HttpClient:
         Raises TransientError if there is no complete response.
         """
         request = self._prepare(method, self.url(path, query), body)
-        token = str(request.headers.get("Authorization", "")).removeprefix(_SCHEME)
+        token = str(request.headers.get("Authorization", "")).removeprefix(_BEARER)
         try:
             response = self._session.send(
                 request,
@@ -134,7 +152,7 @@ class HttpClient:
             )
             content = b"".join(response.iter_content(_CHUNK_BYTES))
         except requests.RequestException as error:
-            failure = self._no_response(error, token, late=not context.remaining())
+            failure = self._connection_error(error, token, is_timeout=not context.remaining())
         else:
             return _without_token(response, content, token)
         # Raised outside of the handler, because the context of the exception holds the token.
@@ -143,13 +161,13 @@ class HttpClient:
     @cached_property
     def _session(self) -> requests.Session:
         session = requests.Session()
-        # The environment is evaluated once, because requests would do so for each request. No
-        # proxy leads to this machine.
+        # The environment is evaluated once, because requests would do so for each request.
+        # Requests to this machine do not go through a proxy.
         if not is_loopback(self._base_url):
             settings = session.merge_environment_settings(self._base_url, {}, None, None, None)
             session.proxies, session.verify = settings["proxies"], settings["verify"]
         session.trust_env = False
-        adapter = HTTPAdapter(pool_maxsize=_MAX_CONNECTIONS)  # one connection per worker
+        adapter = _Adapter(pool_maxsize=_MAX_CONNECTIONS)  # one connection per worker
         session.mount("https://", adapter)
         session.mount("http://", adapter)
         session.headers.update(self._headers)
@@ -168,11 +186,11 @@ class HttpClient:
         request.prepare_auth(self._auth)
         return request
 
-    def _no_response(
-        self, error: requests.RequestException, token: str, *, late: bool
+    def _connection_error(
+        self, error: requests.RequestException, token: str, *, is_timeout: bool
     ) -> ServiceError:
         reason = _redact(f"{type(error).__name__}: {error}", token)
-        if late:
+        if is_timeout:
             return ServiceUnavailableError(
                 f"the timeout passed before {self._base_url} answered ({reason}); pass a longer "
                 "timeout= or a narrower filter"
@@ -183,15 +201,15 @@ class HttpClient:
                 f"({reason}); a proxy in between may have changed it"
             )
         return ServiceUnavailableError(
-            f"no response from {self._base_url} ({reason}); check the network, a proxy, or "
-            "base_url="
+            f"no response from {self._base_url} ({reason}); check the network, a proxy, or the "
+            "address"
         )
 
 
 def response_error(
     response: HttpResponse, base_url: str, *, variable: str = ""
 ) -> TransientError | ServiceError:
-    """Return the error of a response whose status is not 200, for services without a format."""
+    """Return the error of a status other than 200, for services without an error format."""
     text = f"status {response.status} {response.reason}".strip()
     failure = ErrorResponse(response.status, str(response.status), response.request_id, text)
     credentials = f"set {variable}, or pass token=" if variable else "check the credentials"
@@ -219,7 +237,7 @@ def _without_token(response: requests.Response, body: bytes, token: str) -> Http
         headers = CaseInsensitiveDict(
             {name: _redact(value, token) for name, value in headers.items()}
         )
-        if response.status_code != _OK:  # no message quotes the body of a success
+        if response.status_code != HTTPStatus.OK:  # no message quotes the body of a success
             body = body.replace(token.encode(), b"<token>")
     return HttpResponse(response.status_code, headers, body, _redact(response.reason or "", token))
 

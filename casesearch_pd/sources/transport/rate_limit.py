@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Permit", "RateEstimate", "RateLimiter", "rate_limiter_for"]
 
-# --- constants of the estimate ---
-_BOLDNESS = 0.7  # with it the next throttle is due after 2 to 3 times the sample
+# Of the estimate.
+_GROWTH = 0.7  # with it the next throttle is due after 2 to 3 times the sample
 _MAX_SAMPLE = 60.0  # requests that an estimate rests on: about one throttle in as many requests
-_DECAY = 0.5  # weight of earlier measurements in the next one, because rates change
+_DECAY = 0.5  # weight of earlier measurements in the next one, because rates set_limits
 _PLAUSIBLE_FACTOR = 5.0  # up to this times the measured rate, the attempted one may be right
 _HALF_REQUEST = 0.5  # where no request passed, the bucket was half full on average
 _MIN_RATE = 0.2  # requests per second that are attempted even if none passes
 _MIN_SECONDS = 0.001  # of a measurement
-# --- constants of the limiter ---
-_OPENING = 0.25  # more requests of a burst at once, for each response so far
+# Of the limiter.
+_BURST_GROWTH = 0.25  # more requests of a burst at once, for each response so far
 _REST_SHARE = 0.5  # of one interval: the pause of all workers after a throttle
-_REQUEUE_FACTOR = 1.2  # growth of the rate that is worth a new queue
+_RESCHEDULE_FACTOR = 1.2  # growth of the rate after which waiting workers reserve again
 _MAX_WINDOW_WAIT = 0.25  # seconds between two looks at a window that is used up
 _IDLE_SECONDS = 1.0  # without a request, after which a bucket may have filled
 
@@ -65,8 +65,8 @@ class RateEstimate:
 
     rate: float = math.inf  # requests per second to attempt; `math.inf` until the first throttle
     _first: Permit | None = None  # the first request after an idle time
-    _bucket_empty: Permit | None = None  # the last request that found the bucket empty
-    _last_informed: int = 0  # requests up to this number were sent before the last throttle
+    _last_throttle: Permit | None = None  # the last request that found the bucket empty
+    _last_known_number: int = 0  # requests up to this number were sent before the last throttle
     _throttles: int = 0  # since the bucket was empty
     _successes: int = 0  # since the last throttle
     _sample: float = 0.0  # requests that `rate` rests on
@@ -80,38 +80,38 @@ class RateEstimate:
 
     def restart(self, permit: Permit) -> None:
         """Start a new measurement after an idle time, in which the bucket may have filled."""
-        self._first, self._bucket_empty, self._throttles = permit, None, 0
+        self._first, self._last_throttle, self._throttles = permit, None, 0
 
     def record_success(self, permit: Permit, ceiling: float) -> None:
         """Raise the attempted rate a little, the more the longer nothing was throttled.
 
         Once the configured rate (`ceiling`) has been sustained, the estimate is forgotten.
         """
-        if math.isinf(self.rate) or permit.number <= self._last_informed:
+        if math.isinf(self.rate) or permit.number <= self._last_known_number:
             return
         self._successes += 1
-        growth = _BOLDNESS * self._successes / (1 + self._sample) ** 3
+        growth = _GROWTH * self._successes / (1 + self._sample) ** 3
         self.rate = min(ceiling, self.rate * (1 + min(1.0, growth)))
         if self.rate == ceiling and self._successes > _MAX_SAMPLE:
-            self.rate, self._bucket_empty = math.inf, None
+            self.rate, self._last_throttle = math.inf, None
             self._passed = self._seconds = 0.0
 
     def record_throttle(self, permit: Permit, last_sent: int, ceiling: float) -> bool:
         """Update the rate after a throttle; return whether the throttle was informative.
 
         Requests up to `last_sent` that are still under way will be throttled for the same reason,
-        and say nothing new.
+        and contain no new information.
         """
-        if self._bucket_empty is not None and permit.number > self._bucket_empty.number:
+        if self._last_throttle is not None and permit.number > self._last_throttle.number:
             self._throttles += 1
-        if permit.number <= self._last_informed:
+        if permit.number <= self._last_known_number:
             return False
-        if self._bucket_empty is None:
+        if self._last_throttle is None:
             rate = self._first_rate(permit)
         else:
-            rate = self._measured_rate(permit, self._bucket_empty)
+            rate = self._measured_rate(permit, self._last_throttle)
         self.rate = min(ceiling, max(rate, _MIN_RATE))
-        self._bucket_empty, self._last_informed = permit, last_sent
+        self._last_throttle, self._last_known_number = permit, last_sent
         self._throttles = self._successes = 0
         return True
 
@@ -122,16 +122,16 @@ class RateEstimate:
         self._sample = min(passed, _MAX_SAMPLE)
         return min(self.rate, passed / seconds if seconds > 0 and passed else math.inf)
 
-    def _measured_rate(self, permit: Permit, bucket_empty: Permit) -> float:
-        passed = permit.number - bucket_empty.number - self._throttles
-        self._add(passed, max(permit.sent_at - bucket_empty.sent_at, _MIN_SECONDS))
+    def _measured_rate(self, permit: Permit, last_throttle: Permit) -> float:
+        passed = permit.number - last_throttle.number - self._throttles
+        self._add_measurement(passed, max(permit.sent_at - last_throttle.sent_at, _MIN_SECONDS))
         measured = max(self._passed, _HALF_REQUEST) / self._seconds
         # A small bucket loses what a slow client leaves unused, so the measured rate may be too
         # low. The attempted rate, a little lowered, is preferred while it is plausible.
         lowered = self.rate * (1 - 2 / (passed + 4))
         return lowered if measured < lowered < _PLAUSIBLE_FACTOR * measured else measured
 
-    def _add(self, passed: int, seconds: float) -> None:
+    def _add_measurement(self, passed: int, seconds: float) -> None:
         self._passed = self._passed * _DECAY + passed
         self._seconds = self._seconds * _DECAY + seconds
         if self._passed > _MAX_SAMPLE:
@@ -142,7 +142,7 @@ class RateEstimate:
 
 @dataclass
 class RateLimiter:
-    """Permission to send: so many requests per second, after a first burst.
+    """Space the requests of all workers: at a rate, after an initial burst.
 
     The generic cell rate algorithm needs one number: the time at which all requests so far
     would have been sent at exactly the rate. Each request moves it by one interval, and may be
@@ -159,9 +159,9 @@ class RateLimiter:
     # What the service says it still accepts, and until when.
     _window_requests: float = field(default=math.inf, init=False, repr=False)
     _window_end: float = field(default=-math.inf, init=False, repr=False)
-    # Each new queue invalidates the slots that waiting workers have reserved.
-    _queue: int = field(default=0, init=False, repr=False)
-    _queue_rate: float = field(default=math.inf, init=False, repr=False)
+    # Slots of an earlier generation are invalid: workers that wait for one reserve again.
+    _generation: int = field(default=0, init=False, repr=False)
+    _slot_rate: float = field(default=math.inf, init=False, repr=False)
     _requests: int = field(default=0, init=False, repr=False)
     _last_request_at: float = field(default=-math.inf, init=False, repr=False)
     _responses: int = field(default=0, init=False, repr=False)  # errors included
@@ -172,8 +172,10 @@ class RateLimiter:
 
     def __post_init__(self) -> None:
         """Reject a rate at which no request could ever be sent."""
-        _require("rate", self.rate, "a number of requests per second above 0", lambda r: r > 0)
-        _require("burst", self.burst, "a number of requests, at least 1", lambda b: b >= 1)
+        _require_number(
+            "rate", self.rate, "a number of requests per second above 0", lambda r: r > 0
+        )
+        _require_number("burst", self.burst, "a number of requests, at least 1", lambda b: b >= 1)
 
     @property
     def current_rate(self) -> float:
@@ -187,27 +189,32 @@ class RateLimiter:
         ------
         ThrottledError
             If the time limit of the read is reached first.
+        ServiceUnavailableError
+            If it has been reached before.
         Cancelled
-            If the read is stopped first.
+            If the read is cancelled first.
         """
         while True:
             context.raise_if_cancelled()
-            wait, queue = self._reserve(context.remaining())
+            # Also for a request that need not wait: answers slower than the rate would otherwise
+            # never meet the limit.
+            context.check_time("the next request")
+            wait, generation = self._reserve(context.remaining())
             if wait is None:
                 raise ThrottledError(
                     f"the rate limit of {self.current_rate:g} requests per second allows no "
-                    "further request within the timeout; pass a longer timeout= or a narrower "
-                    "filter"
+                    f"further request within {context.limit_text}; pass a longer timeout= or a "
+                    "narrower filter"
                 )
             if wait > 0:
                 context.sleep(wait)
-            permit = self._use_slot(queue)
+            permit = self._use_slot(generation)
             if permit is not None:
                 context.count_request()
                 return permit
 
     def _reserve(self, max_wait: float) -> tuple[float | None, int]:
-        """Reserve the next slot; return the seconds until then (None if too far), and the queue."""
+        """Reserve the next slot; return the seconds until then (None: too far), and its generation."""
         with self._lock:
             now = monotonic_time()
             rate, burst = self._current_limits()
@@ -219,10 +226,10 @@ class RateLimiter:
                 self._last_slot + self._burst_spacing(),
             )
             if slot - now > max_wait:
-                return None, self._queue
+                return None, self._generation
             self._on_schedule_at = max(self._on_schedule_at, slot) + interval
             self._last_slot = slot
-            return slot - now, self._queue
+            return slot - now, self._generation
 
     def _current_limits(self) -> tuple[float, float]:
         """Return rate and burst at present; a measured rate has no burst, the bucket is empty."""
@@ -239,13 +246,13 @@ class RateLimiter:
         """
         if not self._successes or not math.isinf(self._estimate.rate):
             return 0.0
-        return self._min_latency / (1 + _OPENING * self._successes)
+        return self._min_latency / (1 + _BURST_GROWTH * self._successes)
 
-    def _use_slot(self, queue: int) -> Permit | None:
+    def _use_slot(self, generation: int) -> Permit | None:
         """Return a permit, or None if the slot is invalid by now."""
         with self._lock:
             now = monotonic_time()
-            if queue != self._queue or not self._take_from_window(now):
+            if generation != self._generation or not self._take_from_window(now):
                 return None
             all_answered = self._requests == self._responses
             idle = all_answered and now - self._last_response_at > _IDLE_SECONDS
@@ -255,14 +262,14 @@ class RateLimiter:
                 self._estimate.restart(permit)
             return permit
 
-    def _start_queue(self, at: float) -> None:
+    def _invalidate_slots(self, at: float) -> None:
         """Invalidate all reserved slots: those who wait reserve a new one, from `at` on."""
         rate, burst = self._current_limits()
-        self._queue, self._queue_rate = self._queue + 1, self.current_rate
+        self._generation, self._slot_rate = self._generation + 1, self.current_rate
         self._last_slot = self._last_request_at
         self._on_schedule_at = at if math.isinf(rate) else at + (burst - 1) / rate  # no burst
 
-    def change(self, rate: float, burst: float) -> None:
+    def set_limits(self, rate: float, burst: float) -> None:
         """Change the limits; a burst that is not paid off yet is paid off at the new rate.
 
         Raises FilterError if no request could be sent at that rate; the old limits remain.
@@ -275,27 +282,27 @@ class RateLimiter:
             self.rate, self.burst = rate, burst
             if ahead:
                 self._on_schedule_at = now + ahead_requests / rate
-            self._queue, self._last_slot = self._queue + 1, self._last_request_at
+            self._generation, self._last_slot = self._generation + 1, self._last_request_at
 
-    def close_for(self, seconds: float) -> None:
-        """Send no request for so many seconds, as the service asked."""
+    def pause(self, seconds: float) -> None:
+        """Send no request for `seconds`, as the service requires."""
         with self._lock:
-            self._close(monotonic_time() + seconds)
+            self._pause_until(monotonic_time() + seconds)
 
-    def _close(self, until: float) -> None:
+    def _pause_until(self, until: float) -> None:
         if until > self._closed_until:
             self._closed_until = until
-            self._start_queue(until)
+            self._invalidate_slots(until)
 
     def limit_window(self, requests: float, seconds: float) -> None:
-        """Send no more than so many requests within so many seconds, as the service asked."""
+        """Send at most `requests` within `seconds`, as the service requires."""
         with self._lock:
             # The service may or may not have counted the requests under way. Each response
             # brings a new number, so they are subtracted: too few for a moment is safe.
             self._window_requests = requests - (self._requests - self._responses - 1)
             self._window_end = monotonic_time() + seconds
             if requests <= 0:
-                self._close(self._window_end)
+                self._pause_until(self._window_end)
 
     def _take_from_window(self, now: float) -> bool:
         """Use one request of the window; close for a moment and return False if none is left."""
@@ -303,7 +310,7 @@ class RateLimiter:
             return True
         if self._window_requests < 1:
             wait = min(max(self._min_latency, _MIN_SECONDS), _MAX_WINDOW_WAIT)
-            self._close(min(now + wait, self._window_end))
+            self._pause_until(min(now + wait, self._window_end))
             return False
         self._window_requests -= 1
         return True
@@ -315,8 +322,8 @@ class RateLimiter:
             self._successes += 1
             self._min_latency = min(self._min_latency, self._last_response_at - permit.sent_at)
             self._estimate.record_success(permit, self.rate)
-            if self.current_rate > _REQUEUE_FACTOR * self._queue_rate:
-                self._start_queue(self._last_request_at + 1 / self.current_rate)
+            if self.current_rate > _RESCHEDULE_FACTOR * self._slot_rate:
+                self._invalidate_slots(self._last_request_at + 1 / self.current_rate)
 
     def record_failure(self) -> None:
         """Count a request that failed for another reason than the rate."""
@@ -328,7 +335,7 @@ class RateLimiter:
         with self._lock:
             self._count_response()
             if self._estimate.record_throttle(permit, self._requests, self.rate):
-                self._start_queue(self._last_response_at)
+                self._invalidate_slots(self._last_response_at)
             return _REST_SHARE / self._estimate.rate if self._estimate.is_measured else None
 
     def _count_response(self) -> None:
@@ -336,9 +343,11 @@ class RateLimiter:
         self._last_response_at = monotonic_time()
 
 
-def _require(name: str, value: float, allowed: str, is_valid: Callable[[float], bool]) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not is_valid(value):
+def _require_number(
+    name: str, value: float, allowed: str, is_valid: Callable[[float], bool]
+) -> None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not is_valid(value):
         raise FilterError(f"{name} must be {allowed}, got {value!r}")
 
 
@@ -356,5 +365,5 @@ def rate_limiter_for(key: tuple[object, ...], *, rate: float, burst: float) -> R
         if limiter is None:
             limiter = _LIMITERS[key] = RateLimiter(rate, burst)
         elif (limiter.rate, limiter.burst) != (rate, burst):
-            limiter.change(rate, burst)
+            limiter.set_limits(rate, burst)
         return limiter

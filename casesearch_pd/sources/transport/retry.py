@@ -1,9 +1,9 @@
 """Retries: send one request until it has a response, a permanent error, or no attempt left.
 
 A source raises `TransientError` for what may succeed when it is sent again; any other exception
-ends the request. Throttles and other faults have separate limits: a throttle says that the
-request was fine but early, so it may be repeated for minutes, while a service that answers with
-500 again and again will rarely recover within them.
+ends the request. Throttles and other faults have separate limits: a throttled request was valid
+but too early, so it may be repeated for minutes, while a service that answers with 500 again
+and again will rarely recover within them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import random
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 from casesearch_pd.errors import (
@@ -51,6 +52,7 @@ _FIRST_THROTTLE_PAUSE = 0.4
 _FIRST_FAULT_PAUSE = 0.1
 _LONGEST_PAUSE = 20.0
 _SHORTEST_PAUSE = 0.05
+_FIRST_SERVER_ERROR = HTTPStatus.INTERNAL_SERVER_ERROR
 _MAX_DOUBLINGS = 32  # beyond them the longest pause applies anyway, and 2**n stays a float
 
 
@@ -71,25 +73,26 @@ def send_with_retry(
 ) -> _Response:
     """Send a request until there is a response, a permanent error, or no attempt left.
 
-    `send` sends it once, and raises `TransientError` for an error worth another attempt. No request
-    is sent after the read was cancelled.
+    `send` sends it once, and raises `TransientError` for an error worth another attempt.
 
     Raises
     ------
     ServiceError
         The error of the last attempt.
     Cancelled
-        If the read is stopped; no request is sent after that.
+        If the read is cancelled; no request is sent after that.
     """
     attempts = _Attempts(context.tuning)
     while True:
         permit = rate_limiter.acquire(context)
         try:
-            response = _timed(send, context)
+            response = _send_timed(send, context)
         except TransientError as fault:
             pause = attempts.next_pause(fault, _report(fault, permit, rate_limiter))
-            if pause is None or pause > context.remaining():
+            if pause is None:
                 raise fault.error from fault.__cause__
+            if pause > context.remaining():
+                raise _without_time(fault.error, context) from fault.__cause__
             # The service counts the requests of all workers together, so a throttle stops them
             # all; any other fault concerns this request alone.
             if fault.throttled:
@@ -113,7 +116,13 @@ def _report(fault: TransientError, permit: Permit, rate_limiter: RateLimiter) ->
     return None
 
 
-def _timed(send: Callable[[], _Response], context: ReadContext) -> _Response:
+def _without_time(error: ServiceError, context: ReadContext) -> ServiceError:
+    """Return the error of an attempt that cannot be repeated within the time limit."""
+    message = f"{error}; {context.limit_text} allows no further attempt"
+    return type(error)(message, status=error.status, code=error.code, request_id=error.request_id)
+
+
+def _send_timed(send: Callable[[], _Response], context: ReadContext) -> _Response:
     start = monotonic_time()
     try:
         return send()
@@ -137,9 +146,13 @@ class _Attempts:
         `proposed` is the time in which the service takes one more request, once throttles showed
         its rate.
         """
-        return self._after_throttle(fault, proposed) if fault.throttled else self._after(fault)
+        return (
+            self._pause_after_throttle(fault, proposed)
+            if fault.throttled
+            else self._pause_after_fault(fault)
+        )
 
-    def _after_throttle(self, fault: TransientError, proposed: float | None) -> float | None:
+    def _pause_after_throttle(self, fault: TransientError, proposed: float | None) -> float | None:
         self.throttles += 1
         pause = _backoff(self.throttles, _FIRST_THROTTLE_PAUSE)
         # Once the service's rate is known, there is no need to wait for more than a few requests.
@@ -151,7 +164,7 @@ class _Attempts:
         self.throttle_seconds += pause
         return pause if self.throttle_seconds <= self.tuning.max_throttle_seconds else None
 
-    def _after(self, fault: TransientError) -> float | None:
+    def _pause_after_fault(self, fault: TransientError) -> float | None:
         self.faults += 1
         now = monotonic_time()
         # The time limit starts with the first fault: a request that was throttled for a minute
@@ -224,13 +237,13 @@ def transient_error(
     `throttled` says that the service throttles, whatever the status; `retry_after` is the value of
     ``Retry-After`` or of the header that takes its place.
     """
-    if response.status == 429 or throttled:  # noqa: PLR2004 - statuses are known by number, here and below
+    if response.status == HTTPStatus.TOO_MANY_REQUESTS or throttled:
         error = response.error(
             ThrottledError, f"the service is throttling ({response.text}); pass a lower rate="
         )
         wait = parse_retry_after(retry_after, served_at(headers).timestamp())
         return TransientError(error, throttled=True, wait=wait)
-    if response.status == 408 or response.status >= 500:  # noqa: PLR2004
+    if response.status == HTTPStatus.REQUEST_TIMEOUT or response.status >= _FIRST_SERVER_ERROR:
         message = f"the service failed ({response.text}); try again later"
         return TransientError(response.error(ServiceUnavailableError, message))
     return None
@@ -239,16 +252,16 @@ def transient_error(
 def permanent_error(
     response: ErrorResponse, advice: ErrorAdvice, *, denied: bool = False
 ) -> ServiceError:
-    """Return the error of a response that would be the same if the request was repeated.
+    """Return the error of a response that no retry would change.
 
     `denied` says that the code of the error denies access, whatever the status.
     """
-    if response.status in {401, 403} or denied:
+    if response.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN} or denied:
         message = f"access denied ({response.text}); {advice.access_denied}"
         return response.error(AccessDeniedError, message)
-    if response.status == 404:  # noqa: PLR2004
+    if response.status == HTTPStatus.NOT_FOUND:
         return response.error(NotFoundError, f"not found ({response.text}); {advice.not_found}")
-    if response.status < 400:  # noqa: PLR2004
+    if response.status < HTTPStatus.BAD_REQUEST:
         message = f"the service redirects elsewhere ({response.status}), {advice.redirected}"
         return response.error(NotFoundError, message)
     return invalid_request(response)
@@ -257,7 +270,9 @@ def permanent_error(
 def invalid_request(response: ErrorResponse) -> ServiceError:
     """Return the error of a request that the service rejects."""
     return response.error(
-        InvalidRequestError, f"the service rejected the request ({response.text})"
+        InvalidRequestError,
+        f"the service rejected the request ({response.text}); compare it with the requests of "
+        "explain_cases",
     )
 
 
@@ -267,7 +282,7 @@ def malformed_response(
     """Return the error of a success status without a valid result."""
     return InvalidResponseError(
         f"the service returned status {status} without a valid result ({reason}); "
-        "a proxy in between may have changed the response",
+        "check a proxy in between, or report the request id to the service",
         status=status,
         request_id=request_id,
     )

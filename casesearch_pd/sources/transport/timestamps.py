@@ -21,8 +21,8 @@ _USUAL_LENGTH = len("2026-03-14T09:30:00.000Z")
 def format_timestamp(timestamp: pd.Timestamp, op: str) -> str:
     """Return a bound in the milliseconds of both services, rounded so that no case is lost.
 
-    >>> moment = pd.Timestamp("2026-03-14T09:30:00.000500Z")
-    >>> format_timestamp(moment, "gte"), format_timestamp(moment, "lt")
+    >>> timestamp = pd.Timestamp("2026-03-14T09:30:00.000500Z")
+    >>> format_timestamp(timestamp, "gte"), format_timestamp(timestamp, "lt")
     ('2026-03-14T09:30:00.000Z', '2026-03-14T09:30:00.001Z')
     """
     bound = timestamp.floor("ms") if op in {"gt", "gte"} else timestamp.ceil("ms")
