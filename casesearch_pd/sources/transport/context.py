@@ -11,14 +11,12 @@ import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from casesearch_pd.errors import FilterError, ServiceUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from casesearch_pd.sources.transport.interrupt import Exchange
 
 __all__ = [
     "Cancelled",
@@ -90,6 +88,13 @@ def use_tuning(tuning: Tuning) -> Iterator[Tuning]:
         _tuning = previous
 
 
+class RequestUnderWay(Protocol):
+    """A request that can be ended."""
+
+    def interrupt(self) -> None:
+        """End it at once; called in another thread."""
+
+
 @dataclass(slots=True)
 class ReadContext:
     """The state of one read, shared by all its workers."""
@@ -105,7 +110,7 @@ class ReadContext:
     tuning: Tuning = field(default_factory=default_tuning)
     _responses: int = field(default=0, repr=False)
     _wake_times: list[float] = field(default_factory=list, repr=False)  # one per waiting worker
-    _exchanges: set[Exchange] = field(default_factory=set, repr=False)  # requests under way
+    _exchanges: set[RequestUnderWay] = field(default_factory=set, repr=False)  # requests under way
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def cancel(self) -> None:
@@ -121,14 +126,14 @@ class ReadContext:
         for exchange in exchanges:
             exchange.interrupt()
 
-    def add_exchange(self, exchange: Exchange) -> None:
+    def add_exchange(self, exchange: RequestUnderWay) -> None:
         """Register a request under way, so that a cancel ends it."""
         with self._lock:
             self._exchanges.add(exchange)
         if self.cancel_event.is_set():  # `stop` may have come just before
             exchange.interrupt()
 
-    def discard_exchange(self, exchange: Exchange) -> None:
+    def discard_exchange(self, exchange: RequestUnderWay) -> None:
         """Remove a request that has ended."""
         with self._lock:
             self._exchanges.discard(exchange)

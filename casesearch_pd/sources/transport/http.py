@@ -101,11 +101,11 @@ class _Adapter(HTTPAdapter):
     """Connections whose requests end with the time limit of their read."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options)  # type: ignore[no-untyped-call]
+        super().init_poolmanager(*args, **options)
         _make_interruptible(self.poolmanager)
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **options)  # type: ignore[no-untyped-call]
+        manager = super().proxy_manager_for(proxy, **options)
         _make_interruptible(manager)
         return manager
 
@@ -143,20 +143,27 @@ class HttpClient:
         """
         request = self._prepare(method, self.url(path, query), body)
         token = str(request.headers.get("Authorization", "")).removeprefix(_BEARER)
-        try:
-            response = self._session.send(
-                request,
-                allow_redirects=False,  # a redirected POST becomes a GET, or goes elsewhere
-                timeout=_timeouts(context),
-                stream=True,  # so that the body is read in large chunks
-            )
-            content = b"".join(response.iter_content(_CHUNK_BYTES))
-        except requests.RequestException as error:
-            failure = self._connection_error(error, token, is_timeout=not context.remaining())
-        else:
-            return _without_token(response, content, token)
+        failure: ServiceError | None = None
+        with exchange(context) as current:
+            try:
+                response = self._session.send(
+                    request,
+                    allow_redirects=False,  # a redirected POST becomes a GET, or goes elsewhere
+                    timeout=_timeouts(context),
+                    stream=True,  # so that the body is read in large chunks
+                )
+                content = b"".join(response.iter_content(_CHUNK_BYTES))
+            except requests.RequestException as error:
+                failure = self._connection_error(error, token)
+            except Exception:
+                if not current.over:  # urllib3 may stumble over the socket that was shut down
+                    raise
         # Raised outside of the handler, because the context of the exception holds the token.
-        raise TransientError(failure)
+        current.raise_if_over(self._base_url)
+        if failure is not None:
+            context.check_time(f"a response of {self._base_url}")
+            raise TransientError(failure)
+        return _without_token(response, content, token)
 
     @cached_property
     def _session(self) -> requests.Session:
@@ -186,15 +193,8 @@ class HttpClient:
         request.prepare_auth(self._auth)
         return request
 
-    def _connection_error(
-        self, error: requests.RequestException, token: str, *, is_timeout: bool
-    ) -> ServiceError:
+    def _connection_error(self, error: requests.RequestException, token: str) -> ServiceError:
         reason = _redact(f"{type(error).__name__}: {error}", token)
-        if is_timeout:
-            return ServiceUnavailableError(
-                f"the timeout passed before {self._base_url} answered ({reason}); pass a longer "
-                "timeout= or a narrower filter"
-            )
         if isinstance(error, (ChunkedEncodingError, ContentDecodingError)):
             return InvalidResponseError(
                 f"the response of {self._base_url} is incomplete or cannot be decompressed "

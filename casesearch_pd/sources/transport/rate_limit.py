@@ -27,7 +27,7 @@ __all__ = ["Permit", "RateEstimate", "RateLimiter", "rate_limiter_for"]
 # Of the estimate.
 _GROWTH = 0.7  # with it the next throttle is due after 2 to 3 times the sample
 _MAX_SAMPLE = 60.0  # requests that an estimate rests on: about one throttle in as many requests
-_DECAY = 0.5  # weight of earlier measurements in the next one, because rates set_limits
+_DECAY = 0.5  # weight of earlier measurements in the next one, because rates change
 _PLAUSIBLE_FACTOR = 5.0  # up to this times the measured rate, the attempted one may be right
 _HALF_REQUEST = 0.5  # where no request passed, the bucket was half full on average
 _MIN_RATE = 0.2  # requests per second that are attempted even if none passes
@@ -214,7 +214,7 @@ class RateLimiter:
                 return permit
 
     def _reserve(self, max_wait: float) -> tuple[float | None, int]:
-        """Reserve the next slot; return the seconds until then (None: too far), and its generation."""
+        """Reserve the next slot; return the seconds until then (None: too far), its generation."""
         with self._lock:
             now = monotonic_time()
             rate, burst = self._current_limits()

@@ -97,7 +97,7 @@ def send_with_retry(
             # all; any other fault concerns this request alone.
             if fault.throttled:
                 context.throttled += 1
-                rate_limiter.close_for(pause)
+                rate_limiter.pause(pause)
             else:
                 context.sleep(pause)
         except BaseException:
