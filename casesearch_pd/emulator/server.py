@@ -234,6 +234,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Request(self.command, self.path, headers, content)
         reply = self.server.answer(request)
+        # Recorded before it is sent: a client that has its reply finds its request in the log.
         self.server.record(request, reply)
         if reply.delivery is None:
             self._send(reply)
@@ -292,6 +293,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _write(self, content: bytes, drip: tuple[DripPart, float] | None) -> None:
         """Send bytes, those of one part one at a time where the reply drips."""
+        # A head is dripped up to its empty line, so that no byte of the body comes before its end.
         part, seconds = drip or ("body", 0.0)
         head = len(content) if drip is None else _head_size(content)
         first, end = (0, head) if part == "head" else (head, len(content))

@@ -99,6 +99,7 @@ def _field_condition(store: Store, body: Any, options: EmulatorOptions, path: st
     name, leaf = union_member(body, set(OPERATORS), path)
     path = f"{path}.{name}"
     check_members(leaf, {"id", "value"}, path)
+    # The field is looked up before the value: the union's member must fit the type of the field.
     column = find_field(store.schema, leaf.get("id"), f"{path}.id")
     kind, value = union_member(leaf.get("value"), _VALUES, f"{path}.value")
     if kind == "emptyValue":
@@ -178,6 +179,7 @@ def _compare(
     # SQLite has no NaN: it would be bound as NULL.
     if isinstance(value, float) and math.isnan(value):
         return NOTHING
+    # Letter case is ignored here; how equality treats it is an option, as it is not documented.
     if operator == "contains":
         return Where(f"has_text({expression}, ?)", (str(value).casefold(),))
     if operator == "=" and column.connect_type == "Text" and options.text_match != "exact":

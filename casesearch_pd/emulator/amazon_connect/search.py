@@ -66,6 +66,8 @@ def search_cases(domain: Domain, content: Any) -> dict[str, Any]:
         "totalCount": domain.store.count(search.where),
     }
     if len(rows) > size and _rows_within_window(domain, search.position, search.size + 1) > size:
+        # Both kinds of position are in each token, since the option for the cursor decides which
+        # of them counts: sort values survive inserts and deletes, a number of rows does not.
         last = [list(rows[size - 1][: len(search.order)]), search.position.offset + size]
         response["nextToken"] = domain.tokens.issue(last, search.scope)
     return response
@@ -80,6 +82,8 @@ def _parse_search(domain: Domain, content: Any) -> _Search:
     where = _where(domain, body)
     order = _order(domain, body.get("sorts", []))
     columns = _columns(domain, body.get("fields"))
+    # A token continues its own request only, and the page size is part of that: a client that
+    # changes anything between two pages is refused.
     scope = ["search", {name: body[name] for name in sorted(body) if name != "nextToken"}]
     position = _parse_position(domain, body.get("nextToken"), scope)
     return _Search(where, order, columns, size, position, scope)
@@ -119,6 +123,8 @@ def _order(domain: Domain, sorts: Any) -> list[SortKey]:
     if not keys:
         # "sorted from most-recently to least-recently updated": Connect administrator guide.
         keys = [domain.store.key("updated_at", descending=True)]
+    # Whether equal cases have a stable order is not documented; without one a page could not begin
+    # after a case.
     return [*keys, domain.store.key("case_id")]
 
 

@@ -125,6 +125,7 @@ def _with_index_columns(frame: pd.DataFrame) -> pd.DataFrame:
         )
         if is_numbered or frame.empty:
             return frame.reset_index(drop=True)
+    # Anything else may be an id, a date or a queue, which would be lost without a word.
     if unnamed:
         raise ValueError(
             "the index has no name, so it cannot be served as a column; name it, for example "
@@ -311,6 +312,7 @@ def lossy_tags(cells: Iterable[SqlValue]) -> str:
     repeated: dict[str, None] = {}
     for tags in {cell for cell in cells if cell is not None and cell != "[]"}:
         keys = set()
+        # The wire has a map: a tag without "=" gets an empty value, the last of equal keys stays.
         for tag in msgspec.json.decode(str(tags), type=list[str]):
             key, separator, _ = tag.partition("=")
             bare |= {} if separator else {tag: None}
@@ -318,11 +320,11 @@ def lossy_tags(cells: Iterable[SqlValue]) -> str:
             keys.add(key)
     parts = []
     if bare:
-        shown = ", ".join(f"{tag!r} as {tag + '='!r}" for tag in sorted(bare)[:_PREVIEW])
-        parts.append(f"{len(bare)} without a value are served with an empty one, {shown}")
+        examples = ", ".join(f"{tag!r} as {tag + '='!r}" for tag in sorted(bare)[:_PREVIEW])
+        parts.append(f"{len(bare)} without a value are served with an empty one, {examples}")
     if repeated:
-        shown = ", ".join(map(repr, sorted(repeated)[:_PREVIEW]))
-        parts.append(f"of several tags of a case with one key the last is served, here {shown}")
+        examples = ", ".join(map(repr, sorted(repeated)[:_PREVIEW]))
+        parts.append(f"of several tags of a case with one key the last is served, here {examples}")
     what = "; ".join(parts)
     return f"tags on Amazon Connect are pairs of a key and a value: {what}" if what else ""
 

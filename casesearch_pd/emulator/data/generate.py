@@ -323,6 +323,7 @@ def _case_times(rng: np.random.Generator, created: Ints, end: int) -> _CaseTimes
     closed = np.where(closes_again, second_close, closed)
     is_open = (closed == _NEVER) | ((reopened != _NEVER) & ~closes_again)
     last_event = np.maximum(created, np.maximum(_or_zero(closed), _or_zero(reopened)))
+    # A reopened case that is closed again has one closing time, its last, as both services have.
     # Open cases are updated at any time since, closed ones shortly after they were closed.
     open_update = last_event + ((end - last_event) * rng.beta(0.6, 2.5, size)).astype(np.int64)
     closed_update = np.minimum(last_event + rng.integers(0, 4 * _HOUR, size), end)

@@ -92,6 +92,7 @@ class RelatedItems:
     def current(self, now: str) -> Store:
         """Return the items of all current cases."""
         with self._lock:
+            # A change of any case may change its items; to generate all again is fast enough.
             if self._items is None or self._version != self._live.version:
                 self._version = self._live.version
                 self._drop()
@@ -114,6 +115,7 @@ def contact_arn(row: int, number: int) -> str:
     """Return the ARN of a case's contact."""
     owner = row - 1 if number == 0 and row % _SHARING_INTERVAL == 0 else row
     start = blake2b(b"%d %d" % (owner, number), digest_size=9).hexdigest()
+    # Two cases that share a contact have the same owner, and so the same ARN for it.
     # The last group of the UUID encodes row and number, so `cases_of_contact` needs no index.
     last = f"{owner * _MAX_CONTACTS + number:012x}"
     return f"{INSTANCE}/contact/{start[:8]}-{start[8:12]}-4{start[12:15]}-8{start[15:18]}-{last}"
@@ -251,6 +253,7 @@ def _status_changes(case: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     changes += [(reopened, "closed", "open")] if reopened is not None else []
     changes.sort()
     previous, updated = changes[-1][2] if changes else "open", case.get("updated_at")
+    # The row has no time for any other status, such as pending: the last update must have been it.
     if updated is not None and case.get("status") not in (None, previous):
         latest = max([updated, *(at for at, _, _ in changes)])
         changes.append((latest, previous, case["status"]))

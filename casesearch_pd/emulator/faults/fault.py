@@ -5,6 +5,7 @@ from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from datetime import datetime
 from difflib import get_close_matches
 from functools import cached_property
+from http import HTTPStatus
 from typing import Any, Literal, get_args
 
 from casesearch_pd.emulator.faults.amazon_connect import CONNECT
@@ -245,9 +246,6 @@ def _check_value(fault: Fault) -> None:
         raise ValueError(f"field applies to the fault 'value' only; omit it for {fault.kind!r}")
 
 
-_OK = 200
-
-
 @dataclass(frozen=True)
 class Exchange:
     """One request that a fault affects, and its reply."""
@@ -281,7 +279,7 @@ class Exchange:
         """Return the parsed page of a reply to this operation, or None where it is not a page."""
         operation = self.wire.operation_of(self.request)
         is_paged = operation.startswith(("search", "list")) or operation == "get_case_audit_events"
-        if reply.status != _OK or not is_paged:
+        if reply.status != HTTPStatus.OK or not is_paged:
             return None
         try:
             body = parse_json(reply.content)

@@ -8,6 +8,7 @@ import base64
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, replace
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from casesearch_pd.emulator.faults.wire import WireFormat, case_id, dump_json
 from casesearch_pd.emulator.server import Reply, Request, parse_json
 
 BOOKMARK_PREFIX = "case_again-"
-_OK = 200
+
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def answer_bookmark(
     if bookmark is None:
         return answer(request)
     reply = answer(wire.with_cursor(request, bookmark.cursor))
-    return _remaining_cases(reply, wire, bookmark) if reply.status == _OK else reply
+    return _remaining_cases(reply, wire, bookmark) if reply.status == HTTPStatus.OK else reply
 
 
 def _parse_bookmark(cursor: str | None) -> _Bookmark | None:
@@ -79,6 +80,7 @@ def _position_in_page(ids: list[str | None], bookmark: _Bookmark) -> int:
     # Cases may have been inserted or deleted since, so the last id decides, not the count.
     if bookmark.last in ids:
         return ids.index(bookmark.last) + 1
+    # The last case was deleted: those before it were sent, and the next one has its place.
     return bookmark.count - 1
 
 
@@ -115,6 +117,8 @@ def _shorten(exchange: Exchange, page: dict[str, Any], size: int) -> bool:
 
 def _set_bookmark(exchange: Exchange, page: Any, cursor: str | None, cases: list[Any]) -> None:
     """Set the next cursor of a page to the cases after these of the cursor's page."""
+    # The cursor of the page itself, not the one to the next page, since that one would skip the
+    # cases that were not sent.
     last = case_id(cases[-1]) if cases else None
     exchange.wire.set_next_cursor(page, exchange.request, make_bookmark(cursor, len(cases), last))
 
@@ -143,6 +147,7 @@ def _repeat(exchange: Exchange, page: dict[str, Any]) -> bool:
     cases = exchange.cases(page)
     if not cases:
         return False
+    # The last case is sent, but the bookmark counts the cases before it: it comes once more.
     _set_bookmark(exchange, page, exchange.cursor, cases[:-1])
     if exchange.fault.value == "older":
         _make_older(exchange, cases[-1])

@@ -26,6 +26,7 @@ def _cursor_of(request: Request) -> str | None:
 
 def _with_cursor(request: Request, after: str | None) -> Request:
     """Return the request with its cursor in the query string, which takes precedence."""
+    # A cursor in the body would count as well where the query string has none, so it is removed.
     page = _body_page(request)
     if page.pop("after", None) is not None:
         request = replace(request, content=dump_json({**request_body(request), "page": page}))
@@ -54,6 +55,7 @@ def _own_link(request: Request) -> str:
     """Return a link as the service would write it, for a page that has none."""
     query = dict(request.query)
     size = str(query.get(_SIZE) or _body_page(request).get("size") or _DEFAULT_PAGE_SIZE)
+    # A search has its filter in the body; the links of a list repeat the whole query string.
     link_query = {} if request.method == "POST" else query
     link = replace(request, target=f"{request.path}?{urlencode(link_query)}")
     return with_query(link, _SIZE, size).target

@@ -45,6 +45,7 @@ def _gzip(exchange: Exchange) -> Reply:
 
 
 def _not_utf8(exchange: Exchange) -> Reply:
+    # 0xFF occurs nowhere in UTF-8; at the beginning of a text it leaves the JSON well-formed.
     return replace(exchange.reply, content=exchange.reply.content.replace(b'":"', b'":"\xff'))
 
 
@@ -76,6 +77,7 @@ def _rename_members(value: Any, inflect: Inflect) -> Any:
     if not isinstance(value, dict):
         return value
     return {
+        # Only lists are entered: the object "fields" has keys that the user chose.
         inflect(_snake(name)): _rename_members(one, inflect) if isinstance(one, list) else one
         for name, one in value.items()
     }

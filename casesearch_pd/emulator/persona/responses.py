@@ -160,6 +160,8 @@ def case_layout(
     names = None if fieldset is None else set(fieldset.split(","))
     attributes = _attributes(schema, inflect, names, columns)
     fields = _fields(schema, names, columns, wrapped=options.wrapped)
+    # The documented sample of a sparse fieldset has only the chosen members, its text leaves open
+    # whether relationships are among them.
     relationship_names = None if options.sparse_relationships else names
     relationships = _relationships(schema, inflect, relationship_names, columns)
     return CaseLayout(tuple(columns), attributes, fields, relationships)
@@ -237,6 +239,7 @@ def _fields(
     custom = [column for column in schema.columns if column.persona_key]
     if names is not None and "fields" not in names:
         custom = [column for column in custom if column.persona in names]
+        # Without any custom field the member "fields" itself is left out.
         if not any(name.startswith("fields.") for name in names):
             return None
     encoder = _wrapped_encoder if wrapped else _value_encoder

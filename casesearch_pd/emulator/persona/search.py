@@ -153,6 +153,7 @@ def _rows_after(
     after = _cursor_values(cases, page.after)
     # Where cursors are offsets, the cursor's number of rows replaces its position in the order.
     offset = environment.offsets.get((cases, page.after)) or 0
+    # There is a next page if there is one row more than the page has.
     rows = cases.store.page(
         columns,
         cases.where,
@@ -191,6 +192,7 @@ def _ends_window(
 ) -> bool:
     """Return whether the page ends the result window; store its end where cursors are offsets."""
     options = environment.options
+    # A rank costs a count of the whole result, which is spent only where an option needs it.
     if options.window is None and options.cursor == "keyset":
         return False
     last = rows[-1][: len(cases.keys)]
