@@ -135,9 +135,9 @@ class Simulated:
         context.count_request()
         return len(self.window(scan.where))
 
-    def pushdown_support(self, literal: Compare) -> PushdownSupport:
+    def pushdown_support(self, comparison: Compare) -> PushdownSupport:
         """Return ``"exact"`` for comparisons of the creation time."""
-        return "exact" if literal.target.column == "created_at" else "unsupported"
+        return "exact" if comparison.target.column == "created_at" else "unsupported"
 
     def push_down(self, where: Expression) -> Pushdown:
         """Split a filter; only windows are pushed."""

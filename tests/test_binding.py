@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from casesearch_pd import FilterError
 from casesearch_pd.query.binding import BindingContext, bind, from_keywords, from_tags
-from casesearch_pd.query.expressions import FALSE, TRUE, And, Compare, Not, Or, literals, negate
+from casesearch_pd.query.expressions import FALSE, TRUE, And, Compare, Not, Or, comparisons, negate
 from casesearch_pd.query.schema import Field, make_columns_unique
 from tests.bound_filters import (
     CHOICE,
@@ -126,16 +126,16 @@ def test_a_filter_can_be_used_twice():
     values = ["a", "b"]
     written = from_keywords({"title": values}, a_schema())
     values.append("c")
-    assert len(literals(bind(written, BindingContext(a_schema(), "UTC", NOW)))) == 2
+    assert len(comparisons(bind(written, BindingContext(a_schema(), "UTC", NOW)))) == 2
 
 
 def test_sets_make_the_same_filter_in_every_process():
     """Text hashes differ from process to process; requests that differed could not be cached."""
     code = (
         "from tests.test_binding import bound; "
-        "from casesearch_pd.query.expressions import literals; "
+        "from casesearch_pd.query.expressions import comparisons; "
         "import json; print(json.dumps([item.value for item in "
-        "literals(bound(title={'open', 'closed', 'pending', 'solved', 'new'}))]))"
+        "comparisons(bound(title={'open', 'closed', 'pending', 'solved', 'new'}))]))"
     )
     outputs = [
         subprocess.run(
@@ -325,7 +325,7 @@ def tagged(tags, kind="tags"):
     schema = a_schema(Field("tags", "tags", "Tags", kind))
     return [
         item.value
-        for item in literals(bind(from_tags(tags, schema), BindingContext(schema, "UTC", NOW)))
+        for item in comparisons(bind(from_tags(tags, schema), BindingContext(schema, "UTC", NOW)))
     ]
 
 

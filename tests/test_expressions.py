@@ -16,8 +16,8 @@ from casesearch_pd.query.expressions import (
     Or,
     all_of,
     any_of,
+    comparisons,
     fields_of,
-    literals,
     negate,
     to_nnf,
 )
@@ -133,7 +133,7 @@ def test_folding_changes_no_row(terms, row):
 
 def test_literals_and_fields_come_in_order_each_field_once():
     tree = And((Not(B), Or((Compare(NUMBER, "gt", 1), A))))
-    assert literals(tree) == (B, Compare(NUMBER, "gt", 1), A)
+    assert comparisons(tree) == (B, Compare(NUMBER, "gt", 1), A)
     assert fields_of(tree) == (TEXT, NUMBER)
 
 

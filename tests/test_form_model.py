@@ -27,7 +27,7 @@ from casesearch_pd.form.model.value_text import (
 )
 from casesearch_pd.query.binding import BindingContext, bind
 from casesearch_pd.query.coercion import is_collection
-from casesearch_pd.query.expressions import TRUE, And, Compare, Not, Or, any_of, literals, to_nnf
+from casesearch_pd.query.expressions import TRUE, And, Compare, Not, Or, any_of, comparisons, to_nnf
 from casesearch_pd.query.schema import Field, Schema
 from casesearch_pd.reading.local_filter import filter_frame
 from casesearch_pd.reading.options import RESERVED_NAMES, Query, parse_filter
@@ -399,12 +399,12 @@ def unordered(term):
 def has_rows(term):
     """Return whether the form has rows for a filter: no empty list, only years, months, days."""
     return all(
-        _has_row(item) for literal in literals(term) for item in _items(literal)
-    ) and not any(is_collection(item.value) and len(item.value) == 0 for item in literals(term))
+        _has_row(item) for comparison in comparisons(term) for item in _items(comparison)
+    ) and not any(is_collection(item.value) and len(item.value) == 0 for item in comparisons(term))
 
 
-def _items(literal):
-    return literal.value if is_collection(literal.value) else (literal.value,)
+def _items(comparison):
+    return comparison.value if is_collection(comparison.value) else (comparison.value,)
 
 
 def _has_row(value):

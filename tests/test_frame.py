@@ -136,9 +136,9 @@ def test_the_mask_means_what_the_expression_means(backend, expression, rows):
 def test_a_column_without_values_matches_no_comparison(field, backend):
     """A comparison with a missing value is false, and its negation true."""
     frame = frame_of(rows_of(field, None, None), backend)
-    literal = Compare(field, "contains" if field is LIST else "eq", _some_value(field))
-    assert not mask(frame, literal).any()
-    assert mask(frame, Not(literal)).all()
+    comparison = Compare(field, "contains" if field is LIST else "eq", _some_value(field))
+    assert not mask(frame, comparison).any()
+    assert mask(frame, Not(comparison)).all()
     assert mask(frame, Compare(field, "isna", None)).all()
 
 

@@ -12,7 +12,7 @@ from casesearch_pd.query.expressions import (
     Or,
     all_of,
     any_of,
-    literals,
+    comparisons,
     negate,
     to_nnf,
 )
@@ -76,12 +76,12 @@ def answers(term, row, support):
 
 def alternatives():
     """Draw ORs of ANDs over few fields: more than one request holds, and met by the same rows."""
-    literal = st.one_of(
+    comparison = st.one_of(
         st.builds(Compare, st.just(TEXT), st.just("eq"), st.sampled_from(["open", "Open"])),
         st.builds(Compare, st.just(NUMBER), st.sampled_from(["eq", "gt", "lte"]), st.just(0)),
         st.builds(Compare, st.just(TRUTH), st.just("eq"), st.booleans()),
     )
-    factors = st.lists(literal | literal.map(negate), min_size=1, max_size=3).map(all_of)
+    factors = st.lists(comparison | comparison.map(negate), min_size=1, max_size=3).map(all_of)
     return st.lists(factors, min_size=2, max_size=5).map(any_of)
 
 
@@ -94,7 +94,7 @@ def drawn_cases(draw):
     others = st.sampled_from(["exact"] * 9 + ["unsupported"])
     support = {
         item: text if isinstance(item.value, str) and item.op == "eq" else draw(others)
-        for item in dict.fromkeys(literals(expression))
+        for item in dict.fromkeys(comparisons(expression))
     }
     # A negation in an AND in an OR is three levels: it has to be split, which takes some breadth.
     depth, breadth = (2, st.integers(3, 6)) if few else (draw(st.integers(1, 3)), st.integers(2, 5))
@@ -145,10 +145,12 @@ def test_every_part_is_within_the_limits(sample):
 @given(alternatives(), st.integers(3, 8))
 def test_what_is_known_roughly_is_never_negated_to_keep_parts_apart(expression, breadth):
     """Nobody tells that a service that answers too widely does so the same way every time."""
-    support = {item: "inexact" if item.target is TEXT else "exact" for item in literals(expression)}
+    support = {
+        item: "inexact" if item.target is TEXT else "exact" for item in comparisons(expression)
+    }
     fitted, _ = shaped_of(expression, support, RequestLimits(depth=2, breadth=breadth))
     inner = [item.term for part in fitted.parts for item in nodes(part) if isinstance(item, Not)]
-    assert not any(literal.target is TEXT for term in inner for literal in literals(term))
+    assert not any(comparison.target is TEXT for term in inner for comparison in comparisons(term))
 
 
 def test_letter_case_keeps_no_parts_apart():
@@ -160,7 +162,7 @@ def test_letter_case_keeps_no_parts_apart():
             all_of([upper, negate(Compare(NUMBER, "gt", 0))]),
         ]
     )
-    support = dict.fromkeys(literals(expression), "exact") | {lower: "inexact", upper: "inexact"}
+    support = dict.fromkeys(comparisons(expression), "exact") | {lower: "inexact", upper: "inexact"}
     fitted, _ = shaped_of(expression, support, PERSONA)
     row = {TEXT.column: "open", TRUTH.column: False, NUMBER.column: None}
     assert sum(answers(part, row, support) for part in fitted.parts) == 1

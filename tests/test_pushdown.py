@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casesearch_pd import FilterError
-from casesearch_pd.query.expressions import TRUE, And, Compare, Not, Or, all_of, literals, to_nnf
+from casesearch_pd.query.expressions import TRUE, And, Compare, Not, Or, all_of, comparisons, to_nnf
 from casesearch_pd.query.pushdown import push_down
 from casesearch_pd.query.schema import Field
 from tests.bound_filters import FIELDS, LAW, NUMBER, TEXT, a_row, an_expression, keeps
@@ -17,7 +17,7 @@ SEEN = ("exact", "inexact", "unsupported")
 def verdicts(expression):
     """Draw what a service says of each comparison: any mix of what can be checked again."""
     return st.fixed_dictionaries(
-        {item: st.sampled_from(SEEN) for item in dict.fromkeys(literals(expression))}
+        {item: st.sampled_from(SEEN) for item in dict.fromkeys(comparisons(expression))}
     )
 
 
@@ -70,7 +70,7 @@ def test_what_is_rough_is_never_pushed_negated(sample):
 def negated(term):
     match term:
         case Not(inner):
-            return literals(inner)
+            return comparisons(inner)
         case And(terms) | Or(terms):
             return [item for inner in terms for item in negated(inner)]
         case _:
@@ -91,14 +91,14 @@ def test_what_the_service_answers_exactly_is_not_checked_again(expression):
 def test_what_the_service_cannot_answer_is_checked_here(expression):
     parts = push_down(expression, lambda _: "unsupported")
     assert parts.residual == to_nnf(expression) or parts.pushed == to_nnf(expression)
-    assert not literals(parts.pushed)
+    assert not comparisons(parts.pushed)
 
 
 @LAW
 @given(an_expression(), st.lists(a_row(), min_size=1, max_size=8))
 def test_the_two_halves_of_an_expression_keep_every_row_once(expression, rows):
     """Law 2: with ``~``, no row is in both and none in neither, also through a split."""
-    support = {item: SEEN[at % 3] for at, item in enumerate(literals(expression))}
+    support = {item: SEEN[at % 3] for at, item in enumerate(comparisons(expression))}
     halves = [push_down(term, support.__getitem__) for term in (expression, Not(expression))]
     for row in rows:
         remaining_rows = [
@@ -108,12 +108,12 @@ def test_the_two_halves_of_an_expression_keep_every_row_once(expression, rows):
         assert remaining_rows.count(True) == 1
 
 
-def unseen(literal):
+def unseen(comparison):
     return (
         "remote_only"
-        if literal.target is HIDDEN
+        if comparison.target is HIDDEN
         else "unsupported"
-        if literal.target is NUMBER
+        if comparison.target is NUMBER
         else "exact"
     )
 
@@ -150,4 +150,4 @@ def test_an_and_is_pushed_as_far_as_it_goes():
     support = {OPEN: "inexact", RICH: "unsupported"}
     parts = push_down(all_of([OPEN, RICH]), support.get)
     assert (parts.pushed, parts.residual) == (OPEN, And((OPEN, RICH)))
-    assert {item.target for item in literals(parts.residual)} <= set(FIELDS)
+    assert {item.target for item in comparisons(parts.residual)} <= set(FIELDS)

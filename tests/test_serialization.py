@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from casesearch_pd import FilterError
 from casesearch_pd.query.binding import BindingContext, bind, from_keywords
-from casesearch_pd.query.coercion import coerce_period, is_missing
+from casesearch_pd.query.coercion import coerce_time_span, is_missing
 from casesearch_pd.query.expressions import And, Compare, Not, Or, all_of, any_of, negate
 from casesearch_pd.query.serialization import filter_from_json, filter_to_json
 from tests.bound_filters import LAW, TIME, a_schema
@@ -65,7 +65,7 @@ def test_times_come_back_with_their_meaning(value, tz):
     """A period must not come back as an instant, nor a relative time as a fixed one."""
     back = again(Compare("created_at", "eq", value)).value
     for now in (NOW, NOW + pd.Timedelta("1D")):
-        assert coerce_period(TIME, back, tz=tz, now=now) == coerce_period(
+        assert coerce_time_span(TIME, back, tz=tz, now=now) == coerce_time_span(
             TIME, value, tz=tz, now=now
         )
 
@@ -128,5 +128,5 @@ def test_a_stored_relative_time_counts_from_the_day_it_is_read():
     [{}, {"field": 3, "op": "eq", "value": 1}, {"and": {}}, {"not": []}, [], "open", None],
 )
 def test_what_is_no_stored_filter_is_refused(details):
-    with pytest.raises(FilterError, match="not a stored filter"):
+    with pytest.raises(FilterError, match="not a filter in JSON"):
         filter_from_json(details)

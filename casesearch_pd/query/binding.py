@@ -10,17 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never
 
-import numpy as np
-
 from casesearch_pd.errors import FilterError, nearest
 from casesearch_pd.query.coercion import (
-    coerce_period,
+    check_spelling,
     coerce_scalar,
+    coerce_time_span,
     is_collection,
     is_missing,
     members_of,
     require_valid_text,
     to_hashable,
+    unwrap,
 )
 from casesearch_pd.query.expressions import (
     And,
@@ -46,7 +46,7 @@ __all__ = ["BindingContext", "bind", "from_keywords", "from_tags"]
 
 @dataclass(frozen=True)
 class BindingContext:
-    """What names and times mean: the schema, the time zone of naive times, and now (UTC)."""
+    """What a filter is bound with: the schema, the time zone of naive times, and now (UTC)."""
 
     schema: Schema
     tz: str
@@ -58,10 +58,10 @@ def from_keywords(filters: Mapping[str, object], schema: Schema) -> Expression:
 
     Raises FilterError if a lookup is unknown.
     """
-    return all_of(_keyword(name, value, schema) for name, value in filters.items())
+    return all_of(_parse_keyword(name, value, schema) for name, value in filters.items())
 
 
-def _keyword(name: str, value: object, schema: Schema) -> Expression:
+def _parse_keyword(name: str, value: object, schema: Schema) -> Expression:
     stem, _, lookup = name.rpartition("__")
     # A full column name takes precedence over a lookup: a field may be labelled "Amount in".
     if schema.find(name) is not None:
@@ -122,17 +122,46 @@ def from_tags(tags: Mapping[str, str] | Iterable[str] | str | None, schema: Sche
     if isinstance(tags, Mapping):
         if not keyed:
             raise FilterError(f"tags of this service have no keys; write tags={[*tags.values()]!r}")
-        return all_of(Compare("tags", "contains", f"{key}={value}") for key, value in tags.items())
+        return all_of(
+            Compare("tags", "contains", _keyed_tag(key, value)) for key, value in tags.items()
+        )
     if not isinstance(tags, str) and not is_collection(tags):
         raise FilterError(f"tags must be a mapping or a list of tags, got {tags!r}")
-    tags = [tags] if isinstance(tags, str) else list(tags)
-    without_value = next((tag for tag in tags if keyed and "=" not in str(tag)), None)
+    texts = [unwrap(tag) for tag in ([tags] if isinstance(tags, str) else members_of(tags))]
+    invalid = next((tag for tag in texts if not isinstance(tag, str) or not tag), None)
+    if any(not isinstance(tag, str) or not tag for tag in texts):
+        raise FilterError(f"tags must be texts that are not empty, got {invalid!r}")
+    without_value = next((tag for tag in texts if keyed and "=" not in tag), None)
     if without_value is not None:
         raise FilterError(
             "tags of this service have a key and a value; write "
             f"tags={{{without_value!r}: 'value'}}"
         )
-    return all_of(Compare("tags", "contains", tag) for tag in tags)
+    return all_of(Compare("tags", "contains", tag) for tag in texts)
+
+
+def _keyed_tag(key: object, value: object) -> str:
+    """Return a tag as text; raise FilterError if key or value is no text."""
+    key, value = unwrap(key), unwrap(value)
+    if not isinstance(key, str) or not key or "=" in key:
+        raise FilterError(f"the key of a tag must be text without '=', got {key!r}")
+    if isinstance(value, str):
+        return f"{key}={value}"
+    if is_collection(value):
+        terms = " | ".join(f"cs.field('tags').contains({f'{key}={one}'!r})" for one in value)
+        raise FilterError(
+            f"tags={{{key!r}: {value!r}}} names several values of one key; for any of them, write "
+            f"where={terms or 'None'}"
+        )
+    if is_missing(value):
+        raise FilterError(
+            f"tags={{{key!r}: {value!r}}}: no filter finds cases without a key, only those without "
+            f"a tag, such as where=~cs.field('tags').contains('{key}=red'), or without any tag: "
+            "where=cs.field('tags').isna()"
+        )
+    raise FilterError(
+        f"the value of the tag {key!r} must be text such as {str(value)!r}, got {value!r}"
+    )
 
 
 def bind(expression: Expression, context: BindingContext) -> Expression:
@@ -148,6 +177,8 @@ def bind(expression: Expression, context: BindingContext) -> Expression:
             return any_of([bind(term, context) for term in terms])
         case Not(term):
             return negate(bind(term, context))
+        case Compare("is_open", op, value) if context.schema.find("is_open") is None:
+            return bind(_is_open(op, value, context.schema), context)
         case Compare(str(name), op, value):
             return _compare(context.schema.resolve(name), op, value, context)
         case Compare():
@@ -156,23 +187,41 @@ def bind(expression: Expression, context: BindingContext) -> Expression:
             assert_never(expression)
 
 
+def _is_open(op: str, value: Any, schema: Schema) -> Expression:
+    """Return the filter that ``is_open`` stands for on this service, not bound yet."""
+    value = unwrap(value)
+    if op not in {"eq", "ne"} or not isinstance(value, bool):
+        raise FilterError(f"is_open must be True or False, got {value!r}; write is_open=True")
+    if schema.closed_status is None:
+        is_open: Expression = Compare("closed_at", "isna", True)
+    else:
+        status = schema.resolve("status")
+        known = dict.fromkeys((*(option.value for option in status.options), *status.examples))
+        closed = [item for item in known if item.casefold() == schema.closed_status.casefold()]
+        # A service without options does not show how it spells the status.
+        if not closed and not status.options:
+            closed = [schema.closed_status]
+        is_open = negate(Compare("status", "in", tuple(closed)))
+    return is_open if value == (op == "eq") else negate(is_open)
+
+
 def _compare(field: Field, op: str, value: Any, context: BindingContext) -> Expression:
     if op == "ne":
         return negate(_compare(field, "eq", value, context))
     if op == "in" or (op == "eq" and is_collection(value)):
-        return any_of([_equal(field, item, context) for item in _in_values(field, value)])
+        return any_of([_bind_equality(field, item, context) for item in _in_values(field, value)])
     _require_lookup(field, op)
     match op:
         case "eq":
-            return _equal(field, value, context)
+            return _bind_equality(field, value, context)
         case "isna":
-            return _isna(field, value)
+            return _bind_isna(field, value)
         case "between":
-            return _between(field, value, context)
+            return _bind_between(field, value, context)
         case "contains":
-            return Compare(field, "contains", _substring(field, value))
+            return Compare(field, "contains", _require_substring(field, value))
         case _:
-            return _ordered(field, op, value, context)
+            return _bind_order(field, op, value, context)
 
 
 def _require_lookup(field: Field, op: str) -> None:
@@ -191,7 +240,7 @@ def _in_values(field: Field, value: Any) -> tuple[Any, ...]:
     raise FilterError(f"{field.column}__in must be a list, got {value!r}; write [{value!r}]")
 
 
-def _equal(field: Field, value: Any, context: BindingContext) -> Expression:
+def _bind_equality(field: Field, value: Any, context: BindingContext) -> Expression:
     if is_missing(value):
         return Compare(field, "isna", None)
     if "eq" not in lookups_for(field.type):
@@ -204,54 +253,56 @@ def _equal(field: Field, value: Any, context: BindingContext) -> Expression:
             f"{field.column}__contains={value!r}"
         )
     if field.type != "datetime":
+        check_spelling(field, value)
         return Compare(field, "eq", coerce_scalar(field, value))
-    period = coerce_period(field, value, tz=context.tz, now=context.now)
+    period = coerce_time_span(field, value, tz=context.tz, now=context.now)
     return all_of([Compare(field, "gte", period.start), Compare(field, "lt", period.end)])
 
 
-def _isna(field: Field, value: Any) -> Expression:
-    if not isinstance(value, (bool, np.bool_)):
+def _bind_isna(field: Field, value: Any) -> Expression:
+    if not isinstance(value := unwrap(value), bool):
         raise FilterError(f"{field.column}__isna must be True or False, got {value!r}")
     missing = Compare(field, "isna", None)
     return missing if value else negate(missing)
 
 
-def _between(field: Field, value: Any, context: BindingContext) -> Expression:
+def _bind_between(field: Field, value: Any, context: BindingContext) -> Expression:
     ends = members_of(value) if is_collection(value) else ()
     if len(ends) != 2:  # noqa: PLR2004 - a pair
         raise FilterError(f"{field.column}__between must be a pair (from, to), got {value!r}")
     lower, upper = (
-        _ordered(field, "gte", ends[0], context),
-        _ordered(field, "lte", ends[1], context),
+        _bind_order(field, "gte", ends[0], context),
+        _bind_order(field, "lte", ends[1], context),
     )
-    if _is_reversed(lower, upper, _ordered(field, "gte", ends[1], context)):
+    if _is_reversed(lower, upper, _bind_order(field, "gte", ends[1], context)):
         raise FilterError(
             f"{field.column}__between is reversed: {ends[0]!r} comes after {ends[1]!r}"
         )
     return all_of([lower, upper])
 
 
-def _is_reversed(lower: Compare, upper: Compare, end_start: Compare) -> bool:
-    """Return whether a pair begins after its end; ``end_start`` is where its last period begins.
+def _is_reversed(lower: Compare, upper: Compare, upper_start: Compare) -> bool:
+    """Return whether a pair is reversed; `upper_start` is the start of the second value's span.
 
-    An instant between two ticks is a period of no length, which may begin where it ends.
+    An instant between two microseconds has an empty span, so ``lower >= upper`` alone does not
+    mean that the pair is reversed.
     """
-    return bool(lower.value >= upper.value and lower.value > end_start.value)
+    return bool(lower.value >= upper.value and lower.value > upper_start.value)
 
 
-def _substring(field: Field, value: Any) -> str:
+def _require_substring(field: Field, value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise FilterError(f"{field.column}__contains must be a non-empty text, got {value!r}")
     require_valid_text(field, value)
     return value
 
 
-def _ordered(field: Field, op: str, value: Any, context: BindingContext) -> Compare:
+def _bind_order(field: Field, op: str, value: Any, context: BindingContext) -> Compare:
     if is_missing(value) or is_collection(value):
         raise FilterError(f"{field.column}__{op} must be a single value, got {value!r}")
     if field.type != "datetime":
         return Compare(field, op, coerce_scalar(field, value))
-    period = coerce_period(field, value, tz=context.tz, now=context.now)
+    period = coerce_time_span(field, value, tz=context.tz, now=context.now)
     # A period has a length: "after March" begins with April.
     match op:
         case "gt":

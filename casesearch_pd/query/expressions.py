@@ -33,15 +33,16 @@ __all__ = [
     "Or",
     "all_of",
     "any_of",
+    "comparisons",
+    "conjuncts",
     "fields_of",
-    "literals",
     "negate",
     "to_nnf",
 ]
 
 
 class Node:
-    """The operators of all nodes: combined by & and |, inverted by ~, never true or false."""
+    """The operators of all nodes: & and | combine, ~ inverts; a node has no truth value."""
 
     __slots__ = ()
 
@@ -145,14 +146,12 @@ _FORMATS = {
     "between": "{}.between{!r}",
     "isna": "{}.isna()",
 }
+_METHODS = {"in", "contains", "between", "isna"}
 
 
 def _operand_repr(term: Expression) -> str:
     is_atom = isinstance(term, Not) or (isinstance(term, Compare) and term.op in _METHODS)
     return repr(term) if is_atom else f"({term!r})"
-
-
-_METHODS = {"in", "contains", "between", "isna"}
 
 
 def _node(term: object) -> Expression:
@@ -177,27 +176,32 @@ def any_of(terms: Iterable[Expression]) -> Expression:
 
 
 def _combine(
-    kind: type[And | Or], other: type[And | Or], terms: Iterable[Expression]
+    node_type: type[And | Or], dual: type[And | Or], terms: Iterable[Expression]
 ) -> Expression:
     try:
-        flat = dict.fromkeys(_flatten(kind, terms))
+        flat = dict.fromkeys(_flatten(node_type, terms))
     except RecursionError as error:
         raise FilterError(
-            "this filter is nested too deeply; combine its conditions side by side, or match "
-            "any of several values with isin"
+            "this filter is nested too deeply; combine its conditions in one chain of & or |, or "
+            "match several values with isin([…])"
         ) from error
-    if other(()) in flat:  # FALSE in an AND, TRUE in an OR
-        return other(())
-    return next(iter(flat)) if len(flat) == 1 else kind(tuple(flat))
+    if dual(()) in flat:  # FALSE in an AND, TRUE in an OR
+        return dual(())
+    return next(iter(flat)) if len(flat) == 1 else node_type(tuple(flat))
 
 
-def _flatten(kind: type[And | Or], terms: Iterable[Expression]) -> Iterator[Expression]:
+def _flatten(node_type: type[And | Or], terms: Iterable[Expression]) -> Iterator[Expression]:
     for term in terms:
-        yield from term.terms if isinstance(term, kind) else (term,)
+        yield from term.terms if isinstance(term, node_type) else (term,)
+
+
+def conjuncts(expression: Expression) -> tuple[Expression, ...]:
+    """Return the terms of a conjunction; any other expression is its own only term."""
+    return expression.terms if isinstance(expression, And) else (expression,)
 
 
 def negate(term: Expression) -> Expression:
-    """Return the negation, simplified: that of a negation is its term, that of TRUE is FALSE."""
+    """Return the negation: that of ``~x`` is ``x``, that of TRUE is FALSE."""
     match term:
         case Not(inner):
             return inner
@@ -212,7 +216,8 @@ def negate(term: Expression) -> Expression:
 def to_nnf(term: Expression) -> Expression:
     """Return the negation normal form: De Morgan's laws move every negation to a comparison.
 
-    A negated comparison stays as it is, because ``~(a < 5)`` is not ``a >= 5`` (see above).
+    A negated comparison stays as it is, because ``~(a < 5)`` is not ``a >= 5`` (see the
+    module docstring).
     """
     match term:
         case Compare():
@@ -233,19 +238,19 @@ def to_nnf(term: Expression) -> Expression:
             assert_never(term)
 
 
-def literals(term: Expression) -> tuple[Compare, ...]:
+def comparisons(term: Expression) -> tuple[Compare, ...]:
     """Return the comparisons of an expression, in order."""
     match term:
         case Compare():
             return (term,)
         case Not(inner):
-            return literals(inner)
+            return comparisons(inner)
         case And(terms) | Or(terms):
-            return tuple(literal for item in terms for literal in literals(item))
+            return tuple(comparison for item in terms for comparison in comparisons(item))
         case _:
             assert_never(term)
 
 
 def fields_of(term: Expression) -> tuple[Field, ...]:
     """Return the fields of a bound expression, each once, in order."""
-    return tuple(dict.fromkeys(literal.target for literal in literals(term)))
+    return tuple(dict.fromkeys(comparison.target for comparison in comparisons(term)))

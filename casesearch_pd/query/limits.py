@@ -3,12 +3,14 @@
 A service may limit how deeply and, or and not are nested, and how many terms each contains. A
 filter beyond the limits is nested (wide groups become groups of groups), distributed (into an
 or of ands, or an and of ors), or split into requests with disjoint results, in that order. What
-remains is left to local evaluation. The requests together return the rows of the filter, none
-of them twice.
+remains is left to local evaluation. The requests have disjoint results, which together are the
+rows of the filter.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, assert_never
 
@@ -22,13 +24,14 @@ from casesearch_pd.query.expressions import (
     Or,
     all_of,
     any_of,
-    literals,
+    comparisons,
+    conjuncts,
     negate,
     to_nnf,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["FittedFilter", "RequestLimits", "Strategy", "fit_to_limits"]
 
@@ -38,6 +41,7 @@ _MAX_TERMS = 400  # of a distributed filter; a larger one fits into no request
 _MAX_REQUESTS = 64  # that one filter may be split into
 
 _Clause = tuple[Expression, ...]  # terms that are combined by AND, or by OR
+_IsExact = Callable[[Compare], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ class RequestLimits:
     depth: int  # levels of and, or, not above a comparison
     breadth: int  # terms in one and, or in one or
 
-    def allow(self, term: Expression) -> bool:
+    def allows(self, term: Expression) -> bool:
         """Return whether an expression is within the limits."""
         return _depth(term) <= self.depth and _breadth(term) <= self.breadth
 
@@ -66,32 +70,27 @@ class FittedFilter:
         return len(self.parts) == 1 and self.remainder == TRUE
 
 
-def fit_to_limits(
-    term: Expression, limits: RequestLimits, exact: Callable[[Compare], bool]
-) -> FittedFilter:
+def fit_to_limits(term: Expression, limits: RequestLimits, is_exact: _IsExact) -> FittedFilter:
     """Return requests within the limits.
 
-    Negations are at the comparisons only. `exact` returns whether a comparison means to the service
-    what it means here, so that its negation may be used to make two requests disjoint.
+    Negations are at the comparisons only. `is_exact` returns whether a comparison means to the
+    service what it means here, so that its negation may be used to make two requests disjoint.
     """
-    if limits.allow(term):
+    if limits.allows(term):
         return FittedFilter((term,), TRUE, "as it is")
-    # A tree of this depth and breadth has no more leaves than that.
-    if len(literals(term)) > limits.breadth**limits.depth:
-        return _split(term, limits, exact)
+    # No tree within the limits has more comparisons, so nesting and distributing are not tried.
+    if len(comparisons(term)) > limits.breadth**limits.depth:
+        return _split_into_requests(term, limits, is_exact)
     nested = _nest(term, limits.breadth)
-    if limits.allow(nested):
+    if limits.allows(nested):
         return FittedFilter((nested,), TRUE, "nested")
     for outer in (Or, And):
         distributed = _distribute(term, outer)
         if distributed is not None:
             candidate = _nest(distributed, limits.breadth)
-            if limits.allow(candidate):
+            if limits.allows(candidate):
                 return FittedFilter((candidate,), TRUE, "distributed")
-    return _split(term, limits, exact)
-
-
-# --- measuring ----------------------------------------------------------------------------
+    return _split_into_requests(term, limits, is_exact)
 
 
 def _depth(term: Expression) -> int:
@@ -118,9 +117,6 @@ def _breadth(term: Expression) -> int:
             assert_never(term)
 
 
-# --- nesting --------------------------------------------------------------------------------
-
-
 def _nest(term: Expression, breadth: int) -> Expression:
     match term:
         case And(terms):
@@ -131,24 +127,21 @@ def _nest(term: Expression, breadth: int) -> Expression:
             return term
 
 
-def _group(terms: list[Expression], breadth: int, kind: type[And | Or]) -> _Clause:
+def _group(terms: list[Expression], breadth: int, node_type: type[And | Or]) -> _Clause:
     """Return at most `breadth` terms: some as they are, the others in groups of their kind."""
     if len(terms) <= breadth:
         return tuple(terms)
     # Grouping adds a level, so the shallow terms are grouped and the deep ones stay at the top.
     # Each group replaces `breadth` terms by one.
     terms = sorted(terms, key=_depth)
-    number = -(-(len(terms) - breadth) // (breadth - 1))
-    inner, others = terms[: number * breadth], terms[number * breadth :]
-    groups: list[Expression] = [kind(chunk) for chunk in _chunks(inner, breadth)]
-    return _group([*groups, *others], breadth, kind)
+    group_count = math.ceil((len(terms) - breadth) / (breadth - 1))
+    inner, others = terms[: group_count * breadth], terms[group_count * breadth :]
+    groups: list[Expression] = [node_type(chunk) for chunk in _chunks(inner, breadth)]
+    return _group([*groups, *others], breadth, node_type)
 
 
 def _chunks(terms: Sequence[Expression], size: int) -> Iterable[_Clause]:
-    return (tuple(terms[at : at + size]) for at in range(0, len(terms), size))
-
-
-# --- distributing -----------------------------------------------------------------------------
+    return (tuple(terms[start : start + size]) for start in range(0, len(terms), size))
 
 
 def _distribute(term: Expression, outer: type[And | Or]) -> Expression | None:
@@ -183,15 +176,14 @@ def _products(
     for factor in factors:
         if len(products) * len(factor) > limit:
             return None
-        products = [tuple(dict.fromkeys((*one, *other))) for one in products for other in factor]
+        products = [
+            tuple(dict.fromkeys((*product, *clause))) for product in products for clause in factor
+        ]
     return products
 
 
-# --- splitting --------------------------------------------------------------------------------
-
-
-def _split(
-    term: Expression, limits: RequestLimits, exact: Callable[[Compare], bool]
+def _split_into_requests(
+    term: Expression, limits: RequestLimits, is_exact: _IsExact
 ) -> FittedFilter:
     """Return several requests with disjoint results.
 
@@ -199,15 +191,16 @@ def _split(
     disjoint alternatives and multiplied with the parts so far. Simple conjuncts come first; one
     that would exceed the limits is left to local evaluation.
     """
-    conjuncts = term.terms if isinstance(term, And) else (term,)
     parts: list[_Clause] = [()]
     remainder: list[Expression] = []
-    for conjunct in sorted(conjuncts, key=lambda item: (_depth(item), len(literals(item)))):
-        full = any(len(part) >= limits.breadth for part in parts)
-        limit = 0 if full else _MAX_REQUESTS // max(1, len(parts))
-        alternatives = _alternatives(conjunct, limits, exact, limit) if limit else None
+    for conjunct in sorted(
+        conjuncts(term), key=lambda item: (_depth(item), len(comparisons(item)))
+    ):
+        is_full = any(len(part) >= limits.breadth for part in parts)
+        limit = 0 if is_full else _MAX_REQUESTS // max(1, len(parts))
+        alternatives = _alternatives(conjunct, limits, is_exact, limit) if limit else None
         products = None if alternatives is None else _products([parts, alternatives], _MAX_REQUESTS)
-        if products is None or not all(limits.allow(all_of(part)) for part in products):
+        if products is None or not all(limits.allows(all_of(part)) for part in products):
             remainder.append(conjunct)
         else:
             parts = [part for part in products if not _is_contradiction(part)]
@@ -215,7 +208,7 @@ def _split(
 
 
 def _alternatives(
-    term: Expression, limits: RequestLimits, exact: Callable[[Compare], bool], limit: int
+    term: Expression, limits: RequestLimits, is_exact: _IsExact, limit: int
 ) -> list[_Clause] | None:
     """Return a filter as up to `limit` alternatives, no row matching two; None if impossible."""
     match term:
@@ -226,21 +219,24 @@ def _alternatives(
             if _are_exclusive(terms):
                 chunks = [*_chunks(terms, limits.breadth)]
                 return [(Or(chunk),) for chunk in chunks] if len(chunks) <= limit else None
-            return _make_disjoint(terms, limits, exact, limit)
+            return _make_disjoint(terms, limits, is_exact, limit)
         case Or(terms):
-            return _make_disjoint(terms, limits, exact, limit)
+            return _make_disjoint(terms, limits, is_exact, limit)
         case And(terms):
-            return _multiply(terms, limits, exact, limit)
+            return _multiply(terms, limits, is_exact, limit)
         case _:
             return [(term,)]
 
 
 def _multiply(
-    terms: Sequence[Expression], limits: RequestLimits, exact: Callable[[Compare], bool], limit: int
+    terms: Sequence[Expression],
+    limits: RequestLimits,
+    is_exact: _IsExact,
+    limit: int,
 ) -> list[_Clause] | None:
     products: list[_Clause] = [()]
     for term in terms:
-        alternatives = _alternatives(term, limits, exact, limit // max(1, len(products)))
+        alternatives = _alternatives(term, limits, is_exact, limit // max(1, len(products)))
         larger = None if alternatives is None else _products([products, alternatives], limit)
         if larger is None or any(len(clause) > limits.breadth for clause in larger):
             return None
@@ -249,24 +245,31 @@ def _multiply(
 
 
 def _make_disjoint(
-    terms: Sequence[Expression], limits: RequestLimits, exact: Callable[[Compare], bool], limit: int
+    terms: Sequence[Expression],
+    limits: RequestLimits,
+    is_exact: _IsExact,
+    limit: int,
 ) -> list[_Clause] | None:
     """Return the members of an OR, each without the rows of the members before it.
 
-    That needs the negation of those members, which is only right where the service evaluates
-    them exactly: the negation of an inexact comparison would lose rows.
+    A | B | C becomes A; B & ~A; C & ~A & ~B. The negations are only right where the service
+    evaluates the members exactly: the negation of an inexact comparison would lose rows.
     """
     if len(terms) > limit:
         return None
     disjoint: list[_Clause] = []
-    for at, term in enumerate(terms):
-        earlier = [one for one in terms[:at] if not _are_exclusive([one, term])]
-        if not all(exact(literal) for one in earlier for literal in literals(one)):
+    for index, term in enumerate(terms):
+        overlapping = [
+            previous for previous in terms[:index] if not _are_exclusive([previous, term])
+        ]
+        if not all(
+            map(is_exact, (item for previous in overlapping for item in comparisons(previous)))
+        ):
             return None
-        rest = all_of([term, *(to_nnf(negate(one)) for one in earlier)])
+        rest = all_of([term, *(to_nnf(negate(previous)) for previous in overlapping)])
         if rest == FALSE:
             continue
-        alternatives = _alternatives(rest, limits, exact, limit - len(disjoint))
+        alternatives = _alternatives(rest, limits, is_exact, limit - len(disjoint))
         if alternatives is None:
             return None
         disjoint += [clause for clause in alternatives if not _is_contradiction(clause)]
@@ -277,15 +280,14 @@ def _are_exclusive(terms: Sequence[Expression]) -> bool:
     """Return whether no row matches two of the terms: each needs another value of one field."""
     values = [_required_values(term) for term in terms]
     shared = set(values[0]).intersection(*values[1:])
-    return any(len({one[name] for one in values}) == len(terms) for name in shared)
+    return any(len({required[name] for required in values}) == len(terms) for name in shared)
 
 
 def _required_values(term: Expression) -> dict[str, object]:
     """Return the one value that each field must have; text without regard to letter case."""
-    terms = term.terms if isinstance(term, And) else (term,)
     return {
         item.target.id: item.value.casefold() if isinstance(item.value, str) else item.value
-        for item in terms
+        for item in conjuncts(term)
         if isinstance(item, Compare) and item.op == "eq"
     }
 

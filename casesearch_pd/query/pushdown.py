@@ -4,9 +4,9 @@ The law: for every case, ``expression == pushed and residual``, and ``pushed`` k
 that the expression keeps. The source says of each comparison how well it supports it:
 
 ============ ==================================================================
-exact        the service evaluates it; it is not checked again
-inexact      the service may return too many cases: pushed and checked again
-remote_only  only the service sees the values: pushed, and never checked again
+exact        evaluated by the service alone
+inexact      the service may return too many cases: pushed, and evaluated locally too
+remote_only  only the service sees the values: pushed, never evaluated locally
 unsupported  the service cannot evaluate it: evaluated locally
 ============ ==================================================================
 """
@@ -27,8 +27,8 @@ from casesearch_pd.query.expressions import (
     Or,
     all_of,
     any_of,
+    comparisons,
     fields_of,
-    literals,
     to_nnf,
 )
 from casesearch_pd.query.limits import RequestLimits, Strategy, fit_to_limits
@@ -37,8 +37,8 @@ __all__ = [
     "Pushdown",
     "PushdownSupport",
     "SupportFunction",
+    "exactness_test",
     "fit_pushdown",
-    "is_exact",
     "push_down",
     "require_evaluable",
 ]
@@ -49,10 +49,10 @@ SupportFunction = Callable[[Compare], PushdownSupport]
 
 @dataclass(frozen=True, slots=True)
 class Pushdown:
-    """What is sent to the service, and what of its result is checked again."""
+    """What is sent to the service, and what is evaluated locally on its result."""
 
     parts: tuple[Expression, ...]  # one filter per request; no case matches two of them
-    residual: Expression  # what is checked again
+    residual: Expression  # what is evaluated locally
     strategy: Strategy = "as it is"  # how the requests were made to fit the limits of the service
 
     @property
@@ -64,7 +64,7 @@ class Pushdown:
 def push_down(expression: Expression, support: SupportFunction) -> Pushdown:
     """Split an expression between the service and local evaluation.
 
-    Raises FilterError if a condition that only the service can evaluate is combined by OR, or
+    Raise FilterError if a condition that only the service can evaluate is combined by OR, or
     negated, in a way that the service cannot evaluate.
     """
     return _split(to_nnf(expression), support)
@@ -73,11 +73,13 @@ def push_down(expression: Expression, support: SupportFunction) -> Pushdown:
 def _split(term: Expression, support: SupportFunction) -> Pushdown:
     match term:
         case Compare():
-            return _split_literal(term, support(term), term)
+            return _split_comparison(term, support(term), term)
         case Not(Compare() as comparison):
             level = support(comparison)
             # An inexact comparison returns too many cases, so its negation would lose some.
-            return _split_literal(term, "unsupported" if level == "inexact" else level, comparison)
+            return _split_comparison(
+                term, "unsupported" if level == "inexact" else level, comparison
+            )
         case And(terms):
             parts = [_split(item, support) for item in terms]
             pushed = all_of(part.pushed for part in parts)
@@ -90,8 +92,10 @@ def _split(term: Expression, support: SupportFunction) -> Pushdown:
             assert_never(term)
 
 
-def _split_literal(term: Expression, level: PushdownSupport, comparison: Compare) -> Pushdown:
-    match level:
+def _split_comparison(
+    term: Expression, support_level: PushdownSupport, comparison: Compare
+) -> Pushdown:
+    match support_level:
         case "exact" | "remote_only":
             return Pushdown((term,), TRUE)
         case "inexact":
@@ -104,50 +108,50 @@ def _split_literal(term: Expression, level: PushdownSupport, comparison: Compare
                 )
             return Pushdown((TRUE,), term)
         case _:
-            assert_never(level)
+            assert_never(support_level)
 
 
 def _split_or(term: Or, parts: list[Pushdown], support: SupportFunction) -> Pushdown:
     pushed = any_of(part.pushed for part in parts)
     if all(part.residual == TRUE for part in parts):
         return Pushdown((pushed,), TRUE)
-    # A row may match by any member of the OR, so all of it is checked again, which needs the
+    # A row may match by any member of the OR, so all of it is evaluated locally, which needs the
     # values of all its fields.
-    hidden = _first_remote_only(term, support)
-    if hidden is not None:
+    remote_only = _first_remote_only(term, support)
+    if remote_only is not None:
         columns = ", ".join(repr(item.column) for item in fields_of(term))
         raise FilterError(
-            f"{hidden.target.column!r} does not appear in results, so it cannot be combined by OR "
-            f"with a condition that is evaluated locally ({columns}); use two reads"
+            f"{remote_only.target.column!r} does not appear in results, so it cannot be combined "
+            f"by OR with a condition that is evaluated locally ({columns}); use two reads"
         )
     return Pushdown((pushed,), term)
 
 
 def _first_remote_only(term: Expression, support: SupportFunction) -> Compare | None:
-    return next((item for item in literals(term) if support(item) == "remote_only"), None)
+    return next((item for item in comparisons(term) if support(item) == "remote_only"), None)
 
 
 def fit_pushdown(pushdown: Pushdown, limits: RequestLimits, support: SupportFunction) -> Pushdown:
     """Return a pushdown whose requests are within the limits of the service.
 
-    Raises FilterError if a condition that only the service can evaluate does not fit into its
+    Raise FilterError if a condition that only the service can evaluate does not fit into its
     requests.
     """
-    fitted = fit_to_limits(pushdown.pushed, limits, is_exact(support))
+    fitted = fit_to_limits(pushdown.pushed, limits, exactness_test(support))
     require_evaluable(fitted.remainder, support)
     return Pushdown(fitted.parts, all_of([pushdown.residual, fitted.remainder]), fitted.strategy)
 
 
 def require_evaluable(remainder: Expression, support: SupportFunction) -> None:
     """Raise FilterError if what does not fit into a request can only be evaluated remotely."""
-    hidden = _first_remote_only(remainder, support)
-    if hidden is not None:
+    remote_only = _first_remote_only(remainder, support)
+    if remote_only is not None:
         raise FilterError(
-            f"{hidden.target.column!r} can only be evaluated by the service, and this filter is "
-            "larger than its requests may be; use several reads"
+            f"{remote_only.target.column!r} can only be evaluated by the service, and this filter "
+            "is larger than its requests may be; use several reads"
         )
 
 
-def is_exact(support: SupportFunction) -> Callable[[Compare], bool]:
-    """Return a function: does the service evaluate a comparison, and its negation, exactly."""
+def exactness_test(support: SupportFunction) -> Callable[[Compare], bool]:
+    """Return a test for comparisons that the service evaluates exactly, also if negated."""
     return lambda comparison: support(comparison) in {"exact", "remote_only"}

@@ -1,4 +1,4 @@
-"""`field`, with which users write filters; and `pandas.col` expressions, converted likewise.
+"""`field`, for writing filters, and the conversion of `pandas.col` expressions.
 
 ::
 
@@ -76,6 +76,7 @@ class FieldReference:
         """Match any of the values; None matches a missing value."""
         return self._compare("in", values)
 
+    # The signature of `pandas.Series.between`, so that filters can be copied from pandas code.
     def between(self, left: object, right: object, inclusive: str = "both") -> Compare:
         """Match values from `left` to `right`, both included."""
         if inclusive != "both":
@@ -113,8 +114,8 @@ def from_pandas(expression: Any) -> Expression:
     A comparison with a missing value is false, and ``~`` inverts it. Masks of nullable dtypes
     differ: in pandas such a comparison stays missing.
 
-    Raises FilterError if it does more than compare columns with values and combine that by & | ~;
-    or if this pandas version cannot be inspected (the hook is private).
+    Raise FilterError if the expression does anything but compare columns with values and combine
+    that by &, | and ~, or if this version of pandas lacks the private method `_eval_expression`.
     """
     evaluate = getattr(expression, "_eval_expression", None)
     if evaluate is None:
@@ -155,7 +156,8 @@ class _Text:
     def contains(self, pat: str, *, case: bool = True, regex: bool = True) -> Compare:
         if case or regex:
             raise FilterError(
-                "services search for text in any letter case, not for patterns; write "
+                f".str.contains({pat!r}, case={case}, regex={regex}) cannot be sent to a service, "
+                "which ignores letter case and knows no patterns; write "
                 f".str.contains({pat!r}, case=False, regex=False)"
             )
         return self._column.contains(pat)
@@ -177,5 +179,5 @@ class _AnyFrame:
 
 def is_pandas_expression(value: object) -> bool:
     """Return whether a value is a `pandas.col` expression."""
-    kind = getattr(pd.api.typing, "Expression", None)
-    return kind is not None and isinstance(value, kind)
+    expression_type = getattr(pd.api.typing, "Expression", None)
+    return expression_type is not None and isinstance(value, expression_type)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
 
 __all__ = [
+    "CUSTOM_PREFIX",
     "LOOKUPS",
     "Field",
     "FieldType",
@@ -47,7 +48,7 @@ FieldType = Literal[
 ]
 Namespace = Literal["system", "custom"]
 
-_CUSTOM_PREFIX = "fields."  # of the ids of custom fields that discovery may not find
+CUSTOM_PREFIX = "fields."  # of the ids of custom fields that discovery may not find
 _EQUALITY = ("eq", "ne", "in", "isna")
 _ORDER = ("lt", "lte", "gt", "gte", "between")
 LOOKUPS = (*_EQUALITY, *_ORDER, "contains")
@@ -88,6 +89,12 @@ class Field:
         False if a read without ``columns=`` leaves it out.
     remote_only
         The prefix of values that the service compares but never returns, such as ids of users.
+    examples
+        Values that cases have, where the service lists no options; a filter by another one may be
+        misspelt.
+    guessed
+        Whether only a user's filter names the field: discovery did not find it, so neither its
+        existence nor its spelling is known.
     """
 
     column: str
@@ -100,6 +107,8 @@ class Field:
     visible: bool = True
     active: bool = True
     remote_only: str = ""
+    examples: tuple[str, ...] = ()
+    guessed: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -109,22 +118,26 @@ class Field:
 
 @dataclass(frozen=True)
 class Schema:
-    """The fields of a source, and the names that several of them would have.
+    """The fields of a source, and the ambiguous names.
 
     Parameters
     ----------
     fields
         All known fields, in the order of the columns.
     shared
-        Ambiguous names of custom fields, each with the columns of those fields.
+        Ambiguous names of custom fields, each with the columns that it may mean.
     open
-        Whether an unknown name that is not close to a known one is a custom field, and
-        ``fields.NAME`` always is: Persona does not list all its fields.
+        Whether there may be fields that discovery does not list, as on Persona. Then
+        ``fields.NAME`` is always a custom field, and so is a name that resembles no known one.
+    closed_status
+        The status of closed cases, in any letter case, by which ``is_open`` is evaluated. None if
+        a case is open as long as it has no ``closed_at``.
     """
 
     fields: tuple[Field, ...]
     shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     open: bool = False
+    closed_status: str | None = "closed"
 
     def __post_init__(self) -> None:
         """Index all names."""
@@ -142,20 +155,20 @@ class Schema:
     def resolve(self, name: str) -> Field:
         """Return the field that a user means by `name`.
 
-        Raises FilterError if no field has the name, or more than one.
+        Raise FilterError if no field has the name, or more than one.
         """
         if not isinstance(name, str):
             raise FilterError(
                 f"the name of a field must be text, got {name!r}; list_fields(source) shows them"
             )
-        field_of_name = self.find(name)
-        if field_of_name is not None:
-            return field_of_name
+        known_field = self.find(name)
+        if known_field is not None:
+            return known_field
         if name in self.shared:
             columns = " or ".join(map(repr, self.shared[name]))
             raise FilterError(f"{name!r} is the name of several fields; write {columns}")
-        if self.open and (name.startswith(_CUSTOM_PREFIX) or not nearest(name, self._names)):
-            return self._undiscovered(name.removeprefix(_CUSTOM_PREFIX))
+        if self.open and (name.startswith(CUSTOM_PREFIX) or not nearest(name, self._names)):
+            return self._undiscovered(name.removeprefix(CUSTOM_PREFIX))
         raise unknown_name("field", name, self._suggestions(), see="list_fields(source)")
 
     def _undiscovered(self, key: str) -> Field:
@@ -165,7 +178,7 @@ class Schema:
         }
         reserved |= {item.column for item in self.fields}
         return Field(
-            key_column(key, reserved), f"{_CUSTOM_PREFIX}{key}", key, "any", "custom", active=False
+            key_column(key, reserved), f"{CUSTOM_PREFIX}{key}", key, "any", "custom", active=False
         )
 
     def _suggestions(self) -> list[str]:
@@ -201,7 +214,7 @@ def key_column(key: str, reserved: Container[str]) -> str:
 def make_columns_unique(
     custom: Iterable[Field], reserved: Iterable[str]
 ) -> tuple[list[Field], dict[str, tuple[str, ...]]]:
-    """Return custom fields with different columns, and the names that several would have.
+    """Return custom fields with distinct columns, and the ambiguous names with their columns.
 
     Reserved names take precedence. A field with a reserved name, and both of two fields with the
     same name, get the suffix ``_`` and the first eight characters of their id, so that a field
@@ -217,19 +230,20 @@ def make_columns_unique(
         for item in fields
     ]
     shared: dict[str, tuple[str, ...]] = {}
-    for before, after in zip(fields, unique, strict=True):
-        if counts[before.column] > 1 and before.column not in reserved:
-            shared[before.column] = (*shared.get(before.column, ()), after.column)
+    for custom_field, unique_field in zip(fields, unique, strict=True):
+        name = custom_field.column
+        if counts[name] > 1 and name not in reserved:
+            shared[name] = (*shared.get(name, ()), unique_field.column)
     return unique, shared
 
 
-def lookups_for(kind: FieldType) -> tuple[str, ...]:
+def lookups_for(field_type: FieldType) -> tuple[str, ...]:
     """Return the lookups that fit a field type.
 
     >>> lookups_for("boolean")
     ('eq', 'ne', 'in', 'isna')
     """
-    match kind:
+    match field_type:
         case "number" | "integer" | "datetime":
             return (*_EQUALITY, *_ORDER)
         case "boolean" | "select":

@@ -41,12 +41,12 @@ def filter_to_json(term: Expression) -> dict[str, Any]:
             assert_never(term)
 
 
-def filter_from_json(json_filter: dict[str, Any]) -> Expression:
+def filter_from_json(record: dict[str, Any]) -> Expression:
     """Return the expression that `filter_to_json` stored.
 
-    Raises FilterError if it is something else.
+    Raise FilterError if it is something else.
     """
-    match json_filter:
+    match record:
         case {"field": str(field), "op": str(op), "value": value}:
             return Compare(field, op, value_from_json(value))
         case {"and": list(terms)}:
@@ -56,7 +56,10 @@ def filter_from_json(json_filter: dict[str, Any]) -> Expression:
         case {"not": dict(inner)}:
             return Not(filter_from_json(inner))
         case _:
-            raise FilterError(f"not a stored filter: {json_filter!r}")
+            raise FilterError(
+                f"not a filter in JSON: {record!r}; read the cases again, or build the filter with "
+                "cs.field"
+            )
 
 
 def value_to_json(value: Any) -> Any:

@@ -12,7 +12,7 @@ from html import escape
 from reprlib import Repr
 from typing import TYPE_CHECKING
 
-from casesearch_pd.query.expressions import TRUE, literals
+from casesearch_pd.query.expressions import TRUE, comparisons
 from casesearch_pd.reading.fetch.pipeline import full_scan, read_frame
 from casesearch_pd.reading.options import NO_LOOKBACK, ReadOptions
 from casesearch_pd.reading.plan import ids_only
@@ -101,7 +101,7 @@ class Plan:
     def rechecked(self) -> dict[str, str]:
         """Each condition that is evaluated locally, and why."""
         support = self.read_plan.source.pushdown_support
-        return {repr(item): RESIDUAL_REASONS[support(item)] for item in literals(self.residual)}
+        return {repr(item): RESIDUAL_REASONS[support(item)] for item in comparisons(self.residual)}
 
     @property
     def passes(self) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from casesearch_pd.errors import FilterError, warn
-from casesearch_pd.query.expressions import FALSE, TRUE, Expression, fields_of, literals
+from casesearch_pd.query.expressions import FALSE, TRUE, Expression, comparisons, fields_of
 from casesearch_pd.query.pushdown import Pushdown
 from casesearch_pd.reading.options import bind_query, parse_sort
 from casesearch_pd.sources.base import InProcessSource, Scan, Sort
@@ -64,7 +64,7 @@ class ReadPlan:
     def checkable_locally(self) -> bool:
         """Whether the whole filter can be evaluated locally: no condition is remote-only."""
         support = self.source.pushdown_support
-        return not any(support(item) == "remote_only" for item in literals(self.query.where))
+        return not any(support(item) == "remote_only" for item in comparisons(self.query.where))
 
 
 def plan_read(source: Source, query: Query) -> ReadPlan:

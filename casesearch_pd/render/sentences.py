@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 import numpy as np
 import pandas as pd
 
-from casesearch_pd.query.expressions import And, Compare, Expression, Not, Or
+from casesearch_pd.query.expressions import And, Compare, Expression, Not, Or, conjuncts
 from casesearch_pd.render.cell_text import shorten, single_line
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ def describe_conditions(expression: Expression) -> list[str]:
     >>> describe_conditions((field("status") == "open") & (field("amount") > 5))
     ["status is 'open'", 'amount is more than 5']
     """
-    terms = expression.terms if isinstance(expression, And) else (expression,)
-    return [describe_filter(term) for term in terms]
+    return [describe_filter(term) for term in conjuncts(expression)]
 
 
 @dataclass(frozen=True)

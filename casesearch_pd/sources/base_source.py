@@ -11,16 +11,17 @@ import shlex
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from functools import cached_property
+from http import HTTPStatus
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from casesearch_pd.errors import FilterError, InvalidResponseError
-from casesearch_pd.query.expressions import TRUE, And, Expression, all_of, literals
+from casesearch_pd.query.expressions import TRUE, Expression, all_of, comparisons, conjuncts
 from casesearch_pd.query.limits import fit_to_limits
 from casesearch_pd.query.pushdown import (
     Pushdown,
+    exactness_test,
     fit_pushdown,
-    is_exact,
     push_down,
     require_evaluable,
 )
@@ -49,7 +50,7 @@ __all__ = ["BaseSource"]
 
 _Decoded = TypeVar("_Decoded")
 
-_OK = 200
+_JSON_HEADERS = {"Content-Type": "application/json"}
 _REQUIRED = ("case_id", "created_at")
 
 
@@ -78,7 +79,7 @@ class BaseSource(ABC):
     NotFoundError
         If the address is invalid.
     AccessDeniedError
-        If there is no token, or it would be sent in clear text.
+        If there is no token, or it would be sent unencrypted.
     """
 
     name: ClassVar[str] = "service"
@@ -112,7 +113,8 @@ class BaseSource(ABC):
         self.address = f"{self.name}://{self.base_url.partition('://')[2]}"
         self._auth = self._create_auth(token)
         self.configure(schema=schema, rate=rate)
-        _ = self.rate_limiter  # an invalid rate or a missing token is an error now
+        # Report an invalid rate or a missing token here instead of at the first request.
+        _ = self.rate_limiter
 
     def _base_url_of(self, address: str) -> str:
         scheme, _, rest = address.partition("://")
@@ -121,7 +123,7 @@ class BaseSource(ABC):
         return validate_base_url(address, example=f"{self.name}://HOST/PATH")
 
     def configure(self, *, schema: Schema | None = None, rate: float | None = None) -> None:
-        """Set a schema discovered earlier, or another rate; None keeps what there is."""
+        """Set a schema discovered earlier, or another rate; None leaves it unchanged."""
         if schema is not None:
             self._schema = schema
         if rate is not None:
@@ -133,15 +135,15 @@ class BaseSource(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without token and client: a copy elsewhere reads its environment."""
-        dropped = {"_auth", "_http", "rate_limiter"}
-        return {name: value for name, value in self.__dict__.items() if name not in dropped}
+        excluded = {"_auth", "_http", "rate_limiter"}
+        return {name: value for name, value in self.__dict__.items() if name not in excluded}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the state; raise AccessDeniedError if the environment has no token."""
         self.__dict__.update(state)
         self._auth = self._create_auth(None)
 
-    # --- what the author of a service writes ---
+    # --- to be written for a service ---
 
     @abstractmethod
     def discover(self) -> Schema | Iterable[Field]:
@@ -227,7 +229,7 @@ class BaseSource(ABC):
         By default any nesting of comparisons within `limits`. A service whose requests are a
         list of parameters overrides this: what it refuses is evaluated locally.
         """
-        return self.limits is None or self.limits.allow(where)
+        return self.limits is None or self.limits.allows(where)
 
     def push_down(self, where: Expression) -> Pushdown:
         """Split a bound filter between the service, within its `limits`, and local evaluation."""
@@ -242,8 +244,7 @@ class BaseSource(ABC):
         """Return a pushdown with as many terms of its conjunction as one request can contain."""
         pushed: Expression = TRUE
         residual = [pushdown.residual]
-        where = pushdown.pushed
-        for term in where.terms if isinstance(where, And) else (where,):
+        for term in conjuncts(pushdown.pushed):
             combined = all_of([pushed, term])
             if self.can_request(combined):
                 pushed = combined
@@ -255,26 +256,26 @@ class BaseSource(ABC):
     def with_bound(self, where: Expression, bound: Expression) -> Expression | None:
         """Return a pushed filter with a bound; None if one request cannot contain both."""
         support = self.pushdown_support
-        if any(support(item) not in {"exact", "inexact"} for item in literals(bound)):
+        if any(support(item) not in {"exact", "inexact"} for item in comparisons(bound)):
             return None
         combined = all_of([where, bound])
         if self.limits is None:
             return combined if self.can_request(combined) else None
-        fitted = fit_to_limits(combined, self.limits, is_exact(support))
+        fitted = fit_to_limits(combined, self.limits, exactness_test(support))
         return fitted.parts[0] if fitted.is_one_request else None
 
     def column_batches(self, fields: tuple[Field, ...]) -> list[tuple[Field, ...]]:
-        """Return one pass over all fields, with those that a restart of the scan needs."""
+        """Return one group: `case_id` and `created_at`, which resuming needs, and the fields."""
         required = [self.schema.resolve(name) for name in _REQUIRED]
         return [tuple(dict.fromkeys([*required, *fields]))]
 
     def can_sort_by(self, field: Field) -> bool:  # noqa: ARG002 - the safe default
-        """Return whether the service can sort by the field: by none."""
+        """Return False: the safe default is that the service cannot sort."""
         return False
 
     def command(self, request: Request) -> str:
         """Return a request as a curl command; the token comes from the environment."""
-        headers = dict(self.headers) | ({} if request.body is None else _JSON)
+        headers = dict(self.headers) | ({} if request.body is None else _JSON_HEADERS)
         options = [part for name, text in headers.items() for part in ("-H", f"{name}: {text}")]
         if request.body is not None:
             options += ["-d", json.dumps(request.body, ensure_ascii=False)]
@@ -313,7 +314,7 @@ class BaseSource(ABC):
     def read_page(self, scan: Scan, cursor: str | None, context: ReadContext) -> Page:
         """Request one page, with the rate limit and the retries of the source.
 
-        Raises ServiceError What the service answered, once no attempt is left.
+        Raise ServiceError if no attempt is left: the error of the last one.
         """
         return send_with_retry(
             lambda: self._request_page(scan, cursor, context), self.rate_limiter, context
@@ -331,7 +332,7 @@ class BaseSource(ABC):
         Raises
         ------
         ServiceError
-            What the service answered, once no attempt is left.
+            If no attempt is left: the error of the last one.
         """
         context = ReadContext.for_discovery()
         return send_with_retry(
@@ -353,7 +354,7 @@ class BaseSource(ABC):
         response = self._http.send(
             request.method, request.path, request.query, request.body, context
         )
-        if response.status != _OK:
+        if response.status != HTTPStatus.OK:
             raise response_error(response, self.base_url, variable=self.token_variable)
         return response
 
@@ -382,9 +383,6 @@ class BaseSource(ABC):
 
         service = self.traits.display_name or self.name
         return BearerToken(token, variable=self.token_variable, service=service)
-
-
-_JSON = {"Content-Type": "application/json"}
 
 
 def _decode(response: Any, decode: Callable[[Any], _Decoded]) -> _Decoded:

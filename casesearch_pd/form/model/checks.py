@@ -10,7 +10,7 @@ from casesearch_pd.form.model.conversion import is_complete, to_expression
 from casesearch_pd.form.model.tree import OPERATORS, Group, Rule, operators_for
 from casesearch_pd.form.model.value_text import from_text
 from casesearch_pd.query.binding import bind
-from casesearch_pd.query.expressions import TRUE, literals
+from casesearch_pd.query.expressions import TRUE, comparisons
 from casesearch_pd.query.pushdown import push_down
 from casesearch_pd.reading.explain import RESIDUAL_REASONS
 
@@ -96,7 +96,7 @@ def _check_complete(rule: Rule, source: Source, binding: BindingContext) -> Chec
     return CheckResult(
         warnings=warnings,
         local_reason=_local_reason(source.push_down(bound).residual, source),
-        is_remote_only=any(source.pushdown_support(x) == "remote_only" for x in literals(bound)),
+        is_remote_only=any(source.pushdown_support(x) == "remote_only" for x in comparisons(bound)),
     )
 
 
@@ -162,7 +162,7 @@ def _local_reason(residual: Expression, source: Source) -> str:
     if residual == TRUE:
         return ""
     return "; ".join(
-        dict.fromkeys(_REASONS[source.pushdown_support(item)] for item in literals(residual))
+        dict.fromkeys(_REASONS[source.pushdown_support(item)] for item in comparisons(residual))
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import pandas as pd
 
-from casesearch_pd.query.expressions import And, Compare, Expression, Not, Or, literals
+from casesearch_pd.query.expressions import And, Compare, Expression, Not, Or, comparisons
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +35,7 @@ def read_cases_code(arguments: Mapping[str, Any]) -> str:
 def _needs_pandas(arguments: Mapping[str, Any]) -> bool:
     """Return whether a value is a time relative to now, which is written with pandas."""
     where: Expression | None = arguments.get("where")
-    operands = [] if where is None else [literal.value for literal in literals(where)]
+    operands = [] if where is None else [comparison.value for comparison in comparisons(where)]
     return any(
         isinstance(item, pd.Timedelta)
         for value in (*arguments.values(), *operands)

@@ -16,7 +16,7 @@ from casesearch_pd.errors import FilterError
 from casesearch_pd.form.model.conversion import from_expression, reference_name, to_expression
 from casesearch_pd.form.model.tree import EMPTY_TREE
 from casesearch_pd.query.coercion import is_collection
-from casesearch_pd.query.expressions import TRUE, And, Compare, Not
+from casesearch_pd.query.expressions import TRUE, Compare, Not, conjuncts
 from casesearch_pd.query.serialization import filter_from_json
 from casesearch_pd.reading.options import (
     PANDAS_NAMES,
@@ -211,7 +211,7 @@ def _keywords(where: Expression, schema: Schema) -> dict[str, Any] | None:
     if where == TRUE:
         return {}
     keywords: dict[str, Any] = {}
-    for term in where.terms if isinstance(where, And) else (where,):
+    for term in conjuncts(where):
         # Python allows each keyword once, so two conditions with the same name need `where`.
         pair = _keyword(term, schema)
         if pair is None or pair[0] in keywords:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from casesearch_pd.analysis.display_names import plural
 from casesearch_pd.form.model.conversion import to_expression
-from casesearch_pd.query.expressions import TRUE, Expression, Not, literals
+from casesearch_pd.query.expressions import TRUE, Expression, Not, comparisons
 from casesearch_pd.reading.explain import RESIDUAL_REASONS
 from casesearch_pd.render.sentences import describe_filter, field_label, join_words
 
@@ -217,9 +217,10 @@ def _conditions_by_reason(plan: Plan) -> str:
     # A dict of dicts, because both orders are those of the filter and a repeated condition is
     # named once.
     conditions: dict[str, dict[str, None]] = {}
-    for literal in literals(plan.residual):
-        words = describe_filter(literal, source.schema, before_read=True)
-        conditions.setdefault(RESIDUAL_REASONS[source.pushdown_support(literal)], {})[words] = None
+    for comparison in comparisons(plan.residual):
+        words = describe_filter(comparison, source.schema, before_read=True)
+        reason = RESIDUAL_REASONS[source.pushdown_support(comparison)]
+        conditions.setdefault(reason, {})[words] = None
     return "; ".join(
         f"{join_words([*words], 'and', most=_MAX_CONDITIONS)} ({reason})"
         for reason, words in conditions.items()

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from casesearch_pd.query.expressions import Compare, Expression, all_of, literals
+from casesearch_pd.query.expressions import Compare, Expression, all_of, comparisons
 from casesearch_pd.reading.fetch.windows import TimeWindow
 from casesearch_pd.sources.base import InProcessSource, Scan, Sort
 from casesearch_pd.sources.transport.timestamps import parse_timestamp
@@ -87,7 +87,7 @@ class _Probe:
         bounds = self._bounds(now, now)
         pushdown = self.plan.source.push_down(all_of([self.plan.query.where, bounds]))
         # A window in the residual would have every partition fetch all cases.
-        return {*literals(bounds)}.isdisjoint(literals(pushdown.residual))
+        return {*comparisons(bounds)}.isdisjoint(comparisons(pushdown.residual))
 
     def first_pages(
         self,

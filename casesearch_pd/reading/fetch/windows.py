@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from casesearch_pd.query.expressions import And, Compare, Expression, all_of, negate
+from casesearch_pd.query.expressions import Compare, Expression, all_of, conjuncts, negate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -88,19 +88,19 @@ def gaps(windows: Iterable[TimeWindow]) -> list[TimeWindow]:
 
 
 def restrict(source: Source, scan: Scan, bound: Expression) -> Scan | None:
-    """Return a scan with one more condition; None if one request cannot hold both."""
+    """Return a scan with one more condition; None if one request cannot contain both."""
     where = source.with_bound(scan.where, bound)
     return None if where is None else replace(scan, where=where)
 
 
 def within(source: Source, scan: Scan, window: TimeWindow) -> Scan | None:
-    """Return a scan of one window only; None if one request cannot hold its bounds."""
+    """Return a scan of one window only; None if one request cannot contain its bounds."""
     return restrict(source, scan, window.where(scan.sort[0].field))
 
 
 def may_be_undated(scan: Scan) -> bool:
     """Return whether cases without a creation time can match the filter of a scan."""
-    terms = scan.where.terms if isinstance(scan.where, And) else (scan.where,)
+    terms = conjuncts(scan.where)
     # A comparison with a missing time is false, so that one of them excludes these cases.
     return not any(
         isinstance(term, Compare) and term.target.column == "created_at" and term.op != "isna"

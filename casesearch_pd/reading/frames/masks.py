@@ -202,8 +202,8 @@ _OPERATORS = {
 }
 
 
-def _compare(column: pd.Series[Any], literal: Compare) -> Mask:
-    op, value = literal.op, literal.value
+def _compare(column: pd.Series[Any], comparison: Compare) -> Mask:
+    op, value = comparison.op, comparison.value
     if op == "isna":
         return column.isna().to_numpy(dtype=bool)
     if op == "contains":

@@ -15,12 +15,12 @@ import pandas as pd
 from casesearch_pd.query.binding import BindingContext, bind
 from casesearch_pd.query.expressions import (
     TRUE,
-    And,
     Compare,
     Expression,
     all_of,
+    comparisons,
+    conjuncts,
     fields_of,
-    literals,
 )
 from casesearch_pd.reading.fetch.pipeline import read_frame
 from casesearch_pd.reading.plan import make_plan, total_order
@@ -138,9 +138,9 @@ def change_sets(
     )
     context = BindingContext(schema, previous.tz, query.now)
     by_time = [
-        _change_by_time(query, context, previous.now, literal, offset)
-        for literal in literals(query.filter)
-        for offset in _relative_offsets(literal.value)
+        _change_by_time(query, context, previous.now, comparison, offset)
+        for comparison in comparisons(query.filter)
+        for offset in _relative_offsets(comparison.value)
     ]
     # Without the column of its condition, a previous result cannot be filtered locally.
     evaluable = (
@@ -169,21 +169,21 @@ def _change_by_time(
     query: BoundQuery,
     context: BindingContext,
     previous_now: pd.Timestamp,
-    literal: Compare,
+    comparison: Compare,
     offset: timedelta,
 ) -> ChangeSet:
     """Return the cases whose time a bound has passed that is relative to now."""
-    target = context.schema.resolve(str(literal.field))
+    target = context.schema.resolve(str(comparison.field))
     start, end = sorted((previous_now + offset, query.now + offset))
     first, last = _to_milliseconds(start), _to_milliseconds(end) + _TICK
     where = all_of([Compare(target, "gte", first), Compare(target, "lte", last)])
-    terms = query.filter.terms if isinstance(query.filter, And) else (query.filter,)
-    if literal not in terms:
+    terms = conjuncts(query.filter)
+    if comparison not in terms:
         return ChangeSet(where)
     # Every row must meet a term of the top-level AND, so the rows themselves show which still do.
     # As time goes by, no case begins to be later than a bound.
-    needs_rows = literal.op not in {"gt", "gte"} or query.now < previous_now
-    condition = bind(literal, context)
+    needs_rows = comparison.op not in {"gt", "gte"} or query.now < previous_now
+    condition = bind(comparison, context)
     return ChangeSet(where, needs_ids=False, needs_rows=needs_rows, condition=condition)
 
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import boto3
 
 from casesearch_pd import errors
-from casesearch_pd.query.expressions import literals
+from casesearch_pd.query.expressions import comparisons
 from casesearch_pd.query.pushdown import Pushdown, PushdownSupport, push_down
 from casesearch_pd.sources.amazon_connect import codec
 from casesearch_pd.sources.amazon_connect.capabilities import (
@@ -213,7 +213,7 @@ class ConnectCases(BaseSource):
 
         Raises FilterError if ``customer_id`` is compared with something that is not a profile ARN.
         """
-        for comparison in literals(where):
+        for comparison in comparisons(where):
             require_profile_arn(comparison)
         return push_down(where, self.pushdown_support)
 
@@ -278,7 +278,7 @@ class ConnectCases(BaseSource):
     def read_page(self, scan: Scan, cursor: str | None, context: ReadContext) -> Page:
         """Request one page.
 
-        Raises ServiceError What the service answered, once no attempt is left.
+        Raise ServiceError if no attempt is left: the error of the last one.
         """
         try:
             page = super().read_page(scan, cursor, context)

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from casesearch_pd.query.expressions import And, Compare, Expression, Or, all_of, literals
+from casesearch_pd.query.expressions import (
+    Compare,
+    Expression,
+    Or,
+    all_of,
+    comparisons,
+    conjuncts,
+)
 from casesearch_pd.query.limits import RequestLimits
 from casesearch_pd.query.pushdown import Pushdown, require_evaluable
 from casesearch_pd.sources.persona.field_names import USER_PREFIX
@@ -81,37 +88,36 @@ def fit_to_list(pushdown: Pushdown, support: SupportFunction) -> Pushdown:
 
     Raises FilterError if a condition that only the service can evaluate does not fit.
     """
-    terms = pushdown.pushed.terms if isinstance(pushdown.pushed, And) else (pushdown.pushed,)
     pushed: list[Expression] = []
     remainder: list[Expression] = []
-    for term in terms:
+    for term in conjuncts(pushdown.pushed):
         (pushed if _fits_list(all_of([*pushed, term])) else remainder).append(term)
     require_evaluable(all_of(remainder), support)
     return Pushdown((all_of(pushed),), all_of([pushdown.residual, *remainder]))
 
 
 def _fits_list(term: Expression) -> bool:
-    terms = term.terms if isinstance(term, And) else (term,)
+    terms = conjuncts(term)
     names = [item.target.id for item in terms if isinstance(item, Compare)]
     return len(names) == len(terms) == len(set(names))
 
 
 def push_down_ids(where: Expression, support: SupportFunction) -> Pushdown | None:
     """Return one request per case if the filter names the cases by id; None if it does not."""
-    terms = where.terms if isinstance(where, And) else (where,)
+    terms = conjuncts(where)
     by_id = next((term for term in terms if case_ids(term)), None)
     if by_id is None:
         return None
     residual = all_of(term for term in terms if term != by_id)
     # What only search can evaluate has to be sent to search.
-    if any(support(item) == "remote_only" for item in literals(residual)):
+    if any(support(item) == "remote_only" for item in comparisons(residual)):
         return None
-    requests = tuple(item for item in literals(by_id) if item.value not in _INVALID_IDS)
+    requests = tuple(item for item in comparisons(by_id) if item.value not in _INVALID_IDS)
     return Pushdown(requests, residual, "one by one")
 
 
 def case_ids(term: Expression) -> tuple[str, ...]:
-    """Return the ids of an expression that is nothing but "one of these cases"; else none."""
+    """Return the ids that an expression compares `case_id` with; empty if it does more."""
     terms = term.terms if isinstance(term, Or) else (term,)
     if all(
         isinstance(item, Compare) and item.op == "eq" and item.target.id == "id" for item in terms

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import msgspec
 
-from casesearch_pd.query.expressions import And, Compare, Expression, Not, Or, literals
+from casesearch_pd.query.expressions import And, Compare, Expression, Not, Or, comparisons
 from casesearch_pd.query.schema import Field
 from casesearch_pd.sources.persona.columns import (
     NO_RELATIONSHIPS,
@@ -110,7 +110,7 @@ _LIST_PARAMETERS = {"status": "filter[status]", "case-template": "filter[case-te
 
 def list_parameters(where: Expression, size: int) -> tuple[tuple[str, str], ...]:
     """Return the parameters of the List endpoint, for so many cases per page."""
-    filters = tuple((_LIST_PARAMETERS[item.target.id], item.value) for item in literals(where))
+    filters = tuple((_LIST_PARAMETERS[item.target.id], item.value) for item in comparisons(where))
     return (*filters, ("page[size]", str(size)))
 
 

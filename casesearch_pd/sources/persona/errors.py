@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from casesearch_pd import errors
-from casesearch_pd.query.expressions import literals
+from casesearch_pd.query.expressions import comparisons
 from casesearch_pd.sources.transport.retry import (
     ErrorAdvice,
     ErrorResponse,
@@ -70,7 +70,7 @@ def unsearchable_field_error(
     error: errors.InvalidRequestError, scan: Scan
 ) -> errors.FilterError | None:
     """Return which custom fields have to be searchable, if that may be why a search failed."""
-    fields = [item.target for item in literals(scan.where)] + [item.field for item in scan.sort]
+    fields = [item.target for item in comparisons(scan.where)] + [item.field for item in scan.sort]
     custom = dict.fromkeys(item.id for item in fields if item.namespace == "custom")
     if not custom or error.status not in {400, 422}:
         return None

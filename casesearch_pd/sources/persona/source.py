@@ -9,6 +9,7 @@ because the defaults of an API key would change the responses. No request has an
 from __future__ import annotations
 
 from functools import cached_property
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -67,7 +68,7 @@ _SHARE = 0.8
 _BURST = 10.0
 _WINDOW = 60.0  # seconds
 
-_OK = 200
+
 _EXAMPLE_URL = "https://api.withpersona.com/api/v1"
 
 
@@ -98,7 +99,7 @@ class PersonaCases(BaseSource):
     Raises
     ------
     AccessDeniedError
-        If there is no token, or it would be sent in clear text.
+        If there is no token, or it would be sent unencrypted.
 
     Notes
     -----
@@ -296,7 +297,7 @@ class PersonaCases(BaseSource):
             request.method, request.path, request.query, request.body, context
         )
         self._update_rate_limit(response)
-        if response.status != _OK:
+        if response.status != HTTPStatus.OK:
             raise response_error(response, self.base_url)
         return response
 
