@@ -93,9 +93,6 @@ def may_be_persona(cases: pd.DataFrame) -> bool:
     return bool(matches.to_numpy(dtype=bool, na_value=False).any())
 
 
-# --- one case, one count ------------------------------------------------------------------
-
-
 def one_row_per_case(cases: pd.DataFrame, keys: Iterable[str] = ()) -> pd.DataFrame:
     """Return the frame with one row for each case, or for each case and value of the keys.
 
@@ -164,9 +161,6 @@ def _hashable(column: pd.Series[Any]) -> pd.Series[Any]:
     """Return a column with lists and mappings as text."""
     is_mixed = column.dtype == object and pd.api.types.infer_dtype(column) == "mixed"
     return column.map(repr) if is_mixed or holds_lists(column.dtype) else column
-
-
-# --- state --------------------------------------------------------------------------------
 
 
 def as_of(cases: pd.DataFrame) -> pd.Timestamp:
@@ -278,9 +272,6 @@ def _days(start: Times, end: Times) -> Days:
     is_known = (start != MISSING) & (end != MISSING)
     with np.errstate(over="ignore"):  # of missing times
         return np.where(is_known, (end - start) / DAY, np.nan)
-
-
-# --- times --------------------------------------------------------------------------------
 
 
 def zone_of(cases: pd.DataFrame) -> Any:

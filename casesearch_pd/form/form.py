@@ -136,8 +136,6 @@ class CaseForm(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         more.add_class("cs-more")
         return [style_sheet(), self._rows.widget, more, self._sentence, self._bar, self._results]
 
-    # --- the query ------------------------------------------------------------------------
-
     @property
     def filters(self) -> dict[str, Any]:
         """The keyword arguments of `read_cases`, or of another `CaseForm`, for the same query.
@@ -179,8 +177,6 @@ class CaseForm(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         except FilterError as error:
             contents = str(error)
         return f"CaseForm({self._source!r}: {contents})"
-
-    # --- the search -----------------------------------------------------------------------
 
     @property
     def frame(self) -> pd.DataFrame | None:
@@ -254,8 +250,6 @@ class CaseForm(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _show_error(self, error: Exception) -> None:
         self._bar.show_failure(error_text(error))
 
-    # --- the preview ----------------------------------------------------------------------
-
     def _update(self) -> None:
         """Show what the form searches for now, and estimate its cost."""
         with self._lock:
@@ -275,8 +269,6 @@ class CaseForm(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         if not self._problems() and preview.query == self._query():
             sentences = preview_sentences(preview, self._source)
             self._sentence.show(sentences, "plain", notes=[*preview.warnings, preview.problem])
-
-    # --- saved forms ----------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Save the contents of the form as a JSON file, incomplete rows included.

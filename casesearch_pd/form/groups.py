@@ -82,8 +82,6 @@ class GroupEditor:
         for key in self._buttons.keys() & _BUTTONS.keys():
             events.on_click(self._buttons[key], _bind_button(on_button, key, self))
 
-    # --- contents ---------------------------------------------------------------------------
-
     @property
     def member(self) -> Group:
         """The group as it is on the screen."""
@@ -122,8 +120,6 @@ class GroupEditor:
         """Return a group of the other kind; one of the same kind would change nothing."""
         other = _COMBINATORS[1 - self._combinator.index]
         return Group(other, members=(Rule(),))
-
-    # --- edits ------------------------------------------------------------------------------
 
     def _editor(self, member: Rule | Group) -> RuleEditor | GroupEditor:
         if isinstance(member, Rule):

@@ -158,8 +158,6 @@ class OptionsEditor:
                 return Query(columns=value)
 
 
-# --- order ------------------------------------------------------------------------------
-
 _MIN_SORT_COLUMNS = 3  # that can be selected; a query may have more
 
 
@@ -234,9 +232,6 @@ class _SortColumn:
     def state(self) -> tuple[int, bool]:
         """What the controls show."""
         return self._column.index, self._descending.value
-
-
-# --- other options ----------------------------------------------------------------------
 
 
 def _search_editor(initial: str | None, context: EditorContext) -> ValueEditor:

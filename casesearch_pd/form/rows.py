@@ -96,8 +96,6 @@ class RuleEditor:
             trait = "index" if control.has_trait("index") else "value"
             self._context.events.on(control, trait, self._on_value)
 
-    # --- contents ---------------------------------------------------------------------------
-
     @property
     def member(self) -> Rule:
         """The rule as it is on the screen."""
@@ -153,8 +151,6 @@ class RuleEditor:
             label = OPERATORS[key].label if key in OPERATORS else single_line(key)
             labels = labels | {key: f"{label} (not offered)"}
         return list(labels), list(labels.values())
-
-    # --- edits ------------------------------------------------------------------------------
 
     def _on_name(self) -> None:
         """Keep operator and value if they fit the new field; an unknown name changes neither."""
@@ -229,8 +225,6 @@ class RuleEditor:
     def _value_parts(self) -> tuple[Any, ...]:
         is_time = self._field is not None and self._field.type == "datetime"
         return (self._value.widget, self._preset) if is_time else (self._value.widget,)
-
-    # --- the check --------------------------------------------------------------------------
 
     def check(self) -> None:
         """Check the rule again, and show the result and the preset that it equals."""

@@ -129,8 +129,6 @@ def _yes_or_no(initial: Any, context: EditorContext, css: str, label: str) -> Va
     )
 
 
-# --- fields of an unknown type ----------------------------------------------------------
-
 _TYPES: tuple[FieldType, ...] = ("text", "number", "boolean")
 _TYPE_LABELS = ("text", "number", "yes/no")
 _BOOLEAN = 2  # the index of boolean in both
@@ -177,9 +175,6 @@ def _any_type(initial: Any, context: EditorContext, css: str, label: str) -> Val
 
 def _lower_first(label: str) -> str:
     return label[0].lower() + label[1:]
-
-
-# --- several values ---------------------------------------------------------------------
 
 
 def _pair(initial: Any, field: Field | None, context: EditorContext) -> ValueEditor:

@@ -96,8 +96,6 @@ def browser_text(text: str) -> str:
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
-# --- times ------------------------------------------------------------------------------
-
 PRESETS = (
     "today", "yesterday", "last 24 hours", "last 7 days", "last 30 days", "this month",
     "last month", "this year",
@@ -175,8 +173,6 @@ def _set_day(box: widgets.Text, day: date | None) -> None:
         match = _ISO_DAY.fullmatch(box.value)
         box.value = day.isoformat() + ((match and match["time"]) or "")
 
-
-# --- options ----------------------------------------------------------------------------
 
 _MIN_OPTIONS_FOR_FIND = 13  # with a box to find options by a part of their labels
 _VISIBLE_ROWS = 6

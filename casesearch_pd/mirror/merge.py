@@ -119,9 +119,6 @@ def _id(metadata: MirrorMetadata) -> str:
     return quote_identifier(metadata.by_column["case_id"].name)
 
 
-# --- columns ------------------------------------------------------------------------------
-
-
 def _columns(
     stage: StagingTable, old: MirrorMetadata | None, fields: Sequence[Field]
 ) -> list[_Column]:
@@ -199,9 +196,6 @@ def _long_texts(
     sample = f"SELECT * FROM {_TABLES[side]} LIMIT {_SAMPLE_ROWS}"
     (results,) = connection.execute(f"SELECT {tests} FROM ({sample})").fetchall()
     return {name for name, is_long in zip(texts, results, strict=True) if is_long}
-
-
-# --- rows ---------------------------------------------------------------------------------
 
 
 def _drop_duplicates(stage: StagingTable) -> None:

@@ -91,9 +91,6 @@ def _to_milliseconds(at: pd.Timestamp) -> pd.Timestamp:
     return at.floor("ms").as_unit("us")
 
 
-# --- by counts ----------------------------------------------------------------------------
-
-
 def _can_count_windows(plan: ReadPlan) -> bool:
     if not plan.source.can_count or plan.pushdown.residual != TRUE:
         return False
@@ -167,9 +164,6 @@ def _read(read: IncrementalRead, where: Expression) -> pd.DataFrame:
     query = read.query
     by_creation = (Sort(read.source.schema.resolve("created_at")),)
     return read_rows(read, replace(query, where=all_of([query.where, where]), sort=by_creation))
-
-
-# --- by ids -------------------------------------------------------------------------------
 
 
 def _reconcile_ids(read: IncrementalRead, present: PresentRows) -> Reconciliation:

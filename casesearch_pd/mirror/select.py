@@ -134,9 +134,6 @@ def _read_lists(cells: pa.Array) -> list[Any]:
     return lists
 
 
-# --- SQL of users -------------------------------------------------------------------------
-
-
 def run_sql(
     connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[object]
 ) -> pd.DataFrame:

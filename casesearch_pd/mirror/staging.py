@@ -114,9 +114,6 @@ def with_type(item: Field, kind: FieldType) -> Field:
     return item if item.type == kind else replace(item, type=kind)
 
 
-# --- cells --------------------------------------------------------------------------------
-
-
 def _to_array(cells: pd.Series[Any], kind: FieldType) -> tuple[pa.Array, StorageForm]:
     """Return an array of the cells and the form in which it stores them."""
     form = storage_form(kind)
@@ -151,9 +148,6 @@ def _json_text(cell: Any) -> str:
     except UnicodeEncodeError:  # a lone surrogate, which JSON can only hold as an escape
         return json.dumps(cell, default=str)
     return text
-
-
-# --- types --------------------------------------------------------------------------------
 
 
 def widen_column(column: StoredColumn, other: StoredColumn) -> StoredColumn:

@@ -107,9 +107,6 @@ def release(path: Path) -> None:
     _OPEN_FILES.close(path)
 
 
-# --- reading ------------------------------------------------------------------------------
-
-
 class _OpenFiles:
     """The open files of this process: opening one takes longer than a selective read."""
 
@@ -277,9 +274,6 @@ def _quote_text(value: object) -> str:
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
-
-
-# --- writing ------------------------------------------------------------------------------
 
 
 @contextmanager

@@ -134,9 +134,6 @@ def _sync(run: _SyncRun, *, verify: bool) -> Sync:
     return sync
 
 
-# --- the query ----------------------------------------------------------------------------
-
-
 def _require_same_source(path: Path, old: MirrorMetadata | None, source: Source | None) -> Source:
     """Return the source to read, by default that of the last sync; refuse a different one."""
     if source is None:
@@ -194,9 +191,6 @@ def _mirror_query(path: Path, schema: Schema, old: MirrorMetadata, query: Query)
     known = {item.id for item in schema.fields}
     ids = None if old.selection is None else [id_ for id_ in old.selection if id_ in known]
     return Query(where=filter_from_json(old.filter), columns=ids, tz=old.tz)
-
-
-# --- reading ------------------------------------------------------------------------------
 
 
 def _read(run: _SyncRun, stage: StagingTable) -> None:
@@ -285,9 +279,6 @@ def _new_fields(frame: pd.DataFrame, known: Mapping[str, Field]) -> dict[str, Fi
         for column in map(str, frame)
         if column not in known
     }
-
-
-# --- writing ------------------------------------------------------------------------------
 
 
 def _write(run: _SyncRun, stage: StagingTable) -> Sync:

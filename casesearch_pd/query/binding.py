@@ -56,7 +56,7 @@ class BindingContext:
 def from_keywords(filters: Mapping[str, object], schema: Schema) -> Expression:
     """Return the filter of ``name=value`` and ``name__lookup=value`` pairs, combined by AND.
 
-    Raises FilterError if a lookup is unknown.
+    Raise FilterError if a lookup is unknown.
     """
     return all_of(_parse_keyword(name, value, schema) for name, value in filters.items())
 
@@ -114,7 +114,7 @@ def _unknown_lookup(stem: str, lookup: str, field: Field | None) -> FilterError:
 def from_tags(tags: Mapping[str, str] | Iterable[str] | str | None, schema: Schema) -> Expression:
     """Return the filter of ``tags=``: a case must have all of them.
 
-    Raises FilterError if the tags of the service have the other form.
+    Raise FilterError if the tags of the service have the other form.
     """
     if tags is None:
         return all_of(())
@@ -167,7 +167,7 @@ def _keyed_tag(key: object, value: object) -> str:
 def bind(expression: Expression, context: BindingContext) -> Expression:
     """Return an expression with resolved names and coerced values.
 
-    Raises FilterError if a name is unknown, a lookup does not fit the field or a value does not fit
+    Raise FilterError if a name is unknown, a lookup does not fit the field or a value does not fit
     its type.
     """
     match expression:

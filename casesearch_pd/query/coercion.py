@@ -77,7 +77,7 @@ def is_missing(value: Any) -> bool:
 def coerce_scalar(field: Field, value: object) -> Any:
     """Return a value in the type of the field that it is compared with.
 
-    Raises FilterError if the value has another type; the message shows what fits.
+    Raise FilterError if the value has another type; the message shows what fits.
     """
     value = unwrap(value)
     match field.type:
@@ -324,7 +324,7 @@ def unwrap(value: Any) -> Any:
 def to_hashable(name: str, value: Any) -> Any:
     """Return a value that the caller cannot change any more; expressions are immutable.
 
-    Raises FilterError if the value is a mapping, a slice or a collection of collections.
+    Raise FilterError if the value is a mapping, a slice or a collection of collections.
     """
     value = unwrap(value)
     if isinstance(value, Mapping):
@@ -368,9 +368,6 @@ def members_of(value: Any) -> tuple[Any, ...]:
     # tolist() would turn times in nanoseconds into integers.
     is_array = isinstance(value, np.ndarray) and value.dtype.kind not in "mM"
     return tuple(value.tolist() if is_array else value)
-
-
-# --- options -----------------------------------------------------------------------------------
 
 
 _OFFSET_PATTERN = re.compile(r"([+-])(\d{2}):?(\d{2})")

@@ -164,9 +164,6 @@ def replace_parts(work: Path, folder: Path) -> None:
         part.unlink()
 
 
-# --- permissions and links ----------------------------------------------------------------
-
-
 def _move(temporary: Path, target: Path, new_mode: int | None) -> None:
     """Replace a file and keep its permissions; a new file gets a mode, or keeps its own."""
     try:
@@ -218,9 +215,6 @@ def _is_planted(path: Path) -> bool:
     except FileNotFoundError:
         return False
     return bool(folder.st_mode & stat.S_IWOTH) and owner not in {_user(), folder.st_uid}
-
-
-# --- private files ------------------------------------------------------------------------
 
 
 def private_folder(path: str | os.PathLike[str]) -> Path:

@@ -163,8 +163,6 @@ class BackgroundRead:
             return self._duration
         return monotonic_time() - self._start_time
 
-    # --- in its thread --------------------------------------------------------------------
-
     def _run(self) -> None:
         self._start_time = monotonic_time()
         try:

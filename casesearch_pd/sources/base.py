@@ -257,7 +257,7 @@ def merge_assumptions(
 ) -> dict[str, bool]:
     """Return the safe assumptions about a service, replaced where a user knows better.
 
-    Raises FilterError if an assumption does not exist.
+    Raise FilterError if an assumption does not exist.
     """
     unknown = next((name for name in assume or {} if name not in defaults), None)
     if unknown is not None:

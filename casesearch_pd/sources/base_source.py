@@ -143,8 +143,6 @@ class BaseSource(ABC):
         self.__dict__.update(state)
         self._auth = self._create_auth(None)
 
-    # --- to be written for a service ---
-
     @abstractmethod
     def discover(self) -> Schema | Iterable[Field]:
         """Return the fields of the service; `fetch` requests what is needed for that.
@@ -203,13 +201,11 @@ class BaseSource(ABC):
             What `send` returned: by default an `HttpResponse` with status 200.
         """
 
-    # --- defaults ---
-
     @cached_property
     def schema(self) -> Schema:
         """The fields, discovered at first use.
 
-        Raises FilterError if a field that every read needs is missing.
+        Raise FilterError if a field that every read needs is missing.
         """
         if self._schema is not None:
             return self._schema
@@ -292,7 +288,7 @@ class BaseSource(ABC):
     def count(self, scan: Scan, context: ReadContext) -> int:
         """Return the total that the first page contains.
 
-        Raises InvalidResponseError if it contains none.
+        Raise InvalidResponseError if it contains none.
         """
         total = self.read_page(replace(scan, sort=()), None, context).total
         if total is None:
@@ -301,8 +297,6 @@ class BaseSource(ABC):
                 "count them"
             )
         return total
-
-    # --- sending ---
 
     @cached_property
     def rate_limiter(self) -> RateLimiter:

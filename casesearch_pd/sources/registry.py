@@ -63,9 +63,6 @@ _description_factories: dict[str, Callable[[Mapping[str, Any]], Source]] = {}
 _live_sources: WeakSet[Any] = WeakSet()  # sources that were read in this session
 
 
-# --- sources of one's own ------------------------------------------------------------------
-
-
 def register_source(
     scheme: str, factory: Callable[[str], Source], *, hosts: Iterable[str] = ()
 ) -> None:
@@ -118,9 +115,6 @@ def register_description(service: str, factory: Callable[[Mapping[str, Any]], So
     _description_factories[service] = factory
 
 
-# --- checking an argument --------------------------------------------------------------------
-
-
 def require_source(source: object) -> None:
     """Raise FilterError, with the next step, if an argument is not a source."""
     if isinstance(source, str):
@@ -164,9 +158,6 @@ def _missing_members(source: object) -> list[str]:
         return []
     missing = object()
     return [name for name in _MEMBERS if inspect.getattr_static(source, name, missing) is missing]
-
-
-# --- the source of a description -------------------------------------------------------------
 
 
 def remember_source(source: Source) -> None:
@@ -286,9 +277,6 @@ def _require_trusted(url: str, hosts: tuple[str, ...], *, scheme: str = "https")
             f"the stored source is at {host!r}, which is not a known address of the service; "
             "credentials are only sent there if you pass the source: source=…"
         )
-
-
-# --- comparing sources -----------------------------------------------------------------------
 
 
 def require_same_source(source: Source, description: Mapping[str, Any]) -> None:

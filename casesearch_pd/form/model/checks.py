@@ -166,8 +166,6 @@ def _local_reason(residual: Expression, source: Source) -> str:
     )
 
 
-# --- operators --------------------------------------------------------------------------
-
 _LOCALLY = " (filtered locally)"
 
 

@@ -104,9 +104,6 @@ def _field_code(field: Any) -> str:
     return f"cs.field({_value_code(field if isinstance(field, str) else field.column)})"
 
 
-# --- several lines ----------------------------------------------------------------------
-
-
 def _argument_lines(name: str, value: Any) -> str:
     if name == "where":
         return _expression_lines(value, _INDENT)
@@ -164,9 +161,6 @@ def _collection_lines(items: list[Any] | dict[str, str], indent: str) -> str:
             lines.append(f"{item_code},")
     content = "".join(f"\n{indent}{_INDENT}{line}" for line in lines)
     return f"{brackets[0]}{content}\n{indent}{brackets[-1]}"
-
-
-# --- values -----------------------------------------------------------------------------
 
 
 def _value_code(value: Any) -> str:

@@ -51,9 +51,6 @@ def is_complete(rule: Rule) -> bool:
             return value is not None and not isinstance(value, tuple)
 
 
-# --- tree to expression -----------------------------------------------------------------
-
-
 def to_expression(member: Rule | Group) -> Expression:
     """Return the expression of a tree; incomplete rules are ignored.
 
@@ -108,9 +105,6 @@ def _inverted(term: Expression) -> Expression:
             return Compare(field, "ne" if op == "eq" else "eq", value)
         case _:
             return negate(term)
-
-
-# --- expression to tree -----------------------------------------------------------------
 
 
 def from_expression(expression: Expression, schema: Schema) -> Group:
@@ -241,9 +235,6 @@ def _fits_list(row: Rule, field: Field) -> bool:
 
 def _values(row: Rule) -> tuple[Any, ...]:
     return row.value if isinstance(row.value, tuple) else (row.value,)
-
-
-# --- values -----------------------------------------------------------------------------
 
 
 def _row_value(field: Field, value: Any) -> Any:

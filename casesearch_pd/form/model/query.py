@@ -140,9 +140,6 @@ def require_query(provenance: Provenance) -> None:
         )
 
 
-# --- tags and order ---------------------------------------------------------------------
-
-
 def tags_argument(tags: tuple[str, ...], schema: Schema) -> dict[str, str] | list[str] | None:
     """Return the argument ``tags=`` of a read: a mapping where tags have keys.
 
@@ -196,8 +193,6 @@ def _sort_names(order: Iterable[Sort], schema: Schema) -> tuple[str, ...]:
         ("-" if item.descending else "") + reference_name(item.field, schema) for item in order
     )
 
-
-# --- keywords ---------------------------------------------------------------------------
 
 _LOOKUPS = {"eq": "", "in": "", "isna": "__isna"}
 _NEGATED_LOOKUPS = {"eq": "__ne", "in": "__ne", "isna": "__isna"}

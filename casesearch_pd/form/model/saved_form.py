@@ -139,9 +139,6 @@ def _option_error(name: str, value: object) -> FilterError:
     return FilterError(f"the {name} of a saved form cannot be {short_repr(value)}")
 
 
-# --- the tree ---------------------------------------------------------------------------
-
-
 def tree_to_json(member: Rule | Group) -> dict[str, Any]:
     """Return a tree as JSON, unfinished rules included.
 

@@ -56,9 +56,6 @@ def preview_sentences(preview: Preview, source: Source) -> str:
     return f"{sentence} {cost}"
 
 
-# --- the query --------------------------------------------------------------------------
-
-
 def query_sentence(query: FormQuery, schema: Schema) -> str:
     """Return what a query searches for, in one sentence.
 
@@ -124,9 +121,6 @@ def _sort_key(name: str, schema: Schema) -> str:
     field = schema.find(column)
     label = column if field is None else field_label(field, schema)
     return f"{label} descending" if name.startswith("-") else label
-
-
-# --- the cost ---------------------------------------------------------------------------
 
 
 def cost_sentence(plan: Plan, cost: Cost | None = None, *, is_counting: bool = False) -> str:

@@ -182,9 +182,6 @@ def _useful_partitions(rows: float, n_workers: int, tuning: Tuning) -> int:
     return min(_MAX_PARTITIONS, number)
 
 
-# --- by counts ----------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class _Range:
     """A range of time with so many rows, and so many before it."""
@@ -237,9 +234,6 @@ def _nearest_cuts(ranges: Sequence[_Range], number: int) -> list[pd.Timestamp]:
     borders = total * np.arange(1, number) / number
     nearest = np.searchsorted((known[1:] + known[:-1]) / 2, borders)
     return [ranges[1 + index].start for index in nearest.tolist()] if len(known) else []
-
-
-# --- by density ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

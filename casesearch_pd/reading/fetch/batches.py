@@ -129,8 +129,6 @@ class BatchReader:
         self._collect(self._ties)
         return self.empty_frame() if len(self._plan.passes) > 1 else self._take_batch()
 
-    # --- pages ----------------------------------------------------------------------------
-
     def _pages(self, bar: Bar) -> Generator[Page]:
         """Yield the pages of all parts of the filter, merged into one order."""
         scans = self._plan.pass_scans(self._plan.passes[0])
@@ -183,8 +181,6 @@ class BatchReader:
                 f"fields that are not in the schema are left out: {', '.join(sorted(new))}; name "
                 "them in columns=, or use read_cases"
             )
-
-    # --- batches --------------------------------------------------------------------------
 
     def _collect(self, pages: list[Page]) -> int:
         """Add pages to the next batch, and return its rows."""
@@ -261,9 +257,6 @@ class BatchReader:
 def with_fixed_type(item: Field) -> Field:
     """Return a field with a type: one that the schema does not know is text in every batch."""
     return replace(item, type="text") if item.type == "any" else item
-
-
-# --- checkpoint ---------------------------------------------------------------------------
 
 
 @dataclass

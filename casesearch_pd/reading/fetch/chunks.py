@@ -128,8 +128,6 @@ class Chunks:
     ) -> None:
         self.close()
 
-    # --- chunks ---------------------------------------------------------------------------
-
     def _read(self) -> Generator[pd.DataFrame]:
         """Yield the chunks; the last may be shorter, or the only one empty."""
         with progress_bar(self._options.progress, self._plan.source) as bar:
@@ -217,8 +215,6 @@ class Chunks:
         if not invalid:
             return metadata
         return replace(metadata, notes=[*metadata.notes, describe_invalid_values(invalid)])
-
-    # --- as an `UnfinishedRead` -----------------------------------------------------------
 
     @property
     def started(self) -> bool:

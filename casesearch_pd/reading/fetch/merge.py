@@ -35,9 +35,6 @@ __all__ = ["hold_back_ties", "merge_ordered", "sort_pages"]
 Times = npt.NDArray[np.int64]
 
 
-# --- rows of pages ------------------------------------------------------------------------
-
-
 def _portion(page: Page, rows: Sequence[int]) -> Page:
     """Return some rows of a page; its invalid values are counted with the first row only."""
     portion = take_rows(page, rows)
@@ -73,9 +70,6 @@ def _times(page: Page) -> Times:
 
 def _sort(page: Page) -> Page:
     return take_rows(page, np.argsort(_times(page), kind="stable").tolist())
-
-
-# --- merging ordered scans ----------------------------------------------------------------
 
 
 @dataclass
@@ -158,9 +152,6 @@ def _split_ties(pages: Sequence[Page], columns: Sequence[str]) -> tuple[list[Pag
 
 def _sort_key(page: Page, columns: Sequence[str], row: int) -> list[Any]:
     return [page.columns[name][row] if name in page.columns else None for name in columns]
-
-
-# --- sorting unordered scans --------------------------------------------------------------
 
 
 class _Rows(msgspec.Struct):

@@ -125,9 +125,6 @@ def raise_interrupted(read: UnfinishedRead, cause: BaseException | None = None) 
     ) from cause
 
 
-# --- the count check ----------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class CountCheck:
     """The rows of a read compared with the service's own count."""

@@ -175,8 +175,6 @@ class PassReader:
             rows = sum(totals) if limit is None else min(sum(totals), limit)
             self._bar.total = rows * len(self._plan.passes)
 
-    # --- joining --------------------------------------------------------------------------
-
     def _join(self) -> pd.DataFrame:
         self.invalid.clear()  # a read that is repeated, or ends early, is joined again
         first, *others = [self._pass_frame(one) for one in self._passes]
@@ -205,8 +203,6 @@ class PassReader:
         differ = frame["updated_at"].ne(frame[_OTHER_VERSION]).to_numpy(dtype=bool, na_value=False)
         self.inconsistent |= set(frame.loc[differ, "case_id"])
         return frame.drop(columns=_OTHER_VERSION)
-
-    # --- changes during the read ----------------------------------------------------------
 
     # A case that moves from one part of a split filter to another matches all the time, and may
     # be in neither scan; two passes over one result may have two versions of a case. Whatever
@@ -259,8 +255,6 @@ class PassReader:
             self.invalid.update(reader.invalid)
         self.inconsistent = reader.inconsistent
         return frame if unsplit is None else filter_rows(frame, query.where)
-
-    # --- reads that end early -------------------------------------------------------------
 
     def missing(self) -> list[str]:
         """Return what was not read, in words."""

@@ -166,8 +166,6 @@ class _FrameRead:
             new_columns=[*reader.new_fields],
         )
 
-    # --- as an `UnfinishedRead` -----------------------------------------------------------
-
     @property
     def started(self) -> bool:
         return self.metadata.as_of is not None
@@ -211,7 +209,6 @@ def _is_head(frame: pd.DataFrame, plan: ReadPlan) -> bool:
     return head["case_id"].tolist() == frame["case_id"].head(limit).tolist()
 
 
-# --- sources in this process ----------------------------------------------------------------
 #
 # A mirror filters, sorts and cuts exactly as frames are, so it answers in one scan.
 

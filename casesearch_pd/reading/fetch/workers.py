@@ -216,8 +216,6 @@ class WindowedReader:
             while thread.is_alive():  # without a timeout, Ctrl-C would wait for the thread
                 thread.join(_JOIN_SECONDS)
 
-    # --- windows --------------------------------------------------------------------------
-
     def _initial_windows(self, part: int, scan: Scan) -> list[Window]:
         """Return the windows of a scan: one, or what a checkpoint has and the gaps between."""
         from_files = self._checkpoint.saved_windows(part) if self._checkpoint is not None else []
@@ -244,8 +242,6 @@ class WindowedReader:
         )
         window.columns.add(file.page())
         return window
-
-    # --- the work of one worker -----------------------------------------------------------
 
     def _work(self) -> None:
         while (window := self._take_window()) is not None:
@@ -284,8 +280,6 @@ class WindowedReader:
         columns = [item.field.column for item in window.scan.sort]
         if limit_reached(page, columns, window.state.rows, limit):
             window.complete = window.at_limit = self.at_limit = True
-
-    # --- sharing the work -----------------------------------------------------------------
 
     def _start_workers(self) -> None:
         """Start more workers, if they are useful and enough is left to read."""
@@ -356,8 +350,6 @@ class WindowedReader:
             half.files = self._checkpoint.open_files(half.part, half.span)
         self.windows.insert(self.windows.index(longest) + 1, half)
         return half
-
-    # --- proof of completeness ------------------------------------------------------------
 
     def _read_undated(self, part: int) -> None:
         """Read the cases without a creation time, if the first window ended before them."""

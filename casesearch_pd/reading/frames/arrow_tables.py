@@ -101,9 +101,6 @@ def as_json(cell: Any) -> str:
     return json.dumps(cell, ensure_ascii=False, default=str)
 
 
-# --- fields that are not in the schema ----------------------------------------------------
-
-
 def unify_types(
     new_fields: Mapping[str, Field], chunk: pd.DataFrame, fields: Sequence[Field]
 ) -> dict[str, Field]:

@@ -246,9 +246,6 @@ def describe_invalid_values(invalid: Counter[str]) -> str:
     return f"values that do not fit their column's type, or not exactly: {counts}"
 
 
-# --- conversion ---------------------------------------------------------------------------
-
-
 def to_arrow(values: list[Any], type_: FieldType) -> tuple[pa.Array, int]:
     """Convert Python values to an Arrow array; also return how many did not fit exactly."""
     convert_all, convert_one = _CONVERTERS.get(type_, (_texts, _text))

@@ -110,9 +110,6 @@ def require_distinct_columns(frame: pd.DataFrame, names: Collection[object] | No
         raise FilterError(f"the DataFrame has {count} columns {name!r}; keep one of them")
 
 
-# --- order --------------------------------------------------------------------------------
-
-
 def sort_rows(frame: pd.DataFrame, sort: Sequence[Sort]) -> pd.DataFrame:
     """Sort by the given fields, missing values last; a sorted DataFrame is returned as it is."""
     by = [item.field.column for item in sort]
@@ -173,9 +170,6 @@ def _ties_are_sorted(second: pd.Series[Any], ties: Mask, *, ascending: bool) -> 
     return bool(in_order.to_numpy(dtype=bool, na_value=False).all())
 
 
-# --- versions and passes ------------------------------------------------------------------
-
-
 def keep_newest(frame: pd.DataFrame) -> pd.DataFrame:
     """Keep each case once, in its newest version: it can move to a later page during a read."""
     if not _may_have_duplicates(frame["case_id"]):
@@ -208,9 +202,6 @@ def join_passes_on_id(first: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
         right = other.set_index("case_id").loc[first["case_id"]].reset_index(drop=True)
     right.index = first.index
     return first.join(right)
-
-
-# --- filters ------------------------------------------------------------------------------
 
 
 def filter_rows(frame: pd.DataFrame, expression: Expression) -> pd.DataFrame:

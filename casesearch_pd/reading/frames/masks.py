@@ -59,9 +59,6 @@ def _is_expensive(term: Expression) -> TypeGuard[Compare]:
     return isinstance(term, Compare) and term.op == "contains"  # folds the case of every text
 
 
-# --- any of many values -------------------------------------------------------------------
-
-
 def _mask_any(frame: pd.DataFrame, terms: Sequence[Expression]) -> Mask:
     some = np.zeros(len(frame), dtype=bool)
     values: defaultdict[tuple[str, str], list[Any]] = defaultdict(list)
@@ -189,8 +186,6 @@ def _is_whole_microsecond(value: Any) -> bool:
     # Times of a column that are finer are rounded down, which changes no comparison with these.
     return isinstance(value, pd.Timestamp) and value.nanosecond == 0
 
-
-# --- one comparison -----------------------------------------------------------------------
 
 _MAX_EXACT = 2**53  # up to here a double represents every integer
 _OPERATORS = {

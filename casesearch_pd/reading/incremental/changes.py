@@ -115,9 +115,6 @@ def full_read_reason(incremental: IncrementalRead, previous: PreviousRead | None
     return ""
 
 
-# --- change sets --------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class ChangeSet:
     """Cases that may have begun or ceased to match, from one cause."""
@@ -189,9 +186,6 @@ def _change_by_time(
 
 def _has_columns(condition: Expression, columns: Collection[str]) -> bool:
     return all(item.column in columns for item in fields_of(condition))
-
-
-# --- reading them -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

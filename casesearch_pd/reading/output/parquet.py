@@ -76,9 +76,6 @@ def write_parquet(
     return path
 
 
-# --- files --------------------------------------------------------------------------------
-
-
 @dataclass
 class _ParquetFile:
     """One Parquet file that is being written."""

@@ -117,9 +117,6 @@ def _parse_kinds(source: RelatedSource, kinds: Iterable[str] | str | None) -> tu
     return names
 
 
-# --- from the columns of the cases --------------------------------------------------------
-
-
 def _read_columns(
     source: Source, selection: CaseSelection, kinds: tuple[str, ...], options: ReadOptions
 ) -> pd.DataFrame:

@@ -51,9 +51,6 @@ _MAX_SILENT_SECONDS = 60.0  # that a read may take without a warning
 _MAX_NAMED = 5  # cases that a message names
 
 
-# --- the cases ----------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class CaseSelection:
     """The cases that a user passed."""
@@ -139,9 +136,6 @@ def warn_of_cost(content: str, cases: int, rate: float, burst: float) -> None:
 
 def _first_ids(ids: list[str]) -> str:
     return ", ".join([*ids[:_MAX_NAMED], *(["…"] if len(ids) > _MAX_NAMED else [])])
-
-
-# --- reading ------------------------------------------------------------------------------
 
 
 def read_listing(
@@ -304,9 +298,6 @@ def _sort(frame: pd.DataFrame) -> pd.DataFrame:
     keys = frame[["case_id", "at"]].assign(position=position.where(~descending, -position))
     order = keys.sort_values(["case_id", "at", "position"]).index
     return frame.loc[order].reset_index(drop=True)
-
-
-# --- one case -----------------------------------------------------------------------------
 
 
 class _CursorError(Exception):

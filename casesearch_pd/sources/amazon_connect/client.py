@@ -88,7 +88,7 @@ class ConnectClient:
     def access_key(self) -> str | None:
         """Return the access key of the next request; it stands for the account.
 
-        Raises AccessDeniedError if the credentials cannot be renewed.
+        Raise AccessDeniedError if the credentials cannot be renewed.
         """
         credentials = self.boto._request_signer._credentials  # noqa: SLF001 - boto3 has no public way
         try:

@@ -47,9 +47,6 @@ _KNOWN = ("stringValue", "userArnValue", "doubleValue", "booleanValue")
 _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
-# --- filters --------------------------------------------------------------------------
-
-
 def to_filter(term: Expression) -> dict[str, Any]:
     """Return a filter as JSON; more than ten terms are nested, ten per level."""
     match term:
@@ -92,9 +89,6 @@ def _comparison(comparison: Compare) -> dict[str, Any]:
     )
     member = _MEMBER.get(target.type, "stringValue")
     return {"field": {_OPERATORS[comparison.op]: {"id": target.id, "value": {member: value}}}}
-
-
-# --- pages ----------------------------------------------------------------------------
 
 
 _Id = TypeVar("_Id")
@@ -151,7 +145,7 @@ class DecodedPage:
 def decode_page(body: bytes, fields: Sequence[Field], templates: Mapping[str, str]) -> DecodedPage:
     """Return the columns of a SearchCases response.
 
-    Raises ValueError if the body is invalid: not JSON, truncated, or without ``cases``.
+    Raise ValueError if the body is invalid: not JSON, truncated, or without ``cases``.
     """
     response = _try_decode(body, _decoder_of(tuple([item.id for item in fields])))
     if response is None and (response := _try_decode(body, _DECODER)) is None:
@@ -220,15 +214,12 @@ def _any_member(union: _Value) -> Any:
     return next((value for value in values if value is not None), None)
 
 
-# --- pages, value by value ----------------------------------------------------------------
-
-
 def decode_parsed(
     response: Any, fields: Sequence[Field], templates: Mapping[str, str]
 ) -> DecodedPage:
     """Return the columns of a parsed response: JSON values, or what botocore made of them.
 
-    Raises ValueError if the response is invalid.
+    Raise ValueError if the response is invalid.
     """
     if not isinstance(response, dict) or not isinstance(response.get("cases"), list):
         raise ValueError("the response has no list of cases")  # noqa: TRY004 - wire, not a type

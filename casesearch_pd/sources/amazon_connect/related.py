@@ -88,13 +88,10 @@ def related_listing(client: RelatedClient, kinds: Sequence[str]) -> PerCaseListi
     return _per_case(client, _ITEMS, "related items", parameters)
 
 
-# --- rows of an entry -------------------------------------------------------------------------
-
-
 def event_rows(event: _Row, column_of: _ColumnOf) -> Iterator[_Row]:
     """Yield a row for each field that an event changed, or one for an event that changed none.
 
-    Raises ValueError if the event lacks its id, its type, or the id of a field.
+    Raise ValueError if the event lacks its id, its type, or the id of a field.
     """
     by = _object(event.get("performedBy"))
     row = {
@@ -180,9 +177,6 @@ _CONTENTS = {
 }
 
 
-# --- values -----------------------------------------------------------------------------------
-
-
 def _valid(value: Any) -> Any:
     return None if value is _INVALID else value
 
@@ -233,9 +227,6 @@ def _text(union: Any) -> Any:
             return repr(value)
         case _:
             return _INVALID
-
-
-# --- requests ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -312,7 +303,7 @@ def _request_page(
 def _entries(response: Any, member: str) -> tuple[list[_Row], str | None]:
     """Return the entries and the token of a response.
 
-    Raises ValueError if the response is invalid.
+    Raise ValueError if the response is invalid.
     """
     parsed = json.loads(response.decode()) if isinstance(response, bytes) else response
     entries = parsed.get(member) if isinstance(parsed, dict) else None

@@ -181,8 +181,6 @@ class ConnectCases(BaseSource):
             "endpoint_url": self.connection.endpoint_url,
         }
 
-    # --- rate limits and discovery ---
-
     @cached_property
     def rate_limiter(self) -> RateLimiter:
         """The rate limiter that every source of this account and region shares."""
@@ -206,12 +204,10 @@ class ConnectCases(BaseSource):
     def _templates(self) -> dict[str, str]:
         return {option.value: option.label for option in self.schema.resolve("template_id").options}
 
-    # --- what SearchCases can do ---
-
     def push_down(self, where: Expression) -> Pushdown:
         """Split a filter: what SearchCases can compare is pushed, nested as deeply as it is.
 
-        Raises FilterError if ``customer_id`` is compared with something that is not a profile ARN.
+        Raise FilterError if ``customer_id`` is compared with something that is not a profile ARN.
         """
         for comparison in comparisons(where):
             require_profile_arn(comparison)
@@ -243,8 +239,6 @@ class ConnectCases(BaseSource):
     def can_sort_by(self, field: Field) -> bool:
         """Return whether SearchCases can sort by the field: by any that ListFields returns."""
         return field.column not in RETURNED_COLUMNS or field.id == "case_id"
-
-    # --- requests and pages ---
 
     def request(self, scan: Scan, cursor: str | None = None) -> Request:
         """Return the SearchCases request for one page."""
@@ -335,8 +329,6 @@ class ConnectCases(BaseSource):
             decoded.total,
             invalid=decoded.invalid,
         )
-
-    # --- related items and history ---
 
     def related(self, kinds: tuple[str, ...]) -> PerCaseListing:
         """Return the listing of related items."""

@@ -86,7 +86,7 @@ def _support_by_type(
 def fit_to_list(pushdown: Pushdown, support: SupportFunction) -> Pushdown:
     """Return a pushdown with what one List request accepts: one status and one template.
 
-    Raises FilterError if a condition that only the service can evaluate does not fit.
+    Raise FilterError if a condition that only the service can evaluate does not fit.
     """
     pushed: list[Expression] = []
     remainder: list[Expression] = []

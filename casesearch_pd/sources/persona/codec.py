@@ -54,8 +54,6 @@ __all__ = [
     "to_query",
 ]
 
-# --- requests ---------------------------------------------------------------------------------
-
 
 def search_body(scan: Scan, size: int) -> dict[str, Any]:
     """Return the body of a search for so many cases per page."""
@@ -124,8 +122,6 @@ def fieldset(scan: Scan) -> tuple[tuple[str, str], ...]:
     return (("fields[case]", ",".join(dict.fromkeys(names))),) if names else ()
 
 
-# --- pages, typed -----------------------------------------------------------------------------
-
 _CustomValue = Wrapped | str | int | float | bool | list[Any] | None
 
 
@@ -179,7 +175,7 @@ _GETTERS = {name: attrgetter(snake(name)) for name in ATTRIBUTES}
 def decode_page(body: bytes, known: KnownFields, fields: Sequence[Field]) -> DecodedPage:
     """Return the columns of a search or List response.
 
-    Raises ValueError if the body is invalid: not JSON, truncated, or without ``data``.
+    Raise ValueError if the body is invalid: not JSON, truncated, or without ``data``.
     """
     # The fastest decoder knows all custom fields; the next one accepts any.
     decoder = _decoder_of(tuple(known.custom))
@@ -235,13 +231,10 @@ def _custom_values(custom: Sequence[Any], at: int) -> list[Any]:
         return [value.value if type(value) is Wrapped else value for value in map(get, custom)]
 
 
-# --- pages, value by value ----------------------------------------------------------------------
-
-
 def decode_parsed(response: Any, known: KnownFields, fields: Sequence[Field]) -> DecodedPage:
     """Return the columns of a search or List response that is JSON values.
 
-    Raises ValueError if the response is invalid.
+    Raise ValueError if the response is invalid.
     """
     cases = _cases(response)
     requested = {item.id for item in fields}
@@ -348,7 +341,7 @@ def present_names(body: bytes) -> frozenset[str]:
 def decode_object(body: bytes) -> dict[str, Any]:
     """Return the object in a response that contains a single one.
 
-    Raises ValueError if it contains none.
+    Raise ValueError if it contains none.
     """
     # Not json.loads(body): that would guess the encoding, and JSON is UTF-8.
     response = json.loads(body.decode())
@@ -360,7 +353,7 @@ def decode_object(body: bytes) -> dict[str, Any]:
 def decode_case(body: bytes, known: KnownFields, fields: Sequence[Field]) -> DecodedPage:
     """Return the columns of a retrieved case: one case where a search has a list.
 
-    Raises ValueError if the body contains no case.
+    Raise ValueError if the body contains no case.
     """
     page = {"data": [decode_object(body)], "links": {"next": None}}
     return decode_parsed(page, known, fields)

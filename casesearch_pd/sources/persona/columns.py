@@ -97,9 +97,6 @@ class DecodedPage:
     templates: tuple[str, ...] = ()  # ids of the templates of these cases
 
 
-# --- attributes and relationships -------------------------------------------------------
-
-
 def attachment_names(value: Any) -> Any:
     """Return names and sizes only: the URL of an attachment contains an access token."""
     if not isinstance(value, (list, tuple)):
@@ -143,9 +140,6 @@ def _id_lists(links: Iterable[tuple[Ref, ...] | Ref | None]) -> list[Any]:
 
 def _ids(refs: tuple[Ref, ...] | Ref) -> tuple[str, ...]:
     return (refs.id,) if type(refs) is Ref else tuple(map(_ID, refs))  # type: ignore[arg-type]
-
-
-# --- custom fields ----------------------------------------------------------------------
 
 
 def add_custom_fields(

@@ -48,7 +48,7 @@ class Template:
 def decode_template(body: bytes) -> Template:
     """Return the template in the body of a response.
 
-    Raises ValueError if the body contains no template.
+    Raise ValueError if the body contains no template.
     """
     template = decode_object(body)
     attributes = kebab(template.get("attributes"))

@@ -168,8 +168,6 @@ class PersonaCases(BaseSource):
         key = (origin, hash(self._auth.value()), kind)
         return rate_limiter_for(key, rate=self.rate, burst=self.burst)
 
-    # --- discovery ---
-
     def discover(self) -> Schema:
         """Return the fields of the newest page, of its templates and of `templates`."""
         request = Request(
@@ -212,8 +210,6 @@ class PersonaCases(BaseSource):
         }
         return KnownFields(custom, names, attributes)
 
-    # --- what search and List can do ---
-
     def push_down(self, where: Expression) -> Pushdown:
         """Split a filter: what search evaluates is pushed, within depth 2 and 20 clauses."""
         by_id = push_down_ids(where, self.pushdown_support)
@@ -245,8 +241,6 @@ class PersonaCases(BaseSource):
     def can_sort_by(self, field: Field) -> bool:
         """Return whether search can sort by the field."""
         return field.id in SORT_FIELDS and not self.fresh
-
-    # --- requests and pages ---
 
     @property
     def _root(self) -> str:
@@ -326,8 +320,6 @@ class PersonaCases(BaseSource):
             path = self.request(scan).path
             link = require_same_origin(link, base_url=self.base_url, path=path)
         return Page(decoded.rows, decoded.columns, link, new_fields=decoded.new_fields)
-
-    # --- related items and history ---
 
     def related(self, kinds: tuple[str, ...]) -> None:
         """Return None: columns of these names hold the related items of a case."""

@@ -178,7 +178,7 @@ class ReadContext:
     def with_timeout(cls, seconds: float | None) -> ReadContext:
         """Return a read that begins now; None has no time limit.
 
-        Raises FilterError if the timeout is not a positive number of seconds.
+        Raise FilterError if the timeout is not a positive number of seconds.
         """
         context = cls()
         context.start_timeout(seconds)
@@ -187,7 +187,7 @@ class ReadContext:
     def start_timeout(self, seconds: float | None) -> None:
         """Limit the time of the read from now on; None has no limit.
 
-        Raises FilterError if the timeout is not a positive number of seconds.
+        Raise FilterError if the timeout is not a positive number of seconds.
         """
         if seconds is None:
             self.timeout, self.deadline = None, math.inf

@@ -67,7 +67,7 @@ class HttpResponse:
 class BearerToken(AuthBase):
     """A token that signs each request; requests prefers it to an entry in ``~/.netrc``.
 
-    Raises AccessDeniedError if there is no token.
+    Raise AccessDeniedError if there is no token.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class HttpClient:
     ) -> HttpResponse:
         """Send one request; return its response, whatever the status.
 
-        Raises TransientError if there is no complete response.
+        Raise TransientError if there is no complete response.
         """
         request = self._prepare(method, self.url(path, query), body)
         token = str(request.headers.get("Authorization", "")).removeprefix(_BEARER)

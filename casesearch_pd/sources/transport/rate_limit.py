@@ -272,7 +272,7 @@ class RateLimiter:
     def set_limits(self, rate: float, burst: float) -> None:
         """Change the limits; a burst that is not paid off yet is paid off at the new rate.
 
-        Raises FilterError if no request could be sent at that rate; the old limits remain.
+        Raise FilterError if no request could be sent at that rate; the old limits remain.
         """
         RateLimiter(rate, burst)
         with self._lock:
