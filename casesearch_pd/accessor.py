@@ -48,7 +48,7 @@ class CasesAccessor:
         """Whether each case is open.
 
         Amazon Connect: the status is not ``closed``, in any letter case. Persona: there is no
-        ``closed_at``. Without provenance, which pandas drops in a merge, the columns tell the
+        ``closed_at``. Without provenance, which pandas drops in a merge, the columns show the
         service; in a DataFrame of your own the status decides. ValueError if that is not clear.
         """
         return lifecycle.is_open(self._frame)
@@ -91,7 +91,6 @@ class CasesAccessor:
 
         Notes
         -----
-        An option is named by its value, not by its label, because a DataFrame has no labels.
         Text of a CSV file is compared as times where it is a time; lists are lost in a CSV file.
 
         Examples
@@ -185,19 +184,13 @@ class CasesAccessor:
     def flow(self, freq: str = "D") -> pd.DataFrame:
         """Return the cases opened, closed, reopened and open per period; see `analysis.flow`.
 
-        Parameters
-        ----------
-        freq
-            A calendar period in the DataFrame's zone: ``"h"``, ``"D"``, ``"W"`` (from Monday),
-            ``"MS"``, ``"QS"``, ``"YS"``.
+        A period is one of the calendar in the DataFrame's zone: ``"h"``, ``"D"``, ``"W"`` (from
+        Monday), ``"MS"``, ``"QS"``, ``"YS"``.
         """
         return flow.flow(self._frame, freq)
 
     def durations(self) -> pd.DataFrame:
-        """Return ages, times to close and SLA in days; see `analysis.metrics.durations`.
-
-        Naive times are in the zone of the read, as in `where`.
-        """
+        """Return ages, times to close and SLA in days; see `analysis.metrics.durations`."""
         return metrics.durations(self._frame)
 
     def tags(self) -> pd.DataFrame:
@@ -205,16 +198,13 @@ class CasesAccessor:
         return tags.tags(self._frame)
 
     def time_in_status(self, events: pd.DataFrame) -> pd.DataFrame:
-        """Return how many days each case was in each status; see `analysis.status_history`.
+        """Return how many days each case was in each status, from `read_events`.
 
-        Parameters
-        ----------
-        events
-            The history of the cases, as `read_events` returns it.
+        See `analysis.status_history`.
         """
         return status_history.time_in_status(self._frame, events)
 
-    def to_csv(self, path: str | os.PathLike[str], **options: Any) -> Path:
+    def to_csv(self, path: str | os.PathLike[str], *, labels: bool = False, **options: Any) -> Path:
         r"""Write a CSV file in which no text is a formula for a spreadsheet.
 
         Text that begins with ``= + - @``, a tab or a line break (also full-width signs, also
@@ -225,6 +215,9 @@ class CasesAccessor:
         ----------
         path
             The file; it is replaced when all is written. A suffix such as ``.gz`` compresses it.
+        labels
+            Whether to write the labels of options, as the service showed them when the cases
+            were read, instead of their values.
         **options
             Those of `pandas.DataFrame.to_csv`. By default there is no index, and text is quoted,
             because a bare carriage return would begin a row. Excel needs
@@ -239,7 +232,7 @@ class CasesAccessor:
         Raises
         ------
         FilterError
-            If no file can be written there, or an option would make it unsafe.
+            If no file can be written there, an option makes it unsafe, or labels are not known.
         CaseSearchError
             If the disk fails or is full; the old file is intact.
 
@@ -253,9 +246,9 @@ class CasesAccessor:
         """
         from casesearch_pd.export import files  # noqa: PLC0415 - needed only for files
 
-        return files.to_csv(self._frame, path, **options)
+        return files.to_csv(self._frame, path, labels=labels, **options)
 
-    def to_excel(self, path: str | os.PathLike[str]) -> Path:
+    def to_excel(self, path: str | os.PathLike[str], *, labels: bool = False) -> Path:
         """Write an Excel workbook with one sheet, ready for sorting and filtering.
 
         Its first row stays visible and has filter buttons. Text is escaped as in `to_csv`. Times
@@ -267,6 +260,8 @@ class CasesAccessor:
         ----------
         path
             The file; it is replaced when all is written.
+        labels
+            As in `to_csv`.
 
         Returns
         -------
@@ -287,7 +282,7 @@ class CasesAccessor:
         """
         from casesearch_pd.export import files  # noqa: PLC0415 - needed only for files
 
-        return files.to_excel(self._frame, path)
+        return files.to_excel(self._frame, path, labels=labels)
 
     def to_parquet(self, path: str | os.PathLike[str], **options: Any) -> Path:
         """Write a Parquet file with the provenance in it.
@@ -317,7 +312,12 @@ class CasesAccessor:
         return files.to_parquet(self._frame, path, **options)
 
     def report(
-        self, path: str | os.PathLike[str], *, names: DisplayNames = None, title: str | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        names: DisplayNames = None,
+        title: str | None = None,
+        labels: bool = False,
     ) -> Path:
         """Write a report: one HTML file that needs no network, no script and no other file.
 
@@ -334,6 +334,8 @@ class CasesAccessor:
             Names for the ids of queues, assignees and the like, as in `summary`.
         title
             The title; the name of the service if None.
+        labels
+            Whether to show labels of options, as in `to_csv`.
 
         Returns
         -------
@@ -357,7 +359,7 @@ class CasesAccessor:
         """
         from casesearch_pd.report.report import report  # noqa: PLC0415 - needed only for reports
 
-        return report(self._frame, path, names=names, title=title)
+        return report(self._frame, path, names=names, title=title, labels=labels)
 
     def form(self, source: Source | None = None) -> CaseForm:
         """Return a filter form with the query of the DataFrame, which shows the DataFrame.

@@ -1,12 +1,14 @@
 """Files: no cell is a formula, values are read back unchanged, no old file is lost."""
 
 import csv
+import json
 import math
 import re
 import warnings
 import zipfile
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 
 import numpy as np
 import openpyxl
@@ -398,3 +400,65 @@ def test_a_file_appears_only_when_all_is_written(tmp_path):
         assert not target.exists()
         assert temporary.parent.parent == tmp_path
     assert target.read_text() == "all"
+
+
+# --- labels ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def labelled():
+    """Return cases of Amazon Connect, and the labels of their options by column and value."""
+    with cs.LocalCases(cases=60, seed=3) as local:
+        frame = cs.read_cases(local.connect_cases(), progress=False)
+    options = frame.cases.provenance["options"]
+    return frame, {name: dict(pairs) for name, pairs in options.items() if name in frame.columns}
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx"])
+def test_labels_replace_values_on_demand(labelled, tmp_path, kind):
+    """People know "Waiting for customer", not the value that the service stores."""
+    frame, options = labelled
+    frame = frame.assign(priority=frame["priority"].where(frame.index > 0, "unknown"))
+    frame.attrs = labelled[0].attrs
+    write, read = (
+        (frame.cases.to_csv, partial(pd.read_csv, dtype=str))
+        if kind == "csv"
+        else (frame.cases.to_excel, partial(pd.read_excel, dtype=str))
+    )
+    plain, shown = (read(write(tmp_path / f"a.{kind}", labels=labels)) for labels in (False, True))
+    changed = 0
+    for name, names in options.items():
+        expected = [names.get(value, value) for value in plain[name].dropna()]
+        assert shown[name].dropna().tolist() == expected
+        changed += expected != plain[name].dropna().tolist()
+    assert changed >= 2
+    assert shown["priority"][0] == "unknown", "a value without a label stays"
+    others = [name for name in plain if name not in options]
+    pd.testing.assert_frame_equal(plain[others], shown[others])
+
+
+def test_labels_need_provenance(labelled, tmp_path):
+    frame = labelled[0].copy()
+    frame.attrs = {}
+    for write in (frame.cases.to_csv, frame.cases.to_excel, frame.cases.report):
+        with pytest.raises(cs.FilterError, match=r"no provenance.*new\.attrs\.update"):
+            write(tmp_path / "a.file", labels=True)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_options_of_one_label_stay_apart(tmp_path):
+    frame = pd.DataFrame({"case_id": list("abcd"), "level": ["1", "2", "3", None]})
+    record = {"options": {"level": [["1", "High"], ["2", "High"], ["3", ""]], "gone": [["x", "X"]]}}
+    frame.attrs["casesearch"] = json.dumps(record)
+    text = frame.cases.to_csv(tmp_path / "a.csv", labels=True).read_text("utf-8")
+    assert text.splitlines()[1:] == ['"a","High (1)"', '"b","High (2)"', '"c","3"', '"d",""']
+
+
+def test_a_naive_time_has_the_zone_of_the_read_in_its_heading(tmp_path):
+    times = pd.to_datetime(["2026-03-01 08:00"])
+    frame = pd.DataFrame({"case_id": ["a"], "created_at": times})
+    frame.cases.to_excel(tmp_path / "own.xlsx")
+    frame.attrs["casesearch"] = json.dumps({"tz": "Asia/Kathmandu"})
+    frame.cases.to_excel(tmp_path / "read.xlsx")
+    headings = [list(pd.read_excel(tmp_path / f"{name}.xlsx")) for name in ("own", "read")]
+    assert headings == [["case_id", "created_at"], ["case_id", "created_at (Asia/Kathmandu)"]]

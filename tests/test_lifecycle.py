@@ -76,8 +76,8 @@ def test_tags_zone_and_title_are_the_same(frame, way, tmp_path):
     pd.testing.assert_frame_equal(changed.cases.tags(), tags, check_index_type=False)
     assert str(changed.cases.flow("W").index.tz) == ZONE
     day = frame["created_at"].iloc[50].strftime("%Y-%m-%d")
-    kept, expected = (df.cases.where(created_at=day)["case_id"] for df in (changed, frame))
-    assert kept.tolist() == expected.tolist() != []
+    actual, expected = (df.cases.where(created_at=day)["case_id"] for df in (changed, frame))
+    assert actual.tolist() == expected.tolist() != []
     titles = {
         df.cases.report(tmp_path / "r.html").read_text("utf-8").partition("</title>")[0][-30:]
         for df in (changed, frame)
@@ -168,10 +168,10 @@ def test_naive_times_are_in_the_zone_of_the_read(frame, columns):
     pd.testing.assert_frame_equal(changed.cases.summary("queue"), frame.cases.summary("queue"))
     bound = str(frame["created_at"].iloc[77])
     for zone in (None, "UTC", "America/New_York"):
-        kept, expected = (
+        actual, expected = (
             df.cases.where(created_at__gte=bound, tz=zone)["case_id"] for df in (changed, frame)
         )
-        assert kept.tolist() == expected.tolist()
+        assert actual.tolist() == expected.tolist()
 
 
 def test_without_provenance_the_zone_of_another_column_counts(frame):

@@ -1,9 +1,11 @@
 """Metrics against a simple model, case by case; required columns; survivorship bias."""
 
 import math
+import re
 import statistics
 from datetime import UTC, datetime, timedelta, timezone
 from fractions import Fraction
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -289,6 +291,13 @@ def test_attainment_is_unknown_if_closed_cases_have_no_sla():
     assert metrics.summary(one, "all")["within_sla"].isna().all()
     two = frame_of([late, without_sla, on_time], "connect", NOW).assign(all="all")
     assert metrics.summary(two, "all")["within_sla"].tolist() == [0.5]
+
+
+def test_every_time_delta_has_a_unit():
+    """NumPy 2.5 deprecates `timedelta64(0)`: `flow` raised where warnings are errors."""
+    package = Path(cs.__file__).parent
+    texts = [path.read_text("utf-8") for path in package.rglob("*.py")]
+    assert not [call for text in texts for call in re.findall(r"timedelta64\(-?\d+\)", text)]
 
 
 # --- required columns ------------------------------------------------------------------------

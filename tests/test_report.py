@@ -234,6 +234,25 @@ def test_the_last_seven_days_are_those_of_flow(frames, report_page):
     assert f"closed in 7 days{closed}" in text
 
 
+def test_labels_are_shown_on_demand(frames, report_page):
+    """The counts stay those of the values: a closed case may be labelled otherwise."""
+    frame = frames["connect"]
+    options = {"status": [["open", "Waiting"], ["closed", "Done"]]}
+    record = frame.cases.provenance | {"options": options}
+    frame = frame.copy()
+    frame.attrs["casesearch"] = json.dumps(record)
+    values, texts = report_page(frame), report_page(frame, labels=True)
+    by_status = [{row[0]: row[1:] for row in page.tables[0][1:]} for page in (values, texts)]
+    assert by_status[1]["Waiting"] == by_status[0]["open"]
+    assert by_status[1]["Done"] == by_status[0]["closed"]
+    at = values.tables[-1][0].index("status")
+    cells = [{row[at] for row in page.tables[-1][1:]} for page in (values, texts)]
+    assert "open" in cells[0] - cells[1]
+    assert "Waiting" in cells[1] - cells[0]
+    assert any(b"Waiting" in svg for svg in texts.charts)
+    assert f"open{frame.cases.is_open.sum():,}" in texts.text
+
+
 def test_groups_and_columns_of_long_names_are_different(report_page):
     names = [f"{'x' * 100} {side} {'y' * 100}" for side in ("left", "right")]
     frame = own_frame(4, queue=names * 2, **{f"{name} column": "z" for name in names})

@@ -10,14 +10,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
+from casesearch_pd.errors import FilterError
+from casesearch_pd.reading.frames.frame import require_distinct_columns
+from casesearch_pd.reading.provenance import Provenance
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "DisplayNames",
     "distinct_labels",
     "drawable_text",
+    "label_cells",
     "labels",
+    "option_labels",
     "plural",
     "shorten_id",
     "shorten_middle",
@@ -50,6 +56,42 @@ def labels(values: Iterable[Any], names: DisplayNames = None) -> list[Any]:
         f"{text} ({value})" if str(text) in repeated and not _is_missing(value) else text
         for text, value in zip(texts, ids, strict=True)
     ]
+
+
+def option_labels(cases: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """Return the label of each option, by column and value, as they were when the frame was read.
+
+    Raise FilterError if the frame has no provenance, which contains them.
+    """
+    provenance = Provenance.from_attrs(cases)
+    if not provenance.exists:
+        raise FilterError(
+            "labels=True needs the labels of the read, and this DataFrame has no provenance; "
+            "pandas drops attrs in merge and concat; keep them: new.attrs.update(df.attrs)"
+        )
+    columns = {name: pairs for name, pairs in provenance.options.items() if name in cases.columns}
+    require_distinct_columns(cases, set(columns))
+    return {name: _distinct_options(pairs) for name, pairs in columns.items()}
+
+
+def _distinct_options(pairs: Iterable[Sequence[str]]) -> dict[str, str]:
+    names = {value: label for value, label in pairs if label.strip()}
+    return dict(zip(names, labels(names, names), strict=True))
+
+
+def label_cells(cases: pd.DataFrame, columns: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
+    """Return a frame with labels in place of values; a value without a label stays."""
+    texts = {name: _label_column(cases[name], names) for name, names in columns.items()}
+    return cases.assign(**texts)
+
+
+def _label_column(column: pd.Series[Any], names: Mapping[str, str]) -> pd.Series[Any]:
+    def label(cell: Any) -> Any:
+        if isinstance(cell, (list, tuple)):
+            return [names.get(item, item) for item in cell]
+        return names.get(cell, cell)
+
+    return column.astype(object).map(label, na_action="ignore")
 
 
 def _lookup(names: Any) -> Callable[[Any], Any]:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from casesearch_pd.errors import warn
-from casesearch_pd.query.expressions import literals
+from casesearch_pd.query.expressions import comparisons
 from casesearch_pd.query.serialization import filter_from_json
 from casesearch_pd.reading.provenance import Provenance
 
@@ -84,7 +84,7 @@ def _confidence_band(distribution: Any) -> tuple[Days, Days]:
     return band.low.probabilities, band.high.probabilities
 
 
-# The columns that change when a case is closed: whoever selects or groups by them selects by the
+# The columns that change when a case is closed: to select or group by them is to select by the
 # outcome.
 _OUTCOME_COLUMNS = frozenset(
     {
@@ -138,7 +138,7 @@ def survivorship_reason(cases: pd.DataFrame, metric: str) -> str | None:
 def _conditions(provenance: Provenance) -> tuple[Compare, ...]:
     if not isinstance(provenance.filter, dict):  # none, or of a later version
         return ()
-    return literals(filter_from_json(provenance.filter))
+    return comparisons(filter_from_json(provenance.filter))
 
 
 def _column(provenance: Provenance, term: Compare) -> str:

@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from casesearch_pd.analysis.display_names import label_cells, option_labels
 from casesearch_pd.errors import FilterError, warn
 from casesearch_pd.export.sanitize import as_json, safe_cells, safe_names
 from casesearch_pd.reading.atomic import atomic_write
 from casesearch_pd.reading.frames.frame import require_distinct_columns
+from casesearch_pd.reading.provenance import zone_of_frame
 
 if TYPE_CHECKING:
     import os
@@ -57,8 +59,12 @@ _MAX_WIDTH = 60  # characters
 _SAMPLE_ROWS = 1_000  # whose cells decide the widths
 
 
-def to_csv(frame: pd.DataFrame, path: str | os.PathLike[str], **options: Any) -> Path:
+def to_csv(
+    frame: pd.DataFrame, path: str | os.PathLike[str], *, labels: bool = False, **options: Any
+) -> Path:
     """Write a CSV file; see `CasesAccessor.to_csv`."""
+    if labels:
+        frame = label_cells(frame, option_labels(frame))
     options = _CSV_DEFAULTS | options
     _require_safe_options(options)
     columns, header = options.pop("columns", None), options.pop("header", True)
@@ -102,10 +108,13 @@ def _safe_index(index: pd.Index[Any]) -> pd.Index[Any]:
     return pd.MultiIndex.from_arrays(safe, names=names)
 
 
-def to_excel(frame: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
+def to_excel(frame: pd.DataFrame, path: str | os.PathLike[str], *, labels: bool = False) -> Path:
     """Write an Excel workbook; see `CasesAccessor.to_excel`."""
     _require_fit(frame)
-    columns = [_column(frame.iloc[:, at]) for at in range(frame.shape[1])]
+    if labels:
+        frame = label_cells(frame, option_labels(frame))
+    zone = zone_of_frame(frame, default="")
+    columns = [_column(frame.iloc[:, at], zone) for at in range(frame.shape[1])]
     with atomic_write(path) as (target, temporary), _open_workbook(temporary) as workbook:
         shortened = _write_cells(_add_sheet(workbook, columns, len(frame)), columns)
     if shortened:
@@ -174,11 +183,11 @@ def _first_line(cell: Any) -> str:
     return str(cell).partition("\n")[0]
 
 
-def _column(column: pd.Series[Any]) -> _Column:
+def _column(column: pd.Series[Any], frame_zone: Any) -> _Column:
     name = str(safe_names([column.name])[0])
     match getattr(column.dtype, "kind", "O"):
         case "M":
-            return _time_column(name, column)
+            return _time_column(name, column, frame_zone)
         case "m":
             days = column.dt.total_seconds() / _DAY
             return _Column(f"{name} (days)", _cells_or_none(days))
@@ -186,12 +195,11 @@ def _column(column: pd.Series[Any]) -> _Column:
             return _Column(name, _cells_or_none(safe_cells(column)))
 
 
-def _time_column(name: str, column: pd.Series[Any]) -> _Column:
-    """Return a column of local times, with their zone in its name."""
-    zone = getattr(column.dt, "tz", None)
-    if zone is None:
-        return _Column(name, _cells_or_none(column))
-    return _Column(f"{name} ({zone})", _cells_or_none(column.dt.tz_localize(None)))
+def _time_column(name: str, column: pd.Series[Any], frame_zone: Any) -> _Column:
+    """Return a column of local times, with their zone in its name if it is known."""
+    zone = getattr(column.dt, "tz", None) or frame_zone
+    local = column.dt.tz_localize(None)
+    return _Column(name if not zone else f"{name} ({zone})", _cells_or_none(local))
 
 
 def _cells_or_none(column: pd.Series[Any]) -> list[Any]:

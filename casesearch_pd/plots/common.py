@@ -94,8 +94,8 @@ def finish_plot(
 ) -> Axes:
     """Write the title, fit all text into the figure, and return the Axes.
 
-    If it is known why there is nothing to see (`empty`), that is written into them. Room is left
-    for a legend above the plot and for the labels at the ends of horizontal bars.
+    If it is known why there is nothing to see (`empty`), that is written into them. Space is
+    reserved for a legend above the plot and for the labels at the ends of horizontal bars.
     """
     if empty is not None:
         _draw_empty_state(ax, empty)
@@ -139,24 +139,24 @@ def _fit(ax: Axes, bar_labels: Sequence[Text] = (), colorbar: Axes | None = None
 def _shrink_to_fit(areas: Sequence[Axes], bar_labels: Sequence[Text]) -> bool:
     """Shrink the plot area until text fits; return False if too little of it would be left."""
     for _ in range(_MAX_ROUNDS):
-        cut = _cut(areas, bar_labels)
-        if max(cut) < 1 or _has_layout(areas[0]):
+        overflow = _overflow(areas, bar_labels)
+        if max(overflow) < 1 or _has_layout(areas[0]):
             break
-        _shrink(areas, cut)
+        _shrink(areas, overflow)
     area, figure = areas[0].bbox, areas[0].figure.bbox
     size = min(area.width / figure.width, area.height / figure.height)
-    return max(cut) < 1 and size >= _MIN_SIZE
+    return max(overflow) < 1 and size >= _MIN_SIZE
 
 
 def _has_layout(ax: Axes) -> bool:
     return ax.figure.get_layout_engine() is not None
 
 
-def _cut(areas: Sequence[Axes], bar_labels: Sequence[Text]) -> list[float]:
+def _overflow(areas: Sequence[Axes], bar_labels: Sequence[Text]) -> list[float]:
     """Return how far text is beyond each edge of the figure, after shifting what can be shifted."""
     ax = areas[0]
     if _has_layout(ax):
-        # A warning that there is no room for the plot is premature: text is scaled down then.
+        # A warning that the plot has no space is premature: text is scaled down then.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ax.figure.canvas.figure.draw_without_rendering()
@@ -164,7 +164,7 @@ def _cut(areas: Sequence[Axes], bar_labels: Sequence[Text]) -> list[float]:
     for text in (ax.title, ax.xaxis.label, ax.yaxis.label):
         _shift_inside(ax, text)
     _shift_legend(ax)
-    _make_room_for(ax, bar_labels)
+    _extend_axis_for(ax, bar_labels)
     box = Bbox.union([box for area in areas if (box := area.get_tightbbox()) is not None])
     outer = ax.figure.bbox.padded(-_MARGIN)
     distances = (outer.x0 - box.x0, outer.y0 - box.y0, box.x1 - outer.x1, box.y1 - outer.y1)
@@ -209,7 +209,7 @@ def _shift_legend(ax: Axes) -> None:
         legend.set_bbox_to_anchor((x, 1), transform=ax.transAxes)
 
 
-def _make_room_for(ax: Axes, bar_labels: Sequence[Text]) -> None:
+def _extend_axis_for(ax: Axes, bar_labels: Sequence[Text]) -> None:
     """Extend the x axis until the labels at the ends of the bars are within the plot area."""
     for _ in range(_MAX_ROUNDS):
         overlap = max((text.get_window_extent().x1 for text in bar_labels), default=0) - ax.bbox.x1
@@ -218,15 +218,16 @@ def _make_room_for(ax: Axes, bar_labels: Sequence[Text]) -> None:
         ax.set_xlim(0, ax.get_xlim()[1] * (1 + overlap / max(ax.bbox.width, 1)))
 
 
-def _shrink(areas: Sequence[Axes], cut: Sequence[float]) -> None:
+def _shrink(areas: Sequence[Axes], overflow: Sequence[float]) -> None:
     """Move the edges of some Axes, as of one area, inwards by so many pixels."""
     boxes = [area.get_position(original=True) for area in areas]
     x0, y0, width, height = Bbox.union(boxes).bounds
     sizes = [*areas[0].figure.bbox.size] * 2
-    left, bottom, right, top = (pixels / size for pixels, size in zip(cut, sizes, strict=True))
-    x_scale = max(width - left - right, _LEAST_SIZE) / width
-    y_scale = max(height - bottom - top, _LEAST_SIZE) / height
-    x0_new, y0_new = min(x0 + left, 1 - x_scale * width), min(y0 + bottom, 1 - y_scale * height)
+    shares = [pixels / size for pixels, size in zip(overflow, sizes, strict=True)]
+    x_scale = max(width - shares[0] - shares[2], _LEAST_SIZE) / width
+    y_scale = max(height - shares[1] - shares[3], _LEAST_SIZE) / height
+    x0_new = min(x0 + shares[0], 1 - x_scale * width)
+    y0_new = min(y0 + shares[1], 1 - y_scale * height)
     bounds = [
         (
             x0_new + (box.x0 - x0) * x_scale,
@@ -260,7 +261,7 @@ def legend_beside(ax: Axes, title: str, entries: Sequence[tuple[Artist, str]]) -
     legend = _draw_legend(
         ax, entries, loc="upper left", bbox_to_anchor=(1, 1), frameon=False, **options
     )
-    # In a small figure, a legend beside the plot would leave no room for it.
+    # In a small figure, a legend outside would leave no space for the plot.
     for size in ("small", "x-small", "xx-small"):
         if legend.get_window_extent().width <= ax.figure.bbox.width / 2:
             return

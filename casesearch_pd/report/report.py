@@ -123,12 +123,13 @@ def report(
     *,
     names: DisplayNames = None,
     title: str | None = None,
+    labels: bool = False,
 ) -> Path:
     """Write a report; see `CasesAccessor.report`."""
     require_distinct_columns(cases)
     service = service_traits(cases).display_name
     title = title or (f"{service} cases" if service else "Cases")
-    context = ReportContext.of(cases, names)
+    context = ReportContext.of(cases, names, labels=labels)
     with atomic_write(path) as (target, temporary):
         page = document(title, _STYLE, _body(context, title))
         # A title may contain half a surrogate pair, which UTF-8 cannot encode.
@@ -197,7 +198,10 @@ def _drawings(context: ReportContext) -> dict[str, Callable[..., Axes]]:
         "backlog": plot.backlog,
         "ages of open cases": plot.ages,
         "time to close": plot.time_to_close,
-        **{f"cases by {by}": partial(plot.breakdown, by, names=context.names) for by in columns},
+        **{
+            f"cases by {by}": partial(plot.breakdown, by, names=context.names_of(by))
+            for by in columns
+        },
         "SLA": partial(_sla, plot, context.cases),
         "hours of the week": plot.heatmap,
     }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from casesearch_pd.analysis.display_names import distinct_labels, labels
+from casesearch_pd.analysis.display_names import distinct_labels, label_cells, labels, option_labels
 from casesearch_pd.analysis.lifecycle import (
     Lifecycle,
     as_of,
@@ -70,15 +70,21 @@ class ReportContext:
     """What every section of a report is made from."""
 
     cases: pd.DataFrame
-    names: DisplayNames
+    names: DisplayNames  # of the ids of queues, assignees and the like
+    options: Mapping[str, Mapping[str, str]]  # labels by column and value; empty to show values
     provenance: Provenance
     now: pd.Timestamp  # when the cases were read, in their zone
 
     @classmethod
-    def of(cls, cases: pd.DataFrame, names: DisplayNames) -> ReportContext:
+    def of(cls, cases: pd.DataFrame, names: DisplayNames, *, labels: bool) -> ReportContext:
         """Return the context of a frame."""
         now = as_of(cases).tz_convert(zone_of(cases))
-        return cls(cases, names, Provenance.from_attrs(cases), now)
+        options = option_labels(cases) if labels else {}
+        return cls(cases, names, options, Provenance.from_attrs(cases), now)
+
+    def names_of(self, column: str) -> DisplayNames:
+        """Return the names of the values of a column by which cases are grouped."""
+        return self.options.get(column, self.names)
 
 
 class MissingColumnError(Exception):
@@ -232,7 +238,7 @@ def _group_table(context: ReportContext, by: str) -> Element:
     cases = context.cases
     if len(sizes) > _MAX_GROUPS:
         cases = cases[cases[by].isin(sizes.index[:_MAX_GROUPS])]
-    groups = summary(cases, by, context.names).sort_values("count", ascending=False)
+    groups = summary(cases, by, context.names_of(by)).sort_values("count", ascending=False)
     caption = f"By {by}"
     if len(groups) < len(sizes):
         caption += f", the {len(groups)} largest of {len(sizes):,} groups"
@@ -261,8 +267,13 @@ def case_table(context: ReportContext) -> Iterator[Element]:
     """Yield a table of the first cases, and a sentence on what it does not show."""
     columns = _table_columns(context.cases)
     rows = context.cases.head(_MAX_ROWS)[columns]
+    options = {name: names for name, names in context.options.items() if name in columns}
+    rows = label_cells(rows, options)
     yield element("p", _extent(context.cases, columns), class_="quiet")
-    cells = {column: _cells(rows[column], context.names) for column in columns}
+    cells = {
+        column: _cells(rows[column], None if column in options else context.names)
+        for column in columns
+    }
     formats = [cell_format(rows[column], texts, _LONG_CELL) for column, texts in cells.items()]
     yield table(
         f"{len(rows):,} cases",
