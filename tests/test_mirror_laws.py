@@ -15,9 +15,9 @@ from casesearch_pd.mirror.metadata import MirrorMetadata, StoredColumn
 from casesearch_pd.mirror.staging import StagingTable
 from casesearch_pd.mirror.storage import open_mirror_file, writer
 from casesearch_pd.query.binding import BindingContext, bind
-from casesearch_pd.query.expressions import Compare
+from casesearch_pd.query.expressions import Compare, any_of, negate
 from casesearch_pd.reading.frames.masks import mask
-from tests.bound_filters import FIELDS, NUMBER, TEXT, WHOLE, a_row, an_expression, keeps
+from tests.bound_filters import FIELDS, NUMBER, TEXT, TIME, WHOLE, a_row, an_expression, keeps
 from tests.filter_trees import ZONES, trees
 from tests.hostile_cases import NOW, case_rows, hostile_rows
 from tests.law_bench import LAW, QUICK, a_bench, quietly
@@ -200,11 +200,44 @@ def test_numbers_out_of_range_are_compared_correctly(field, tmp_path):
     with staged(rows, tmp_path) as (connection, columns):
         for value in BIG:
             for op in ("eq", "lt", "lte", "gt", "gte"):
-                literal = Compare(field, op, value)
-                expected = [at for at, row in enumerate(rows) if keeps(literal, row)]
-                assert matching_rows(connection, columns, literal) == expected, literal
+                comparison = Compare(field, op, value)
+                expected = [at for at, row in enumerate(rows) if keeps(comparison, row)]
+                assert matching_rows(connection, columns, comparison) == expected, comparison
                 others = [at for at in range(len(rows)) if at not in expected]
-                assert matching_rows(connection, columns, ~literal) == others, literal
+                assert matching_rows(connection, columns, ~comparison) == others, comparison
+
+
+MANY = {
+    NUMBER: [number / 4 for number in range(-300, 300)] + BIG,
+    WHOLE: [*range(-100, 100), *BIG],
+    TEXT: [f"t{at}" for at in range(200)] + ["\ud800", "", "ß"],
+    TIME: [pd.Timestamp("2026-01-01", tz="UTC") + pd.Timedelta(at, "us") for at in range(200)],
+}
+
+
+@pytest.mark.parametrize("size", [1, 2, 60, 400])
+@pytest.mark.parametrize("field", MANY, ids=lambda item: item.type)
+def test_lists_of_values_mean_the_same_as_single_comparisons(field, size, tmp_path):
+    """One list of all values is looked up instead of compared value by value."""
+    values = MANY[field][-size:]
+    stored = [value for value in MANY[field] if storable(field, value)]
+    row = dict.fromkeys(item.column for item in FIELDS)
+    rows = [row | {field.column: cell} for cell in [*stored[::7], *stored[-9:], None]]
+    equal = any_of(Compare(field, "eq", value) for value in values)
+    with staged(rows, tmp_path) as (connection, columns):
+        for expression in (equal, negate(equal), equal | Compare(field, "isna", None)):
+            expected = [at for at, row in enumerate(rows) if keeps(expression, row)]
+            assert matching_rows(connection, columns, expression) == expected
+        assert to_sql(negate(equal), columns).sql.count(" IN (") <= 1
+
+
+def storable(field, value):
+    """Return whether a column of the mirror can hold a value."""
+    if field == NUMBER:
+        return abs(value) < 1e300 and float(value) == value
+    if field == WHOLE:
+        return -(2**63) <= value < 2**63 and value == int(value)
+    return value != "\ud800"
 
 
 @pytest.mark.parametrize("value", ["\ud800", "a\udfff", "\x00", "ß", "ﬃ", "İ", "ς"])
@@ -214,9 +247,9 @@ def test_lone_surrogates_and_irregular_letters_are_compared_correctly(value, tmp
     rows = [row | {"title": text} for text in texts]
     with staged(rows, tmp_path) as (connection, columns):
         for op in ("eq", "lt", "lte", "gt", "gte", "contains"):
-            literal = Compare(TEXT, op, value)
-            expected = [at for at, row in enumerate(rows) if keeps(literal, row)]
-            assert matching_rows(connection, columns, literal) == expected, literal
+            comparison = Compare(TEXT, op, value)
+            expected = [at for at, row in enumerate(rows) if keeps(comparison, row)]
+            assert matching_rows(connection, columns, comparison) == expected, comparison
 
 
 def test_the_schema_is_read_back_from_the_file(both):

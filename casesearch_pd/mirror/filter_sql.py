@@ -32,6 +32,7 @@ _INT64_END = 2**63
 _NEVER = "FALSE"
 _NO_VALUE = "IS NULL AND FALSE"  # after a column: no row
 _ANY_VALUE = "IS NOT NULL"  # after a column: every row that has a value
+_MAX_LIST = 50  # values that are written one by one
 _UNICODE_END = 0x10000  # no letter from here on casefolds to ASCII
 
 
@@ -51,36 +52,63 @@ class SqlCondition:
             case Not(Compare() as inner):
                 return f"({self._comparison(inner)}) IS NOT TRUE"
             case And(terms):
-                return " AND ".join(f"({self.write(item)})" for item in terms) or "TRUE"
+                return " AND ".join(self._terms(terms, negated=True)) or "TRUE"
             case Or(terms):
-                return " OR ".join(self._alternatives(terms)) or _NEVER
+                return " OR ".join(self._terms(terms, negated=False)) or _NEVER
             case Not():
                 raise AssertionError(term)
             case _:
                 assert_never(term)
 
-    def _alternatives(self, terms: tuple[Expression, ...]) -> list[str]:
-        """Return the terms of an OR, with all texts that one column may equal in one IN list."""
-        texts: dict[str, list[str]] = {}
-        others = []
-        for term in terms:
-            if isinstance(term, Compare) and term.op == "eq" and _is_valid_text(term.value):
-                texts.setdefault(term.target.column, []).append(term.value)
-            else:
-                others.append(term)
-        lists = [self._in_list(column, values) for column, values in texts.items()]
-        return [*lists, *(f"({self.write(term)})" for term in others)]
+    def _terms(self, terms: tuple[Expression, ...], *, negated: bool) -> list[str]:
+        """Return the terms of an OR, with one list of all values that a column may equal.
 
-    def _in_list(self, column: str, values: list[str]) -> str:
-        placeholders = ", ".join(self._placeholder(value) for value in values)
-        return f"{quote_identifier(self.columns[column].name)} IN ({placeholders})"
+        Those of an AND (`negated`) have one list of all values that a column must not equal.
+        """
+        lists: dict[tuple[str, str], list[Any]] = {}  # by column and type
+        others: list[Expression] = []
+        for term in terms:
+            comparison = term.term if negated and isinstance(term, Not) else term
+            value = None
+            if isinstance(comparison, Compare) and isinstance(term, Not) == negated:
+                value = self._list_value(comparison)
+            if value is None:
+                others.append(term)
+            else:
+                column, kind, item = value
+                lists.setdefault((column, kind), []).append(item)
+        sql = [self._in_list(*key, values) for key, values in lists.items()]
+        if negated:
+            sql = [f"({text}) IS NOT TRUE" for text in sql]
+        return [*sql, *(f"({self.write(term)})" for term in others)]
+
+    def _list_value(self, comparison: Compare) -> tuple[str, str, Any] | None:
+        """Return column, SQL type and value of a comparison that can be one of an IN list."""
+        column, value = comparison.target.column, comparison.value
+        if comparison.op != "eq":
+            return None
+        if isinstance(value, pd.Timestamp):
+            return column, "TIMESTAMPTZ", value.to_pydatetime()
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            is_integer = self.columns[column].field.type == "integer"
+            op, number = (_int64_bound if is_integer else _double_bound)("eq", value)
+            return (column, "BIGINT" if is_integer else "DOUBLE", number) if op == "eq" else None
+        return (column, "VARCHAR", value) if _is_valid_text(value) else None
+
+    def _in_list(self, column: str, kind: str, values: list[Any]) -> str:
+        name = quote_identifier(self.columns[column].name)
+        if len(values) > _MAX_LIST:
+            # DuckDB compares with each item of a list, but looks values of a table up.
+            return f"{name} IN (SELECT unnest({self._placeholder(values)}::{kind}[]))"
+        cast = "" if kind == "VARCHAR" else f"::{kind}"
+        return f"{name} IN ({', '.join(self._placeholder(value) + cast for value in values)})"
 
     def _placeholder(self, value: object) -> str:
         self.parameters.append(value)
         return "?"
 
-    def _comparison(self, literal: Compare) -> str:
-        column, op, value = self.columns[literal.target.column], literal.op, literal.value
+    def _comparison(self, comparison: Compare) -> str:
+        column, op, value = self.columns[comparison.target.column], comparison.op, comparison.value
         name = quote_identifier(column.name)
         if op == "isna":
             return f"{name} IS NULL"
@@ -156,9 +184,6 @@ def _is_valid_text(value: object) -> bool:
     return True
 
 
-# --- numbers: any number is compared exactly, without rounding it to the column's type ----------
-
-
 def _int64_bound(op: str, value: float) -> tuple[str, int | None]:
     """Return the operator and the 64-bit integer that compare as any number does."""
     low, high = math.floor(value), math.ceil(value)
@@ -199,9 +224,6 @@ def _adjacent_doubles(value: float) -> tuple[float, float]:
     if nearest > value:
         return math.nextafter(nearest, -math.inf), nearest
     return nearest, math.nextafter(nearest, math.inf)
-
-
-# --- functions that SQL lacks ------------------------------------------------------------------
 
 
 def casefold_array(texts: pa.ChunkedArray) -> pa.Array:

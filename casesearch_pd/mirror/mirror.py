@@ -16,7 +16,7 @@ from casesearch_pd.mirror.metadata import history
 from casesearch_pd.mirror.select import build_select, count_rows, run_sql, select_rows
 from casesearch_pd.mirror.storage import open_mirror_file, read_metadata, read_metadata_if_exists
 from casesearch_pd.mirror.sync import SyncRequest, run_sync
-from casesearch_pd.query.expressions import TRUE, all_of, literals
+from casesearch_pd.query.expressions import TRUE, all_of, comparisons
 from casesearch_pd.query.pushdown import Pushdown, PushdownSupport
 from casesearch_pd.reading.atomic import expand
 from casesearch_pd.reading.options import Query, ReadOptions
@@ -71,8 +71,6 @@ class Mirror:
     @property
     def _file(self) -> Path:
         return Path(self.path)
-
-    # --- the mirror ---
 
     def sync(
         self,
@@ -172,8 +170,6 @@ class Mirror:
         with open_mirror_file(self._file) as mirror:
             return run_sql(mirror.connection, query, parameters)
 
-    # --- the source ---
-
     @property
     def schema(self) -> Schema:
         """The fields, as they were at the last sync."""
@@ -195,9 +191,9 @@ class Mirror:
         origin = None if metadata is None else metadata.source
         return {"service": "mirror", "path": str(self.path), "of": origin}
 
-    def pushdown_support(self, literal: Compare) -> PushdownSupport:
+    def pushdown_support(self, comparison: Compare) -> PushdownSupport:
         """Return ``"remote_only"`` for values that only the service has, else ``"exact"``."""
-        target, value = literal.target, literal.value
+        target, value = comparison.target, comparison.value
         prefix = target.remote_only
         hidden = isinstance(value, str) and prefix and value.startswith(prefix)
         return "remote_only" if hidden or not target.visible else "exact"
@@ -210,12 +206,12 @@ class Mirror:
         FilterError
             If only the service can evaluate it.
         """
-        for literal in literals(where):
-            if self.pushdown_support(literal) == "remote_only":
+        for comparison in comparisons(where):
+            if self.pushdown_support(comparison) == "remote_only":
                 raise FilterError(
-                    f"{literal!r} tests a value that the service never returns, so a mirror does "
-                    f"not have it; query the service, read_cases(source, "
-                    f"{literal.target.column}=…), or filter by a value that is in the cases"
+                    f"{comparison!r} tests a value that the service never returns, so a mirror "
+                    f"does not have it; query the service, read_cases(source, "
+                    f"{comparison.target.column}=…), or filter by a value that is in the cases"
                 )
         return Pushdown((where,), TRUE)
 
@@ -282,6 +278,8 @@ def _plain_values(cells: pa.ChunkedArray | list[Any]) -> list[Any]:
 
 def _json_value(value: Any) -> Any:
     """Return a parameter as JSON can hold it."""
+    if isinstance(value, list):
+        return [_json_value(item) for item in value]
     if isinstance(value, datetime):
         return value.isoformat()
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -17,7 +17,7 @@ import pandas as pd
 from casesearch_pd.mirror.filter_sql import to_sql
 from casesearch_pd.query.expressions import TRUE, Compare, Expression, all_of
 from casesearch_pd.reading.fetch.windows import TimeWindow
-from casesearch_pd.reading.incremental.changes import read_rows
+from casesearch_pd.reading.incremental.changes import read_query
 from casesearch_pd.reading.plan import make_plan
 from casesearch_pd.sources.base import Scan, Sort
 
@@ -163,13 +163,13 @@ def _initial_windows(present: PresentRows, max_rows: int) -> list[TimeWindow]:
 def _read(read: IncrementalRead, where: Expression) -> pd.DataFrame:
     query = read.query
     by_creation = (Sort(read.source.schema.resolve("created_at")),)
-    return read_rows(read, replace(query, where=all_of([query.where, where]), sort=by_creation))
+    return read_query(read, replace(query, where=all_of([query.where, where]), sort=by_creation))
 
 
 def _reconcile_ids(read: IncrementalRead, present: PresentRows) -> Reconciliation:
     schema = read.source.schema
     columns = (schema.resolve("case_id"), schema.resolve("created_at"))
-    frame = read_rows(read, replace(read.query, columns=columns, all_columns=False))
+    frame = read_query(read, replace(read.query, columns=columns, all_columns=False))
     ids = present.ids()
     missing = frame.loc[~frame["case_id"].isin(ids), "created_at"]
     frames = [_read(read, where) for where in _conditions(read, missing)]

@@ -37,13 +37,13 @@ from casesearch_pd.reading.incremental.changes import (
     PreviousRead,
     full_read_reason,
     read_changes,
-    read_rows,
+    read_query,
 )
 from casesearch_pd.reading.options import Query, bind_query, parse_filter
 from casesearch_pd.reading.plan import make_plan
 from casesearch_pd.reading.provenance import Provenance
 from casesearch_pd.sources.registry import (
-    first_difference,
+    differing_key,
     remember_source,
     require_source,
     resolve_source,
@@ -142,7 +142,7 @@ def _require_same_source(path: Path, old: MirrorMetadata | None, source: Source 
         return resolve_source(old.source)
     require_source(source)
     if old is not None:
-        name = first_difference(source.describe(), old.source)
+        name = differing_key(source.describe(), old.source)
         if name is not None:
             raise FilterError(
                 f"the mirror {str(path)!r} has the cases of another source: its {name} is "
@@ -253,7 +253,7 @@ def _read_new_fields(run: _SyncRun, old: MirrorMetadata) -> Iterator[pd.DataFram
             "values now, create a mirror at another path"
         )
         return
-    yield read_rows(read, query)
+    yield read_query(read, query)
 
 
 def _verify(run: _SyncRun, stage: StagingTable, old: MirrorMetadata) -> None:
