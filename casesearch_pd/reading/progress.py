@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -90,11 +90,14 @@ def _open_tqdm(progress: Progress, name: str) -> Any:
 
 
 class _Drawing(tqdm):  # type: ignore[misc] # it has no types
-    """A bar of tqdm that is deleted in silence, also if its construction failed."""
+    """A bar of tqdm that draws no more once its construction has failed."""
 
-    def __del__(self) -> None:
-        with suppress(Exception):
-            self.close()
+    def __init__(self, **options: Any) -> None:
+        try:
+            super().__init__(**options)
+        except BaseException:
+            self.disable = True  # else it would be drawn again when it is deleted
+            raise
 
 
 class _TqdmBar:
