@@ -27,7 +27,7 @@ from casesearch_pd.emulator import CaseService, Fault
 from casesearch_pd.errors import FilterError
 from casesearch_pd.reading.api import count_cases, read_cases
 from casesearch_pd.reading.atomic import atomic_write, expand
-from casesearch_pd.reading.frames.cells import zone_of_frame
+from casesearch_pd.reading.provenance import zone_of_frame
 from casesearch_pd.sources.registry import open_registered
 
 if TYPE_CHECKING:

@@ -1,14 +1,15 @@
 """Filter a DataFrame by the filter language, without a service.
 
-The schema is rebuilt from the DataFrame: names from its provenance, types from its dtypes. A
-DataFrame that was loaded from a file may hold the same values in another form (arrays for lists,
-text for times); they are normalized before they are compared.
+The schema is rebuilt from the DataFrame: names and types from its provenance, other types from its
+cells, which `typed_cells` converts before they are compared.
 """
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import replace
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,23 +17,24 @@ import pandas as pd
 
 from casesearch_pd.errors import FilterError, nearest
 from casesearch_pd.query.binding import bind
-from casesearch_pd.query.expressions import literals
-from casesearch_pd.query.schema import Field, FieldType, Schema
+from casesearch_pd.query.coercion import is_missing
+from casesearch_pd.query.expressions import comparisons
+from casesearch_pd.query.schema import Field, FieldType, Option, Schema
+from casesearch_pd.reading.frames.cells import cell_type, typed_cells
 from casesearch_pd.reading.frames.frame import require_distinct_columns
 from casesearch_pd.reading.frames.masks import mask
 from casesearch_pd.reading.options import binding_context, parse_filter
-from casesearch_pd.reading.provenance import Provenance
+from casesearch_pd.reading.provenance import Provenance, zone_of_frame
 from casesearch_pd.sources.traits import infer_traits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from casesearch_pd.query.expressions import Expression
+    from casesearch_pd.query.expressions import Compare, Expression
 
-__all__ = ["filter_frame", "holds_lists", "localize", "normalize_cells", "zone_of_frame"]
+__all__ = ["filter_frame"]
 
 _OPEN_PREFIX = "fields."  # of the ids of custom fields, in a service with open fields
-_ISO_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d\S*(Z|[+-]\d\d:?\d\d)")
 
 
 def filter_frame(
@@ -53,26 +55,41 @@ def filter_frame(
     fields = _filtered_fields(expression, schema, provenance)
     require_distinct_columns(frame, {item.column for item in fields})
 
-    # Only the columns of the filter are normalized and given a type.
-    zone = zone_of_frame(frame)
-    cells = {item.column: _typed_cells(frame[item.column], zone, provenance) for item in fields}
-    typed = tuple(replace(item, type=_field_type(item, cells[item.column])) for item in fields)
-    bound = bind(expression, binding_context(Schema(typed), tz or _zone_name(zone)))
+    context = binding_context(schema, _zone_name(zone_of_frame(frame)) if tz is None else tz)
+    zone = zone_of_frame(frame, context.tz)
+    by_column = defaultdict(list)
+    for comparison in comparisons(expression):
+        by_column[schema.resolve(str(comparison.field)).column].append(comparison)
+    # Only the columns of the filter are given a type.
+    columns = {
+        item.column: _type_column(item, frame[item.column], by_column[item.column], zone)
+        for item in fields
+    }
+    typed = Schema(tuple(item for item, _ in columns.values()))
+    bound = bind(expression, replace(context, schema=typed))
     _check_remote_only(bound, provenance)
+    cells = {name: column for name, (_, column) in columns.items()}
     return frame[mask(pd.DataFrame(cells, index=frame.index, copy=False), bound)]
 
 
-# --- names --------------------------------------------------------------------------------
-
-
 def _names_schema(frame: pd.DataFrame, provenance: Provenance) -> Schema:
-    """Return a schema with the names that the columns had when they were read, without types."""
+    """Return a schema with the names and types that the columns had when they were read."""
     fields = []
     for column in frame.columns:
         if isinstance(column, str):
+            options = provenance.options.get(column, ())
             field_id = provenance.columns.get(column, column)
             aliases = _aliases(column, field_id)
-            fields.append(Field(column, field_id, column, "any", aliases=aliases))
+            fields.append(
+                Field(
+                    column,
+                    field_id,
+                    column,
+                    provenance.types.get(column, "any"),
+                    options=tuple(Option(value, label) for value, label in options),
+                    aliases=aliases,
+                )
+            )
     return Schema(tuple(_with_tag_type(item, frame, provenance) for item in fields))
 
 
@@ -106,7 +123,7 @@ def _has_keys(tags: pd.Series[Any]) -> bool:
 
 def _filtered_fields(expression: Expression, schema: Schema, provenance: Provenance) -> list[Field]:
     """Return the fields of a filter, in the order of the DataFrame."""
-    names = dict.fromkeys(str(literal.field) for literal in literals(expression))
+    names = dict.fromkeys(str(comparison.field) for comparison in comparisons(expression))
     missing = next((name for name in names if schema.find(name) is None), None)
     if missing is not None:
         raise _missing_column(missing, schema, provenance)
@@ -127,6 +144,12 @@ def _missing_column(name: str, schema: Schema, provenance: Provenance) -> Filter
     )
 
 
+def _zone_name(zone: Any) -> str:
+    """Return the name of a zone; an offset has none, so it counts as UTC."""
+    name = zone if isinstance(zone, str) else getattr(zone, "key", None)
+    return name or "UTC"
+
+
 def _check_search(filters: Mapping[str, object]) -> None:
     if "search" in filters:
         raise FilterError(
@@ -137,8 +160,8 @@ def _check_search(filters: Mapping[str, object]) -> None:
 
 def _check_remote_only(bound: Expression, provenance: Provenance) -> None:
     """Refuse values that only the service compares: the cells hold something else."""
-    for literal in literals(bound):
-        column, value = literal.target.column, literal.value
+    for comparison in comparisons(bound):
+        column, value = comparison.target.column, comparison.value
         prefix = provenance.remote_only.get(column)
         if prefix and isinstance(value, str) and value.startswith(prefix):
             raise FilterError(
@@ -147,133 +170,63 @@ def _check_remote_only(bound: Expression, provenance: Provenance) -> None:
             )
 
 
-# --- cells --------------------------------------------------------------------------------
+def _type_column(
+    item: Field, column: pd.Series[Any], comparisons: Sequence[Compare], zone: Any
+) -> tuple[Field, pd.Series[Any]]:
+    """Return a field with the type of its column, and the column with this type."""
+    if all(term.op == "isna" or is_missing(term.value) for term in comparisons):
+        return replace(item, type="json"), column  # whatever the cells are
+    compares_times = any(map(_compares_times, comparisons))
+    kind = "datetime" if item.column in _TIME_COLUMNS else item.type
+    cells = typed_cells(column, zone, kind, compares_times=compares_times)
+    return _with_options(replace(item, type=_field_type(item, cells)), cells), cells
 
 
-def _typed_cells(column: pd.Series[Any], tz: Any, provenance: Provenance) -> pd.Series[Any]:
-    cells = normalize_cells(column, tz)
-    # Text files have no types. With provenance, the types of the read are trusted.
-    if provenance.exists or not pd.api.types.is_string_dtype(cells.dtype):
-        return cells
-    return _parse_times(cells)
+# Columns that hold times on every service.
+_TIME_COLUMNS = {"created_at", "updated_at", "closed_at", "sla_at", "last_reopened_datetime"}
+_ISO_VALUE = re.compile(r"\d{4}(-\d\d(-\d\d([T ]\d\d:\d\d.*)?)?)?")
 
 
-def _parse_times(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Parse the times of a text file, if the column holds times."""
-    if not _ISO_TIME.fullmatch(str(_first_value(column))):
-        return column
-    try:
-        return pd.to_datetime(column, format="ISO8601", utc=True)
-    except ValueError:
-        return column
+def _compares_times(comparison: Compare) -> bool:
+    """Return whether a comparison is with a time, or by order."""
+    if comparison.op in {"lt", "lte", "gt", "gte", "between"}:
+        return True
+    values = comparison.value if isinstance(comparison.value, tuple) else (comparison.value,)
+    return comparison.op != "contains" and any(map(_is_time_value, values))
 
 
-def normalize_cells(column: pd.Series[Any], tz: Any) -> pd.Series[Any]:
-    """Return a column, even from a file, as a read returns it; naive times are in `tz`."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.dtype.categories.dtype)
-    if column.dtype == object or holds_lists(column.dtype):
-        return _normalize_objects(column.astype(object))
-    if pd.api.types.is_datetime64_any_dtype(column.dtype) and column.dt.tz is None:
-        return localize(column, tz)
-    return column
+def _is_time_value(value: object) -> bool:
+    if isinstance(value, str):
+        return _ISO_VALUE.fullmatch(value) is not None
+    return isinstance(value, (date, timedelta, np.datetime64, np.timedelta64, pd.Period))
 
 
-def holds_lists(dtype: Any) -> bool:
-    """Return whether a dtype is Arrow's list, as files read with ``dtype_backend`` have it."""
-    return isinstance(dtype, pd.ArrowDtype) and dtype.type is list
+def _field_type(item: Field, cells: pd.Series[Any]) -> FieldType:
+    """Return the type of a field: that of the read, where the cells still have it."""
+    found = cell_type(cells)
+    if item.type in {"list", "tags"} and found != item.type:
+        _check_lists(item, cells)
+        return item.type
+    is_text = found == "text" and item.type in _TEXT_TYPES
+    keeps = is_text or item.type == "json" or (item.type != "any" and not cells.notna().any())
+    return item.type if keeps else found
 
 
-def _normalize_objects(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Turn arrays into lists, and columns of only texts or Booleans into typed ones."""
-    match pd.api.types.infer_dtype(column, skipna=True):
-        case "string":
-            return column.astype("str")
-        case "boolean":
-            return column.astype("boolean")
-        case "mixed":
-            cells = [_normalize_cell(cell) for cell in column]
-            return pd.Series(cells, index=column.index, dtype=object, name=column.name)
-        case _:
-            return column
+_TEXT_TYPES = {"text", "url", "user", "select"}
 
 
-def _normalize_cell(cell: Any) -> Any:
-    if isinstance(cell, np.ndarray):
-        return cell.tolist()
-    return None if cell is pd.NA else cell
-
-
-def zone_of_frame(frame: pd.DataFrame) -> Any:
-    """Return the zone of naive times in a frame.
-
-    It is that of the read; in a frame without provenance that of its first column of times with
-    a zone; otherwise UTC.
-    """
-    provenance = Provenance.from_attrs(frame)
-    if provenance.exists:
-        return provenance.tz
-    zones = (getattr(dtype, "tz", None) or _arrow_zone(dtype) for dtype in frame.dtypes)
-    return next((zone for zone in zones if zone is not None), "UTC")
-
-
-def _zone_name(zone: Any) -> str:
-    """Return the name of a zone; an offset has none, so it counts as UTC."""
-    name = zone if isinstance(zone, str) else getattr(zone, "key", None)
-    return name or "UTC"
-
-
-def _arrow_zone(dtype: Any) -> str | None:
-    is_arrow = isinstance(dtype, pd.ArrowDtype)
-    return getattr(dtype.pyarrow_dtype, "tz", None) if is_arrow else None
-
-
-def localize(column: pd.Series[Any], tz: Any) -> pd.Series[Any]:
-    """Return a column of naive times as times in a zone."""
-    naive = column.astype("datetime64[us]")
-    # An ambiguous hour, at the end of daylight saving time, is taken for the second one.
-    standard_time = np.zeros(len(naive), dtype=bool)
-    return naive.dt.tz_localize(tz, ambiguous=standard_time, nonexistent="shift_forward")
-
-
-# --- types --------------------------------------------------------------------------------
-
-
-def _field_type(item: Field, column: pd.Series[Any]) -> FieldType:
-    """Return the type of a column as a schema would have it."""
-    if item.type != "any":
-        return _check_lists(item, column)
-    if column.dtype == object:
-        return _object_type(column)
-    return next((type_ for matches, type_ in _TYPES if matches(column.dtype)), "json")
-
-
-def _check_lists(item: Field, column: pd.Series[Any]) -> FieldType:
+def _check_lists(item: Field, column: pd.Series[Any]) -> None:
     if column.dtype != object and column.notna().any():
         raise FilterError(
             f"{item.column!r} holds text here instead of lists, as text files return them; save "
             "DataFrames as Parquet or pickle"
         )
-    return item.type
 
 
-def _object_type(column: pd.Series[Any]) -> FieldType:
-    first = _first_value(column)
-    if isinstance(first, list):
-        return "list"
-    return "json" if isinstance(first, dict) else "any"
-
-
-def _first_value(column: pd.Series[Any]) -> Any:
-    """Return the first value that is not missing; None if there is none."""
-    present = column.notna().to_numpy(dtype=bool)
-    return column.iloc[int(present.argmax())] if present.any() else None
-
-
-_TYPES: tuple[tuple[Callable[[Any], bool], FieldType], ...] = (
-    (pd.api.types.is_bool_dtype, "boolean"),
-    (pd.api.types.is_integer_dtype, "integer"),
-    (pd.api.types.is_numeric_dtype, "number"),
-    (pd.api.types.is_datetime64_any_dtype, "datetime"),
-    (pd.api.types.is_string_dtype, "text"),
-)
+def _with_options(item: Field, cells: pd.Series[Any]) -> Field:
+    """Return a field without options if its cells hold their labels."""
+    if item.type != "select":
+        return item
+    values = {option.value for option in item.options}
+    labels = {option.label for option in item.options} - values
+    return replace(item, options=()) if labels and cells.isin(labels).any() else item

@@ -17,9 +17,9 @@ from casesearch_pd.query.serialization import filter_to_json
 from casesearch_pd.sources.traits import ServiceTraits, traits_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from casesearch_pd.query.schema import Schema
+    from casesearch_pd.query.schema import Field, FieldType, Schema
     from casesearch_pd.reading.options import BoundQuery
     from casesearch_pd.sources.base import Source
     from casesearch_pd.sources.transport.context import ReadContext
@@ -32,6 +32,7 @@ __all__ = [
     "digest_ids",
     "read_provenance",
     "write_provenance",
+    "zone_of_frame",
 ]
 
 KEY = "casesearch"
@@ -59,6 +60,9 @@ class Provenance:
     columns: Mapping[str, str] = field(default_factory=dict)  # column name to field id
     # Column name to the prefix of the values that only the service can compare; "" for all values.
     remote_only: Mapping[str, str] = field(default_factory=dict)
+    types: Mapping[str, FieldType] = field(default_factory=dict)  # column name to type
+    # Column name to the values and labels of its options, where a service lists them.
+    options: Mapping[str, list[list[str]]] = field(default_factory=dict)
     sort: tuple[str, ...] = ()
     limit: int | None = None
     now: pd.Timestamp | None = None  # that relative times counted from
@@ -162,6 +166,8 @@ def write_provenance(
         tz=tz,
         columns={item.column: item.id for item in query.columns} | metadata.new_fields,
         remote_only=_remote_only(source.schema),
+        types={item.column: item.type for item in query.columns},
+        options=_options(query.columns),
         sort=tuple(("-" if item.descending else "") + item.field.column for item in query.sort),
         limit=query.limit,
         now=query.now,
@@ -177,6 +183,39 @@ def write_provenance(
     )
     frame.attrs |= provenance.to_attrs()
     return frame
+
+
+_MAX_OPTIONS = 500  # of one column
+_MAX_OPTION_TEXT = 256_000  # characters of all columns
+
+
+def _options(columns: Iterable[Field]) -> dict[str, list[list[str]]]:
+    """Return the options of the columns of a frame, as far as they are not too many to store."""
+    options: dict[str, list[list[str]]] = {}
+    length = 0
+    for item in columns:
+        length += sum(len(option.value) + len(option.label) for option in item.options)
+        if item.options and len(item.options) <= _MAX_OPTIONS and length <= _MAX_OPTION_TEXT:
+            options[item.column] = [[option.value, option.label] for option in item.options]
+    return options
+
+
+def zone_of_frame(frame: pd.DataFrame, default: str = "UTC") -> Any:
+    """Return the zone of naive times in a frame.
+
+    It is that of the read; in a frame without provenance that of its first column of times with
+    a zone; otherwise the default.
+    """
+    provenance = Provenance.from_attrs(frame)
+    if provenance.exists:
+        return provenance.tz
+    zones = (getattr(dtype, "tz", None) or _arrow_zone(dtype) for dtype in frame.dtypes)
+    return next((zone for zone in zones if zone is not None), default)
+
+
+def _arrow_zone(dtype: Any) -> str | None:
+    is_arrow = isinstance(dtype, pd.ArrowDtype)
+    return getattr(dtype.pyarrow_dtype, "tz", None) if is_arrow else None
 
 
 def _remote_only(schema: Schema) -> dict[str, str]:

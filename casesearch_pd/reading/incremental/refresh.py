@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from casesearch_pd.errors import FilterError
-from casesearch_pd.query.expressions import literals
+from casesearch_pd.query.expressions import fields_of
 from casesearch_pd.query.serialization import filter_from_json
+from casesearch_pd.reading.frames.cells import arrays_to_lists, typed_cells
 from casesearch_pd.reading.frames.frame import (
     FrameFormat,
     keep_newest,
@@ -29,7 +30,6 @@ from casesearch_pd.reading.incremental.changes import (
     read_changes,
     read_rows,
 )
-from casesearch_pd.reading.local_filter import normalize_cells
 from casesearch_pd.reading.options import Query, ReadOptions, bind_query
 from casesearch_pd.reading.provenance import Provenance, digest_ids, write_provenance
 from casesearch_pd.sources.registry import require_same_source, require_source, resolve_source
@@ -208,8 +208,9 @@ def _read_changes(
 
 
 def _condition_mask(frame: pd.DataFrame, condition: Expression, tz: str) -> Any:
-    names = {literal.target.column for literal in literals(condition)}
-    cells = {name: normalize_cells(frame[name], tz) for name in names}
+    cells = {
+        item.column: typed_cells(frame[item.column], tz, item.type) for item in fields_of(condition)
+    }
     return mask(pd.DataFrame(cells, index=frame.index), condition)
 
 
@@ -221,7 +222,7 @@ def _merge(
 ) -> pd.DataFrame:
     """Replace and add rows by `case_id`; the newer of two versions stays."""
     order = incremental.order
-    old = _arrays_to_lists(old, incremental.frame_format.tz)
+    old = _arrays_to_lists(old)
     if not any(map(len, changed)):
         return sort_rows(old, order) if _has_sort_columns(old, order) else old
     new = sort_rows(keep_newest(pd.concat(changed, ignore_index=True)), order)
@@ -246,16 +247,10 @@ def _has_sort_columns(frame: pd.DataFrame, order: Sequence[Sort]) -> bool:
     return all(item.field.column in frame for item in order)
 
 
-def _arrays_to_lists(frame: pd.DataFrame, tz: str) -> pd.DataFrame:
+def _arrays_to_lists(frame: pd.DataFrame) -> pd.DataFrame:
     """Turn the arrays that a file returns for lists back into lists."""
-    cells = {
-        name: normalize_cells(frame[name], tz)
-        for name in _column_names(frame)
-        if frame[name].dtype == object
-    }
-    return frame.assign(
-        **{name: column for name, column in cells.items() if column.dtype == object}
-    )
+    names = [name for name in _column_names(frame) if frame[name].dtype == object]
+    return frame.assign(**{name: arrays_to_lists(frame[name]) for name in names})
 
 
 def cast_like(new: pd.DataFrame, old: pd.DataFrame) -> pd.DataFrame:
