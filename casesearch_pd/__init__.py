@@ -38,7 +38,7 @@ from casesearch_pd.reading.api import (
 )
 from casesearch_pd.reading.related.events import read_events
 from casesearch_pd.reading.related.items import read_related
-from casesearch_pd.sources.registry import register_description as _register_description
+from casesearch_pd.sources.registry import register_file_source as _register_description
 from casesearch_pd.sources.registry import register_source
 
 if TYPE_CHECKING:

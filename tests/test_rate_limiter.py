@@ -107,8 +107,8 @@ def test_a_burst_below_one_is_refused(burst):
 
 def test_a_closed_limiter_stops_all_workers_until_then(clock):
     limiter = RateLimiter(math.inf)
-    limiter.close_for(5)
-    limiter.close_for(3)
+    limiter.pause(5)
+    limiter.pause(3)
     limiter.acquire(ReadContext())
     assert clock.slept == [pytest.approx(5, abs=0.1)]
     limiter.acquire(ReadContext())
@@ -178,7 +178,7 @@ def test_a_burst_at_a_slow_rate_is_not_waited_for_at_a_quicker_one(clock, rate):
     for _ in range(21):
         limiter.acquire(ReadContext())
     assert not clock.slept
-    limiter.change(rate, 22)
+    limiter.set_limits(rate, 22)
     limiter.acquire(ReadContext())
     assert sum(clock.slept) < 1
 
@@ -186,7 +186,7 @@ def test_a_burst_at_a_slow_rate_is_not_waited_for_at_a_quicker_one(clock, rate):
 def test_a_change_to_an_impossible_rate_leaves_the_old_one(clock):
     limiter = rate_limit.RateLimiter(2, 1)
     with pytest.raises(cs.FilterError):
-        limiter.change(0, 1)
+        limiter.set_limits(0, 1)
     limiter.acquire(ReadContext())
     limiter.acquire(ReadContext())
     assert sum(clock.slept) == pytest.approx(0.5, abs=0.1)
@@ -276,7 +276,7 @@ def test_a_throttle_holds_up_every_reader(clock):
         ReadContext(),
     )
     assert sum(clock.slept) == pytest.approx(30, abs=0.2)
-    limiter.close_for(30)
+    limiter.pause(30)
     send_with_retry(sender("answer"), limiter, ReadContext())
     assert sum(clock.slept) == pytest.approx(60, abs=0.2)
 

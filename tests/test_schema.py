@@ -11,8 +11,8 @@ from casesearch_pd.query.schema import (
     LOOKUPS,
     Field,
     Schema,
-    column_name,
-    key_column,
+    to_column_name,
+    to_custom_column,
     lookups_for,
     make_columns_unique,
 )
@@ -20,7 +20,7 @@ from tests.bound_filters import LAW, LIST, TIME, a_schema
 
 
 def custom(label, field_id="0123456789ab", kind="text"):
-    return Field(column_name(label), field_id, label, kind, "custom")
+    return Field(to_column_name(label), field_id, label, kind, "custom")
 
 
 @pytest.mark.parametrize(
@@ -42,17 +42,17 @@ def custom(label, field_id="0123456789ab", kind="text"):
     ],
 )
 def test_labels_become_columns(label, column):
-    assert column_name(label) == column
+    assert to_column_name(label) == column
 
 
 @LAW
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_every_label_becomes_a_name_that_stays_as_it_is(label):
     """A name that changed when it is read again could never be typed."""
-    name = column_name(label)
+    name = to_column_name(label)
     assert re.fullmatch(r"\w+", name)
     assert not name[0].isdigit()
-    assert column_name(name) == name
+    assert to_column_name(name) == name
 
 
 def test_system_names_win():
@@ -134,7 +134,7 @@ def test_an_open_schema_takes_the_full_spelling_always():
 def test_a_guessed_field_has_the_column_that_its_cells_will_have(key, column):
     """A field under another name than the page's would come out empty, in silence."""
     assert a_schema(open=True).resolve(f"fields.{key}").column == column
-    assert key_column(key, {"title"}) == column
+    assert to_custom_column(key, {"title"}) == column
 
 
 def test_a_closed_schema_takes_no_guess():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casesearch_pd.query.binding import bind
-from casesearch_pd.reading.fetch.windows import TimeWindow, gaps, may_be_undated
+from casesearch_pd.reading.fetch.windows import TimeWindow, missing_windows, may_match_undated
 from casesearch_pd.reading.frames.masks import mask
 from casesearch_pd.reading.options import Query, bind_query, binding_context
 from casesearch_pd.sources.base import Scan
@@ -42,7 +42,7 @@ def test_gaps_complete_any_windows(edges, numbers):
     windows = windows_of(edges)
     saved_windows = [window for number, window in enumerate(windows) if number in numbers]
     pieces = sorted(
-        [*saved_windows, *gaps(saved_windows)],
+        [*saved_windows, *missing_windows(saved_windows)],
         key=lambda window: window.start or FIRST.floor("365D"),
     )
     assert pieces[0].start is None
@@ -74,4 +74,4 @@ def test_a_filter_of_the_creation_time_leaves_no_cases_without_one(service, filt
     """Only then may the request for them be saved."""
     source = service.sources["connect"]
     query = bind_query(source, Query(filters=filters))
-    assert may_be_undated(Scan(query.where)) is undated
+    assert may_match_undated(Scan(query.where)) is undated

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 
 from casesearch_pd.form.model.checks import CheckResult, check, offered_operators
-from casesearch_pd.form.model.labels import FieldLabels, distinct_labels
+from casesearch_pd.form.model.labels import FieldLabels, label_distinctly
 from casesearch_pd.reading.options import binding_context
 from casesearch_pd.render.html import Fragment, fragment
 
@@ -72,7 +72,7 @@ class EditorContext:
         if field.column not in self._option_labels:
             labels = [item.label + ("" if item.active else _INACTIVE) for item in field.options]
             values = [item.value for item in field.options]
-            self._option_labels[field.column] = tuple(distinct_labels(labels, values))
+            self._option_labels[field.column] = tuple(label_distinctly(labels, values))
         return self._option_labels[field.column]
 
 

@@ -10,7 +10,7 @@ import ipywidgets as widgets
 
 from casesearch_pd.errors import FilterError
 from casesearch_pd.form.editor import EditorContext, close_widget, set_message
-from casesearch_pd.form.model.labels import distinct_labels
+from casesearch_pd.form.model.labels import label_distinctly
 from casesearch_pd.form.model.query import FormQuery, tags_argument
 from casesearch_pd.form.value_inputs import ValueEditor, browser_text, option_editor
 from casesearch_pd.reading.frames.columns import OBJECT_TYPES
@@ -196,7 +196,7 @@ def _sort_texts(names: list[str], context: EditorContext) -> list[str]:
         field = context.labels.schema.find(name)
         is_local = field is not None and not context.source.can_sort_by(field)
         labels.append(context.labels.label_of(name) + (" (sorted locally)" if is_local else ""))
-    return ["—", *distinct_labels(labels, names)]
+    return ["—", *label_distinctly(labels, names)]
 
 
 class _SortColumn:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from casesearch_pd.errors import FilterError
 from casesearch_pd.form.editor import close_widget, set_message
-from casesearch_pd.form.model.labels import distinct_labels
+from casesearch_pd.form.model.labels import label_distinctly
 from casesearch_pd.form.model.value_text import from_text, to_text
 from casesearch_pd.render.cell_text import single_line
 from casesearch_pd.render.html import element
@@ -199,7 +199,7 @@ def option_editor(
     if unknown:
         unknown_texts = [f"{input_text(item)} ({unknown_label})" for item in unknown]
         names = [*map(input_text, all_values)]
-        all_texts = distinct_labels([*all_texts, *unknown_texts], names)
+        all_texts = label_distinctly([*all_texts, *unknown_texts], names)
     index_of = {value: index for index, value in enumerate(all_values)}
     indices = [index_of[item] for item in selection]
     options = _OptionList(

@@ -26,10 +26,10 @@ __all__ = [
     "Namespace",
     "Option",
     "Schema",
-    "column_name",
-    "key_column",
     "lookups_for",
     "make_columns_unique",
+    "to_column_name",
+    "to_custom_column",
 ]
 
 FieldType = Literal[
@@ -178,7 +178,12 @@ class Schema:
         }
         reserved |= {item.column for item in self.fields}
         return Field(
-            key_column(key, reserved), f"{CUSTOM_PREFIX}{key}", key, "any", "custom", active=False
+            to_custom_column(key, reserved),
+            f"{CUSTOM_PREFIX}{key}",
+            key,
+            "any",
+            "custom",
+            active=False,
         )
 
     def _suggestions(self) -> list[str]:
@@ -190,24 +195,24 @@ class Schema:
         return tuple(item for item in self.fields if item.active and item.visible)
 
 
-def column_name(label: str) -> str:
+def to_column_name(label: str) -> str:
     """Return a column name for a label that can be typed as a keyword.
 
-    >>> column_name("Order value (€)"), column_name("2nd line?"), column_name("顧客 ランク")
-    ('order_value', 'field_2nd_line', '顧客_ランク')
+    >>> to_column_name("Order value (€)"), to_column_name("2nd?"), to_column_name("顧客 ランク")
+    ('order_value', 'field_2nd', '顧客_ランク')
     """
     folded = unicodedata.normalize("NFKC", label).lower()
     name = re.sub(r"\W+", "_", folded).strip("_") or "field"
     return f"field_{name}" if name[0].isdigit() else name
 
 
-def key_column(key: str, reserved: Container[str]) -> str:
+def to_custom_column(key: str, reserved: Container[str]) -> str:
     """Return a column name for the key of a custom field: ``fields_KEY`` if it is reserved.
 
-    >>> key_column("orderNumber", ()), key_column("status", ("status",)), key_column("2nd-line", ())
-    ('orderNumber', 'fields_status', 'field_2nd_line')
+    >>> to_custom_column("status", ("status",)), to_custom_column("2nd-line", ())
+    ('fields_status', 'field_2nd_line')
     """
-    column = key if re.fullmatch(r"[^\W\d]\w*", key) else column_name(key)
+    column = key if re.fullmatch(r"[^\W\d]\w*", key) else to_column_name(key)
     return f"fields_{column}" if column in reserved else column
 
 

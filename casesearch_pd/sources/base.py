@@ -1,4 +1,4 @@
-"""The interface between reading and the services: scans, requests, pages, and what a source is.
+"""The interface between reading and the services: `Scan`, `Request`, `Page` and `Source`.
 
 A source turns a `Scan` into requests and each response into a `Page`. It knows nothing of
 DataFrames, workers or progress. `Source` is what reading needs; a service of your own inherits
@@ -53,7 +53,7 @@ class Scan:
     fields: tuple[Field, ...] = ()  # the fields to return, at most as many as one request may name
     sort: tuple[Sort, ...] = ()  # the order of the result
     search: str | None = None  # a full-text search of the service's own
-    limit: int | None = None  # the number of rows that is enough; only an `InProcessSource` uses it
+    limit: int | None = None  # the maximum number of rows; only an `InProcessSource` applies it
 
     @property
     def is_unfiltered(self) -> bool:
@@ -102,7 +102,7 @@ class Page:
         The keys of the objects are the ids of the fields.
         """
         records = list(records)
-        columns = {item.column: [one.get(item.id) for one in records] for item in fields}
+        columns = {field.column: [record.get(field.id) for record in records] for field in fields}
         return cls(len(records), columns, cursor, total)
 
 
@@ -117,7 +117,7 @@ class Source(Protocol):
 
     @property
     def traits(self) -> ServiceTraits:
-        """What the service means by its cases."""
+        """How to interpret the cases: which are open, what tags look like."""
         ...
 
     @property
@@ -203,9 +203,9 @@ class Source(Protocol):
 
 @runtime_checkable
 class InProcessSource(Protocol):
-    """A source that holds its cases itself: it returns a whole scan at once, and nothing moves.
+    """A source that has its cases in this process: one scan returns all, from a consistent state.
 
-    It filters, sorts and limits as local evaluation does, so its rows are not checked again.
+    It filters, sorts and limits as local evaluation does, so its rows are not evaluated again.
     """
 
     @property
@@ -225,13 +225,13 @@ class InProcessSource(Protocol):
 class PerCaseListing:
     """A list that a service returns for one case at a time, such as its history."""
 
-    name: str  # what it lists, in words
+    name: str  # the noun for its entries, such as "related items"
     fields: tuple[Field, ...]  # the columns of its pages, ``case_id`` among them
     key: tuple[str, ...]  # the columns that identify an entry, to remove duplicates
     rate: float  # requests per second that may be sent
     # Requests one page by case id, cursor and context; None if the case does not exist.
     read_page: Callable[[str, str | None, ReadContext], Page | None]
-    hidden: tuple[str, ...] = ()  # columns that only distinguish entries
+    key_only: tuple[str, ...] = ()  # columns of the key that are not in the result
 
 
 @runtime_checkable
@@ -255,7 +255,7 @@ class RelatedSource(Protocol):
 def merge_assumptions(
     defaults: Mapping[str, bool], assume: Mapping[str, bool] | None
 ) -> dict[str, bool]:
-    """Return the safe assumptions about a service, replaced where a user knows better.
+    """Return the default assumptions about a service, overridden by those of the user.
 
     Raise FilterError if an assumption does not exist.
     """

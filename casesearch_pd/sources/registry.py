@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from casesearch_pd.sources.base import Source
 
 __all__ = [
-    "first_difference",
+    "differing_key",
     "open_registered",
-    "register_description",
+    "register_file_source",
     "register_source",
     "remember_source",
     "require_recreatable",
@@ -46,7 +46,7 @@ _PERSONA_HOSTS = (".withpersona.com",)
 _SEARCH_BURST = 10  # of SearchCases ("Amazon Connect service quotas", administrator guide)
 _BUILT_IN = ("connect", "persona", "demo", "mirror", "http", "https", "file")
 # How a source is reached and read, not which one it is.
-_NOT_IDENTITY = {"endpoint_url", "version", "fresh"}
+_TRANSPORT_KEYS = {"endpoint_url", "version", "fresh"}
 _LOCAL = "this machine"
 
 
@@ -92,8 +92,8 @@ def register_source(
     >>> cs.count_cases(cs.open_source("tickets://tickets.example.com"))
     1000
     """
-    word = isinstance(scheme, str) and scheme.isidentifier() and scheme.islower()
-    if not word or scheme in _BUILT_IN:
+    is_word = isinstance(scheme, str) and scheme.isidentifier() and scheme.islower()
+    if not is_word or scheme in _BUILT_IN:
         raise FilterError(
             f"scheme must be a word in lower case other than {', '.join(_BUILT_IN)}, got {scheme!r}"
         )
@@ -110,8 +110,8 @@ def open_registered(text: str) -> Source | None:
     return source
 
 
-def register_description(service: str, factory: Callable[[Mapping[str, Any]], Source]) -> None:
-    """Register how a source that is a file is created from its description."""
+def register_file_source(service: str, factory: Callable[[Mapping[str, Any]], Source]) -> None:
+    """Register how to open a source that is a file, from its description."""
     _description_factories[service] = factory
 
 
@@ -120,33 +120,33 @@ def require_source(source: object) -> None:
     if isinstance(source, str):
         # What follows the scheme may be a token in the wrong place.
         text = source if "://" not in source else f"{source.partition('://')[0]}://…"
-        raise FilterError(f"source must be a source, got the text {text!r}; use open_source(text)")
+        raise FilterError(f"{_ALLOWED}, got the text {text!r}; use open_source(text)")
     if isinstance(source, type):
         raise FilterError(
-            f"source must be an instance, got the class {source.__name__}; create one: "
-            f"{source.__name__}(…)"
+            f"{_ALLOWED}, got the class {source.__name__}; create one: {source.__name__}(…)"
         )
     if isinstance(source, (pd.DataFrame, pd.Series)):
         raise FilterError(
-            f"source must be a source, got a {type(source).__name__}; pass the source of the cases "
-            "first, or filter the DataFrame: df.cases.where(…)"
+            f"{_ALLOWED}, got a {type(source).__name__}; pass the source of the cases first, or "
+            "filter the DataFrame: df.cases.where(…)"
         )
     # The emulator is recognized by its methods: sources do not import it.
     if hasattr(type(source), "connect_cases") and hasattr(type(source), "persona_cases"):
         raise FilterError(
-            f"source must be a source, got a {type(source).__name__}, which serves two; pass "
+            f"{_ALLOWED}, got a {type(source).__name__}, which serves two; pass "
             "local.connect_cases() or local.persona_cases()"
         )
     missing = _missing_members(source)
     if missing:
         text = repr(source)
         raise FilterError(
-            f"source must be a source, got {text if len(text) <= _MAX_REPR else type(source)}, "
-            f"which has no {missing[0]!r}; create one with ConnectCases(domain_id), "
-            "PersonaCases() or open_source(text), or derive a class from BaseSource"
+            f"{_ALLOWED}, got {text if len(text) <= _MAX_REPR else type(source)}, which has no "
+            f"{missing[0]!r}; create one with ConnectCases(domain_id), PersonaCases() or "
+            "open_source(text), or derive a class from BaseSource"
         )
 
 
+_ALLOWED = "source must be a ConnectCases, PersonaCases, Mirror or BaseSource"
 _MAX_REPR = 80  # characters
 # Members that nothing but a source has together. The whole protocol is not checked, because
 # isinstance() evaluates properties, and `schema` would send requests.
@@ -156,13 +156,13 @@ _MEMBERS = ("schema", "push_down", "request", "read_page", "describe")
 def _missing_members(source: object) -> list[str]:
     if hasattr(type(source), "__getattr__"):  # a wrapper may have any member
         return []
-    missing = object()
-    return [name for name in _MEMBERS if inspect.getattr_static(source, name, missing) is missing]
+    absent = object()
+    return [name for name in _MEMBERS if inspect.getattr_static(source, name, absent) is absent]
 
 
 def remember_source(source: Source) -> None:
     """Remember a source that was read, as long as it is referenced elsewhere."""
-    with suppress(TypeError):  # a source of one's own need not be hashable
+    with suppress(TypeError):  # a custom source need not be hashable
         _live_sources.add(source)
 
 
@@ -182,18 +182,18 @@ def resolve_source(
     Raises
     ------
     FilterError
-        If the service is unknown or at an unknown address, or if several sources of
-        this session with different credentials match.
+        If the service is unknown, or its address is neither the service's own nor on this
+        machine, or if several sources of this session with different credentials match.
     AccessDeniedError
         If the environment has no credentials for it.
     """
-    live = [one for one in list(_live_sources) if one.describe() == dict(description)]
-    if len({id(getattr(one, "rate_limiter", one)) for one in live}) > 1:
+    matches = [source for source in list(_live_sources) if source.describe() == dict(description)]
+    if len({id(getattr(source, "rate_limiter", source)) for source in matches}) > 1:
         raise FilterError(
             "several sources of this session match, with different credentials or rates; pass "
-            "the one that is meant: source=…"
+            "one of them: source=…"
         )
-    return live[0] if live else _factory(description)(schema, rate)
+    return matches[0] if matches else _factory(description)(schema, rate)
 
 
 def require_recreatable(description: Mapping[str, Any]) -> None:
@@ -271,8 +271,10 @@ def _require_trusted(url: str, hosts: tuple[str, ...], *, scheme: str = "https")
         return
     parts = urlsplit(url)
     host = parts.hostname or ""
-    trusted = any(host.endswith(one) if one.startswith(".") else host == one for one in hosts)
-    if parts.scheme != scheme or "@" in parts.netloc or not trusted:
+    is_trusted = any(
+        host.endswith(allowed) if allowed.startswith(".") else host == allowed for allowed in hosts
+    )
+    if parts.scheme != scheme or "@" in parts.netloc or not is_trusted:
         raise FilterError(
             f"the stored source is at {host!r}, which is not a known address of the service; "
             "credentials are only sent there if you pass the source: source=…"
@@ -284,7 +286,7 @@ def require_same_source(source: Source, description: Mapping[str, Any]) -> None:
 
     Ports of this machine are ignored, because a local service gets another one at each start.
     """
-    name = first_difference(source.describe(), description)
+    name = differing_key(source.describe(), description)
     if name is not None:
         actual, expected = _identity(source.describe()), _identity(description)
         raise FilterError(
@@ -294,15 +296,15 @@ def require_same_source(source: Source, description: Mapping[str, Any]) -> None:
         )
 
 
-def first_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
+def differing_key(description: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
     """Return the name of a key in which two descriptions differ; None if they are the same."""
-    one, other = _identity(one), _identity(other)
-    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    actual, expected = _identity(description), _identity(expected)
+    names = [name for name in {**actual, **expected} if actual.get(name) != expected.get(name)]
     return "service" if "service" in names else min(names, default=None)
 
 
 def _identity(description: Mapping[str, Any]) -> dict[str, Any]:
-    identity = {name: value for name, value in description.items() if name not in _NOT_IDENTITY}
+    identity = {name: value for name, value in description.items() if name not in _TRANSPORT_KEYS}
     for name in ("base_url", "address"):
         if isinstance(url := identity.get(name), str) and is_loopback(url):
             identity[name] = _LOCAL

@@ -1,7 +1,6 @@
-"""What differs between services beyond their wire format, as values that provenance stores.
+"""`ServiceTraits`: what analysis must know about a service, such as which cases are open.
 
-A DataFrame outlives its source, so whatever its analysis has to know about the service (which
-cases are open, whether tags have keys) is written into its provenance as `ServiceTraits`.
+They are stored in provenance, because a DataFrame outlives its source.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class ServiceTraits:
-    """What a service means by its cases."""
+    """How to interpret the cases of a service: which are open, what tags look like."""
 
     display_name: str = ""  # the name of the service for people, such as ``"Amazon Connect"``
     # The status of closed cases, in any letter case. None if a case is closed exactly when it has a
     # ``closed_at``.
     closed_status: str | None = "closed"
-    # Whether tags have a key and a value (``"team=red"``). None if it is unknown: then the values
-    # decide.
+    # Whether tags have a key and a value (``"team=red"``). None if unknown: then the tags
+    # themselves are inspected.
     keyed_tags: bool | None = None
     # A regular expression that every case id of the service matches from its beginning, and no
     # other service's. Empty if ids have no documented form.
@@ -59,7 +58,7 @@ AMAZON_CONNECT = ServiceTraits("Amazon Connect", keyed_tags=True, next_breach_on
 PERSONA = ServiceTraits("Persona", closed_status=None, keyed_tags=False, case_id_pattern="case_")
 
 # Provenance written before it contained traits names only the service.
-_BY_SERVICE = {"connect": AMAZON_CONNECT, "persona": PERSONA}
+_TRAITS_BY_NAME = {"connect": AMAZON_CONNECT, "persona": PERSONA}
 
 
 def traits_of(provenance: Mapping[str, Any]) -> ServiceTraits:
@@ -71,11 +70,11 @@ def traits_of(provenance: Mapping[str, Any]) -> ServiceTraits:
         return ServiceTraits.from_json(json_traits)
     source = provenance.get("source") or {}
     origin = source.get("of") or source  # a mirror describes the source that it copies
-    return _BY_SERVICE.get(str(origin.get("service")), ServiceTraits())
+    return _TRAITS_BY_NAME.get(str(origin.get("service")), ServiceTraits())
 
 
-# Columns by which a DataFrame without provenance is known for that of one service. The first set
-# is of names that no custom field is likely to have, the second of names that one may have.
+# Columns that identify the service of a DataFrame without provenance. Custom fields hardly have
+# names of the first two sets; they may have those of the third, so these count only with an id.
 _CONNECT_COLUMNS = frozenset({"last_reopened_datetime", "case_reason", "last_updated_user"})
 _PERSONA_COLUMNS = frozenset(
     {
@@ -119,7 +118,7 @@ def mixes_services(ids: Iterable[str], *, known: Iterable[ServiceTraits] = ()) -
     >>> mixes_services(["case_1", "case_2"]), mixes_services(["case_1", "0b6fd8ee"])
     (False, True)
     """
-    patterns = {item.case_id_pattern for item in (*_BY_SERVICE.values(), *known)} - {""}
+    patterns = {item.case_id_pattern for item in (*_TRAITS_BY_NAME.values(), *known)} - {""}
     ids = list(ids)
     # Not every service has a pattern, so only a pattern that some of the ids match is evidence.
     return any(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from casesearch_pd.query.schema import Field, Schema
 
-__all__ = ["FieldLabels", "distinct_labels"]
+__all__ = ["FieldLabels", "label_distinctly"]
 
 
 class FieldLabels:
@@ -28,7 +28,7 @@ class FieldLabels:
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
         fields = schema.fields
-        labels = distinct_labels(
+        labels = label_distinctly(
             [field.label for field in fields],
             [field.column for field in fields],
             _names_of_other_fields(fields),
@@ -66,7 +66,7 @@ class FieldLabels:
             return None
 
 
-def distinct_labels(
+def label_distinctly(
     labels: Sequence[str], names: Sequence[str], reserved: Iterable[str] = ()
 ) -> list[str]:
     """Return labels of which no two are the same: duplicates are followed by their names.

@@ -30,11 +30,11 @@ from casesearch_pd.reading.fetch.passes import pass_fields
 from casesearch_pd.reading.fetch.pipeline import count_in_process, iter_in_process
 from casesearch_pd.reading.fetch.windows import (
     TimeWindow,
-    gaps,
-    may_be_undated,
-    restrict,
-    undated,
-    within,
+    may_match_undated,
+    missing_windows,
+    restrict_scan,
+    restrict_to_window,
+    undated_scan,
 )
 from casesearch_pd.reading.frames.columns import Columns
 from casesearch_pd.reading.frames.frame import (
@@ -242,8 +242,10 @@ class BatchReader:
         times = frame["created_at"].agg(["min", "max"])
         first, last = (timestamp.tz_convert("UTC") for timestamp in times)
         bound = all_of([Compare(created, "gte", first), Compare(created, "lte", last)])
-        narrow = restrict(source, scan, bound) or replace(scan, where=all_of([scan.where, bound]))
-        return iter_pages(source, ScanState(narrow, can_rewind=False), self._context)
+        window_scan = restrict_scan(source, scan, bound)
+        if window_scan is None:
+            window_scan = replace(scan, where=all_of([scan.where, bound]))
+        return iter_pages(source, ScanState(window_scan, can_rewind=False), self._context)
 
     def _filter_and_sort(self, frame: pd.DataFrame) -> pd.DataFrame:
         plan, query = self._plan, self._plan.query
@@ -293,7 +295,7 @@ class StreamCheckpoint:
             yield from self._follow(scan, context)
             return
         files = {one.span: one for one in self.saved_windows(part)}
-        spans = [*files, *gaps(files)] if files else [TimeWindow()]
+        spans = [*files, *missing_windows(files)] if files else [TimeWindow()]
         has_undated = False
         for span in sorted(spans, key=lambda span: span.start or _FIRST):
             if span in files:
@@ -305,8 +307,8 @@ class StreamCheckpoint:
                 yield page
         # A file of the first window ends before its cases without a time, which come last.
         first_end = next(iter(files)).end if files else None
-        rest = undated(self.plan.source, scan, first_end) if first_end is not None else None
-        if rest is not None and may_be_undated(scan) and not has_undated:
+        rest = undated_scan(self.plan.source, scan, first_end) if first_end is not None else None
+        if rest is not None and may_match_undated(scan) and not has_undated:
             yield from self._follow(rest, context)
 
     def _follow(self, scan: Scan, context: ReadContext) -> Iterator[Page]:
@@ -316,7 +318,7 @@ class StreamCheckpoint:
     def _read_and_save(
         self, checkpoint: Checkpoint, part: int, scan: Scan, span: TimeWindow, context: ReadContext
     ) -> Iterator[Page]:
-        narrow = within(self.plan.source, scan, span)
+        narrow = restrict_to_window(self.plan.source, scan, span)
         assert narrow is not None, "`_check_order` has tried it"
         state = ScanState(narrow, can_rewind=False)
         started_at = lambda: self.started_at or _clock(state)  # noqa: E731 - one line
@@ -338,9 +340,9 @@ class StreamCheckpoint:
         for part, scan in enumerate(self.plan.pass_scans(self.plan.passes[0])):
             if windows := self.saved_windows(part):
                 saved_span = TimeWindow(None, windows[-1].span.end).where(scan.sort[0].field)
-                narrow = restrict(source, scan, all_of([since, saved_span]))
+                narrow = restrict_scan(source, scan, all_of([since, saved_span]))
                 # If the filter takes no window, all changes are read; a batch drops repeated rows.
-                narrow = narrow or restrict(source, scan, since)
+                narrow = narrow or restrict_scan(source, scan, since)
                 if narrow is not None:
                     changes.append(self._follow(narrow, context))
         return changes

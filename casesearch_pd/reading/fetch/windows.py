@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from casesearch_pd.query.schema import Field
     from casesearch_pd.sources.base import Scan, Source
 
-__all__ = ["TimeWindow", "gaps", "may_be_undated", "restrict", "undated", "within"]
+__all__ = [
+    "TimeWindow",
+    "may_match_undated",
+    "missing_windows",
+    "restrict_scan",
+    "restrict_to_window",
+    "undated_scan",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +81,7 @@ class TimeWindow:
         return f"created_at from {start} to {end}"
 
 
-def gaps(windows: Iterable[TimeWindow]) -> list[TimeWindow]:
+def missing_windows(windows: Iterable[TimeWindow]) -> list[TimeWindow]:
     """Return the windows that are missing between the given ones, which are in order."""
     missing: list[TimeWindow] = []
     edge: pd.Timestamp | None = None
@@ -87,18 +94,18 @@ def gaps(windows: Iterable[TimeWindow]) -> list[TimeWindow]:
     return [*missing, TimeWindow(edge)]
 
 
-def restrict(source: Source, scan: Scan, bound: Expression) -> Scan | None:
+def restrict_scan(source: Source, scan: Scan, bound: Expression) -> Scan | None:
     """Return a scan with one more condition; None if one request cannot contain both."""
     where = source.with_bound(scan.where, bound)
     return None if where is None else replace(scan, where=where)
 
 
-def within(source: Source, scan: Scan, window: TimeWindow) -> Scan | None:
+def restrict_to_window(source: Source, scan: Scan, window: TimeWindow) -> Scan | None:
     """Return a scan of one window only; None if one request cannot contain its bounds."""
-    return restrict(source, scan, window.where(scan.sort[0].field))
+    return restrict_scan(source, scan, window.where(scan.sort[0].field))
 
 
-def may_be_undated(scan: Scan) -> bool:
+def may_match_undated(scan: Scan) -> bool:
     """Return whether cases without a creation time can match the filter of a scan."""
     terms = conjuncts(scan.where)
     # A comparison with a missing time is false, so that one of them excludes these cases.
@@ -112,8 +119,8 @@ def may_be_undated(scan: Scan) -> bool:
 # is read in ascending order and ends before the scan does then never comes to its cases without a
 # time, and they need a request of their own. Not every service can be asked for missing values,
 # but "neither before nor at or after a time" means the same.
-def undated(source: Source, scan: Scan, at: pd.Timestamp) -> Scan | None:
+def undated_scan(source: Source, scan: Scan, at: pd.Timestamp) -> Scan | None:
     """Return the scan of the cases without a creation time; None if it cannot be requested."""
     created = scan.sort[0].field
     bounds = (Compare(created, "lt", at), Compare(created, "gte", at))
-    return restrict(source, scan, all_of(map(negate, bounds)))
+    return restrict_scan(source, scan, all_of(map(negate, bounds)))

@@ -24,10 +24,10 @@ from casesearch_pd.reading.fetch.pagination import (
 )
 from casesearch_pd.reading.fetch.windows import (
     TimeWindow,
-    gaps,
-    may_be_undated,
-    undated,
-    within,
+    may_match_undated,
+    missing_windows,
+    restrict_to_window,
+    undated_scan,
 )
 from casesearch_pd.sources.transport.context import Cancelled
 from casesearch_pd.sources.transport.timestamps import parse_timestamp
@@ -219,8 +219,8 @@ class WindowedReader:
     def _initial_windows(self, part: int, scan: Scan) -> list[Window]:
         """Return the windows of a scan: one, or what a checkpoint has and the gaps between."""
         from_files = self._checkpoint.saved_windows(part) if self._checkpoint is not None else []
-        missing = gaps(one.span for one in from_files) if from_files else []
-        scans = [within(self._source, scan, span) for span in missing]
+        missing = missing_windows(one.span for one in from_files) if from_files else []
+        scans = [restrict_to_window(self._source, scan, span) for span in missing]
         if not from_files or None in scans or not self._can_read_undated(scan):
             # The filter takes no further condition: read all of it.
             return [self._window(part, scan, TimeWindow(), scan)]
@@ -342,7 +342,7 @@ class WindowedReader:
         if middle <= start:
             return None
         scan, (_, later) = longest.scan, longest.span.split(middle)
-        narrow = within(self._source, scan, later)
+        narrow = restrict_to_window(self._source, scan, later)
         if narrow is None or not self._can_read_undated(scan):
             return None
         half = longest.split(middle, ScanState(narrow), self._new_columns(), rows / 2)
@@ -356,19 +356,19 @@ class WindowedReader:
         windows = [window for window in self.windows if window.part == part]
         first = windows[0]
         was_whole = first.span == first.requested and not first.is_unrestricted
-        if first.span.end is None or was_whole or not may_be_undated(first.scan):
+        if first.span.end is None or was_whole or not may_match_undated(first.scan):
             return
         total = first.state.total if first.is_unrestricted else None
         if total is not None and sum(window.columns.rows for window in windows) >= total:
             return  # all that were counted are here
-        scan = undated(self._source, first.scan, first.span.end)
+        scan = undated_scan(self._source, first.scan, first.span.end)
         if scan is not None:
             for page in iter_pages(self._source, ScanState(scan), self._context):
                 first.columns.add(page)
                 self._bar.update(page.rows)
 
     def _can_read_undated(self, scan: Scan) -> bool:
-        return not may_be_undated(scan) or undated(self._source, scan, _EPOCH) is not None
+        return not may_match_undated(scan) or undated_scan(self._source, scan, _EPOCH) is not None
 
     # If one case leaves a result as another one enters it, the total never changes, and an offset
     # inside the cursor skips a row. Only a case that was created or updated since the first page

@@ -44,7 +44,7 @@ __all__ = [
     "change_sets",
     "full_read_reason",
     "read_changes",
-    "read_rows",
+    "read_query",
     "updated_since",
 ]
 
@@ -86,7 +86,7 @@ class IncrementalRead:
         return total_order(self.source, self.query)
 
 
-def read_rows(incremental: IncrementalRead, query: BoundQuery) -> pd.DataFrame:
+def read_query(incremental: IncrementalRead, query: BoundQuery) -> pd.DataFrame:
     """Read one of the queries; ``as_of`` is when the first of them began."""
     plan = make_plan(incremental.source, query, quiet=True)
     frame = read_frame(plan, incremental.context, incremental.options)
@@ -218,7 +218,7 @@ def _read_ids(incremental: IncrementalRead, change_set: ChangeSet) -> set[str]:
     """Read the ids of all cases of a set, whether they match the query or not."""
     columns = (incremental.source.schema.resolve("case_id"),)
     query = replace(_query(incremental, change_set.where, columns), all_columns=False)
-    return set(read_rows(incremental, query)["case_id"])
+    return set(read_query(incremental, query)["case_id"])
 
 
 def _read_matching(incremental: IncrementalRead, change_set: ChangeSet) -> pd.DataFrame:
@@ -227,7 +227,7 @@ def _read_matching(incremental: IncrementalRead, change_set: ChangeSet) -> pd.Da
     sort_fields = (item.field for item in incremental.order)
     columns = dict.fromkeys([*query.columns, schema.resolve("updated_at"), *sort_fields])
     where = all_of([query.where, change_set.where])
-    return read_rows(incremental, _query(incremental, where, tuple(columns)))
+    return read_query(incremental, _query(incremental, where, tuple(columns)))
 
 
 def _query(incremental: IncrementalRead, where: Expression, columns: Sequence[Field]) -> BoundQuery:

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from casesearch_pd.errors import FilterError
+from casesearch_pd.query.coercion import MAX_EXACT_INTEGER
 from casesearch_pd.sources.amazon_connect.schema import RETURNED_COLUMNS
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["pushdown_support", "require_profile_arn"]
 
 _MAX_TEXT = 4100  # characters of a stringValue (service model)
-_EXACT = 2**53  # up to here a double holds every whole number
+
 _PROFILE_ARN = re.compile(r"arn:aws[\w-]*:profile:[^:]+:\d+:domains/[^/]+/profiles/.+")
 # Key and value of a tag filter (service model). A key may contain "=" too, but "key=value" does
 # not show which of several ends the key.
@@ -56,18 +57,18 @@ def require_profile_arn(comparison: Compare) -> None:
         )
 
 
-def _support_by_type(kind: FieldType, op: str, value: Any) -> PushdownSupport:
+def _support_by_type(field_type: FieldType, op: str, value: Any) -> PushdownSupport:
     if isinstance(value, str) and len(value) > _MAX_TEXT:
         return "unsupported"
-    match kind, op:
+    match field_type, op:
         case ("text" | "url" | "user", "eq"):
             return "inexact"  # analysed text: the documentation's example matches by words
         case ("text" | "url", "contains"):
-            return "exact"  # contains is defined as what the service means by it
+            return "exact"  # the filter language defines contains as this service evaluates it
         case ("select" | "boolean", "eq"):
             return "exact"
         case ("number" | "integer", "eq" | "lt" | "lte" | "gt" | "gte"):
-            return "exact" if abs(value) <= _EXACT else "unsupported"
+            return "exact" if abs(value) <= MAX_EXACT_INTEGER else "unsupported"
         case ("datetime", "lt" | "lte" | "gt" | "gte"):
             return "exact" if value == value.floor("ms") else "inexact"
         case _:

@@ -9,7 +9,6 @@ costs a cell and never a page. Both ways return the same columns.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, assert_never
@@ -18,6 +17,7 @@ import msgspec
 
 from casesearch_pd.query.expressions import And, Compare, Expression, Not, Or
 from casesearch_pd.sources.amazon_connect.schema import RETURNED_COLUMNS
+from casesearch_pd.sources.base import Page
 from casesearch_pd.sources.transport.timestamps import format_timestamp
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from casesearch_pd.query.schema import Field
 
-__all__ = ["DecodedPage", "decode_page", "decode_parsed", "to_filter", "union_value"]
+__all__ = ["decode_page", "decode_parsed", "to_filter", "union_value"]
 
 _MAX_TERMS = 10  # in one andAll or orAll (service model)
 
@@ -37,13 +37,13 @@ _OPERATORS = {
     "lt": "lessThan",
     "lte": "lessThanOrEqualTo",
 }
-_MEMBER = {
+_MEMBER_BY_TYPE = {
     "number": "doubleValue",
     "integer": "doubleValue",
     "boolean": "booleanValue",
     "user": "userArnValue",
 }  # of a field type; every other type travels as text
-_KNOWN = ("stringValue", "userArnValue", "doubleValue", "booleanValue")
+_MEMBERS = ("stringValue", "userArnValue", "doubleValue", "booleanValue")
 _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
@@ -65,8 +65,8 @@ def to_filter(term: Expression) -> dict[str, Any]:
 def _nest(name: str, members: list[dict[str, Any]]) -> dict[str, Any]:
     while len(members) > _MAX_TERMS:
         members = [
-            _combine(name, members[at : at + _MAX_TERMS])
-            for at in range(0, len(members), _MAX_TERMS)
+            _combine(name, members[start : start + _MAX_TERMS])
+            for start in range(0, len(members), _MAX_TERMS)
         ]
     return {name: members}
 
@@ -87,7 +87,7 @@ def _comparison(comparison: Compare) -> dict[str, Any]:
         if target.type == "datetime"
         else comparison.value
     )
-    member = _MEMBER.get(target.type, "stringValue")
+    member = _MEMBER_BY_TYPE.get(target.type, "stringValue")
     return {"field": {_OPERATORS[comparison.op]: {"id": target.id, "value": {member: value}}}}
 
 
@@ -131,18 +131,7 @@ def _decoder_of(ids: tuple[str, ...]) -> msgspec.json.Decoder[_Response[str]]:
     return msgspec.json.Decoder(_Response[Literal[ids]]) if ids else _DECODER  # type: ignore[valid-type]
 
 
-@dataclass(slots=True)
-class DecodedPage:
-    """One page as columns of the requested fields."""
-
-    rows: int
-    columns: dict[str, list[Any]]
-    cursor: str | None
-    total: int | None
-    invalid: dict[str, int] = field(default_factory=dict)
-
-
-def decode_page(body: bytes, fields: Sequence[Field], templates: Mapping[str, str]) -> DecodedPage:
+def decode_page(body: bytes, fields: Sequence[Field], templates: Mapping[str, str]) -> Page:
     """Return the columns of a SearchCases response.
 
     Raise ValueError if the body is invalid: not JSON, truncated, or without ``cases``.
@@ -152,10 +141,8 @@ def decode_page(body: bytes, fields: Sequence[Field], templates: Mapping[str, st
         # Not json.loads(body): that would guess the encoding, and JSON is UTF-8.
         return decode_parsed(json.loads(body.decode()), fields, templates)
     columns = _returned_columns(response.cases, templates)
-    _fill(columns, response.cases, fields)
-    return DecodedPage(
-        len(response.cases), columns, response.nextToken or None, response.totalCount
-    )
+    _fill_columns(columns, response.cases, fields)
+    return Page(len(response.cases), columns, response.nextToken or None, response.totalCount)
 
 
 def _try_decode(
@@ -185,11 +172,11 @@ def _tags(tags: tuple[tuple[str, str | None], ...]) -> tuple[str, ...]:
 
 
 _GETTERS: dict[str, Callable[[Any], Any]] = {
-    kind: attrgetter(member) for kind, member in _MEMBER.items()
+    kind: attrgetter(member) for kind, member in _MEMBER_BY_TYPE.items()
 }
 
 
-def _fill(
+def _fill_columns(
     columns: dict[str, list[Any]], cases: Sequence[_Case[str]], fields: Sequence[Field]
 ) -> None:
     slots: dict[str, tuple[list[Any], Callable[[Any], Any] | None]] = {}
@@ -198,25 +185,23 @@ def _fill(
             columns[item.column] = [None] * len(cases)
             slots[item.id] = columns[item.column], _GETTERS.get(item.type)
     for row, case in enumerate(cases):
-        for one in case.fields:
+        for field_value in case.fields:
             try:
-                column, get = slots[one.id]
+                column, get = slots[field_value.id]
             except KeyError:
                 continue  # not requested
-            if (union := one.value) is not None:
+            if (union := field_value.value) is not None:
                 value = union.stringValue if get is None else get(union)
                 # None if the union is empty, or has another member than expected.
                 column[row] = _any_member(union) if value is None else value
 
 
 def _any_member(union: _Value) -> Any:
-    values = (getattr(union, name) for name in _KNOWN)
+    values = (getattr(union, name) for name in _MEMBERS)
     return next((value for value in values if value is not None), None)
 
 
-def decode_parsed(
-    response: Any, fields: Sequence[Field], templates: Mapping[str, str]
-) -> DecodedPage:
+def decode_parsed(response: Any, fields: Sequence[Field], templates: Mapping[str, str]) -> Page:
     """Return the columns of a parsed response: JSON values, or what botocore made of them.
 
     Raise ValueError if the response is invalid.
@@ -234,7 +219,7 @@ def decode_parsed(
     if cursor is not None and not isinstance(cursor, str):
         raise ValueError("the response's nextToken is not text")
     columns = _returned_columns(typed, templates)
-    page = DecodedPage(len(cases), columns, cursor, _total(response))
+    page = Page(len(cases), columns, cursor, _total(response))
     for item in fields:
         if item.column not in columns:
             columns[item.column] = [None] * page.rows
@@ -265,8 +250,8 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _set_cell(page: DecodedPage, target: Field, row: int, union: Any) -> None:
-    is_known, value = union_value(union, _MEMBER.get(target.type, "stringValue"))
+def _set_cell(page: Page, target: Field, row: int, union: Any) -> None:
+    is_known, value = union_value(union, _MEMBER_BY_TYPE.get(target.type, "stringValue"))
     page.columns[target.column][row] = value
     if not is_known:
         page.invalid[target.column] = page.invalid.get(target.column, 0) + 1
@@ -276,14 +261,14 @@ def union_value(union: Any, member: str = "stringValue") -> tuple[bool, Any]:
     """Return whether a union has a known form, and its value: that of `member` if it has one."""
     if not isinstance(union, dict):
         return False, None
-    for name in (member, *_KNOWN):
+    for name in (member, *_MEMBERS):
         value = union.get(name)
         if value is not None:
             return True, _number(value) if name == "doubleValue" else value
-    unknown = set(union) - {*_KNOWN, "emptyValue", "__type"}
+    unknown = set(union) - {*_MEMBERS, "emptyValue", "__type"}
     return not unknown, None
 
 
 def _number(value: Any) -> Any:
-    """Return a number; AWS writes the three that JSON does not have as text."""
+    """Return a number; AWS writes NaN and the infinities, which JSON lacks, as text."""
     return _NOT_FINITE.get(value, value) if isinstance(value, str) else value

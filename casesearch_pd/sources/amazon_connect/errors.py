@@ -15,7 +15,7 @@ from casesearch_pd.sources.transport.retry import (
     ErrorAdvice,
     ErrorResponse,
     TransientError,
-    malformed_response,
+    invalid_response_error,
     permanent_error,
     transient_error,
 )
@@ -70,7 +70,10 @@ def translate_error(error: Exception, domain_id: str, client_meta: Any) -> Excep
         case boto_errors.ClientError():
             return _from_service(error, domain_id, client_meta)
         case boto_errors.ParamValidationError():
-            return errors.InvalidRequestError(f"boto3 rejected the request: {error}")
+            return errors.InvalidRequestError(
+                f"boto3 rejected the request: {error}; compare it with the requests of "
+                "explain_cases"
+            )
         case boto_errors.HTTPClientError() | boto_errors.ConnectionError():
             error.request = None  # its headers contain the session token
             return TransientError(_unavailable(error, client_meta.endpoint_url))
@@ -78,7 +81,9 @@ def translate_error(error: Exception, domain_id: str, client_meta: Any) -> Excep
             return credentials_error(error)
         case _:
             return TransientError(
-                errors.InvalidResponseError(f"the response cannot be parsed: {error}")
+                errors.InvalidResponseError(
+                    f"the response cannot be parsed: {error}; check a proxy in between"
+                )
             )
 
 
@@ -102,11 +107,11 @@ def _from_service(error: boto_errors.ClientError, domain_id: str, client_meta: A
 def _advice(domain_id: str, region: str) -> ErrorAdvice:
     return ErrorAdvice(
         access_denied="check AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN or AWS_PROFILE, and that the "
-        "caller may cases:SearchCases, cases:ListFields, cases:ListFieldOptions and "
+        "caller is allowed cases:SearchCases, cases:ListFields, cases:ListFieldOptions and "
         "cases:ListTemplates (for history and related items cases:GetCaseAuditEvents, "
         "cases:SearchRelatedItems)",
-        not_found=f"is {domain_id!r} a Cases domain in {region}? `aws connectcases list-domains` "
-        "shows yours",
+        not_found=f"check that {domain_id!r} is a Cases domain in {region}; `aws connectcases "
+        "list-domains` shows yours",
         redirected="which is not followed; check endpoint_url= and region_name=",
     )
 
@@ -118,7 +123,7 @@ def _unavailable(error: Exception, endpoint_url: str) -> errors.ServiceError:
 
 
 def client_error(error: Exception) -> errors.ServiceError:
-    """Return why boto3 creates no client: region, profile, credentials or address."""
+    """Return the error of a client that boto3 could not create."""
     match error:
         case boto_errors.NoRegionError():
             return errors.NotFoundError(
@@ -146,4 +151,4 @@ def credentials_error(error: Exception) -> errors.ServiceError:
 
 def invalid_response(reason: object, meta: Mapping[str, Any]) -> errors.InvalidResponseError:
     """Return the error of a success without a valid result; `meta` is its ResponseMetadata."""
-    return malformed_response(reason, meta.get("HTTPStatusCode"), meta.get("RequestId"))
+    return invalid_response_error(reason, meta.get("HTTPStatusCode"), meta.get("RequestId"))

@@ -18,7 +18,7 @@ from casesearch_pd.query.schema import Field
 from casesearch_pd.sources.amazon_connect.codec import union_value
 from casesearch_pd.sources.base import Page, PerCaseListing
 from casesearch_pd.sources.transport.retry import send_with_retry
-from casesearch_pd.sources.transport.timestamps import served_at
+from casesearch_pd.sources.transport.timestamps import parse_date_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KINDS",
-    "RelatedClient",
+    "RelatedRequests",
     "event_rows",
     "history_listing",
     "item_rows",
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 _Row = dict[str, Any]
-_ColumnOf = Callable[[str], str]  # the column of a field, by the field's id
+_ColumnLookup = Callable[[str], str]  # the column of a field, by the field's id
 
 KINDS = ("contact", "comment", "file", "sla", "case", "custom")
 """Kinds of related items, in the order of the service model."""
@@ -50,15 +50,15 @@ _PAGE_SIZE = 25  # entries in one request (service model)
 _INVALID = object()  # a value of an unknown form
 
 
-def _fields(**types: FieldType) -> tuple[Field, ...]:
-    return tuple(Field(name, name, name, kind) for name, kind in types.items())
+def _build_fields(**types: FieldType) -> tuple[Field, ...]:
+    return tuple(Field(name, name, name, field_type) for name, field_type in types.items())
 
 
-_EVENT_FIELDS = _fields(
+_EVENT_FIELDS = _build_fields(
     case_id="text", at="datetime", event="text", field="text", old="text", new="text", by="text",
     event_id="text",
 )  # fmt: skip
-_ITEM_FIELDS = _fields(
+_ITEM_FIELDS = _build_fields(
     case_id="text", related_id="text", kind="text", at="datetime", by="text", tags="tags",
     contact_arn="text", channel="text", connected_at="datetime", body="text", file_arn="text",
     sla_name="text", sla_status="text", sla_field="text", sla_target="text",
@@ -67,20 +67,20 @@ _ITEM_FIELDS = _fields(
 
 
 @dataclass(frozen=True)
-class RelatedClient:
-    """What requests about single cases need."""
+class RelatedRequests:
+    """Send requests about single cases of one operation."""
 
     connection: ConnectClient  # sends the requests
     rate_limiter: RateLimiter  # the rate limiter of the operation
-    column_of: _ColumnOf  # returns the column of a field by its id
+    column_of: _ColumnLookup  # returns the column of a field by its id
 
 
-def history_listing(client: RelatedClient) -> PerCaseListing:
+def history_listing(client: RelatedRequests) -> PerCaseListing:
     """Return the history: one row per changed field, and one per event that changed none."""
     return _per_case(client, _EVENTS, "audit history", {})
 
 
-def related_listing(client: RelatedClient, kinds: Sequence[str]) -> PerCaseListing:
+def related_listing(client: RelatedRequests, kinds: Sequence[str]) -> PerCaseListing:
     """Return the related items of some kinds."""
     # Without a filter the service also returns kinds that are newer than this list.
     filters: list[dict[str, Any]] = [{_WIRE_KINDS.get(kind, kind): {}} for kind in kinds]
@@ -88,36 +88,40 @@ def related_listing(client: RelatedClient, kinds: Sequence[str]) -> PerCaseListi
     return _per_case(client, _ITEMS, "related items", parameters)
 
 
-def event_rows(event: _Row, column_of: _ColumnOf) -> Iterator[_Row]:
+def event_rows(event: _Row, column_of: _ColumnLookup) -> Iterator[_Row]:
     """Yield a row for each field that an event changed, or one for an event that changed none.
 
     Raise ValueError if the event lacks its id, its type, or the id of a field.
     """
     by = _object(event.get("performedBy"))
     row = {
-        "event_id": _id(event, "eventId"),
+        "event_id": _require_text(event, "eventId"),
         "at": _time(event.get("performedTime")),
-        "event": _id(event, "type"),
+        "event": _require_text(event, "type"),
         "by": _person(by.get("user")) or by.get("iamPrincipalArn"),
     }
     fields = _objects(event.get("fields"))
-    for one in fields:
-        old, new = _text(one.get("oldValue")), _text(one.get("newValue"))
-        yield {**row, "field": column_of(_id(one, "eventFieldId")), "old": old, "new": new}
+    for changed_field in fields:
+        yield {
+            **row,
+            "field": column_of(_require_text(changed_field, "eventFieldId")),
+            "old": _text(changed_field.get("oldValue")),
+            "new": _text(changed_field.get("newValue")),
+        }
     # Without fields, a related item was added, removed or changed: its type is the only detail.
     if not fields:
         side = "old" if row["event"].endswith(".Deleted") else "new"
         yield {**row, side: event.get("relatedItemType")}
 
 
-def item_rows(entry: _Row, column_of: _ColumnOf) -> Iterator[_Row]:
+def item_rows(entry: _Row, column_of: _ColumnLookup) -> Iterator[_Row]:
     """Yield the row of a related item; raise ValueError if it lacks its id or its type."""
-    kind = _id(entry, "type").lower()
+    kind = _require_text(entry, "type").lower()
     kind = _KINDS_BY_TYPE.get(kind, kind)
     content = _object(_object(entry.get("content")).get(_WIRE_KINDS.get(kind, kind)))
     details = _CONTENTS.get(kind)
     yield {
-        "related_id": _id(entry, "relatedItemId"),
+        "related_id": _require_text(entry, "relatedItemId"),
         "kind": kind,
         "at": _time(entry.get("associationTime")),
         "by": _person(entry.get("performedBy")),
@@ -126,7 +130,7 @@ def item_rows(entry: _Row, column_of: _ColumnOf) -> Iterator[_Row]:
     }
 
 
-def _contact(content: _Row, _: _ColumnOf) -> _Row:
+def _contact(content: _Row, _: _ColumnLookup) -> _Row:
     return {
         "contact_arn": content.get("contactArn"),
         "channel": content.get("channel"),
@@ -134,15 +138,15 @@ def _contact(content: _Row, _: _ColumnOf) -> _Row:
     }
 
 
-def _comment(content: _Row, _: _ColumnOf) -> _Row:
+def _comment(content: _Row, _: _ColumnLookup) -> _Row:
     return {"body": content.get("body")}
 
 
-def _file(content: _Row, _: _ColumnOf) -> _Row:
+def _file(content: _Row, _: _ColumnLookup) -> _Row:
     return {"file_arn": content.get("fileArn")}
 
 
-def _sla(content: _Row, column_of: _ColumnOf) -> _Row:
+def _sla(content: _Row, column_of: _ColumnLookup) -> _Row:
     sla = _object(content.get("slaConfiguration"))
     field_id, targets = sla.get("fieldId"), _objects(sla.get("targetFieldValues"))
     return {
@@ -155,14 +159,14 @@ def _sla(content: _Row, column_of: _ColumnOf) -> _Row:
     }
 
 
-def _case(content: _Row, _: _ColumnOf) -> _Row:
+def _case(content: _Row, _: _ColumnLookup) -> _Row:
     return {"other_case_id": content.get("caseId")}
 
 
-def _custom(content: _Row, column_of: _ColumnOf) -> _Row:
+def _custom(content: _Row, column_of: _ColumnLookup) -> _Row:
     values = {
-        column_of(_id(one, "id")): _valid(_text(one.get("value")))
-        for one in _objects(content.get("fields"))
+        column_of(_require_text(field, "id")): _none_if_invalid(_text(field.get("value")))
+        for field in _objects(content.get("fields"))
     }
     return {"custom": json.dumps(values, ensure_ascii=False)}
 
@@ -177,11 +181,11 @@ _CONTENTS = {
 }
 
 
-def _valid(value: Any) -> Any:
+def _none_if_invalid(value: Any) -> Any:
     return None if value is _INVALID else value
 
 
-def _id(entry: _Row, key: str) -> str:
+def _require_text(entry: _Row, key: str) -> str:
     value = entry.get(key)
     if not isinstance(value, str):
         raise ValueError(f"an entry has no {key}")  # noqa: TRY004 - wire, not a type
@@ -236,9 +240,9 @@ class _Listing:
     operation: str
     member: str
     fields: tuple[Field, ...]
-    rows: Callable[[_Row, _ColumnOf], Iterator[_Row]]
+    rows: Callable[[_Row, _ColumnLookup], Iterator[_Row]]
     key: tuple[str, ...]
-    hidden: tuple[str, ...] = ()
+    key_only: tuple[str, ...] = ()
 
 
 _EVENTS = _Listing(
@@ -247,7 +251,7 @@ _EVENTS = _Listing(
     _EVENT_FIELDS,
     event_rows,
     key=("case_id", "event_id", "field"),
-    hidden=("event_id",),
+    key_only=("event_id",),
 )
 _ITEMS = _Listing(
     "SearchRelatedItems", "relatedItems", _ITEM_FIELDS, item_rows, key=("case_id", "related_id")
@@ -255,7 +259,7 @@ _ITEMS = _Listing(
 
 
 def _per_case(
-    client: RelatedClient, listing: _Listing, name: str, parameters: Mapping[str, Any]
+    client: RelatedRequests, listing: _Listing, name: str, parameters: Mapping[str, Any]
 ) -> PerCaseListing:
     def read_page(case_id: str, cursor: str | None, context: ReadContext) -> Page | None:
         request = {"caseId": case_id, "maxResults": _PAGE_SIZE, **parameters}
@@ -273,7 +277,7 @@ def _per_case(
             raise
 
     return PerCaseListing(
-        name, listing.fields, listing.key, client.rate_limiter.rate, read_page, listing.hidden
+        name, listing.fields, listing.key, client.rate_limiter.rate, read_page, listing.key_only
     )
 
 
@@ -285,7 +289,7 @@ def _is_about_case(error: errors.NotFoundError, case_id: str) -> bool:
 
 
 def _request_page(
-    client: RelatedClient, listing: _Listing, request: dict[str, Any], context: ReadContext
+    client: RelatedRequests, listing: _Listing, request: dict[str, Any], context: ReadContext
 ) -> Page:
     def decode(response: Any) -> tuple[list[_Row], str | None]:
         entries, cursor = _entries(response, listing.member)
@@ -295,9 +299,10 @@ def _request_page(
     (rows, cursor), headers = client.connection.read(listing.operation, request, decode, context)
     invalid = Counter(name for row in rows for name, value in row.items() if value is _INVALID)
     columns = {
-        item.column: [_valid(row.get(item.column)) for row in rows] for item in listing.fields
+        item.column: [_none_if_invalid(row.get(item.column)) for row in rows]
+        for item in listing.fields
     }
-    return Page(len(rows), columns, cursor, None, served_at(headers), invalid=dict(invalid))
+    return Page(len(rows), columns, cursor, None, parse_date_header(headers), invalid=dict(invalid))
 
 
 def _entries(response: Any, member: str) -> tuple[list[_Row], str | None]:

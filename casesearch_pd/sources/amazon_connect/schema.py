@@ -11,8 +11,8 @@ from casesearch_pd.query.schema import (
     FieldType,
     Option,
     Schema,
-    column_name,
     make_columns_unique,
+    to_column_name,
 )
 from casesearch_pd.sources.amazon_connect.errors import invalid_response
 from casesearch_pd.sources.transport.context import ReadContext
@@ -83,17 +83,17 @@ def discover_schema(
 ) -> Schema:
     """Return the schema of a domain; send the requests that this needs."""
 
-    def items(listing: DiscoveryListing, **parameters: str) -> list[dict[str, Any]]:
+    def read_items(listing: DiscoveryListing, **parameters: str) -> list[dict[str, Any]]:
         return _read_listing(client, listing, rate_limiter_of(listing), parameters)
 
-    def options(field_id: str) -> tuple[Option, ...]:
+    def read_options(field_id: str) -> tuple[Option, ...]:
         return tuple(
             Option(item["value"], item["name"], item.get("active", True))
-            for item in items(_OPTIONS, fieldId=field_id)
+            for item in read_items(_OPTIONS, fieldId=field_id)
         )
 
-    templates = [(item["templateId"], item["name"]) for item in items(_TEMPLATES)]
-    fields = [_field(item, options) for item in items(_FIELDS)]
+    templates = [(item["templateId"], item["name"]) for item in read_items(_TEMPLATES)]
+    fields = [_field(item, read_options) for item in read_items(_FIELDS)]
     columns = {item.column for item in fields}
     return _schema_of(
         [*fields, *(item for item in _returned_fields(templates) if item.column not in columns)]
@@ -145,16 +145,16 @@ def _has_keys(item: Mapping[str, Any] | None, keys: Sequence[str]) -> bool:
     return item is not None and all(isinstance(item.get(key), str) for key in keys)
 
 
-def _field(item: Mapping[str, Any], options: Callable[[str], tuple[Option, ...]]) -> Field:
-    system = item["namespace"] == "System"
-    name, kind = item["fieldId"], _TYPES.get(item["type"], "any")
+def _field(item: Mapping[str, Any], options_of: Callable[[str], tuple[Option, ...]]) -> Field:
+    is_system = item["namespace"] == "System"
+    name, field_type = item["fieldId"], _TYPES.get(item["type"], "any")
     return Field(
-        column=_COLUMNS.get(name, name) if system else column_name(item["name"]),
+        column=_COLUMNS.get(name, name) if is_system else to_column_name(item["name"]),
         id=name,
         label=item["name"],
-        type=kind,
-        namespace="system" if system else "custom",
-        options=options(name) if kind == "select" else (),
+        type=field_type,
+        namespace="system" if is_system else "custom",
+        options=options_of(name) if field_type == "select" else (),
     )
 
 

@@ -7,6 +7,7 @@ import math
 import shlex
 from dataclasses import replace
 from functools import cached_property
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
@@ -23,7 +24,7 @@ from casesearch_pd.sources.amazon_connect.capabilities import (
 from casesearch_pd.sources.amazon_connect.client import ConnectClient
 from casesearch_pd.sources.amazon_connect.related import (
     KINDS,
-    RelatedClient,
+    RelatedRequests,
     history_listing,
     related_listing,
 )
@@ -33,7 +34,7 @@ from casesearch_pd.sources.base_source import BaseSource
 from casesearch_pd.sources.traits import AMAZON_CONNECT
 from casesearch_pd.sources.transport.rate_limit import RateLimiter, rate_limiter_for
 from casesearch_pd.sources.transport.retry import send_with_retry
-from casesearch_pd.sources.transport.timestamps import served_at
+from casesearch_pd.sources.transport.timestamps import parse_date_header
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +50,7 @@ __all__ = ["ConnectCases"]
 # SearchCases: 2 requests per second, burst 10 ("Amazon Connect service quotas", administrator
 # guide). Account and region share the quotas with production, so four fifths are used.
 _QUOTA = 2.0
-_SHARE = 0.8
+_QUOTA_SHARE = 0.8
 
 _MAX_FIELDS = 25  # in one request (service model)
 _OLD_PAGE_SIZE = 25  # the largest page before 2025
@@ -107,7 +108,7 @@ class ConnectCases(BaseSource):
     kinds: ClassVar[tuple[str, ...]] = KINDS
 
     ASSUME: ClassVar[dict[str, bool]] = {"empty_filter": False}
-    """Unconfirmed facts with safe values. ``empty_filter``: whether ``equalTo`` with an
+    """Undocumented behaviour, with safe defaults. ``empty_filter``: whether ``equalTo`` with an
     ``emptyValue`` returns the cases without a value; if not, they are filtered locally."""
 
     def __init__(
@@ -135,12 +136,12 @@ class ConnectCases(BaseSource):
         self.assume = merge_assumptions(self.ASSUME, assume)
         self._schema = schema
         self._endpoint_url = endpoint_url
-        self.rate = _QUOTA * _SHARE if rate is None else rate
+        self.rate = _QUOTA * _QUOTA_SHARE if rate is None else rate
         self.burst = burst
-        RateLimiter(self.rate, burst)  # an invalid rate is an error now
-        self._connect(boto3_session, region_name)
+        RateLimiter(self.rate, burst)  # reports an invalid rate here, not at the first request
+        self._open_client(boto3_session, region_name)
 
-    def _connect(self, session: boto3.Session | None, region: str | None) -> None:
+    def _open_client(self, session: boto3.Session | None, region: str | None) -> None:
         self.connection = ConnectClient(self.domain_id, session, region, self._endpoint_url)
         self._page_size_accepted = False
         self._profile = None if session is None else session.profile_name
@@ -150,8 +151,8 @@ class ConnectCases(BaseSource):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without credentials: a copy elsewhere uses those of its profile."""
-        dropped = {"connection", "rate_limiter"}
-        state = {name: value for name, value in self.__dict__.items() if name not in dropped}
+        excluded = {"connection", "rate_limiter"}
+        state = {name: value for name, value in self.__dict__.items() if name not in excluded}
         return {**state, "region": self.region_name}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -160,7 +161,7 @@ class ConnectCases(BaseSource):
         self.__dict__.update(state)
         # boto3 names the profile "default" if none was given; it need not exist.
         default = profile in {None, "default"}
-        self._connect(None if default else boto3.Session(profile_name=profile), region)
+        self._open_client(None if default else boto3.Session(profile_name=profile), region)
 
     @property
     def client(self) -> Any:
@@ -194,7 +195,7 @@ class ConnectCases(BaseSource):
     def _discovery_rate_limiter(self, listing: DiscoveryListing) -> RateLimiter:
         if math.isinf(self.rate):
             return self._rate_limiter_of(listing.operation, math.inf, 1.0)
-        return self._rate_limiter_of(listing.operation, listing.rate * _SHARE, listing.burst)
+        return self._rate_limiter_of(listing.operation, listing.rate * _QUOTA_SHARE, listing.burst)
 
     def discover(self) -> Schema:
         """Return the fields of the domain: ListFields, with options and templates."""
@@ -205,7 +206,7 @@ class ConnectCases(BaseSource):
         return {option.value: option.label for option in self.schema.resolve("template_id").options}
 
     def push_down(self, where: Expression) -> Pushdown:
-        """Split a filter: what SearchCases can compare is pushed, nested as deeply as it is.
+        """Split a filter between SearchCases, which accepts any nesting, and local evaluation.
 
         Raise FilterError if ``customer_id`` is compared with something that is not a profile ARN.
         """
@@ -218,23 +219,26 @@ class ConnectCases(BaseSource):
         return pushdown_support(comparison, self.assume)
 
     def column_batches(self, fields: tuple[Field, ...]) -> list[tuple[Field, ...]]:
-        """Return passes of up to 25 fields, each with the position and the version of a row.
+        """Return the fields of each pass: up to 25, with `created_at` and `updated_at`.
 
-        `created_at` is what a scan restarts from. `updated_at` shows whether a row changed
-        between two passes; a single pass without space for it can do without.
+        A scan resumes from `created_at`. `updated_at` shows whether a row changed between two
+        passes; a single pass without space for it can do without.
         """
         requested = [item for item in fields if item.column not in RETURNED_COLUMNS]
-        anchors = [
+        required_fields = [
             item
             for name in ("created_at", "updated_at")
             if (item := self.schema.find(name)) is not None
         ]
-        for first in (anchors, anchors[:1]):
-            if len({*requested, *first}) <= _MAX_FIELDS:
-                return [tuple(dict.fromkeys([*first, *requested]))]
-        others = [item for item in requested if item not in anchors]
-        size = _MAX_FIELDS - len(anchors)
-        return [(*anchors, *others[at : at + size]) for at in range(0, len(others), size)]
+        for required in (required_fields, required_fields[:1]):
+            if len({*requested, *required}) <= _MAX_FIELDS:
+                return [tuple(dict.fromkeys([*required, *requested]))]
+        others = [item for item in requested if item not in required_fields]
+        size = _MAX_FIELDS - len(required_fields)
+        return [
+            (*required_fields, *others[start : start + size])
+            for start in range(0, len(others), size)
+        ]
 
     def can_sort_by(self, field: Field) -> bool:
         """Return whether SearchCases can sort by the field: by any that ListFields returns."""
@@ -277,8 +281,8 @@ class ConnectCases(BaseSource):
         try:
             page = super().read_page(scan, cursor, context)
         except errors.InvalidRequestError as error:
-            may_be_size = not self._page_size_accepted and self.page_size > _OLD_PAGE_SIZE
-            if not may_be_size or error.status != 400:  # noqa: PLR2004
+            may_be_page_size = not self._page_size_accepted and self.page_size > _OLD_PAGE_SIZE
+            if not may_be_page_size or error.status != HTTPStatus.BAD_REQUEST:
                 raise
             page = self._read_smaller_page(scan, context)
         self._page_size_accepted = True
@@ -313,33 +317,25 @@ class ConnectCases(BaseSource):
         page, headers = self.connection.read(
             "SearchCases", body, lambda response: self.page(response, scan), context
         )
-        page.served_at = served_at(headers)
+        page.served_at = parse_date_header(headers)
         return page
 
     def page(self, response: bytes | dict[str, Any], scan: Scan) -> Page:
         """Return the page in a body, or in what botocore parsed of it."""
         if isinstance(response, bytes):
-            decoded = codec.decode_page(response, scan.fields, self._templates)
-        else:
-            decoded = codec.decode_parsed(response, scan.fields, self._templates)
-        return Page(
-            decoded.rows,
-            decoded.columns,
-            decoded.cursor,
-            decoded.total,
-            invalid=decoded.invalid,
-        )
+            return codec.decode_page(response, scan.fields, self._templates)
+        return codec.decode_parsed(response, scan.fields, self._templates)
 
     def related(self, kinds: tuple[str, ...]) -> PerCaseListing:
         """Return the listing of related items."""
-        return related_listing(self._related_client("SearchRelatedItems"), kinds)
+        return related_listing(self._related_requests("SearchRelatedItems"), kinds)
 
     def events(self) -> PerCaseListing:
         """Return the listing of the audit history."""
-        return history_listing(self._related_client("GetCaseAuditEvents"))
+        return history_listing(self._related_requests("GetCaseAuditEvents"))
 
-    def _related_client(self, operation: str) -> RelatedClient:
-        return RelatedClient(
+    def _related_requests(self, operation: str) -> RelatedRequests:
+        return RelatedRequests(
             self.connection,
             # Each operation has a quota of its own: that of SearchCases, 2 per second, burst 10.
             self._rate_limiter_of(operation, self.rate, self.burst),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from casesearch_pd.query.coercion import MAX_EXACT_INTEGER
 from casesearch_pd.query.expressions import (
     Compare,
     Expression,
@@ -37,7 +38,6 @@ __all__ = [
 ]
 
 LIMITS = RequestLimits(depth=2, breadth=20)
-_EXACT = 2**53  # up to here JSON readers hold every whole number
 
 # The attributes that search evaluates, and of these the ones that the samples sort by.
 _SEARCHABLE = {
@@ -80,7 +80,7 @@ def _support_by_type(
     if isinstance(value, str):
         # Whether search compares text exactly is not documented.
         return ("exact" if assume["exact_text"] else "inexact") if op == "eq" else "unsupported"
-    return "exact" if abs(value) <= _EXACT else "unsupported"
+    return "exact" if abs(value) <= MAX_EXACT_INTEGER else "unsupported"
 
 
 def fit_to_list(pushdown: Pushdown, support: SupportFunction) -> Pushdown:

@@ -20,9 +20,9 @@ from casesearch_pd.sources.persona.columns import (
     NO_RELATIONSHIPS,
     DecodedPage,
     KnownFields,
-    Link,
+    Relationship,
     Relationships,
-    Wrapped,
+    TypedValue,
     add_custom_fields,
     add_relationships,
     attachment_names,
@@ -32,8 +32,8 @@ from casesearch_pd.sources.persona.field_names import (
     ATTRIBUTES,
     LIST_ATTRIBUTES,
     RELATIONSHIPS,
-    kebab,
-    snake,
+    to_kebab_case,
+    to_snake_case,
 )
 from casesearch_pd.sources.transport.timestamps import format_timestamp
 
@@ -56,14 +56,14 @@ __all__ = [
 
 
 def search_body(scan: Scan, size: int) -> dict[str, Any]:
-    """Return the body of a search for so many cases per page."""
+    """Return the body of a search for `size` cases per page."""
     body: dict[str, Any] = {}
     if not scan.is_unfiltered:
         body["query"] = to_query(scan.where)
     if scan.sort:
         (sort,) = scan.sort
         direction = "desc" if sort.descending else "asc"
-        body["sort"] = {"attribute": snake(sort.field.id), "direction": direction}
+        body["sort"] = {"attribute": to_snake_case(sort.field.id), "direction": direction}
     body["page"] = {"size": size}
     return body
 
@@ -100,14 +100,14 @@ def _attribute(target: Field) -> str:
     """Return the name of an attribute in predicates: in snake case, and sometimes another one."""
     if target.namespace == "custom":
         return target.id
-    return _SEARCH_NAMES.get(target.id, snake(target.id))
+    return _SEARCH_NAMES.get(target.id, to_snake_case(target.id))
 
 
 _LIST_PARAMETERS = {"status": "filter[status]", "case-template": "filter[case-template-id]"}
 
 
 def list_parameters(where: Expression, size: int) -> tuple[tuple[str, str], ...]:
-    """Return the parameters of the List endpoint, for so many cases per page."""
+    """Return the parameters of the List endpoint, for `size` cases per page."""
     filters = tuple((_LIST_PARAMETERS[item.target.id], item.value) for item in comparisons(where))
     return (*filters, ("page[size]", str(size)))
 
@@ -122,7 +122,7 @@ def fieldset(scan: Scan) -> tuple[tuple[str, str], ...]:
     return (("fields[case]", ",".join(dict.fromkeys(names))),) if names else ()
 
 
-_CustomValue = Wrapped | str | int | float | bool | list[Any] | None
+_CustomValue = TypedValue | str | int | float | bool | list[Any] | None
 
 
 class _Links(msgspec.Struct, gc=False):
@@ -133,9 +133,9 @@ def _create_decoder(fields: Any) -> msgspec.json.Decoder[Any]:
     """Return a decoder of pages whose custom fields have the given type."""
     attributes = msgspec.defstruct(
         "_Attributes",
-        [(snake(name), Any, None) for name in ATTRIBUTES if name not in LIST_ATTRIBUTES]
+        [(to_snake_case(name), Any, None) for name in ATTRIBUTES if name not in LIST_ATTRIBUTES]
         # Tuples, because an empty one costs nothing and the garbage collector ignores them.
-        + [(snake(name), tuple[Any, ...] | None, None) for name in LIST_ATTRIBUTES]
+        + [(to_snake_case(name), tuple[Any, ...] | None, None) for name in LIST_ATTRIBUTES]
         + [("fields", fields, msgspec.field(default_factory=fields))],
         rename="kebab",
         forbid_unknown_fields=True,
@@ -153,36 +153,36 @@ def _create_decoder(fields: Any) -> msgspec.json.Decoder[Any]:
 @lru_cache(maxsize=16)
 def _decoder_of(keys: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
     """Return a decoder of pages that have no custom fields but these."""
-    absent = Wrapped("")  # it has a value like all others, so that all are read in the same way
+    absent = TypedValue("")  # it has a value like all others, so that all are read in the same way
     fields = msgspec.defstruct(
         "_Fields",
-        [(_numbered(at), _CustomValue, absent) for at in range(len(keys))],
-        rename={_numbered(at): key for at, key in enumerate(keys)},
+        [(_attribute_name(index), _CustomValue, absent) for index in range(len(keys))],
+        rename={_attribute_name(index): key for index, key in enumerate(keys)},
         forbid_unknown_fields=True,
         gc=False,
     )
     return _create_decoder(fields)
 
 
-def _numbered(at: int) -> str:
-    return f"field_{at}"  # a key may be no name in Python
+def _attribute_name(index: int) -> str:
+    return f"field_{index}"  # a key need not be a name in Python
 
 
 _OPEN_DECODER = _create_decoder(dict[str, _CustomValue])
-_GETTERS = {name: attrgetter(snake(name)) for name in ATTRIBUTES}
+_GETTERS = {name: attrgetter(to_snake_case(name)) for name in ATTRIBUTES}
 
 
-def decode_page(body: bytes, known: KnownFields, fields: Sequence[Field]) -> DecodedPage:
+def decode_page(body: bytes, known_fields: KnownFields, fields: Sequence[Field]) -> DecodedPage:
     """Return the columns of a search or List response.
 
     Raise ValueError if the body is invalid: not JSON, truncated, or without ``data``.
     """
     # The fastest decoder knows all custom fields; the next one accepts any.
-    decoder = _decoder_of(tuple(known.custom))
+    decoder = _decoder_of(tuple(known_fields.custom))
     response = _try_decode(body, decoder) or _try_decode(body, _OPEN_DECODER)
     if response is None:
         # Not json.loads(body): that would guess the encoding, and JSON is UTF-8.
-        return decode_parsed(json.loads(body.decode()), known, fields)
+        return decode_parsed(json.loads(body.decode()), known_fields, fields)
     cases = response.data
     requested = {item.id for item in fields}
     columns: dict[str, list[Any]] = {"case_id": [case.id for case in cases]}
@@ -190,12 +190,12 @@ def decode_page(body: bytes, known: KnownFields, fields: Sequence[Field]) -> Dec
     attributes = [case.attributes for case in cases]
     _add_attributes(page, attributes, requested)
     relationships = [case.relationships or NO_RELATIONSHIPS for case in cases]
-    add_relationships(page, relationships, known, requested)
-    custom = [one.fields for one in attributes]
+    add_relationships(page, relationships, known_fields, requested)
+    custom = [case.attributes.fields for case in cases]
     if custom and isinstance(custom[0], dict):
-        add_custom_fields(page, custom, known, requested)
+        add_custom_fields(page, custom, known_fields, requested)
     else:
-        _add_known_fields(page, custom, known, requested)
+        _add_known_fields(page, custom, known_fields, requested)
     return page
 
 
@@ -212,45 +212,47 @@ def _add_attributes(page: DecodedPage, attributes: Sequence[Any], requested: set
             page.columns[column] = list(map(_GETTERS[name], attributes))
     if "attachments" in page.columns:
         files = page.columns["attachments"]
-        page.columns["attachments"] = [attachment_names(one) if one else one for one in files]
+        page.columns["attachments"] = [attachment_names(item) if item else item for item in files]
 
 
 def _add_known_fields(
-    page: DecodedPage, custom: Sequence[Any], known: KnownFields, requested: set[str]
+    page: DecodedPage, custom: Sequence[Any], known_fields: KnownFields, requested: set[str]
 ) -> None:
-    for at, item in enumerate(known.custom.values()):
+    for index, item in enumerate(known_fields.custom.values()):
         if not requested or item.id in requested:
-            page.columns[item.column] = unwrap(_custom_values(custom, at), item.type)
+            page.columns[item.column] = unwrap(_custom_values(custom, index), item.type)
 
 
-def _custom_values(custom: Sequence[Any], at: int) -> list[Any]:
-    get = attrgetter(_numbered(at))
+def _custom_values(custom: Sequence[Any], index: int) -> list[Any]:
+    get = attrgetter(_attribute_name(index))
     try:
         return [value.value for value in map(get, custom)]
     except AttributeError:  # some values have no wrapper
-        return [value.value if type(value) is Wrapped else value for value in map(get, custom)]
+        return [value.value if type(value) is TypedValue else value for value in map(get, custom)]
 
 
-def decode_parsed(response: Any, known: KnownFields, fields: Sequence[Field]) -> DecodedPage:
+def decode_parsed(response: Any, known_fields: KnownFields, fields: Sequence[Field]) -> DecodedPage:
     """Return the columns of a search or List response that is JSON values.
 
     Raise ValueError if the response is invalid.
     """
     cases = _cases(response)
     requested = {item.id for item in fields}
-    attributes = [kebab(case.get("attributes")) for case in cases]
-    page = DecodedPage(len(cases), {"case_id": [case["id"] for case in cases]}, *_next(response))
+    attributes = [to_kebab_case(case.get("attributes")) for case in cases]
+    page = DecodedPage(
+        len(cases), {"case_id": [case["id"] for case in cases]}, *_next_link(response)
+    )
     for name, (column, _) in ATTRIBUTES.items():
         if not requested or name in requested:
-            page.columns[column] = [one.get(name) for one in attributes]
+            page.columns[column] = [values.get(name) for values in attributes]
     for column, render in (("tags", _as_list), ("attachments", attachment_names)):
         if column in page.columns:
             page.columns[column] = [render(value) for value in page.columns[column]]
     relationships = [_relationships(case.get("relationships")) for case in cases]
-    add_relationships(page, relationships, known, requested)
-    custom = [_wrapped_values(one.get("fields")) for one in attributes]
-    add_custom_fields(page, custom, known, requested)
-    _add_undocumented(page, attributes, known, requested)
+    add_relationships(page, relationships, known_fields, requested)
+    custom = [_wrapped_values(values.get("fields")) for values in attributes]
+    add_custom_fields(page, custom, known_fields, requested)
+    _add_undocumented(page, attributes, known_fields, requested)
     return page
 
 
@@ -263,7 +265,7 @@ def _cases(response: Any) -> list[dict[str, Any]]:
     return cases
 
 
-def _next(response: Mapping[str, Any]) -> tuple[str | None, bool]:
+def _next_link(response: Mapping[str, Any]) -> tuple[str | None, bool]:
     links = response.get("links")
     if not isinstance(links, dict) or "next" not in links:
         return None, False
@@ -278,17 +280,17 @@ def _as_list(value: Any) -> Any:
 
 
 def _relationships(value: Any) -> Relationships:  # type: ignore[valid-type]
-    links = kebab(value)
+    links = to_kebab_case(value)
     return Relationships(
-        **{snake(name): _link(links[name]) for name in RELATIONSHIPS if name in links}
+        **{to_snake_case(name): _link(links[name]) for name in RELATIONSHIPS if name in links}
     )
 
 
-def _link(value: Any) -> Link:
+def _link(value: Any) -> Relationship:
     try:
-        return msgspec.convert(value, Link)
+        return msgspec.convert(value, Relationship)
     except msgspec.ValidationError:
-        return Link()
+        return Relationship()
 
 
 def _wrapped_values(fields: Any) -> dict[str, Any]:
@@ -304,34 +306,36 @@ def _wrap(value: Any) -> Any:
         and isinstance(value.get("type"), str)
         and not value.keys() - {"type", "value"}
     ):
-        return Wrapped(value["type"], value.get("value"))
+        return TypedValue(value["type"], value.get("value"))
     return value
 
 
 def _add_undocumented(
     page: DecodedPage,
     attributes: Sequence[Mapping[str, Any]],
-    known: KnownFields,
+    known_fields: KnownFields,
     requested: set[str],
 ) -> None:
-    names = dict.fromkeys(name for one in attributes for name in one)
+    names = dict.fromkeys(name for values in attributes for name in values)
     for name in names:
         if name in ATTRIBUTES or name == "fields" or (requested and name not in requested):
             continue
-        column = known.attributes.get(name) or _column(snake(name), known.columns, page.columns)
-        page.columns[column] = [one.get(name) for one in attributes]
-        if name not in known.attributes:
+        column = known_fields.attributes.get(name) or _unused_column(
+            to_snake_case(name), known_fields.columns, page.columns
+        )
+        page.columns[column] = [values.get(name) for values in attributes]
+        if name not in known_fields.attributes:
             page.new_fields[column] = Field(column, name, name, "any")
 
 
-def _column(name: str, *used: Container[str]) -> str:
+def _unused_column(name: str, *used: Container[str]) -> str:
     return f"attribute_{name}" if any(name in columns for columns in used) else name
 
 
 def present_names(body: bytes) -> frozenset[str]:
     """Return the attributes and relationships that the cases of a page have, in kebab case."""
     parts = [
-        kebab(case.get(part))
+        to_kebab_case(case.get(part))
         for case in json.loads(body)["data"]
         for part in ("attributes", "relationships")
     ]
@@ -350,10 +354,10 @@ def decode_object(body: bytes) -> dict[str, Any]:
     return dict(response["data"])
 
 
-def decode_case(body: bytes, known: KnownFields, fields: Sequence[Field]) -> DecodedPage:
-    """Return the columns of a retrieved case: one case where a search has a list.
+def decode_case(body: bytes, known_fields: KnownFields, fields: Sequence[Field]) -> DecodedPage:
+    """Return the columns of a response that contains a single case.
 
     Raise ValueError if the body contains no case.
     """
     page = {"data": [decode_object(body)], "links": {"next": None}}
-    return decode_parsed(page, known, fields)
+    return decode_parsed(page, known_fields, fields)

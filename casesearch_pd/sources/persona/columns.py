@@ -16,8 +16,8 @@ from casesearch_pd.sources.persona.field_names import (
     RELATIONSHIPS,
     TO_ONE,
     TYPES,
-    columns_of,
-    snake,
+    assign_columns,
+    to_snake_case,
 )
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ __all__ = [
     "NO_RELATIONSHIPS",
     "DecodedPage",
     "KnownFields",
-    "Link",
-    "Ref",
+    "Reference",
+    "Relationship",
     "Relationships",
-    "Wrapped",
+    "TypedValue",
     "add_custom_fields",
     "add_relationships",
     "attachment_names",
@@ -38,19 +38,19 @@ __all__ = [
 ]
 
 
-class Ref(msgspec.Struct, gc=False):
+class Reference(msgspec.Struct, gc=False):
     """The other end of a relationship."""
 
     id: str
 
 
-class Link(msgspec.Struct, gc=False, frozen=True):
+class Relationship(msgspec.Struct, gc=False, frozen=True):
     """One relationship."""
 
-    data: tuple[Ref, ...] | Ref | None = None
+    data: tuple[Reference, ...] | Reference | None = None
 
 
-class Wrapped(msgspec.Struct, gc=False, frozen=True, forbid_unknown_fields=True):
+class TypedValue(msgspec.Struct, gc=False, frozen=True, forbid_unknown_fields=True):
     """A custom value with its type."""
 
     type: str
@@ -60,7 +60,7 @@ class Wrapped(msgspec.Struct, gc=False, frozen=True, forbid_unknown_fields=True)
 Relationships = msgspec.defstruct(
     "Relationships",
     # The default has `data` too, so that all are read in the same way.
-    [(snake(name), Link, Link()) for name in RELATIONSHIPS],
+    [(to_snake_case(name), Relationship, Relationship()) for name in RELATIONSHIPS],
     rename="kebab",
     gc=False,
 )
@@ -110,8 +110,8 @@ def _attachment(item: Mapping[str, Any]) -> str:
     return name if size is None else f"{name} ({size} bytes)"
 
 
-_LINK = {name: attrgetter(snake(name)) for name in RELATIONSHIPS}
-_ID = attrgetter("id")
+_RELATIONSHIP_GETTERS = {name: attrgetter(to_snake_case(name)) for name in RELATIONSHIPS}
+_GET_ID = attrgetter("id")
 
 
 def add_relationships(
@@ -120,9 +120,9 @@ def add_relationships(
     """Add a column of ids for each relationship, and the names of the templates."""
     columns = page.columns
     for name, column in RELATIONSHIPS.items():
-        with_name = name == "case-template" and "template" in requested
-        if not requested or name in requested or with_name:
-            links = [link.data for link in map(_LINK[name], relationships)]
+        needs_names = name == "case-template" and "template" in requested
+        if not requested or name in requested or needs_names:
+            links = [link.data for link in map(_RELATIONSHIP_GETTERS[name], relationships)]
             columns[column] = _single_ids(links) if name in TO_ONE else _id_lists(links)
     if "template_id" in columns:
         ids = columns["template_id"]
@@ -130,16 +130,16 @@ def add_relationships(
         page.templates = tuple(dict.fromkeys(item for item in ids if item is not None))
 
 
-def _single_ids(links: Iterable[tuple[Ref, ...] | Ref | None]) -> list[Any]:
-    return [ref.id if type(ref) is Ref else None for ref in links]
+def _single_ids(links: Iterable[tuple[Reference, ...] | Reference | None]) -> list[Any]:
+    return [ref.id if type(ref) is Reference else None for ref in links]
 
 
-def _id_lists(links: Iterable[tuple[Ref, ...] | Ref | None]) -> list[Any]:
+def _id_lists(links: Iterable[tuple[Reference, ...] | Reference | None]) -> list[Any]:
     return [_ids(refs) if refs else refs for refs in links]
 
 
-def _ids(refs: tuple[Ref, ...] | Ref) -> tuple[str, ...]:
-    return (refs.id,) if type(refs) is Ref else tuple(map(_ID, refs))  # type: ignore[arg-type]
+def _ids(refs: tuple[Reference, ...] | Reference) -> tuple[str, ...]:
+    return (refs.id,) if type(refs) is Reference else tuple(map(_GET_ID, refs))  # type: ignore[arg-type]
 
 
 def add_custom_fields(
@@ -150,13 +150,13 @@ def add_custom_fields(
 ) -> None:
     """Add a column for each custom field of the cases, and the fields that are new."""
     values_by_key = _transpose(fields, known.custom)
-    new = columns_of((key for key in values_by_key if key not in known.custom), known.columns)
+    new = assign_columns((key for key in values_by_key if key not in known.custom), known.columns)
     for key, values in values_by_key.items():
         item = known.custom.get(key) or _new_field(key, values, new[key])
         if requested and item.id not in requested:
             continue
-        bare = [value.value if type(value) is Wrapped else value for value in values]
-        page.columns[item.column] = unwrap(bare, item.type)
+        values_only = [value.value if type(value) is TypedValue else value for value in values]
+        page.columns[item.column] = unwrap(values_only, item.type)
         if key in new:
             page.new_fields[item.column] = item
 
@@ -184,29 +184,30 @@ def _transpose(fields: Sequence[Mapping[str, Any]], keys: Iterable[str]) -> _Val
 
 
 def _new_field(key: str, values: Sequence[Any], column: str) -> Field:
-    kinds = {value.type for value in values if type(value) is Wrapped}
+    kinds = {value.type for value in values if type(value) is TypedValue}
     kind = kinds.pop() if len(kinds) == 1 else "any"  # if they differ, the cells decide
     return Field(column, f"fields.{key}", key, TYPES.get(kind.replace("_", "-"), "any"), "custom")
 
 
 _NESTED: frozenset[FieldType] = frozenset({"list", "json", "any"})
 _CONTAINERS = frozenset({list, dict})
-_WRAPPER_SIZE = len(Wrapped.__struct_fields__)
+_WRAPPER_SIZE = len(TypedValue.__struct_fields__)
 
 
-def unwrap(values: list[Any], kind: FieldType) -> list[Any]:
+def unwrap(values: list[Any], field_type: FieldType) -> list[Any]:
     """Remove ``{"type", "value"}`` wrappers at any depth: hashes and arrays nest them."""
-    if kind not in _NESTED:
+    if field_type not in _NESTED:
         return values
-    return [_unwrap_one(value) if type(value) in _CONTAINERS else value for value in values]
+    return [_unwrap_value(value) if type(value) in _CONTAINERS else value for value in values]
 
 
-def _unwrap_one(value: Any) -> Any:
+def _unwrap_value(value: Any) -> Any:
     if type(value) is list:
-        return [_unwrap_one(item) if type(item) in _CONTAINERS else item for item in value]
+        return [_unwrap_value(item) if type(item) in _CONTAINERS else item for item in value]
     if len(value) == _WRAPPER_SIZE and isinstance(value.get("type"), str) and "value" in value:
         inner = value["value"]
-        return _unwrap_one(inner) if type(inner) in _CONTAINERS else inner
+        return _unwrap_value(inner) if type(inner) in _CONTAINERS else inner
     return {
-        key: _unwrap_one(item) if type(item) in _CONTAINERS else item for key, item in value.items()
+        key: _unwrap_value(item) if type(item) in _CONTAINERS else item
+        for key, item in value.items()
     }

@@ -13,8 +13,8 @@ from casesearch_pd.sources.transport.retry import (
     ErrorAdvice,
     ErrorResponse,
     TransientError,
-    invalid_request,
-    malformed_response,
+    invalid_request_error,
+    invalid_response_error,
     permanent_error,
     transient_error,
 )
@@ -34,9 +34,9 @@ def response_error(response: HttpResponse, base_url: str) -> Exception:
     code = text.partition(":")[0]
     failure = ErrorResponse(response.status, code, response.request_id, text)
     if failure.status == 409:  # noqa: PLR2004 - "was just modified. Please try again."
-        return TransientError(invalid_request(failure))
+        return TransientError(invalid_request_error(failure))
     if failure.status < 300:  # noqa: PLR2004 - a success, but none that search or List documents
-        error = malformed_response("no content", failure.status, failure.request_id)
+        error = invalid_response_error("no content", failure.status, failure.request_id)
         return TransientError(error)
     headers = response.headers
     # Persona sends no Retry-After, but the end of its rate window.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from casesearch_pd.query.schema import FieldType, key_column
+from casesearch_pd.query.schema import FieldType, to_custom_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,9 +21,9 @@ __all__ = [
     "TO_ONE",
     "TYPES",
     "USER_PREFIX",
-    "columns_of",
-    "kebab",
-    "snake",
+    "assign_columns",
+    "to_kebab_case",
+    "to_snake_case",
 ]
 
 ATTRIBUTES: dict[str, tuple[str, FieldType]] = {
@@ -67,7 +67,7 @@ RELATIONSHIPS = {
 TO_ONE = ("case-template", "case-queue")
 
 USER_PREFIX = "user_"
-"""How ids of users begin: search compares them with the assignee, cells show an address."""
+"""The prefix of user ids: search compares them with the assignee, but cells contain an address."""
 
 TYPES: dict[str, FieldType] = {
     "string": "text",
@@ -88,12 +88,12 @@ TYPES: dict[str, FieldType] = {
 """Field types by the type that a template names."""
 
 
-def snake(name: str) -> str:
+def to_snake_case(name: str) -> str:
     """Return a name with underscores."""
     return name.replace("-", "_")
 
 
-def kebab(attributes: Any) -> dict[str, Any]:
+def to_kebab_case(attributes: Any) -> dict[str, Any]:
     """Return attributes with names in kebab case, whatever the inflection of the response."""
     if not isinstance(attributes, dict):
         return {}
@@ -115,13 +115,13 @@ RESERVED_COLUMNS = frozenset(
         "fields",
     }
     | {column for column, _ in ATTRIBUTES.values()}
-    | {snake(name) for name in ATTRIBUTES}
+    | {to_snake_case(name) for name in ATTRIBUTES}
     | set(RELATIONSHIPS.values())
 )
 """Names that no custom field has as its column."""
 
 
-def columns_of(keys: Iterable[str], reserved: Iterable[str] = ()) -> dict[str, str]:
+def assign_columns(keys: Iterable[str], reserved: Iterable[str] = ()) -> dict[str, str]:
     """Return a column for each key of a custom field, all different.
 
     A key that is a valid column name is kept. Any other is rewritten, and prefixed with
@@ -133,9 +133,9 @@ def columns_of(keys: Iterable[str], reserved: Iterable[str] = ()) -> dict[str, s
     columns: dict[str, str] = {}
     used = set(reserved)
     for key in sorted(
-        dict.fromkeys(keys), key=lambda key: key_column(key, RESERVED_COLUMNS) != key
+        dict.fromkeys(keys), key=lambda key: to_custom_column(key, RESERVED_COLUMNS) != key
     ):
-        column = key_column(key, RESERVED_COLUMNS)
+        column = to_custom_column(key, RESERVED_COLUMNS)
         while column in used:
             column = f"fields_{column}"
         columns[key] = column

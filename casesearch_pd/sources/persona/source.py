@@ -40,13 +40,12 @@ from casesearch_pd.sources.persona.errors import (
     response_error,
     unsearchable_field_error,
 )
-from casesearch_pd.sources.persona.field_names import ATTRIBUTES, RELATIONSHIPS
-from casesearch_pd.sources.persona.related import KINDS, raise_no_history
+from casesearch_pd.sources.persona.field_names import ATTRIBUTES, RELATIONSHIPS, TO_ONE
 from casesearch_pd.sources.persona.schema import Template, decode_template, discover_schema
 from casesearch_pd.sources.traits import PERSONA
 from casesearch_pd.sources.transport.rate_limit import RateLimiter, rate_limiter_for
 from casesearch_pd.sources.transport.retry import parse_retry_after
-from casesearch_pd.sources.transport.timestamps import served_at
+from casesearch_pd.sources.transport.timestamps import parse_date_header
 from casesearch_pd.sources.transport.urls import require_same_origin, validate_base_url
 
 if TYPE_CHECKING:
@@ -67,7 +66,6 @@ _QUOTA = 300 / 60
 _SHARE = 0.8
 _BURST = 10.0
 _WINDOW = 60.0  # seconds
-
 
 _EXAMPLE_URL = "https://api.withpersona.com/api/v1"
 
@@ -113,11 +111,14 @@ class PersonaCases(BaseSource):
     max_sorts: int = 1
     page_size: int = 100  # the largest page (OpenAPI description)
     lookback: float = 120.0
-    kinds: ClassVar[tuple[str, ...]] = KINDS
+    # The to-many relationships; the column of the same name contains their ids.
+    kinds: ClassVar[tuple[str, ...]] = tuple(
+        column for name, column in RELATIONSHIPS.items() if name not in TO_ONE
+    )
 
     ASSUME: ClassVar[dict[str, bool]] = {"exact_text": False}
-    """Unconfirmed facts with safe values. ``exact_text``: whether ``eq`` on text is sensitive
-    to letter case; if not, the rows are checked again locally and its negation is not pushed."""
+    """Undocumented behaviour, with safe defaults. ``exact_text``: whether ``eq`` on text is
+    sensitive to letter case; if not, it is also evaluated locally, and its negation only there."""
 
     def __init__(
         self,
@@ -145,7 +146,8 @@ class PersonaCases(BaseSource):
         self._schema = schema
         self._uses_quota = rate is None
         self.rate, self.burst = (_QUOTA * _SHARE, _BURST) if rate is None else (rate, 1.0)
-        _ = self.rate_limiter  # an invalid rate or a missing token is an error now
+        # Report an invalid rate or a missing token here instead of at the first request.
+        _ = self.rate_limiter
 
     def __repr__(self) -> str:
         return f"PersonaCases(base_url={self.base_url!r})"
@@ -162,16 +164,16 @@ class PersonaCases(BaseSource):
     @cached_property
     def rate_limiter(self) -> RateLimiter:
         """The rate limiter that every source of this host and token shares."""
-        origin = self.base_url.removesuffix(self._root)
-        # A given rate is used exactly as it is, so it is not shared with the default one.
-        kind = "quota" if self._uses_quota else "given"
+        origin = self.base_url.removesuffix(self._api_path)
+        # A rate that the user chose is used exactly, so it is not shared with the default one.
+        kind = "default" if self._uses_quota else "custom"
         key = (origin, hash(self._auth.value()), kind)
         return rate_limiter_for(key, rate=self.rate, burst=self.burst)
 
     def discover(self) -> Schema:
         """Return the fields of the newest page, of its templates and of `templates`."""
         request = Request(
-            "GET", f"{self._root}/cases", query=(("page[size]", str(self.page_size)),)
+            "GET", f"{self._api_path}/cases", query=(("page[size]", str(self.page_size)),)
         )
         nothing_known = KnownFields({}, {})
         page, names = self.fetch(
@@ -186,7 +188,7 @@ class PersonaCases(BaseSource):
         return discover_schema([item for item in templates if item is not None], page, names)
 
     def _read_template(self, template_id: str) -> Template | None:
-        request = Request("GET", f"{self._root}/case-templates/{quote(template_id, safe='')}")
+        request = Request("GET", f"{self._api_path}/case-templates/{quote(template_id, safe='')}")
         try:
             return self.fetch(request, lambda response: decode_template(response.body))
         except (errors.AccessDeniedError, errors.NotFoundError):
@@ -211,7 +213,7 @@ class PersonaCases(BaseSource):
         return KnownFields(custom, names, attributes)
 
     def push_down(self, where: Expression) -> Pushdown:
-        """Split a filter: what search evaluates is pushed, within depth 2 and 20 clauses."""
+        """Split a filter: what search evaluates is pushed, within depth 2 and 20 terms."""
         by_id = push_down_ids(where, self.pushdown_support)
         if by_id is not None:
             return by_id
@@ -243,15 +245,15 @@ class PersonaCases(BaseSource):
         return field.id in SORT_FIELDS and not self.fresh
 
     @property
-    def _root(self) -> str:
+    def _api_path(self) -> str:
         return urlsplit(self.base_url).path
 
     def request(self, scan: Scan, cursor: str | None = None) -> Request:
         """Return the request for one page; a cursor is the next link of the previous page."""
         query = fieldset(scan)
         if (case_id := _single_id(scan)) is not None:
-            return Request("GET", f"{self._root}/cases/{quote(case_id, safe='')}", query=query)
-        path = f"{self._root}/cases" if self.fresh else f"{self._root}/cases/search"
+            return Request("GET", f"{self._api_path}/cases/{quote(case_id, safe='')}", query=query)
+        path = f"{self._api_path}/cases" if self.fresh else f"{self._api_path}/cases/search"
         if cursor is not None:
             # The link has what paging needs; the fieldset is added where it is missing.
             link_query = tuple(parse_qsl(urlsplit(cursor).query, keep_blank_values=True))
@@ -269,7 +271,7 @@ class PersonaCases(BaseSource):
         Raises
         ------
         ServiceError
-            What the service answered, once no attempt is left.
+            If no attempt is left: the error of the last one.
         FilterError
             If the service rejects a custom field that may not be searchable.
         """
@@ -278,7 +280,7 @@ class PersonaCases(BaseSource):
         except errors.NotFoundError:
             if _single_id(scan) is None:
                 raise
-            return Page(0, {}, None, None, served_at({}))  # the case does not exist
+            return Page(0, {}, None, None, parse_date_header({}))  # the case does not exist
         except errors.InvalidRequestError as error:
             filter_error = unsearchable_field_error(error, scan)
             if filter_error is not None:
@@ -311,7 +313,7 @@ class PersonaCases(BaseSource):
         """Return the page in a response."""
         decode = decode_page if _single_id(scan) is None else decode_case
         decoded = decode(response.body, self._known_fields, scan.fields)
-        # Without the link it is unknown whether a full page is the last one.
+        # Without the link a full page may or may not be the last one.
         has_link = decoded.has_next_link and decoded.next_link != ""
         if not has_link and decoded.rows == self.page_size:
             raise ValueError("a full page without a next link")
@@ -325,8 +327,11 @@ class PersonaCases(BaseSource):
         """Return None: columns of these names hold the related items of a case."""
 
     def events(self) -> NoReturn:
-        """Raise FilterError: Persona has no history of a case."""
-        raise_no_history()
+        """Raise FilterError: Persona's events are those of the whole environment, for 3 months."""
+        raise errors.FilterError(
+            "Persona's API has no audit history of a case; read created_at, updated_at, "
+            "assigned_at and closed_at instead, or have a webhook collect the case.* events"
+        )
 
 
 def _single_id(scan: Scan) -> str | None:

@@ -25,7 +25,7 @@ from casesearch_pd.errors import (
     ThrottledError,
 )
 from casesearch_pd.sources.transport.context import Tuning, monotonic_time, wall_time
-from casesearch_pd.sources.transport.timestamps import served_at
+from casesearch_pd.sources.transport.timestamps import parse_date_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,8 +37,8 @@ __all__ = [
     "ErrorAdvice",
     "ErrorResponse",
     "TransientError",
-    "invalid_request",
-    "malformed_response",
+    "invalid_request_error",
+    "invalid_response_error",
     "parse_retry_after",
     "permanent_error",
     "send_with_retry",
@@ -241,7 +241,7 @@ def transient_error(
         error = response.error(
             ThrottledError, f"the service is throttling ({response.text}); pass a lower rate="
         )
-        wait = parse_retry_after(retry_after, served_at(headers).timestamp())
+        wait = parse_retry_after(retry_after, parse_date_header(headers).timestamp())
         return TransientError(error, throttled=True, wait=wait)
     if response.status == HTTPStatus.REQUEST_TIMEOUT or response.status >= _FIRST_SERVER_ERROR:
         message = f"the service failed ({response.text}); try again later"
@@ -264,10 +264,10 @@ def permanent_error(
     if response.status < HTTPStatus.BAD_REQUEST:
         message = f"the service redirects elsewhere ({response.status}), {advice.redirected}"
         return response.error(NotFoundError, message)
-    return invalid_request(response)
+    return invalid_request_error(response)
 
 
-def invalid_request(response: ErrorResponse) -> ServiceError:
+def invalid_request_error(response: ErrorResponse) -> ServiceError:
     """Return the error of a request that the service rejects."""
     return response.error(
         InvalidRequestError,
@@ -276,7 +276,7 @@ def invalid_request(response: ErrorResponse) -> ServiceError:
     )
 
 
-def malformed_response(
+def invalid_response_error(
     reason: object, status: int | None, request_id: str | None
 ) -> InvalidResponseError:
     """Return the error of a success status without a valid result."""

@@ -13,7 +13,7 @@ import pandas as pd
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["format_timestamp", "parse_timestamp", "served_at", "times_as_text"]
+__all__ = ["format_timestamp", "parse_date_header", "parse_timestamp", "times_as_text"]
 
 _USUAL_LENGTH = len("2026-03-14T09:30:00.000Z")
 
@@ -59,7 +59,7 @@ def _as_text(cell: date) -> str | None:
     return cell.isoformat()
 
 
-def served_at(headers: Mapping[str, str]) -> pd.Timestamp:
+def parse_date_header(headers: Mapping[str, str]) -> pd.Timestamp:
     """Return the service's clock from the ``Date`` header; this machine's if there is none."""
     try:
         return _parse_date(headers["date"])
