@@ -4,6 +4,7 @@ import runpy
 import signal
 import sys
 
+import pandas as pd
 import pytest
 
 from casesearch_pd.emulator import __main__ as command
@@ -29,6 +30,21 @@ def test_sigterm_ends_it_and_its_signal_handlers_are_restored(monkeypatch, capsy
     command.main(["--cases", "2", "--port", "0"])
     assert "2 cases" in capsys.readouterr().out
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_the_times_of_a_file_are_in_the_zone_of_the_command(tmp_path, monkeypatch):
+    path = tmp_path / "cases.parquet"
+    pd.DataFrame({"created_at": [pd.Timestamp("2024-05-01")]}, index=["K-1"]).rename_axis(
+        "case_id"
+    ).to_parquet(path)
+    frames = []
+    monkeypatch.setattr(
+        command, "_instructions", lambda service: frames.append(service.frame()) or ""
+    )
+    arguments = ["--data", str(path), "--tz", "Asia/Kathmandu", "--port", "0", "--seconds", "0"]
+    command.main(arguments)
+    assert frames[0]["case_id"].tolist() == ["K-1"]
+    assert frames[0]["created_at"].tolist() == [pd.Timestamp("2024-04-30T18:15:00Z")]
 
 
 @pytest.mark.parametrize(

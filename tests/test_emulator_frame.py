@@ -8,6 +8,7 @@ import uuid
 import warnings
 from decimal import Decimal
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -266,6 +267,19 @@ def test_naive_times_are_in_the_given_zone(times):
     with CaseService(ROWS.assign(closed_at=times), tz=KATHMANDU) as service:
         assert service.frame()["closed_at"][0] == pd.Timestamp("2024-04-30T18:15:00Z")
         assert service.frame()["created_at"][0] == pd.Timestamp("2024-05-01T00:00:00Z"), "aware"
+
+
+@pytest.mark.parametrize("tz", ["Nowhere", "", 5, "+25:00"])
+def test_an_unknown_zone_is_an_error(tz):
+    with pytest.raises(ValueError, match="tz must be a time zone such as 'Europe/Berlin', got"):
+        CaseService(ROWS, tz=tz)
+
+
+def test_an_offset_and_a_zone_object_are_zones():
+    naive = ROWS.assign(created_at=ROWS["created_at"].dt.tz_localize(None))
+    for tz in ("+02:00", dt.timezone(dt.timedelta(hours=2)), ZoneInfo("Etc/GMT-2")):
+        with CaseService(naive, tz=tz) as service:
+            assert service.frame()["created_at"][0] == pd.Timestamp("2024-04-30T22:00:00Z")
 
 
 def test_a_wall_time_that_occurs_twice_or_never_is_served_as_filters_take_it():

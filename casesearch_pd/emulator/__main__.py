@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = parser.parse_args(arguments)
     try:
         cases = settings.cases if settings.data is None else _read_cases(settings.data)
-        options = dict(settings.set)
+        options = {"tz": settings.tz} | dict(settings.set)
         service = CaseService(cases, seed=settings.seed, port=settings.port, **options).start()
     except (ValueError, OSError) as error:
         parser.error(str(error))
@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--cases", type=int, default=1000, help="number of cases to generate")
     parser.add_argument("--data", type=Path, help="Parquet file of cases to serve instead")
+    parser.add_argument("--tz", default="UTC", help="time zone of the file's times without one")
     parser.add_argument("--seed", type=int, default=0, help="seed of the generated cases")
     parser.add_argument(
         "--port", type=int, default=8080, help="port on 127.0.0.1, 0 for a free one"

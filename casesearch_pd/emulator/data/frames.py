@@ -99,6 +99,7 @@ def from_frame(
         If the index has no name, a column's name or dtype is not supported, a ``case_id`` is a
         duplicate, or a ``created_at`` is missing or in the future.
     """
+    _check_zone(tz)
     frame = _with_index_columns(frame)
     _check_names(frame)
     if "case_id" in frame:
@@ -112,6 +113,16 @@ def from_frame(
         warn(message)
     rows = zip(*(cells[column.name] for column in columns), strict=True)
     return Schema(tuple(columns), templates), iter([rows])
+
+
+def _check_zone(tz: object) -> None:
+    message = f"tz must be a time zone such as 'Europe/Berlin', got {tz!r}"
+    if not isinstance(tz, str | tzinfo) or tz == "":
+        raise ValueError(message)
+    try:
+        pd.Timestamp(0, tz=tz)
+    except (KeyError, ValueError) as error:
+        raise ValueError(message) from error
 
 
 def _with_index_columns(frame: pd.DataFrame) -> pd.DataFrame:

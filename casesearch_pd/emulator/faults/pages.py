@@ -21,7 +21,6 @@ from casesearch_pd.emulator.server import Reply, Request, parse_json
 BOOKMARK_PREFIX = "case_again-"
 
 
-
 @dataclass(frozen=True)
 class _Bookmark:
     """The cursor of a page, the number of its cases that were sent, and the id of the last one."""
