@@ -103,7 +103,11 @@ class MirrorMetadata(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def schema(self) -> Schema:
         """The fields of the mirror as a source's schema."""
-        return Schema(tuple(column.field for column in self.columns), self.shared)
+        return Schema(
+            tuple(column.field for column in self.columns),
+            self.shared,
+            closed_status=self.traits.closed_status,
+        )
 
     @cached_property
     def by_column(self) -> dict[str, StoredColumn]:

@@ -148,7 +148,9 @@ def _keyed_tag(key: object, value: object) -> str:
     if isinstance(value, str):
         return f"{key}={value}"
     if is_collection(value):
-        terms = " | ".join(f"cs.field('tags').contains({f'{key}={one}'!r})" for one in value)
+        terms = " | ".join(
+            f"cs.field('tags').contains({f'{key}={one}'!r})" for one in members_of(value)
+        )
         raise FilterError(
             f"tags={{{key!r}: {value!r}}} names several values of one key; for any of them, write "
             f"where={terms or 'None'}"

@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import math
 import numbers
-import operator
 import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
-from fractions import Fraction
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from casesearch_pd.query.schema import Field
 
 __all__ = [
+    "MAX_EXACT_INTEGER",
     "TimeSpan",
     "check_spelling",
     "coerce_scalar",
@@ -41,18 +40,16 @@ __all__ = [
     "is_collection",
     "is_missing",
     "members_of",
-    "parse_zone",
     "require_valid_text",
-    "seconds",
     "to_hashable",
     "unwrap",
-    "whole_number",
 ]
 
 _PERIOD_PATTERN = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
 _INSTANT_PATTERN = re.compile(
     r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?", re.IGNORECASE
 )
+MAX_EXACT_INTEGER = 2**53  # the largest range in which a double represents every integer
 _MICROSECOND = pd.Timedelta(1, "us")
 _MIN_TIME = pd.Timestamp("0001-01-01T00:00Z")
 _MAX_TIME = pd.Timestamp("9999-12-31T23:59:59.999Z")  # in the milliseconds of both services
@@ -96,7 +93,8 @@ def coerce_scalar(field: Field, value: object) -> Any:
 def _coerce_number(field: Field, value: object) -> int | float:
     if isinstance(value, Decimal):
         raise _type_error(field, value, f"a number that a float can hold, such as {float(value)}")
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    # NumPy registers its timedelta64, the only scalar that unwrap() leaves, as a number.
+    if isinstance(value, (bool, np.generic)) or not isinstance(value, numbers.Real):
         raise _type_error(field, value, "a number such as 3 or 2.5")
     if not isinstance(value, int) and not math.isfinite(value):
         raise _type_error(field, value, "a finite number; None matches missing values")
@@ -164,14 +162,10 @@ def _coerce_option(field: Field, value: str) -> str:
 def _matching_options(field: Field, text: str) -> list[str]:
     """Return the values of the options with this label, or with it in another letter case."""
     folded = text.casefold()
-    for matches in (
-        lambda option: option.label == text,
-        lambda option: option.value.casefold() == folded,
-        lambda option: option.label.casefold() == folded,
-    ):
-        if found := list(dict.fromkeys(one.value for one in field.options if matches(one))):
-            return found
-    return []
+    by_label = [item.value for item in field.options if item.label == text]
+    by_folded_value = [item.value for item in field.options if item.value.casefold() == folded]
+    by_folded_label = [item.value for item in field.options if item.label.casefold() == folded]
+    return list(dict.fromkeys(by_label or by_folded_value or by_folded_label))
 
 
 def check_spelling(field: Field, value: object) -> None:
@@ -358,7 +352,8 @@ def _require_hashable(name: str, value: Any) -> Any:
 
 def is_collection(value: object) -> bool:
     """Return whether a value means "any of these"."""
-    return not isinstance(value, (str, bytes, Mapping)) and pd.api.types.is_list_like(value)
+    is_single = isinstance(value, (str, bytes, bytearray, Mapping))
+    return not is_single and pd.api.types.is_list_like(value)
 
 
 def members_of(value: Any) -> tuple[Any, ...]:
@@ -368,85 +363,3 @@ def members_of(value: Any) -> tuple[Any, ...]:
     # tolist() would turn times in nanoseconds into integers.
     is_array = isinstance(value, np.ndarray) and value.dtype.kind not in "mM"
     return tuple(value.tolist() if is_array else value)
-
-
-_OFFSET_PATTERN = re.compile(r"([+-])(\d{2}):?(\d{2})")
-
-
-def parse_zone(tz: object) -> str:
-    """Return the name of a time zone, or its offset from UTC as text.
-
-    Raise FilterError if it is neither.
-
-    >>> from datetime import timezone
-    >>> parse_zone(ZoneInfo("Europe/Paris")), parse_zone(timezone(timedelta(hours=2)))
-    ('Europe/Paris', '+02:00')
-    """
-    if isinstance(tz, str):
-        offset = _OFFSET_PATTERN.fullmatch(tz)
-        if offset is not None and int(offset[2]) < 24 and int(offset[3]) < 60:  # noqa: PLR2004 - a clock
-            return f"{offset[1]}{offset[2]}:{offset[3]}" if int(offset[2] + offset[3]) else "UTC"
-        name: object = tz
-    else:
-        # zoneinfo calls its name "key", pytz "zone".
-        name = getattr(tz, "key", None) or getattr(tz, "zone", None)
-        if name is None and isinstance(tz, tzinfo):
-            return _fixed_offset(tz)
-    try:
-        return ZoneInfo(name).key  # type: ignore[arg-type] # a TypeError is expected
-    except (ZoneInfoNotFoundError, ValueError, TypeError, AttributeError, OSError) as error:
-        raise FilterError(
-            f"unknown time zone {tz!r}; use 'UTC', a name such as 'Europe/Berlin', or an offset "
-            "such as '+02:00'"
-        ) from error
-
-
-def _fixed_offset(tz: tzinfo) -> str:
-    offset = tz.utcoffset(None)
-    if offset is None or offset % timedelta(minutes=1):
-        raise FilterError(
-            f"the time zone {tz!r} has no name and no offset in whole minutes; use "
-            "zoneinfo.ZoneInfo('Europe/Berlin')"
-        )
-    if not offset:
-        return "UTC"
-    minutes = abs(offset) // timedelta(minutes=1)
-    return f"{'-' if offset < timedelta(0) else '+'}{minutes // 60:02}:{minutes % 60:02}"
-
-
-def whole_number(value: object) -> int | None:
-    """Return an integer of any type as an int; None if it is something else.
-
-    >>> whole_number(np.int64(5)), whole_number(Decimal(5)), whole_number(5.0), whole_number(True)
-    (5, 5, None, None)
-    """
-    value = unwrap(value)
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, Fraction) and value.denominator == 1:
-        value = int(value)
-    try:
-        return operator.index(value)  # type: ignore[arg-type] # a TypeError is expected
-    except TypeError:
-        return None
-
-
-def seconds(value: object) -> float | None:
-    """Return a duration as seconds; None if it is something else, or not finite.
-
-    >>> seconds(timedelta(minutes=1)), seconds("5s"), seconds(np.int64(3)), seconds("soon")
-    (60.0, 5.0, 3.0, None)
-    """
-    value = unwrap(value)
-    if isinstance(value, bool) or value is None:
-        return None
-    try:
-        if isinstance(value, numbers.Real):
-            length = float(value)
-        elif isinstance(value, (timedelta, np.timedelta64, str)):
-            length = pd.Timedelta(value).total_seconds()
-        else:
-            return None
-    except (ValueError, OverflowError):
-        return None
-    return length if math.isfinite(length) else None

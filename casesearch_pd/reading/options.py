@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pandas as pd
 
@@ -17,6 +16,7 @@ from casesearch_pd.errors import FilterError
 from casesearch_pd.query.binding import BindingContext, bind, from_keywords, from_tags
 from casesearch_pd.query.coercion import is_collection
 from casesearch_pd.query.expressions import TRUE, Expression, all_of
+from casesearch_pd.query.option_values import parse_seconds, parse_zone, whole_number
 from casesearch_pd.query.references import from_pandas, is_pandas_expression
 from casesearch_pd.reading.frames.columns import OBJECT_TYPES
 from casesearch_pd.reading.frames.frame import FrameFormat
@@ -73,6 +73,7 @@ PANDAS_NAMES = {
 }
 """Options of pandas readers that are no filter keywords, and what to use in their place."""
 
+_MAX_SECONDS = pd.Timedelta.max.total_seconds()
 _MAX_SEARCH = 255  # characters (SearchCases, Amazon Connect API reference)
 
 OnError = Literal["raise", "partial"]
@@ -93,8 +94,10 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         """Check the values once, before anything is read."""
-        check_positive("max_workers", self.max_workers)
-        check_positive("chunksize", self.chunksize, optional=False)
+        for name in ("max_workers", "chunksize"):
+            check_positive(name, getattr(self, name), optional=name == "max_workers")
+            # Frozen: what looks like an int, such as NumPy's, becomes one.
+            object.__setattr__(self, name, whole_number(getattr(self, name)))
         if self.on_error not in get_args(OnError):
             raise FilterError(f"on_error must be 'raise' or 'partial', got {self.on_error!r}")
         if self.lookback is not None:
@@ -109,7 +112,8 @@ def check_positive(name: str, number: object, *, optional: bool = True) -> None:
     """Raise FilterError unless an option is a positive integer, or None if it is optional."""
     if number is None and optional:
         return
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+    whole = whole_number(number)
+    if whole is None or whole < 1:
         raise FilterError(
             f"{name} must be a positive integer{' or None' if optional else ''}, got {number!r}"
         )
@@ -123,13 +127,9 @@ def parse_lookback(source: Source, lookback: timedelta | str | float | None) -> 
 
 
 def _to_timedelta(lookback: timedelta | str | float) -> pd.Timedelta:
-    try:
-        number = isinstance(lookback, (int, float)) and not isinstance(lookback, bool)
-        length = pd.Timedelta(lookback, "s") if number else pd.Timedelta(lookback)
-        if length >= pd.Timedelta(0):
-            return length
-    except (ValueError, TypeError, OverflowError):
-        pass
+    length = parse_seconds(lookback)
+    if length is not None and 0 <= length <= _MAX_SECONDS:
+        return pd.Timedelta(seconds=length)
     raise FilterError(
         "lookback must be a duration that is not negative, such as '2min', a timedelta or a "
         f"number of seconds, got {lookback!r}"
@@ -148,6 +148,10 @@ class Query:
     sort: str | Sequence[str] | None = None
     limit: int | None = None
     tz: str = "UTC"  # of naive times
+
+    def __post_init__(self) -> None:
+        """Take the name of a zone object."""
+        object.__setattr__(self, "tz", parse_zone(self.tz))
 
 
 @dataclass(frozen=True)
@@ -197,7 +201,7 @@ def parse_filter(
 def binding_context(schema: Schema, tz: str) -> BindingContext:
     """Return what a filter is bound in: the schema, the time zone, and now, read once."""
     # The services compare milliseconds. A finer "a week ago" would be filtered again locally.
-    return BindingContext(schema, _time_zone(tz), pd.Timestamp.now("UTC").floor("ms"))
+    return BindingContext(schema, parse_zone(tz), pd.Timestamp.now("UTC").floor("ms"))
 
 
 def _check_keywords(filters: Mapping[str, object]) -> None:
@@ -234,16 +238,6 @@ def _where(where: Expression | Mapping[str, object] | None, schema: Schema) -> E
     )
 
 
-def _time_zone(tz: str) -> str:
-    try:
-        ZoneInfo(tz)
-    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError) as error:
-        raise FilterError(
-            f"unknown time zone {tz!r}; use 'UTC' or a name such as 'Europe/Berlin'"
-        ) from error
-    return tz
-
-
 def _columns(columns: Sequence[str] | None, schema: Schema) -> tuple[Field, ...]:
     if columns is None:
         return schema.active
@@ -268,10 +262,11 @@ def parse_sort(sort: str | Sequence[str] | None, schema: Schema) -> tuple[Sort, 
 
 
 def _names(option: str, value: str | Sequence[str]) -> list[str]:
-    names = [value] if isinstance(value, str) else value
-    if not is_collection(names) or not all(isinstance(name, str) for name in names):
+    # A generator can be read once only.
+    names = [value] if isinstance(value, str) else list(value) if is_collection(value) else [None]
+    if not all(isinstance(name, str) for name in names):
         raise FilterError(f"{option} must be a name or a list of names, got {value!r}")
-    return list(names)
+    return [str(name) for name in names]
 
 
 def _sort_key(name: str, schema: Schema) -> Sort:
@@ -282,9 +277,10 @@ def _sort_key(name: str, schema: Schema) -> Sort:
 
 
 def _limit(limit: int | None) -> int | None:
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+    rows = whole_number(limit)
+    if limit is not None and (rows is None or rows < 0):
         raise FilterError(f"limit must be a non-negative integer or None, got {limit!r}")
-    return limit
+    return rows
 
 
 def _search(search: str | None, source: Source) -> str | None:

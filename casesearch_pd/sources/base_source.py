@@ -31,10 +31,10 @@ from casesearch_pd.sources.transport.context import ReadContext
 from casesearch_pd.sources.transport.rate_limit import RateLimiter, rate_limiter_for
 from casesearch_pd.sources.transport.retry import (
     TransientError,
-    malformed_response,
+    invalid_response_error,
     send_with_retry,
 )
-from casesearch_pd.sources.transport.timestamps import served_at, times_as_text
+from casesearch_pd.sources.transport.timestamps import parse_date_header, times_as_text
 from casesearch_pd.sources.transport.urls import is_loopback, validate_base_url
 
 if TYPE_CHECKING:
@@ -207,10 +207,10 @@ class BaseSource(ABC):
 
         Raise FilterError if a field that every read needs is missing.
         """
-        if self._schema is not None:
-            return self._schema
-        fields = self.discover()
+        fields = self.discover() if self._schema is None else self._schema
         schema = fields if isinstance(fields, Schema) else Schema(tuple(fields))
+        if schema.closed_status != self.traits.closed_status:
+            schema = replace(schema, closed_status=self.traits.closed_status)
         missing = [name for name in _REQUIRED if schema.find(name) is None]
         if missing:
             raise FilterError(
@@ -358,7 +358,7 @@ class BaseSource(ABC):
         page = _decode(response, lambda response: self.page(response, scan))
         headers = getattr(response, "headers", {})
         if "date" in headers:
-            page.served_at = served_at(headers)
+            page.served_at = parse_date_header(headers)
         for item in scan.fields:
             if item.type == "datetime" and item.column in page.columns:
                 page.columns[item.column] = times_as_text(page.columns[item.column])
@@ -386,9 +386,9 @@ def _decode(response: Any, decode: Callable[[Any], _Decoded]) -> _Decoded:
     try:
         return decode(response)
     except (ValueError, RecursionError) as error:
-        failure = malformed_response(error, status, request_id)
+        failure = invalid_response_error(error, status, request_id)
     except (KeyError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise TransientError(malformed_response(reason, status, request_id)) from error
+        raise TransientError(invalid_response_error(reason, status, request_id)) from error
     # Raised outside of the handler, because a JSONDecodeError holds the whole body.
     raise TransientError(failure)

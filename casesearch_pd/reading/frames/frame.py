@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from pandas.util import hash_array
 
 from casesearch_pd.errors import FilterError
+from casesearch_pd.query.option_values import parse_zone
 from casesearch_pd.reading.frames.columns import MEMORY_POOL
 from casesearch_pd.reading.frames.masks import mask
 
@@ -45,7 +46,8 @@ class FrameFormat:
     dtype_backend: DtypeBackend = None
 
     def __post_init__(self) -> None:
-        """Check the kind of dtypes before anything is read."""
+        """Check the zone and the kind of dtypes before anything is read."""
+        object.__setattr__(self, "tz", parse_zone(self.tz))
         _types_mapper(self.dtype_backend)
 
 

@@ -13,9 +13,9 @@ from casesearch_pd.sources.persona.field_names import (
     RESERVED_COLUMNS,
     TYPES,
     USER_PREFIX,
-    columns_of,
-    kebab,
-    snake,
+    assign_columns,
+    to_kebab_case,
+    to_snake_case,
 )
 
 if TYPE_CHECKING:
@@ -51,8 +51,10 @@ def decode_template(body: bytes) -> Template:
     Raise ValueError if the body contains no template.
     """
     template = decode_object(body)
-    attributes = kebab(template.get("attributes"))
-    fields = tuple(_template_field(kebab(item)) for item in _list(attributes.get("field-schemas")))
+    attributes = to_kebab_case(template.get("attributes"))
+    fields = tuple(
+        _template_field(to_kebab_case(item)) for item in _list(attributes.get("field-schemas"))
+    )
     template_id = _text(template.get("id"))
     if not template_id or not all(item.key for item in fields):
         raise ValueError("the response has a template without an id, or a field without a key")
@@ -60,7 +62,7 @@ def decode_template(body: bytes) -> Template:
 
 
 def _template_field(field: Mapping[str, Any]) -> TemplateField:
-    key, config = _text(field.get("key")), kebab(field.get("config"))
+    key, config = _text(field.get("key")), to_kebab_case(field.get("config"))
     options = _list(config.get("options"))
     labels = _list(config.get("option-labels")) or options
     return TemplateField(
@@ -80,24 +82,34 @@ def _list(value: Any) -> list[Any]:
 
 
 def discover_schema(
-    templates: Sequence[Template], page: DecodedPage, present: frozenset[str]
+    templates: Sequence[Template], page: DecodedPage, names_on_page: frozenset[str]
 ) -> Schema:
-    """Return the schema."""
+    """Return the schema of an environment.
+
+    `names_on_page` are the names that occur on the newest page; other fields are inactive.
+    """
     template_names = _template_names(templates, page)
     fields = [Field("case_id", "id", "Case ID", "text")]
     fields += [
-        _attribute(name, column, kind, active=_is_active(column, name, page, present))
+        replace(
+            _attribute(name, column, kind, active=_is_active(column, name, page, names_on_page)),
+            examples=_examples(column, page),
+        )
         for name, (column, kind) in ATTRIBUTES.items()
     ]
     fields += [
-        _relationship(name, column, template_names, active=_is_active(column, name, page, present))
+        _relationship(
+            name, column, template_names, active=_is_active(column, name, page, names_on_page)
+        )
         for name, column in RELATIONSHIPS.items()
     ]
     names = tuple(Option(name, name) for name in dict.fromkeys(name for _, name in template_names))
     fields.append(Field("template", "template", "Case template", "select", options=names))
     fields.sort(key=lambda item: _COLUMN_RANK.get(item.column, len(_COLUMN_RANK)))
     return Schema(
-        (*fields, *_custom(templates, page.new_fields), *_remote_only_fields()), open=True
+        (*fields, *_custom(templates, page.new_fields), *_remote_only_fields()),
+        open=True,
+        closed_status=None,
     )
 
 
@@ -123,8 +135,20 @@ _COLUMN_RANK = {
 _ALWAYS_ACTIVE = {"reference", "status", "created_at", "updated_at", "closed_at", "template_id"}
 
 
-def _is_active(column: str, name: str, page: DecodedPage, present: frozenset[str]) -> bool:
-    return column in _ALWAYS_ACTIVE or not page.rows or name in present
+def _is_active(column: str, name: str, page: DecodedPage, names_on_page: frozenset[str]) -> bool:
+    return column in _ALWAYS_ACTIVE or not page.rows or name in names_on_page
+
+
+# An environment names these values itself, and no listing of them is documented.
+_NAMED_BY_ENVIRONMENT = {"status", "resolution"}
+_MAX_EXAMPLES = 50
+
+
+def _examples(column: str, page: DecodedPage) -> tuple[str, ...]:
+    if column not in _NAMED_BY_ENVIRONMENT:
+        return ()
+    values = (item for item in page.columns.get(column, ()) if isinstance(item, str))
+    return tuple(dict.fromkeys(values))[:_MAX_EXAMPLES]
 
 
 def _template_names(templates: Sequence[Template], page: DecodedPage) -> list[tuple[str, str]]:
@@ -133,10 +157,16 @@ def _template_names(templates: Sequence[Template], page: DecodedPage) -> list[tu
 
 
 def _attribute(name: str, column: str, kind: FieldType, *, active: bool) -> Field:
-    label = snake(name).removesuffix("_id").replace("_", " ").capitalize()
+    label = to_snake_case(name).removesuffix("_id").replace("_", " ").capitalize()
     remote_only = USER_PREFIX if column == "assignee" else ""
     return Field(
-        column, name, label, kind, aliases=(snake(name),), active=active, remote_only=remote_only
+        column,
+        name,
+        label,
+        kind,
+        aliases=(to_snake_case(name),),
+        active=active,
+        remote_only=remote_only,
     )
 
 
@@ -144,7 +174,7 @@ def _relationship(
     name: str, column: str, templates: Sequence[tuple[str, str]], *, active: bool
 ) -> Field:
     label = name.replace("-", " ").capitalize()
-    aliases = (snake(name), f"{snake(name)}_id")
+    aliases = (to_snake_case(name), f"{to_snake_case(name)}_id")
     if column == "template_id":
         options = tuple(Option(*item) for item in templates)
         return Field(column, name, label, "select", options=options, aliases=aliases)
@@ -155,12 +185,12 @@ def _relationship(
 def _custom(templates: Sequence[Template], page_fields: Mapping[str, Field]) -> list[Field]:
     """Return the custom fields and the undocumented attributes, with different columns."""
     fields: dict[str, Field] = {}
-    for one in (field for template in templates for field in template.fields):
-        fields[one.key] = _merge(fields.get(one.key), _custom_field(one))
+    for field in (field for template in templates for field in template.fields):
+        fields[field.key] = _merge(fields.get(field.key), _custom_field(field))
     for item in page_fields.values():
         if item.namespace == "custom":
             fields.setdefault(item.id.removeprefix("fields."), item)
-    columns = columns_of(fields)
+    columns = assign_columns(fields)
     custom = [_with_column(item, key, columns[key]) for key, item in fields.items()]
     return [*custom, *_undocumented(page_fields.values(), {*columns.values()})]
 
@@ -180,7 +210,10 @@ def _undocumented(page_fields: Iterable[Field], used: set[str]) -> list[Field]:
     attributes = [item for item in page_fields if item.namespace == "system"]
     return [
         replace(
-            item, column=f"attribute_{snake(item.id)}" if snake(item.id) in used else snake(item.id)
+            item,
+            column=f"attribute_{to_snake_case(item.id)}"
+            if to_snake_case(item.id) in used
+            else to_snake_case(item.id),
         )
         for item in attributes
     ]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from casesearch_pd.errors import FilterError, ServiceUnavailableError
+from casesearch_pd.query.option_values import parse_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -192,12 +193,13 @@ class ReadContext:
         if seconds is None:
             self.timeout, self.deadline = None, math.inf
             return
-        is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-        if not is_number or not seconds > 0:
+        length = parse_seconds(seconds)
+        if length is None or length <= 0:
             raise FilterError(
-                f"timeout must be a positive number of seconds or None, got {seconds!r}"
+                "timeout must be a positive number of seconds, a timedelta or None, got "
+                f"{seconds!r}"
             )
-        self.timeout, self.deadline = seconds, monotonic_time() + seconds
+        self.timeout, self.deadline = length, monotonic_time() + length
 
     @classmethod
     def for_discovery(cls) -> ReadContext:
