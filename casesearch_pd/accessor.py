@@ -73,8 +73,10 @@ class CasesAccessor:
         where, tags, **filters
             As in `read_cases`. Relative times count from the time of the call.
         tz
-            The zone of naive times in filters; if None, that of naive times in the DataFrame:
-            the zone of the read, else of another column, else UTC.
+            The zone of naive times in the filter. Naive times in the DataFrame are in the zone of
+            the read; without provenance, in that of the first column of times with a zone; else
+            in `tz`. If None, `tz` is that zone of the DataFrame, and UTC where nothing tells it.
+            The metrics take naive times for the same times.
 
         Returns
         -------
@@ -91,7 +93,11 @@ class CasesAccessor:
 
         Notes
         -----
-        Text of a CSV file is compared as times where it is a time; lists are lost in a CSV file.
+        Cells are compared by what they mean, whether they are objects, categories or of Arrow's
+        types; text, as in a CSV file, as times where it is ISO 8601. A type that no filter
+        compares, such as a clock time, is refused. Lists are lost in a CSV file.
+
+        ``is_open=True`` are the cases that `is_open` says, unless a column has that name.
 
         Examples
         --------
@@ -102,7 +108,9 @@ class CasesAccessor:
         >>> set(high["priority"]) <= {"high", "urgent"}, 0 < len(high) < len(df)
         (True, True)
         """
-        return filter_frame(self._frame, where, filters, tags=tags, tz=tz)
+        return filter_frame(
+            self._frame, where, filters, tags=tags, tz=tz, is_open=lifecycle.is_open
+        )
 
     def refresh(
         self,

@@ -17,7 +17,7 @@ import pandas as pd
 
 from casesearch_pd.errors import FilterError, nearest
 from casesearch_pd.query.binding import bind
-from casesearch_pd.query.coercion import is_missing
+from casesearch_pd.query.coercion import is_missing, unwrap
 from casesearch_pd.query.expressions import comparisons
 from casesearch_pd.query.schema import Field, FieldType, Option, Schema
 from casesearch_pd.reading.frames.cells import cell_type, typed_cells
@@ -28,7 +28,7 @@ from casesearch_pd.reading.provenance import Provenance, zone_of_frame
 from casesearch_pd.sources.traits import infer_traits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from casesearch_pd.query.expressions import Compare, Expression
 
@@ -44,31 +44,31 @@ def filter_frame(
     *,
     tags: Mapping[str, str] | Iterable[str] | str | None = None,
     tz: str | None = None,
+    is_open: Callable[[pd.DataFrame], pd.Series[bool]] | None = None,
 ) -> pd.DataFrame:
-    """Return the rows that match a filter; its naive times are by default in `zone_of_frame`."""
+    """Return the rows that match a filter; its naive times are by default in `zone_of_frame`.
+
+    `is_open` returns which cases are open, for a filter by that.
+    """
     _check_search(filters)
     provenance = Provenance.from_attrs(frame)
     schema = _names_schema(frame, provenance)
     if tags is not None and schema.find("tags") is None:
         raise _missing_column("tags", schema, provenance)
     expression = parse_filter(where, filters, tags, schema)
+    rows = frame
+    if is_open is not None and _filters_by_openness(expression, schema):
+        rows = frame.assign(is_open=_openness(frame, is_open))
+        schema = Schema((*schema.fields, _IS_OPEN))
     fields = _filtered_fields(expression, schema, provenance)
     require_distinct_columns(frame, {item.column for item in fields})
 
-    context = binding_context(schema, _zone_name(zone_of_frame(frame)) if tz is None else tz)
-    zone = zone_of_frame(frame, context.tz)
-    by_column = defaultdict(list)
-    for comparison in comparisons(expression):
-        by_column[schema.resolve(str(comparison.field)).column].append(comparison)
-    # Only the columns of the filter are given a type.
-    columns = {
-        item.column: _type_column(item, frame[item.column], by_column[item.column], zone)
-        for item in fields
-    }
-    typed = Schema(tuple(item for item, _ in columns.values()))
+    context = binding_context(schema, zone_of_frame(frame) if tz is None else tz)
+    columns = _type_columns(rows, expression, fields, schema, zone_of_frame(frame, context.tz))
+    typed = Schema(tuple(item for item, _ in columns))
     bound = bind(expression, replace(context, schema=typed))
     _check_remote_only(bound, provenance)
-    cells = {name: column for name, (_, column) in columns.items()}
+    cells = {item.column: column for item, column in columns}
     return frame[mask(pd.DataFrame(cells, index=frame.index, copy=False), bound)]
 
 
@@ -144,10 +144,32 @@ def _missing_column(name: str, schema: Schema, provenance: Provenance) -> Filter
     )
 
 
-def _zone_name(zone: Any) -> str:
-    """Return the name of a zone; an offset has none, so it counts as UTC."""
-    name = zone if isinstance(zone, str) else getattr(zone, "key", None)
-    return name or "UTC"
+_IS_OPEN = Field("is_open", "is_open", "is_open", "boolean")
+
+
+def _filters_by_openness(expression: Expression, schema: Schema) -> bool:
+    """Return whether a filter is by ``is_open``, of which no column of the frame has the name."""
+    if schema.find("is_open") is not None:
+        return False
+    by_openness = [item for item in comparisons(expression) if item.field == "is_open"]
+    for comparison in by_openness:
+        is_truth = isinstance(unwrap(comparison.value), bool)
+        if comparison.op not in {"eq", "ne"} or not is_truth:
+            raise FilterError(
+                f"is_open must be True or False, got {comparison.value!r}; write is_open=True"
+            )
+    return bool(by_openness)
+
+
+def _openness(
+    frame: pd.DataFrame, is_open: Callable[[pd.DataFrame], pd.Series[bool]]
+) -> pd.Series[bool]:
+    try:
+        return is_open(frame)
+    except KeyError as error:  # its text would be shown in quotes
+        raise FilterError(str(error.args[0])) from error
+    except ValueError as error:
+        raise FilterError(str(error)) from error
 
 
 def _check_search(filters: Mapping[str, object]) -> None:
@@ -170,16 +192,34 @@ def _check_remote_only(bound: Expression, provenance: Provenance) -> None:
             )
 
 
+def _type_columns(
+    frame: pd.DataFrame,
+    expression: Expression,
+    fields: Sequence[Field],
+    schema: Schema,
+    zone: Any,
+) -> list[tuple[Field, pd.Series[Any]]]:
+    """Return the fields of a filter with their types, and their columns converted to these."""
+    by_column = defaultdict(list)
+    for comparison in comparisons(expression):
+        by_column[schema.resolve(str(comparison.field)).column].append(comparison)
+    return [_type_column(item, frame[item.column], by_column[item.column], zone) for item in fields]
+
+
 def _type_column(
-    item: Field, column: pd.Series[Any], comparisons: Sequence[Compare], zone: Any
+    item: Field, column: pd.Series[Any], terms: Sequence[Compare], zone: Any
 ) -> tuple[Field, pd.Series[Any]]:
     """Return a field with the type of its column, and the column with this type."""
-    if all(term.op == "isna" or is_missing(term.value) for term in comparisons):
+    if all(term.op == "isna" or is_missing(term.value) for term in terms):
         return replace(item, type="json"), column  # whatever the cells are
-    compares_times = any(map(_compares_times, comparisons))
+    compares_times = any(map(_compares_times, terms))
     kind = "datetime" if item.column in _TIME_COLUMNS else item.type
     cells = typed_cells(column, zone, kind, compares_times=compares_times)
-    return _with_options(replace(item, type=_field_type(item, cells)), cells), cells
+    item = _with_options(replace(item, type=_field_type(item, cells)), cells)
+    if item.type in _TEXT_TYPES and not item.options and item.column != "case_id":
+        texts = [text for term in terms for text in _equal_texts(term)]
+        item = replace(item, examples=_known_values(cells, texts))
+    return item, cells
 
 
 # Columns that hold times on every service.
@@ -191,8 +231,11 @@ def _compares_times(comparison: Compare) -> bool:
     """Return whether a comparison is with a time, or by order."""
     if comparison.op in {"lt", "lte", "gt", "gte", "between"}:
         return True
-    values = comparison.value if isinstance(comparison.value, tuple) else (comparison.value,)
-    return comparison.op != "contains" and any(map(_is_time_value, values))
+    return comparison.op != "contains" and any(map(_is_time_value, _values(comparison)))
+
+
+def _values(comparison: Compare) -> tuple[Any, ...]:
+    return comparison.value if isinstance(comparison.value, tuple) else (comparison.value,)
 
 
 def _is_time_value(value: object) -> bool:
@@ -213,6 +256,35 @@ def _field_type(item: Field, cells: pd.Series[Any]) -> FieldType:
 
 
 _TEXT_TYPES = {"text", "url", "user", "select"}
+
+
+_MAX_TEXTS = 20  # of a filter that are compared with the cells; more come from a program
+_MAX_DISTINCT = 10_000
+_MAX_EXAMPLES = 50  # among more cells, something is similar to anything
+
+
+def _equal_texts(comparison: Compare) -> list[str]:
+    if comparison.op not in {"eq", "ne", "in"}:
+        return []
+    return [value for value in _values(comparison) if isinstance(value, str)]
+
+
+def _known_values(cells: pd.Series[Any], texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the distinct cells, so that binding warns of a text that differs only in spelling.
+
+    Of many cells, these are only the ones that are a text of the filter in any letter case.
+    """
+    if not 0 < len(texts) <= _MAX_TEXTS:
+        return ()
+    equal = set(cells[cells.isin(texts)])
+    if equal.issuperset(texts):
+        return ()
+    distinct = [str(cell) for cell in cells.dropna().unique()]
+    if len(distinct) <= _MAX_EXAMPLES:
+        return tuple(distinct)
+    folded = {text.casefold() for text in texts}
+    is_few = len(distinct) <= _MAX_DISTINCT
+    return tuple(cell for cell in distinct if is_few and cell.casefold() in folded)
 
 
 def _check_lists(item: Field, column: pd.Series[Any]) -> None:
