@@ -57,7 +57,7 @@ def test_imports_are_absolute():
 # Where a library is used, and nowhere else.
 LIBRARIES = {
     "boto3": ("sources.amazon_connect*", "demo"),
-    "botocore": ("sources.amazon_connect*",),
+    "botocore": ("sources.amazon_connect*", "demo"),
     "requests": ("sources.persona*", "sources.transport*"),
     "sqlite3": ("emulator.*",),
     "time": ("sources.transport.context", "emulator.*"),  # the only clock, and the only wait
