@@ -7,8 +7,10 @@ is half written.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import structs
 
 from casesearch_pd.mirror.filter_sql import to_sql
 from casesearch_pd.mirror.metadata import (
@@ -31,8 +33,10 @@ if TYPE_CHECKING:
     from casesearch_pd.query.expressions import Expression
     from casesearch_pd.query.schema import Field
 
-__all__ = ["MergeResult", "create_present_table", "merge"]
+__all__ = ["MergeResult", "create_present_table", "merge", "with_examples"]
 
+_STATES = ("status", "resolution")  # columns whose values a service without options names itself
+_MAX_EXAMPLES = 50
 _SAMPLE_ROWS = 20_000  # rows by which a compression is chosen
 _LONG_TEXT = 30  # bytes, on average
 _DISTINCT_SHARE = 0.9  # of the texts of a column
@@ -196,6 +200,45 @@ def _long_texts(
     sample = f"SELECT * FROM {_TABLES[side]} LIMIT {_SAMPLE_ROWS}"
     (results,) = connection.execute(f"SELECT {tests} FROM ({sample})").fetchall()
     return {name for name, is_long in zip(texts, results, strict=True) if is_long}
+
+
+def with_examples(
+    connection: duckdb.DuckDBPyConnection,
+    columns: Sequence[StoredColumn],
+    closed_status: str | None,
+) -> list[StoredColumn]:
+    """Return the columns of the new file, those of states with the values that cases have.
+
+    By them a misspelt status is noticed without the service, and ``is_open`` knows how the service
+    spells the status of closed cases.
+    """
+    return [
+        structs.replace(
+            column,
+            field=replace(column.field, examples=_examples(connection, column, closed_status)),
+        )
+        if _names_states(column)
+        else column
+        for column in columns
+    ]
+
+
+def _names_states(column: StoredColumn) -> bool:
+    item = column.field
+    return bool(column.name and item.column in _STATES and item.type == "text" and not item.options)
+
+
+def _examples(
+    connection: duckdb.DuckDBPyConnection, column: StoredColumn, first: str | None
+) -> tuple[str, ...]:
+    """Return the most frequent values of a column, after all spellings of `first`."""
+    name = quote_identifier(column.name)
+    rows = connection.execute(
+        f"SELECT {name} FROM new.cases WHERE {name} IS NOT NULL GROUP BY {name} "
+        f"ORDER BY casefold({name}) = ? DESC, count(*) DESC, {name} LIMIT {_MAX_EXAMPLES}",
+        [(first or "").casefold()],
+    ).fetchall()
+    return tuple(value for (value,) in rows)
 
 
 def _drop_duplicates(stage: StagingTable) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from casesearch_pd.errors import CaseSearchError, FilterError, warn
-from casesearch_pd.mirror.merge import create_present_table, merge
+from casesearch_pd.mirror.merge import create_present_table, merge, with_examples
 from casesearch_pd.mirror.metadata import MirrorMetadata, Sync, record_sync
 from casesearch_pd.mirror.reconcile import PresentRows, reconcile
 from casesearch_pd.mirror.staging import StagingTable
@@ -48,7 +48,7 @@ from casesearch_pd.sources.registry import (
     require_source,
     resolve_source,
 )
-from casesearch_pd.sources.transport.context import ReadContext
+from casesearch_pd.sources.transport.context import ReadContext, use_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -104,10 +104,12 @@ def run_sync(path: Path, source: Source | None, request: SyncRequest) -> Sync:
     path = locate(OutputPath(path, is_folder=False).target)
     if path.is_dir():
         raise FilterError(f"{str(path)!r} is a folder; name a file in it, such as cases.duckdb")
-    with write_lock(path):
+    # The time limit covers discovery, and begins before it.
+    context = ReadContext.with_timeout(request.options.timeout)
+    with use_context(context), write_lock(path):
         remove_leftovers(path)
         old = read_metadata_if_exists(path)
-        run = _bind(path, old, _require_same_source(path, old, source), request)
+        run = _bind(path, old, _require_same_source(path, old, source), request, context)
         try:
             return _sync(run, verify=request.verify)
         except CaseSearchError as error:
@@ -127,6 +129,7 @@ def _sync(run: _SyncRun, *, verify: bool) -> Sync:
             _read(run, stage)
             if verify and run.old is not None and run.kind == "increment":
                 _verify(run, stage, run.old)
+            run.read.context.check_time("the new file of the mirror")
             sync = _write(run, stage)
         release(path)
         replace_file(folder / "new.duckdb", path)
@@ -153,7 +156,13 @@ def _require_same_source(path: Path, old: MirrorMetadata | None, source: Source 
     return source
 
 
-def _bind(path: Path, old: MirrorMetadata | None, source: Source, request: SyncRequest) -> _SyncRun:
+def _bind(
+    path: Path,
+    old: MirrorMetadata | None,
+    source: Source,
+    request: SyncRequest,
+    context: ReadContext,
+) -> _SyncRun:
     """Bind the query of the user in the first sync, and that of the mirror in later ones."""
     query = request.query
     if old is not None:
@@ -166,7 +175,7 @@ def _bind(path: Path, old: MirrorMetadata | None, source: Source, request: SyncR
         source,
         replace(bound, columns=tuple(dict.fromkeys([*bound.columns, *keys]))),
         request.options,
-        ReadContext.with_timeout(request.options.timeout),
+        context,
     )
     return _SyncRun(path, old, read, None if bound.all_columns else bound.columns, query.tz)
 
@@ -298,7 +307,7 @@ def _write(run: _SyncRun, stage: StagingTable) -> Sync:
         requests=context.requests,
         seconds=round(context.elapsed(), 3),
     )
-    record_sync(connection, _metadata(run, merged, as_of), sync)
+    record_sync(connection, _metadata(run, connection, merged, as_of), sync)
     connection.execute("CHECKPOINT new")
     connection.execute("DETACH new")
     return sync
@@ -309,7 +318,9 @@ def _number_of_syncs(connection: duckdb.DuckDBPyConnection) -> int:
     return int(number)
 
 
-def _metadata(run: _SyncRun, merged: MergeResult, as_of: pd.Timestamp) -> MirrorMetadata:
+def _metadata(
+    run: _SyncRun, connection: duckdb.DuckDBPyConnection, merged: MergeResult, as_of: pd.Timestamp
+) -> MirrorMetadata:
     source, query = run.read.source, run.read.query
     return MirrorMetadata(
         source=source.describe(),
@@ -317,7 +328,7 @@ def _metadata(run: _SyncRun, merged: MergeResult, as_of: pd.Timestamp) -> Mirror
         filter=filter_to_json(query.filter),
         selection=None if run.selection is None else [item.id for item in run.selection],
         tz=run.tz,
-        columns=merged.columns,
+        columns=with_examples(connection, merged.columns, source.traits.closed_status),
         shared={name: tuple(columns) for name, columns in source.schema.shared.items()},
         as_of=as_of.isoformat(),
         now=query.now.isoformat(),
