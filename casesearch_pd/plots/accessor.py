@@ -25,7 +25,8 @@ class CasePlots:
 
     Notes
     -----
-    Each method takes ``ax``, the Axes to draw on; without it there is a new figure. The title
+    Each method takes ``ax``, the Axes to draw on; without it there is a new figure. In a figure
+    without a layout engine the Axes are moved until all text is within the figure. The title
     names what is shown, of how many cases, and when they were read. A KeyError names a column
     that a plot needs and that was not read.
 
@@ -103,6 +104,7 @@ class CasePlots:
         by
             A column; each of its six largest groups gets a curve, the others share one. With
             more than four curves the bands are left out, because they would hide each other.
+            Nothing is drawn for ``status`` and other columns that change when a case is closed.
         names
             Names for the ids in the column: a mapping, a Series, or a function of the id.
         ax
@@ -161,7 +163,9 @@ class CasePlots:
         """Draw the share of cases closed within their SLA.
 
         A case counts once it is closed or its SLA has expired. Over time, it counts in the
-        period in which its SLA expired: the outcome of all these cases is known.
+        period in which its SLA expired: the outcome of all these cases is known. Amazon Connect
+        states only the next breach of a case, so its closed cases have no outcome here; its SLA
+        items have it: ``read_related(source, df, kinds="sla")``.
 
         Parameters
         ----------

@@ -154,7 +154,7 @@ def _sla_by_period(cases: pd.DataFrame, freq: str | None, ax: Axes) -> Axes:
         _draw_share_per_period(
             ax, due, within, period_starts(freq, due.min(), now.tz_convert(due.tz))
         )
-        ax.set_xlabel(f"{period_noun(freq)} in which the SLA expired ({due.tz})")
+        ax.set_xlabel(f"{period_noun(freq)} in which the SLA expired ({due.tz})", **LITERAL_TEXT)
     empty = None if len(due) else _empty_message(cases)
     return finish_plot(ax, cases, _overall_text(within.sum(), len(due)), empty=empty)
 

@@ -22,6 +22,7 @@ from casesearch_pd.analysis.lifecycle import (
 )
 from casesearch_pd.plots.common import (
     BLUE,
+    LITERAL_TEXT,
     ORANGE,
     VERMILLION,
     axes_or_new,
@@ -159,7 +160,7 @@ def heatmap(cases: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     cases = one_row_per_case(cases)
     times = _local_times(cases)
     colorbar = _draw_heatmap(ax, times) if len(times) else None
-    ax.set_xlabel(f"hour of creation ({times.tz})")
+    ax.set_xlabel(f"hour of creation ({times.tz})", **LITERAL_TEXT)
     title = f"{plural(len(times), 'case')} by weekday and hour"
     title += undated_text(len(cases) - len(times))
     empty = None if len(times) else no_times_reason(cases)
