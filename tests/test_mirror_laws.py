@@ -259,7 +259,8 @@ def test_the_schema_is_read_back_from_the_file(both):
     fields = {item.column: item for item in both.bench.source.schema.fields}
     for item in both.mirror.schema.fields:
         expected = replace(fields[item.column], type=item.type)
-        assert replace(item, active=expected.active) == expected
+        # A mirror knows the values of its own cases.
+        assert replace(item, active=expected.active, examples=expected.examples) == expected
 
 
 def test_lower_case_of_other_letters_is_never_ascii(tmp_path):
