@@ -16,17 +16,21 @@ import msgspec
 
 from casesearch_pd.query.expressions import And, Compare, Expression, Not, Or, comparisons
 from casesearch_pd.query.schema import Field
+from casesearch_pd.sources.persona.cells import (
+    TypedValue,
+    attachment_names,
+    may_hold_urls,
+    plain_cells,
+    plain_value,
+)
 from casesearch_pd.sources.persona.columns import (
     NO_RELATIONSHIPS,
     DecodedPage,
     KnownFields,
     Relationship,
     Relationships,
-    TypedValue,
     add_custom_fields,
     add_relationships,
-    attachment_names,
-    unwrap,
 )
 from casesearch_pd.sources.persona.field_names import (
     ATTRIBUTES,
@@ -188,14 +192,15 @@ def decode_page(body: bytes, known_fields: KnownFields, fields: Sequence[Field])
     columns: dict[str, list[Any]] = {"case_id": [case.id for case in cases]}
     page = DecodedPage(len(cases), columns, response.links.next, has_next_link=True)
     attributes = [case.attributes for case in cases]
-    _add_attributes(page, attributes, requested)
+    with_urls = may_hold_urls(body)
+    _add_attributes(page, attributes, requested, with_urls=with_urls)
     relationships = [case.relationships or NO_RELATIONSHIPS for case in cases]
     add_relationships(page, relationships, known_fields, requested)
     custom = [case.attributes.fields for case in cases]
     if custom and isinstance(custom[0], dict):
-        add_custom_fields(page, custom, known_fields, requested)
+        add_custom_fields(page, custom, known_fields, requested, with_urls=with_urls)
     else:
-        _add_known_fields(page, custom, known_fields, requested)
+        _add_known_fields(page, custom, known_fields, requested, with_urls=with_urls)
     return page
 
 
@@ -206,29 +211,31 @@ def _try_decode(body: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
         return None
 
 
-def _add_attributes(page: DecodedPage, attributes: Sequence[Any], requested: set[str]) -> None:
+def _add_attributes(
+    page: DecodedPage, attributes: Sequence[Any], requested: set[str], *, with_urls: bool
+) -> None:
     for name, (column, _) in ATTRIBUTES.items():
         if not requested or name in requested:
-            page.columns[column] = list(map(_GETTERS[name], attributes))
+            cells = list(map(_GETTERS[name], attributes))
+            plain = with_urls and column != "attachments"
+            page.columns[column] = plain_cells(cells) if plain else cells
     if "attachments" in page.columns:
         files = page.columns["attachments"]
         page.columns["attachments"] = [attachment_names(item) if item else item for item in files]
 
 
 def _add_known_fields(
-    page: DecodedPage, custom: Sequence[Any], known_fields: KnownFields, requested: set[str]
+    page: DecodedPage,
+    custom: Sequence[Any],
+    known_fields: KnownFields,
+    requested: set[str],
+    *,
+    with_urls: bool,
 ) -> None:
     for index, item in enumerate(known_fields.custom.values()):
         if not requested or item.id in requested:
-            page.columns[item.column] = unwrap(_custom_values(custom, index), item.type)
-
-
-def _custom_values(custom: Sequence[Any], index: int) -> list[Any]:
-    get = attrgetter(_attribute_name(index))
-    try:
-        return [value.value for value in map(get, custom)]
-    except AttributeError:  # some values have no wrapper
-        return [value.value if type(value) is TypedValue else value for value in map(get, custom)]
+            values = list(map(attrgetter(_attribute_name(index)), custom))
+            page.columns[item.column] = plain_cells(values, with_urls=with_urls)
 
 
 def decode_parsed(response: Any, known_fields: KnownFields, fields: Sequence[Field]) -> DecodedPage:
@@ -244,7 +251,8 @@ def decode_parsed(response: Any, known_fields: KnownFields, fields: Sequence[Fie
     )
     for name, (column, _) in ATTRIBUTES.items():
         if not requested or name in requested:
-            page.columns[column] = [values.get(name) for values in attributes]
+            cells = [values.get(name) for values in attributes]
+            page.columns[column] = cells if column == "attachments" else plain_cells(cells)
     for column, render in (("tags", _as_list), ("attachments", attachment_names)):
         if column in page.columns:
             page.columns[column] = [render(value) for value in page.columns[column]]
@@ -323,7 +331,7 @@ def _add_undocumented(
         column = known_fields.attributes.get(name) or _unused_column(
             to_snake_case(name), known_fields.columns, page.columns
         )
-        page.columns[column] = [values.get(name) for values in attributes]
+        page.columns[column] = [plain_value(values.get(name), name) for values in attributes]
         if name not in known_fields.attributes:
             page.new_fields[column] = Field(column, name, name, "any")
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from casesearch_pd.query.schema import Field, FieldType
+from casesearch_pd.query.schema import Field
+from casesearch_pd.sources.persona.cells import TypedValue, plain_cells
 from casesearch_pd.sources.persona.field_names import (
     RELATIONSHIPS,
     TO_ONE,
@@ -30,11 +31,8 @@ __all__ = [
     "Reference",
     "Relationship",
     "Relationships",
-    "TypedValue",
     "add_custom_fields",
     "add_relationships",
-    "attachment_names",
-    "unwrap",
 ]
 
 
@@ -48,13 +46,6 @@ class Relationship(msgspec.Struct, gc=False, frozen=True):
     """One relationship."""
 
     data: tuple[Reference, ...] | Reference | None = None
-
-
-class TypedValue(msgspec.Struct, gc=False, frozen=True, forbid_unknown_fields=True):
-    """A custom value with its type."""
-
-    type: str
-    value: Any = None
 
 
 Relationships = msgspec.defstruct(
@@ -95,19 +86,7 @@ class DecodedPage:
     # Fields that discovery did not find, by column.
     new_fields: dict[str, Field] = field(default_factory=dict)
     templates: tuple[str, ...] = ()  # ids of the templates of these cases
-
-
-def attachment_names(value: Any) -> Any:
-    """Return names and sizes only: the URL of an attachment contains an access token."""
-    if not isinstance(value, (list, tuple)):
-        return None
-    return tuple([_attachment(item) for item in value if isinstance(item, dict)])
-
-
-def _attachment(item: Mapping[str, Any]) -> str:
-    size = next((item[key] for key in ("byte-size", "byte_size", "byteSize") if key in item), None)
-    name = str(item.get("filename") or "attachment")
-    return name if size is None else f"{name} ({size} bytes)"
+    invalid: dict[str, int] = field(default_factory=dict)  # number of damaged cells, by column
 
 
 _RELATIONSHIP_GETTERS = {name: attrgetter(to_snake_case(name)) for name in RELATIONSHIPS}
@@ -147,6 +126,8 @@ def add_custom_fields(
     fields: Sequence[Mapping[str, Any]],
     known: KnownFields,
     requested: set[str],
+    *,
+    with_urls: bool = True,
 ) -> None:
     """Add a column for each custom field of the cases, and the fields that are new."""
     values_by_key = _transpose(fields, known.custom)
@@ -155,8 +136,7 @@ def add_custom_fields(
         item = known.custom.get(key) or _new_field(key, values, new[key])
         if requested and item.id not in requested:
             continue
-        values_only = [value.value if type(value) is TypedValue else value for value in values]
-        page.columns[item.column] = unwrap(values_only, item.type)
+        page.columns[item.column] = plain_cells(values, with_urls=with_urls)
         if key in new:
             page.new_fields[item.column] = item
 
@@ -187,27 +167,3 @@ def _new_field(key: str, values: Sequence[Any], column: str) -> Field:
     kinds = {value.type for value in values if type(value) is TypedValue}
     kind = kinds.pop() if len(kinds) == 1 else "any"  # if they differ, the cells decide
     return Field(column, f"fields.{key}", key, TYPES.get(kind.replace("_", "-"), "any"), "custom")
-
-
-_NESTED: frozenset[FieldType] = frozenset({"list", "json", "any"})
-_CONTAINERS = frozenset({list, dict})
-_WRAPPER_SIZE = len(TypedValue.__struct_fields__)
-
-
-def unwrap(values: list[Any], field_type: FieldType) -> list[Any]:
-    """Remove ``{"type", "value"}`` wrappers at any depth: hashes and arrays nest them."""
-    if field_type not in _NESTED:
-        return values
-    return [_unwrap_value(value) if type(value) in _CONTAINERS else value for value in values]
-
-
-def _unwrap_value(value: Any) -> Any:
-    if type(value) is list:
-        return [_unwrap_value(item) if type(item) in _CONTAINERS else item for item in value]
-    if len(value) == _WRAPPER_SIZE and isinstance(value.get("type"), str) and "value" in value:
-        inner = value["value"]
-        return _unwrap_value(inner) if type(inner) in _CONTAINERS else inner
-    return {
-        key: _unwrap_value(item) if type(item) in _CONTAINERS else item
-        for key, item in value.items()
-    }

@@ -82,7 +82,10 @@ TYPES: dict[str, FieldType] = {
     "multi-choices": "list",
     "hash": "json",
     "json": "json",
-    "file": "json",
+    # Of a file only the name and the size are kept.
+    "file": "text",
+    "selfie": "text",
+    "government-id": "text",
     "relation-schema": "json",
 }
 """Field types by the type that a template names."""
@@ -127,7 +130,7 @@ def assign_columns(keys: Iterable[str], reserved: Iterable[str] = ()) -> dict[st
     A key that is a valid column name is kept. Any other is rewritten, and prefixed with
     ``fields_`` where the name belongs to another field.
 
-    >>> columns_of(["risk-score", "risk_score", "status"])
+    >>> assign_columns(["risk-score", "risk_score", "status"])
     {'risk_score': 'risk_score', 'risk-score': 'fields_risk_score', 'status': 'fields_status'}
     """
     columns: dict[str, str] = {}
