@@ -97,6 +97,31 @@ def test_labels_that_a_user_put_into_the_cells_are_values():
         assert len(renamed.cases.where(status=label)) == (frame["status"] == value).sum()
 
 
+def test_values_that_a_user_changed_are_compared_as_they_are(local):
+    frame = cs.read_cases(local.connect_cases())
+    is_closed = frame["status"].eq("closed")
+    upper = frame.assign(status=frame["status"].str.upper())
+    assert len(upper.cases.where(status="CLOSED")) == is_closed.sum() > 0
+    with pytest.warns(UserWarning, match="the nearest is 'CLOSED'"):
+        assert upper.cases.where(status="closed").empty
+    some = frame.assign(status=frame["status"].mask(is_closed, "Archived"))
+    assert len(some.cases.where(status="Archived")) == is_closed.sum()
+    title = frame.assign(status=frame["status"].mask(is_closed, "Closed"))
+    assert len(title.cases.where(status=["Closed"])) == is_closed.sum()
+
+
+def test_an_order_of_categories_is_not_the_order_of_their_values():
+    levels = pd.CategoricalDtype(["low", "medium", "high"], ordered=True)
+    frame = pd.DataFrame({"case_id": list("abc"), "x": ["low", "medium", "high"]})
+    frame = frame.astype({"x": levels})
+    for filters in ({"x__gte": "medium"}, {"x__between": ("low", "medium")}):
+        with pytest.raises(cs.FilterError, match=r"order of its own.*use df\[df\['x'\] >= …\]"):
+            frame.cases.where(**filters)
+    assert len(frame.cases.where(x="low")) == 1
+    numbers = frame.assign(x=pd.Categorical([1, 2, 3], ordered=True))
+    assert len(numbers.cases.where(x__gte=2)) == 2
+
+
 @pytest.mark.parametrize(
     ("filters", "nearest"),
     [

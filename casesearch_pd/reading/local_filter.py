@@ -212,12 +212,15 @@ def _type_column(
     """Return a field with the type of its column, and the column with this type."""
     if all(term.op == "isna" or is_missing(term.value) for term in terms):
         return replace(item, type="json"), column  # whatever the cells are
+    _check_category_order(column, terms)
     compares_times = any(map(_compares_times, terms))
     kind = "datetime" if item.column in _TIME_COLUMNS else item.type
     cells = typed_cells(column, zone, kind, compares_times=compares_times)
-    item = _with_options(replace(item, type=_field_type(item, cells)), cells)
+    item = replace(item, type=_field_type(item, cells))
+    texts = [text for term in terms for text in _equal_texts(term)]
+    if item.type == "select":
+        item = _with_cell_values(item, cells, texts)
     if item.type in _TEXT_TYPES and not item.options and item.column != "case_id":
-        texts = [text for term in terms for text in _equal_texts(term)]
         item = replace(item, examples=_known_values(cells, texts))
     return item, cells
 
@@ -227,9 +230,25 @@ _TIME_COLUMNS = {"created_at", "updated_at", "closed_at", "sla_at", "last_reopen
 _ISO_VALUE = re.compile(r"\d{4}(-\d\d(-\d\d([T ]\d\d:\d\d.*)?)?)?")
 
 
+_BY_ORDER = {"lt", "lte", "gt", "gte", "between"}
+
+
+def _check_category_order(column: pd.Series[Any], terms: Sequence[Compare]) -> None:
+    """Refuse a comparison by the order of categories, which is not that of their values."""
+    dtype: Any = column.dtype
+    if not isinstance(dtype, pd.CategoricalDtype) or not dtype.ordered:
+        return
+    by_order = any(term.op in _BY_ORDER for term in terms)
+    if by_order and not dtype.categories.is_monotonic_increasing:
+        raise FilterError(
+            f"{column.name!r} is a category with an order of its own, and a filter compares by the "
+            f"order of the values; use df[df[{column.name!r}] >= …]"
+        )
+
+
 def _compares_times(comparison: Compare) -> bool:
     """Return whether a comparison is with a time, or by order."""
-    if comparison.op in {"lt", "lte", "gt", "gte", "between"}:
+    if comparison.op in _BY_ORDER:
         return True
     return comparison.op != "contains" and any(map(_is_time_value, _values(comparison)))
 
@@ -276,8 +295,9 @@ def _known_values(cells: pd.Series[Any], texts: Sequence[str]) -> tuple[str, ...
     """
     if not 0 < len(texts) <= _MAX_TEXTS:
         return ()
-    equal = set(cells[cells.isin(texts)])
-    if equal.issuperset(texts):
+    equal = cells[cells.isin(texts)].unique()
+    is_many = cells.iloc[: 2 * _MAX_DISTINCT].nunique() > _MAX_DISTINCT
+    if is_many or set(texts) <= set(equal):
         return ()
     distinct = [str(cell) for cell in cells.dropna().unique()]
     if len(distinct) <= _MAX_EXAMPLES:
@@ -295,10 +315,12 @@ def _check_lists(item: Field, column: pd.Series[Any]) -> None:
         )
 
 
-def _with_options(item: Field, cells: pd.Series[Any]) -> Field:
-    """Return a field without options if its cells hold their labels."""
-    if item.type != "select":
-        return item
+def _with_cell_values(item: Field, cells: pd.Series[Any], texts: Sequence[str]) -> Field:
+    """Return a field whose options are those of its cells, which the user may have changed."""
     values = {option.value for option in item.options}
-    labels = {option.label for option in item.options} - values
-    return replace(item, options=()) if labels and cells.isin(labels).any() else item
+    present = set(cells[cells.isin([*texts, *values])].unique())
+    if not present & values and cells.notna().any():
+        return replace(item, options=())
+    # A text that cells have is this value, whatever label is equal to it.
+    own = (Option(text, text) for text in texts if text in present - values)
+    return replace(item, options=(*item.options, *own))

@@ -8,7 +8,7 @@ the way to convert it: no cell counts as "not equal" because its type is unknown
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
@@ -216,7 +216,7 @@ def _typed_objects(column: pd.Series[Any], zone: Any) -> pd.Series[Any]:
     # One pass in C is enough for the ordinary cases.
     if pd.api.types.infer_dtype(column, skipna=True) == "string" and not _has_enum(column):
         return column.astype("str")
-    cells = [_plain_cell(cell) for cell in column]
+    cells = [cell if type(cell) in _PLAIN else _plain_cell(cell) for cell in column]
     types = {type(cell) for cell in cells} - {type(None)}
     unknown = next((item for item in types if _type_of(item) is None), None)
     if unknown is not None:
@@ -244,6 +244,7 @@ def _typed_objects(column: pd.Series[Any], zone: Any) -> pd.Series[Any]:
 
 
 _MAX_INTEGER = 2**63
+_PLAIN = {bool, int, str, list, dict, date, datetime, pd.Timestamp}  # never missing
 
 
 def _has_enum(column: pd.Series[Any]) -> bool:
@@ -299,27 +300,26 @@ _BY_CLASS: tuple[tuple[type[Any], FieldType], ...] = (
 
 
 def _typed_times(column: pd.Series[Any], cells: Sequence[Any], zone: Any) -> pd.Series[Any]:
-    """Return Python's and pandas' times as a column of times in UTC."""
+    """Return Python's and pandas' times as a column of times."""
+    objects = _object_column(cells, column)
     has_zone = np.array([getattr(cell, "tzinfo", None) is not None for cell in cells], dtype=bool)
     try:
-        naive = np.array([_wall_time(cell) for cell in cells], dtype="datetime64[us]")
+        naive = _to_microseconds(objects.mask(has_zone, None))
+        if has_zone.any():
+            naive = naive.mask(has_zone, _to_microseconds(objects.where(has_zone, None)))
     except (ValueError, OverflowError) as error:
         raise FilterError(f"{column.name!r} holds times outside the years 1 to 9999") from error
-    return _combine_zones(pd.Series(naive, index=column.index, name=column.name), has_zone, zone)
+    return _combine_zones(naive, has_zone, zone)
 
 
-def _wall_time(cell: Any) -> datetime | None:
-    """Return a time without its zone: in UTC if it has one."""
-    match cell:
-        case None:
-            return None
-        case pd.Timestamp():
-            utc = cell if cell.tzinfo is None else cell.tz_convert("UTC").tz_localize(None)
-            return utc.to_pydatetime(warn=False)
-        case datetime():
-            return cell if cell.tzinfo is None else cell.astimezone(UTC).replace(tzinfo=None)
-        case _:
-            return datetime.combine(cell, time.min)
+def _to_microseconds(times: pd.Series[Any]) -> pd.Series[Any]:
+    """Return objects, all with a zone or all without one, as times in UTC without a zone."""
+    try:
+        column = pd.to_datetime(times, utc=True)
+    except pd.errors.OutOfBoundsDatetime:  # nanoseconds beside a year that they do not reach
+        ticks = [cell.as_unit("us") if isinstance(cell, pd.Timestamp) else cell for cell in times]
+        column = pd.to_datetime(_object_column(ticks, times), utc=True)
+    return column.dt.tz_localize(None).astype("datetime64[us]")
 
 
 def _combine_zones(naive: pd.Series[Any], is_utc: Any, zone: Any) -> pd.Series[Any]:
