@@ -20,6 +20,7 @@ from casesearch_pd.reading.fetch.windows import TimeWindow
 from casesearch_pd.reading.incremental.changes import read_query
 from casesearch_pd.reading.plan import make_plan
 from casesearch_pd.sources.base import Scan, Sort
+from casesearch_pd.sources.transport.timestamps import MILLISECOND, to_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,7 +36,6 @@ __all__ = ["PresentRows", "Reconciliation", "reconcile"]
 _READ_PAGES = 4  # pages of a window that is read instead of halved
 _WINDOWS = 64  # windows at the start, a request each
 _MAX_SINGLE_TIMES = 50  # creation times that are read one by one
-_TICK = pd.Timedelta(1, "ms")  # the resolution of times in requests
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class PresentRows:
         column = f"list_transform({quantiles}, lambda created: epoch_us(created))"
         ((micros,),) = self.select(column, where)
         timestamps = pd.to_datetime(micros or [], unit="us", utc=True)
-        return [_to_milliseconds(at) for at in timestamps if not pd.isna(at)]
+        return [to_milliseconds(at) for at in timestamps if not pd.isna(at)]
 
 
 @dataclass
@@ -85,10 +85,6 @@ def reconcile(read: IncrementalRead, present: PresentRows) -> Reconciliation:
     if _can_count_windows(plan):
         return _reconcile_counts(read, present, plan)
     return _reconcile_ids(read, present)
-
-
-def _to_milliseconds(at: pd.Timestamp) -> pd.Timestamp:
-    return at.floor("ms").as_unit("us")
 
 
 def _can_count_windows(plan: ReadPlan) -> bool:
@@ -179,9 +175,9 @@ def _reconcile_ids(read: IncrementalRead, present: PresentRows) -> Reconciliatio
 def _conditions(read: IncrementalRead, created: pd.Series[Any]) -> Sequence[Expression]:
     """Return conditions that match some creation times: one for each, or one range for many."""
     field = read.source.schema.resolve("created_at")
-    times = [_to_milliseconds(at) for at in created.dropna().unique()]
+    times = [to_milliseconds(at) for at in created.dropna().unique()]
     ranges = [(at, at) for at in times]
     if len(times) > _MAX_SINGLE_TIMES:
         ranges = [(min(times), max(times))]
-    windows = [TimeWindow(first, last + _TICK).where(field) for first, last in ranges]
+    windows = [TimeWindow(first, last + MILLISECOND).where(field) for first, last in ranges]
     return [*windows, *([Compare(field, "isna", None)] if created.isna().any() else [])]

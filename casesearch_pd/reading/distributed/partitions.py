@@ -21,7 +21,7 @@ import pandas as pd
 from casesearch_pd.query.expressions import Compare, Expression, all_of, comparisons
 from casesearch_pd.reading.fetch.windows import TimeWindow
 from casesearch_pd.sources.base import InProcessSource, Scan, Sort
-from casesearch_pd.sources.transport.timestamps import parse_timestamp
+from casesearch_pd.sources.transport.timestamps import MILLISECOND, parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +41,7 @@ _MIN_SAMPLES, _MAX_SAMPLES = 8, 48  # times at which the density is sampled
 _ROWS_PER_SAMPLE = 2_000  # so that sampling costs a twentieth of the pages
 _GOLDEN_RATIO = (5**0.5 - 1) / 2  # spreads the samples over all hours and weekdays
 _MAX_BURST = 10.0  # times the median density; more is one busy moment, not a trend
-_TICK = pd.Timedelta(1, "ms")  # the resolution of times in requests
+
 _SECOND = pd.Timedelta(1, "s")
 
 
@@ -128,7 +128,7 @@ def _upper_bound(newest: Sequence[Page], *, in_process: bool) -> pd.Timestamp:
     end = newest[0].served_at
     last = max(_times(newest), default=end)
     later = last >= end if in_process else end <= last < end + _SECOND
-    return (last + _TICK).floor("ms") if later else end
+    return (last + MILLISECOND).floor("ms") if later else end
 
 
 def _cuts(
@@ -151,7 +151,7 @@ def _cuts(
     first, last = min(_times(oldest), default=end), max(times, default=end)
     if first >= last:  # all cases were created at the same time
         return []
-    result = _Range(first, last + _TICK, total or 0)
+    result = _Range(first, last + MILLISECOND, total or 0)
     if number is not None and total is not None:
         number = min(number, total)
         return _nearest_cuts(list(_bisect(result, total / number, probe.count)), number)
@@ -267,7 +267,7 @@ def _density(pages: Sequence[Page], start: pd.Timestamp, end: pd.Timestamp) -> _
 def _duration(page: Page, start: pd.Timestamp, end: pd.Timestamp) -> float:
     """Return the seconds in which the rows of a page were created."""
     times = [] if page.cursor is None else _times([page])
-    return max((max(times, default=end) - start).total_seconds(), _TICK.total_seconds())
+    return max((max(times, default=end) - start).total_seconds(), MILLISECOND.total_seconds())
 
 
 def _cuts_by_density(

@@ -45,6 +45,7 @@ from casesearch_pd.reading.frames.frame import (
     sort_rows,
 )
 from casesearch_pd.sources.base import InProcessSource, Sort
+from casesearch_pd.sources.transport.timestamps import EPOCH, MIN_TIME
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -59,17 +60,14 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchReader", "with_fixed_type"]
 
-_EPOCH = pd.Timestamp(0, tz="UTC")
-_FIRST = pd.Timestamp.min.tz_localize("UTC")
-
 
 class BatchReader:
     """Read a plan in batches.
 
-    `metadata` receives ``as_of``, the total and notes. `total` is how many rows there will be, if
-    the service counts just these; `rows` how many cases were read, and `edge` the last creation
-    time among them. With `open_columns`, fields that are not in the schema are kept (`new_fields`)
-    and the types that it does not know may differ from batch to batch.
+    `metadata` receives ``as_of``, the total and notes. `total` is the number of rows of the result,
+    if the service counts exactly these; `rows` the number of cases read so far, and `edge` their
+    latest creation time. With `open_columns`, fields that are not in the schema are kept
+    (`new_fields`) and the types that it does not know may differ from batch to batch.
     """
 
     def __init__(
@@ -89,9 +87,9 @@ class BatchReader:
         self.checkpoint = StreamCheckpoint.open(plan, options)
         self._plan, self._context, self._options = plan, context, options
         self._metadata, self._open = metadata, open_columns
-        self._columns: Columns | None = None  # rows that are no batch yet
+        self._columns: Columns | None = None  # rows that are in no batch yet
         self._ties: list[Page] = []  # rows of the last creation time, of which more may follow
-        self._previous_ids: frozenset[str] = frozenset()  # of the last batch
+        self._previous_ids: frozenset[str] = frozenset()  # the cases of the last batch
 
     def read(self, bar: Bar) -> Generator[pd.DataFrame]:
         """Yield the batches: complete rows, filtered and in order."""
@@ -99,11 +97,11 @@ class BatchReader:
             yield from self._read_in_process(bar)
             return
         chunksize, limit = self._options.chunksize, self._plan.query.limit
-        most = self._context.tuning.batch_rows
-        size = min(chunksize, most, limit or most)
+        max_rows = self._context.tuning.batch_rows
+        size = min(chunksize, max_rows, limit or max_rows)
         with closing(self._pages(bar)) as pages:
-            for untied in hold_back_ties(pages, self._tie_columns(), self._ties):
-                if self._collect(untied) >= size:
+            for pages_without_ties in hold_back_ties(pages, self._tie_columns(), self._ties):
+                if self._collect(pages_without_ties) >= size:
                     yield self._take_batch()
             if self._columns is not None:
                 yield self._take_batch()
@@ -125,7 +123,7 @@ class BatchReader:
         return self._build(Columns([self._fix_type(item) for item in fields]))
 
     def pending_rows(self) -> pd.DataFrame:
-        """Return the rows that are no batch yet; with several passes, these are not complete."""
+        """Return the rows that are in no batch yet; with several passes, they lack columns."""
         self._collect(self._ties)
         return self.empty_frame() if len(self._plan.passes) > 1 else self._take_batch()
 
@@ -152,11 +150,11 @@ class BatchReader:
 
     def _part_pages(self, part: int, scan: Scan, bar: Bar) -> Iterator[Page]:
         metadata, checkpoint = self._metadata, self.checkpoint
-        is_first = not checkpoint.saved_windows(part)  # else it was counted by an earlier read
+        is_uncounted = not checkpoint.saved_windows(part)  # else an earlier read has counted it
         for page in checkpoint.pages(part, scan, self._context):
-            if is_first and page.total is not None:
+            if is_uncounted and page.total is not None:
                 self._add_total(page.total)
-            is_first = False
+            is_uncounted = False
             metadata.as_of = metadata.as_of or checkpoint.started_at or page.served_at
             self._note_new_fields(page)
             bar.total = self.total
@@ -257,7 +255,7 @@ class BatchReader:
 
 
 def with_fixed_type(item: Field) -> Field:
-    """Return a field with a type: one that the schema does not know is text in every batch."""
+    """Return a field whose type is the same in every batch: an unknown type becomes text."""
     return replace(item, type="text") if item.type == "any" else item
 
 
@@ -276,28 +274,28 @@ class StreamCheckpoint:
         lookback = options.lookback_for(plan.source)
         if options.checkpoint is None:
             return cls(plan, lookback)
-        _check_order(plan)
+        _require_resumable_order(plan)
         checkpoint = Checkpoint.open(options.checkpoint, query_fingerprint(plan, streamed=True))
         return cls(plan, lookback, checkpoint, checkpoint.load(with_rows=False))
 
     @property
     def started_at(self) -> pd.Timestamp | None:
         """The service's clock when the read that is resumed began."""
-        return min((pd.Timestamp(one.started_at) for one in self.windows), default=None)
+        return min((pd.Timestamp(window.started_at) for window in self.windows), default=None)
 
     def saved_windows(self, part: int) -> list[SavedWindow]:
         """Return the saved windows of one part of the filter."""
-        return [one for one in self.windows if one.scan == (0, part)]
+        return [window for window in self.windows if window.scan == (0, part)]
 
     def pages(self, part: int, scan: Scan, context: ReadContext) -> Iterator[Page]:
         """Yield one part of the filter in order: the pages of the files, and those between."""
         if self.checkpoint is None:
-            yield from self._follow(scan, context)
+            yield from self._iter_pages_once(scan, context)
             return
-        files = {one.span: one for one in self.saved_windows(part)}
+        files = {window.span: window for window in self.saved_windows(part)}
         spans = [*files, *missing_windows(files)] if files else [TimeWindow()]
         has_undated = False
-        for span in sorted(spans, key=lambda span: span.start or _FIRST):
+        for span in sorted(spans, key=lambda span: span.start or MIN_TIME):
             if span in files:
                 pages = iter([self.checkpoint.load_rows(files[span]).page()])
             else:
@@ -307,21 +305,24 @@ class StreamCheckpoint:
                 yield page
         # A file of the first window ends before its cases without a time, which come last.
         first_end = next(iter(files)).end if files else None
-        rest = undated_scan(self.plan.source, scan, first_end) if first_end is not None else None
-        if rest is not None and may_match_undated(scan) and not has_undated:
-            yield from self._follow(rest, context)
+        undated = undated_scan(self.plan.source, scan, first_end) if first_end is not None else None
+        if undated is not None and may_match_undated(scan) and not has_undated:
+            yield from self._iter_pages_once(undated, context)
 
-    def _follow(self, scan: Scan, context: ReadContext) -> Iterator[Page]:
+    def _iter_pages_once(self, scan: Scan, context: ReadContext) -> Iterator[Page]:
         # Rows that were delivered cannot be taken back, so the scan must not start over.
         return iter_pages(self.plan.source, ScanState(scan, can_rewind=False), context)
 
     def _read_and_save(
         self, checkpoint: Checkpoint, part: int, scan: Scan, span: TimeWindow, context: ReadContext
     ) -> Iterator[Page]:
-        narrow = restrict_to_window(self.plan.source, scan, span)
-        assert narrow is not None, "`_check_order` has tried it"
-        state = ScanState(narrow, can_rewind=False)
-        started_at = lambda: self.started_at or _clock(state)  # noqa: E731 - one line
+        window_scan = restrict_to_window(self.plan.source, scan, span)
+        assert window_scan is not None, "`_require_resumable_order` has tried it"
+        state = ScanState(window_scan, can_rewind=False)
+
+        def started_at() -> pd.Timestamp:
+            return self.started_at or _first_page_time(state)
+
         pages_per_file = context.tuning.pages_per_checkpoint_file
         files = WindowFiles(checkpoint, (0, part), span.start, started_at, pages_per_file)
         for page in iter_pages(self.plan.source, state, context):
@@ -340,11 +341,11 @@ class StreamCheckpoint:
         for part, scan in enumerate(self.plan.pass_scans(self.plan.passes[0])):
             if windows := self.saved_windows(part):
                 saved_span = TimeWindow(None, windows[-1].span.end).where(scan.sort[0].field)
-                narrow = restrict_scan(source, scan, all_of([since, saved_span]))
+                changes_scan = restrict_scan(source, scan, all_of([since, saved_span]))
                 # If the filter takes no window, all changes are read; a batch drops repeated rows.
-                narrow = narrow or restrict_scan(source, scan, since)
-                if narrow is not None:
-                    changes.append(self._follow(narrow, context))
+                changes_scan = changes_scan or restrict_scan(source, scan, since)
+                if changes_scan is not None:
+                    changes.append(self._iter_pages_once(changes_scan, context))
         return changes
 
     def clear(self) -> None:
@@ -353,18 +354,18 @@ class StreamCheckpoint:
             self.checkpoint.clear()
 
 
-def _clock(state: ScanState) -> pd.Timestamp:
+def _first_page_time(state: ScanState) -> pd.Timestamp:
     assert state.as_of is not None, "a page came before it is saved"
     return state.as_of
 
 
-def _check_order(plan: ReadPlan) -> None:
+def _require_resumable_order(plan: ReadPlan) -> None:
     first = plan.order[0]
     if first.field.column != "created_at" or first.descending:
         raise FilterError(
             "checkpoint= needs the order of created_at; leave out sort= or checkpoint="
         )
-    source, probe = plan.source, TimeWindow(_EPOCH, _EPOCH).where(first.field)
+    source, probe = plan.source, TimeWindow(EPOCH, EPOCH).where(first.field)
     if any(source.with_bound(part, probe) is None for part in plan.pushdown.parts):
         raise FilterError(
             f"checkpoint= needs requests for windows of created_at, which {source.name} does not "

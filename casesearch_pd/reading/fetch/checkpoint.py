@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import zlib
-from collections import Counter
 from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
@@ -28,7 +27,7 @@ from casesearch_pd.errors import CaseSearchError, FilterError
 from casesearch_pd.query.schema import Field  # noqa: TC001 - read at run time by msgspec
 from casesearch_pd.query.serialization import filter_to_json
 from casesearch_pd.reading.atomic import open_private, private_folder, read_private
-from casesearch_pd.reading.fetch.pagination import take_rows
+from casesearch_pd.reading.fetch.pagination import concat_pages, take_rows
 from casesearch_pd.reading.fetch.windows import TimeWindow
 from casesearch_pd.sources.base import Page
 
@@ -87,11 +86,11 @@ class _File(msgspec.Struct, frozen=True):
     window: SavedWindow
 
 
-def query_fingerprint(plan: ReadPlan, **more: object) -> str:
+def query_fingerprint(plan: ReadPlan, **extra: object) -> str:
     """Return a text that differs between reads whose rows must not be mixed."""
     query = plan.query
     content = {
-        **more,
+        **extra,
         "source": {**plan.source.describe(), "endpoint_url": None, "base_url": None},
         "filter": filter_to_json(query.filter),
         "search": query.search,
@@ -125,7 +124,7 @@ class Checkpoint:
     def load(self, *, with_rows: bool = True) -> list[SavedWindow]:
         """Read the saved windows, in the order of scans and time; their rows may be left out.
 
-        FilterError is raised if a file is truncated, foreign, or of another read.
+        Raise FilterError if a file is truncated, not a checkpoint, or of another read.
         """
         windows = []
         for path in sorted(self.folder.glob(f"*{_SUFFIX}")):
@@ -146,11 +145,16 @@ class Checkpoint:
         try:
             content = read_private(path)
         except OSError as error:
-            raise FilterError(f"checkpoint file {path} cannot be read: {error}") from error
+            raise FilterError(
+                f"checkpoint file {path} cannot be read ({error}); remove it, or use another "
+                "folder in checkpoint="
+            ) from error
         file = _decode(content)
         if file is None:
-            other = content.startswith(_FORMAT) and not content.startswith(_HEADER)
-            problem = "was written by another version" if other else "is incomplete or damaged"
+            is_other_version = content.startswith(_FORMAT) and not content.startswith(_HEADER)
+            problem = (
+                "was written by another version" if is_other_version else "is incomplete or damaged"
+            )
             raise FilterError(
                 f"checkpoint file {path} {problem}; remove it, or use another folder in checkpoint="
             )
@@ -189,7 +193,7 @@ class Checkpoint:
 
 
 def _decode(content: bytes) -> _File | None:
-    """Return the content of a file; None if it is truncated or foreign."""
+    """Return the content of a file; None if it is truncated or not a checkpoint."""
     size = len(_HEADER)
     header, checksum, body = content[:size], content[size : size + 4], content[size + 4 :]
     if header != _HEADER or zlib.crc32(body).to_bytes(4, "big") != checksum:
@@ -206,60 +210,56 @@ class WindowFiles:
 
     checkpoint: Checkpoint
     scan: tuple[int, int]
-    start: pd.Timestamp | None  # of the window
+    start: pd.Timestamp | None  # the start of the window
     started_at: Callable[[], pd.Timestamp]
     pages_per_file: int
-    _pages: list[Page] = field(default_factory=list)  # that no file has yet
+    _pages: list[Page] = field(default_factory=list)  # pages that are in no file yet
     _paths: list[Path] = field(default_factory=list)
-    _edge: pd.Timestamp | None = None  # where the next file starts
+    _next_start: pd.Timestamp | None = None  # where the next file starts
 
     def __post_init__(self) -> None:
         """Start at the beginning of the window."""
-        self._edge = self.start
+        self._next_start = self.start
 
     def add(self, page: Page, position: pd.Timestamp | None, *, is_last: bool = False) -> None:
         """Add a page that ends at a position, and write a file now and then."""
-        went_back = self._edge is None or position is None or position < self._edge
-        if self._paths and went_back:
+        is_restart = self._next_start is None or position is None or position < self._next_start
+        if self._paths and is_restart:
             self._discard()  # the window is read from its beginning again
         self._pages.append(page)
-        # The last page of a window that was split ends behind the window; `finish` saves it.
+        # The last page of a window that was split ends after the window; `finish` saves it.
         if len(self._pages) < self.pages_per_file or is_last:
             return
         # More rows of the last creation time may follow. They go into the next file together, so
         # that the border between two files is a border between creation times.
-        if position is not None and position != self._edge:
+        if position is not None and position != self._next_start:
             pages, self._pages = _split_off_ties(self._pages)
             self._save(pages, position)
 
     def finish(self, end: pd.Timestamp | None) -> None:
-        """Write the rest of a window that was read to its end."""
+        """Write the pages that are in no file yet, at the end of the window."""
         pages, self._pages = self._pages, []
         self._save(pages, end)
 
-    def _save(self, pages: Sequence[Page], edge: pd.Timestamp | None) -> None:
-        names = dict.fromkeys(name for page in pages for name in page.columns)
+    def _save(self, pages: Sequence[Page], end: pd.Timestamp | None) -> None:
+        page = concat_pages(pages) if pages else Page(0, {})
         window = SavedWindow(
             scan=self.scan,
-            start=None if self._edge is None else self._edge.isoformat(),
-            end=None if edge is None else edge.isoformat(),
+            start=None if self._next_start is None else self._next_start.isoformat(),
+            end=None if end is None else end.isoformat(),
             started_at=self.started_at().isoformat(),
-            rows=sum(page.rows for page in pages),
-            columns={name: _cells(pages, name) for name in names},
-            new_fields={name: item for page in pages for name, item in page.new_fields.items()},
-            invalid=dict(sum((Counter(page.invalid) for page in pages), Counter())),
+            rows=page.rows,
+            columns=page.columns,
+            new_fields=page.new_fields,
+            invalid=page.invalid,
         )
         self._paths.append(self.checkpoint.save(window))
-        self._edge = edge
+        self._next_start = end
 
     def _discard(self) -> None:
         for path in self._paths:
             path.unlink(missing_ok=True)
-        self._paths, self._edge = [], self.start
-
-
-def _cells(pages: Sequence[Page], name: str) -> list[Any]:
-    return [value for page in pages for value in page.columns.get(name, [None] * page.rows)]
+        self._paths, self._next_start = [], self.start
 
 
 def _split_off_ties(pages: Sequence[Page]) -> tuple[list[Page], list[Page]]:
@@ -278,14 +278,14 @@ class PassCheckpoint:
     """The checkpoint of one pass."""
 
     checkpoint: Checkpoint
-    windows: Sequence[SavedWindow]  # that were there when the read began
-    number: int  # of the pass
+    windows: Sequence[SavedWindow]  # the windows that were saved when the read began
+    number: int  # the number of the pass
     started_at: Callable[[], pd.Timestamp]  # returns the service's clock when the read began
     pages_per_file: int
 
     def saved_windows(self, part: int) -> list[SavedWindow]:
         """Return the saved windows of one part of the filter."""
-        return [one for one in self.windows if one.scan == (self.number, part)]
+        return [window for window in self.windows if window.scan == (self.number, part)]
 
     def open_files(self, part: int, span: TimeWindow) -> WindowFiles:
         """Return the files of a window that is about to be read."""

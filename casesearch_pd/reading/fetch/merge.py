@@ -8,7 +8,6 @@ sort are written to a temporary file in sorted runs first, and the runs are merg
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from casesearch_pd.errors import CaseSearchError
-from casesearch_pd.reading.fetch.pagination import take_rows
+from casesearch_pd.reading.fetch.pagination import concat_pages, take_rows
 from casesearch_pd.reading.frames.columns import to_arrow
 
 if TYPE_CHECKING:
@@ -35,32 +34,13 @@ __all__ = ["hold_back_ties", "merge_ordered", "sort_pages"]
 Times = npt.NDArray[np.int64]
 
 
-def _portion(page: Page, rows: Sequence[int]) -> Page:
+def _select_rows(page: Page, rows: Sequence[int]) -> Page:
     """Return some rows of a page; its invalid values are counted with the first row only."""
-    portion = take_rows(page, rows)
-    return portion if 0 in rows else replace(portion, invalid={})
+    selected = take_rows(page, rows)
+    return selected if 0 in rows else replace(selected, invalid={})
 
 
-def _concat(pages: Sequence[Page]) -> Page:
-    """Return the rows of several pages as one page."""
-    first = pages[0]
-    if len(pages) == 1:
-        return first
-    names = dict.fromkeys(name for page in pages for name in page.columns)
-    columns = {
-        name: [value for page in pages for value in page.columns.get(name) or [None] * page.rows]
-        for name in names
-    }
-    return replace(
-        first,
-        rows=sum(page.rows for page in pages),
-        columns=columns,
-        new_fields={name: item for page in pages for name, item in page.new_fields.items()},
-        invalid=dict(sum((Counter(page.invalid) for page in pages), Counter())),
-    )
-
-
-def _times(page: Page) -> Times:
+def _creation_times(page: Page) -> Times:
     """Return the creation times; a missing one is taken from the row before, or the next."""
     array, _ = to_arrow(page.columns.get("created_at") or [None] * page.rows, "datetime")
     complete = pc.fill_null_backward(pc.fill_null_forward(array)).cast(pa.int64())
@@ -68,8 +48,8 @@ def _times(page: Page) -> Times:
     return times
 
 
-def _sort(page: Page) -> Page:
-    return take_rows(page, np.argsort(_times(page), kind="stable").tolist())
+def _sort_by_creation(page: Page) -> Page:
+    return take_rows(page, np.argsort(_creation_times(page), kind="stable").tolist())
 
 
 @dataclass
@@ -81,16 +61,16 @@ class _Head:
     times: Times
 
     @classmethod
-    def of(cls, pages: Iterator[Page]) -> _Head | None:
+    def next_of(cls, pages: Iterator[Page]) -> _Head | None:
         """Return the next page that has rows; None at the end."""
         page = next((page for page in pages if page.rows), None)
-        return None if page is None else cls(pages, page, _times(page))
+        return None if page is None else cls(pages, page, _creation_times(page))
 
     def take_until(self, frontier: int) -> Page:
         """Remove and return the rows up to a time, that time included."""
         reached = self.times <= frontier
-        page = _portion(self.page, np.flatnonzero(reached).tolist())
-        self.page = _portion(self.page, np.flatnonzero(~reached).tolist())
+        page = _select_rows(self.page, np.flatnonzero(reached).tolist())
+        self.page = _select_rows(self.page, np.flatnonzero(~reached).tolist())
         self.times = self.times[~reached]
         return page
 
@@ -99,19 +79,20 @@ class _Head:
 # before its own last row, so nothing before the frontier can follow and the rows up to it are
 # final. At least one page is used up in each round.
 def merge_ordered(scans: Sequence[Iterator[Page]]) -> Iterator[Page]:
-    """Yield the rows of several scans, each in the order of creation time, in one order.
+    """Merge scans that are sorted by creation time.
 
-    Rows of equal times are in the order of the scans, in one page or in pages that follow.
+    Rows of one time keep the order of the scans and may extend over several pages.
     """
     if len(scans) == 1:
         yield from scans[0]
         return
-    heads = [head for pages in scans if (head := _Head.of(pages)) is not None]
+    heads = [head for pages in scans if (head := _Head.next_of(pages)) is not None]
     while heads:
         frontier = min(int(head.times.max()) for head in heads)
         ready = [page for head in heads if (page := head.take_until(frontier)).rows]
-        yield _sort(_concat(ready)) if len(ready) > 1 else ready[0]
-        heads = [head for one in heads if (head := one if one.page.rows else _Head.of(one.pages))]
+        yield _sort_by_creation(concat_pages(ready)) if len(ready) > 1 else ready[0]
+        following = (head if head.page.rows else _Head.next_of(head.pages) for head in heads)
+        heads = [head for head in following if head is not None]
 
 
 def hold_back_ties(
@@ -119,7 +100,8 @@ def hold_back_ties(
 ) -> Iterator[list[Page]]:
     """Yield pages without the rows that are tied with the last one: these wait in `ties`.
 
-    Without columns, ties need not come together.
+    The caller passes the list, so that it still has these rows if the read ends early. Without
+    columns, ties need not come together.
     """
     for page in pages:
         if not page.rows:
@@ -138,15 +120,15 @@ def _split_ties(pages: Sequence[Page], columns: Sequence[str]) -> tuple[list[Pag
     if not columns:
         return list(pages), []
     last = _sort_key(pages[-1], columns, pages[-1].rows - 1)
-    for at in range(len(pages) - 1, -1, -1):
-        page, rows = pages[at], range(pages[at].rows)
+    for index in range(len(pages) - 1, -1, -1):
+        page, rows = pages[index], range(pages[index].rows)
         others = (row for row in reversed(rows) if _sort_key(page, columns, row) != last)
         first = next(others, -1) + 1  # of the tie
         if first == len(rows):
-            return list(pages[: at + 1]), list(pages[at + 1 :])
+            return list(pages[: index + 1]), list(pages[index + 1 :])
         if first:
-            before, after = _portion(page, rows[:first]), _portion(page, rows[first:])
-            return [*pages[:at], before], [after, *pages[at + 1 :]]
+            before, after = _select_rows(page, rows[:first]), _select_rows(page, rows[first:])
+            return [*pages[:index], before], [after, *pages[index + 1 :]]
     return [], list(pages)
 
 
@@ -154,7 +136,7 @@ def _sort_key(page: Page, columns: Sequence[str], row: int) -> list[Any]:
     return [page.columns[name][row] if name in page.columns else None for name in columns]
 
 
-class _Rows(msgspec.Struct):
+class _StoredRows(msgspec.Struct):
     rows: int
     columns: dict[str, list[Any]]
     invalid: dict[str, int]
@@ -169,10 +151,10 @@ def sort_pages(pages: Iterator[Page], tuning: Tuning) -> Iterator[Page]:
         for last in pages:
             buffer.append(last)
             if sum(page.rows for page in buffer) >= tuning.sort_run_rows:
-                runs.append(_write_run(file, _sort(_concat(buffer)), tuning.merge_step_rows))
+                runs.append(_write_run(file, buffer, tuning.merge_step_rows))
                 buffer.clear()
         if buffer:
-            runs.append(_write_run(file, _sort(_concat(buffer)), tuning.merge_step_rows))
+            runs.append(_write_run(file, buffer, tuning.merge_step_rows))
         if last is not None:
             yield from merge_ordered([_read_run(file, run, last) for run in runs])
 
@@ -190,12 +172,13 @@ def _temporary_file(tuning: Tuning) -> Iterator[IO[bytes]]:
         ) from error
 
 
-def _write_run(file: IO[bytes], page: Page, step: int) -> list[tuple[int, int]]:
-    """Write a run, and return the offset and the size of each of its steps."""
+def _write_run(file: IO[bytes], pages: Sequence[Page], step: int) -> list[tuple[int, int]]:
+    """Write the sorted rows of some pages; return the offset and the size of each step."""
+    page = _sort_by_creation(concat_pages(pages))
     steps = []
     for start in range(0, page.rows, step):
-        part = _portion(page, range(start, min(start + step, page.rows)))
-        body = msgspec.msgpack.encode(_Rows(part.rows, part.columns, part.invalid))
+        part = _select_rows(page, range(start, min(start + step, page.rows)))
+        body = msgspec.msgpack.encode(_StoredRows(part.rows, part.columns, part.invalid))
         steps.append((file.tell(), len(body)))
         file.write(body)
     return steps
@@ -204,7 +187,7 @@ def _write_run(file: IO[bytes], page: Page, step: int) -> list[tuple[int, int]]:
 def _read_run(file: IO[bytes], run: Sequence[tuple[int, int]], template: Page) -> Iterator[Page]:
     for offset, size in run:
         file.seek(offset)
-        part = msgspec.msgpack.decode(file.read(size), type=_Rows)
+        part = msgspec.msgpack.decode(file.read(size), type=_StoredRows)
         yield replace(
             template, rows=part.rows, columns=part.columns, invalid=part.invalid, new_fields={}
         )

@@ -55,7 +55,7 @@ class PartialResult:
 
 
 class UnfinishedRead(Protocol):
-    """A read, as far as its end is concerned."""
+    """What `end_early` needs to know of a read."""
 
     @property
     def context(self) -> ReadContext:
@@ -100,11 +100,11 @@ def end_early(
     names = [*missing[:_MAX_NAMED], *(["…"] if len(missing) > _MAX_NAMED else [])]
     reason = f"missing: {'; '.join(names)}: {error}"
     result = read.partial(f"read failed; {reason}")
-    where = "kept in .partial"
+    location = "kept in .partial"
     if result.undelivered is not None:
-        where = f"the last {result.undelivered} {where}"
+        location = f"the last {result.undelivered} {location}"
     failure = IncompleteReadError(
-        f"read failed after {result.amount} ({where}); {reason}",
+        f"read failed after {result.amount} ({location}); {reason}",
         partial=result.frame,
         missing=missing,
     )
@@ -119,9 +119,10 @@ def raise_interrupted(read: UnfinishedRead, cause: BaseException | None = None) 
     result = read.partial(INTERRUPTED)
     rows = "they" if result.undelivered is None else f"the last {result.undelivered}"
     # After Ctrl-C the error is in `sys`; code that called `cancel` has caught it.
-    where = ".partial" if read.context.cancelled else "sys.last_value.partial"
+    location = ".partial" if read.context.cancelled else "sys.last_value.partial"
     raise ReadInterrupted(
-        f"read interrupted after {result.amount}; {rows} are kept in {where}", partial=result.frame
+        f"read interrupted after {result.amount}; {rows} are kept in {location}",
+        partial=result.frame,
     ) from cause
 
 
@@ -140,7 +141,7 @@ class CountCheck:
 
     @property
     def is_stable(self) -> bool:
-        """Whether the count did not change as far as known, so that it proves something."""
+        """Whether no change of the count was seen; only then do too few rows prove a loss."""
         return self.total in (None, self.recount)
 
     @property

@@ -9,6 +9,7 @@ twice then; `ScanState` remembers them and drops those that are the same.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,14 @@ if TYPE_CHECKING:
     from casesearch_pd.sources.base import Page, Scan, Source
     from casesearch_pd.sources.transport.context import ReadContext
 
-__all__ = ["ScanState", "count_changes", "iter_pages", "limit_reached", "take_rows"]
+__all__ = [
+    "ScanState",
+    "concat_pages",
+    "count_changes",
+    "is_limit_reached",
+    "iter_pages",
+    "take_rows",
+]
 
 _IMMUTABLE = {"case_id", "created_at"}  # the columns that no update can change
 
@@ -47,11 +55,11 @@ def iter_pages(source: Source, state: ScanState, context: ReadContext) -> Iterat
         if paging.total_changed(page):
             paging.recover_from_changed_total(page)
             continue
-        paging.count(page)
+        paging.record_page(page)
         yield state.add(page)
         if page.cursor is None:
             paging.finish_or_recover(page)
-        elif state.seeking and state.position != paging.start:
+        elif state.uses_seek and state.position != paging.start:
             paging.seek_next_page()
         elif paging.is_stuck(page):
             paging.recover_from_stuck_cursor()
@@ -78,25 +86,25 @@ class _Paging:
         self._total: int | None = None
         self._cursors: set[str] = set()
 
-    def count(self, page: Page) -> None:
+    def record_page(self, page: Page) -> None:
         """Count a page, and remember its total."""
         self._rows += page.rows
         self._total = page.total if page.total is not None else self._total
 
     @property
     def _can_restart(self) -> bool:
-        return self.state.progressed or self._idle_restarts < self.context.tuning.max_restarts
+        return self.state.has_progressed or self._idle_restarts < self.context.tuning.max_restarts
 
     def _restart(self, reason: ServiceError, failure: ServiceError | None = None) -> None:
         """Seek to the position, or start over if the filter takes no bound.
 
-        The reason is raised if restarts have brought no new row.
+        `reason` is raised if no restart is left, `failure` if the next scan is empty.
         """
         state = self.state
         if not self._can_restart or (state.position is None and state.rows_received):
             raise reason
-        self._idle_restarts = 0 if state.progressed else self._idle_restarts + 1
-        state.progressed = False
+        self._idle_restarts = 0 if state.has_progressed else self._idle_restarts + 1
+        state.has_progressed = False
         scan = state.seek_scan(self.source)
         if scan is None:
             self._rewinds += 1
@@ -133,7 +141,7 @@ class _Paging:
         self._restart(error, failure=error)
 
     def total_changed(self, page: Page) -> bool:
-        """Return whether the total differs from the page before, and seeking is possible."""
+        """Return whether the total differs from the page before, and uses_seek is possible."""
         if self._total is None or page.total in (None, self._total):
             return False
         return self._can_restart and self.state.seek_scan(self.source) is not None
@@ -146,8 +154,8 @@ class _Paging:
     def recover_from_changed_total(self, page: Page) -> None:
         """Seek from now on, from the beginning if rows may have been skipped already."""
         state, reason = self.state, _total_changed_error()
-        within_tie = state.seeking  # it began at this very time: no row is before it
-        state.seeking = True
+        within_tie = state.uses_seek  # it began at this very time: no row is before it
+        state.uses_seek = True
         if within_tie or not state.can_rewind or self._only_grew(page):
             self._restart(reason)
         else:
@@ -171,10 +179,11 @@ class _Paging:
         nothing_new = self.state.rows_received == self._rows_before
         if self.failure is not None and nothing_new:
             raise self.failure  # not even the last row came again: this end proves nothing
-        if stopped_early and self.state.progressed:
+        if stopped_early and self.state.has_progressed:
             self._restart(
                 InvalidResponseError(
-                    "the service stopped before it returned all the cases that it had counted"
+                    "the service stopped before it returned all the cases that it had counted; "
+                    "read again later, or narrow the filter"
                 )
             )
         else:
@@ -191,7 +200,10 @@ class _Paging:
 
 
 def _total_changed_error() -> InvalidResponseError:
-    return InvalidResponseError("the total changed during pagination; rows may have been skipped")
+    return InvalidResponseError(
+        "the total changed during pagination, so rows may have been skipped; read again later, or "
+        "narrow the filter"
+    )
 
 
 @dataclass
@@ -199,7 +211,7 @@ class ScanState:
     """The position in a scan, the rows that are tied there, and the totals."""
 
     scan: Scan  # from its beginning
-    seeking: bool = False  # each page is requested by the time of the last row
+    uses_seek: bool = False  # each page is requested by the time of the last row
     can_rewind: bool = True  # False where rows were delivered already
     position: pd.Timestamp | None = None  # the creation time of the last row
     rows: int = 0  # repeated ones counted once
@@ -207,11 +219,11 @@ class ScanState:
     pages: int = 0
     total: int | None = None  # the count on the first page
     as_of: pd.Timestamp | None = None  # the service's clock at the first page
-    progressed: bool = True  # new rows came since the scan was last started
+    has_progressed: bool = True  # new rows came since the scan was last started
     first_page_end: pd.Timestamp | None = None  # the position after the first page
     first_page_rows: int = 0
     has_update_times: bool = False  # the rows have their time of update
-    saw_changes: bool = False  # a row was created or updated after the first page
+    has_changes: bool = False  # a row was created or updated after the first page
     _ties: dict[str, list[Any]] = field(default_factory=dict)  # rows at the position, by id
 
     @property
@@ -221,25 +233,24 @@ class ScanState:
         return first is not None and first.field.column == "created_at" and not first.descending
 
     @property
-    def relied_on_cursors(self) -> bool:
+    def may_have_skipped(self) -> bool:
         """Whether rows may have been skipped although the total never changed."""
         has_total = self.total is not None and self.as_of is not None
-        return has_total and self.position is not None and not self.seeking and self.pages > 1
+        return has_total and self.position is not None and not self.uses_seek and self.pages > 1
 
     @property
     def is_stable(self) -> bool:
-        """Whether the rows alone prove that no case entered the result during the scan.
+        """Whether the rows prove that no case entered the result during the scan.
 
-        A case that enters was created or updated since the first page; or only created, where
-        no update can change what the filter compares. If neither the rows nor the filter prove
-        it, only the service can be asked.
+        Only a case that was created or updated after the first page can enter; if no update
+        changes what the filter compares, only a new one.
         """
         immutable = {item.column for item in fields_of(self.scan.where)} <= _IMMUTABLE
         created = self.position is not None and self.position >= (self.as_of or self.position)
-        return (immutable and not created) or (self.has_update_times and not self.saw_changes)
+        return (immutable and not created) or (self.has_update_times and not self.has_changes)
 
     def add(self, page: Page) -> Page:
-        """Advance by one page, and return it without the rows that are here already."""
+        """Advance by one page, and return it without the rows that were received before."""
         if self.as_of is None:
             self.as_of, self.total = page.served_at, page.total
         self.pages += 1
@@ -250,7 +261,7 @@ class ScanState:
         self.rows += len(ids) - len(repeated)
         new_page = self._without_ties(page, repeated)
         if len(repeated) < len(ids):
-            self.progressed = True
+            self.has_progressed = True
             if self.is_seekable and "created_at" in page.columns:
                 self._advance(page)
         return new_page
@@ -271,14 +282,14 @@ class ScanState:
     def _note_changes(self, page: Page) -> None:
         updated = page.columns.get("updated_at")
         self.has_update_times = updated is not None
-        if self.saw_changes or self.as_of is None:
+        if self.has_changes or self.as_of is None:
             return
         # Both services write UTC, so that texts compare like times; only a text of the same hour
         # or later is worth parsing.
         latest = _latest_text(updated or [])
         if latest >= self.as_of.isoformat()[: len("2026-03-14T")]:
             timestamp = parse_timestamp(latest)
-            self.saw_changes = timestamp is not None and timestamp >= self.as_of
+            self.has_changes = timestamp is not None and timestamp >= self.as_of
 
     # All rows of one creation time are ties: a seek returns every one of them again, and a page
     # may end in the middle of them. They are remembered until the position moves past them.
@@ -315,7 +326,7 @@ def count_changes(source: Source, scan: Scan, since: pd.Timestamp, context: Read
     """Return how many cases of a scan were created or updated since a time."""
     updated = source.schema.find("updated_at")
     if updated is None:
-        return 0  # another scan could not find them either
+        return 0  # without updated_at, changes cannot be found
     where = source.with_bound(scan.where, Compare(updated, "gte", since))
     return sys.maxsize if where is None else source.count(replace(scan, where=where), context)
 
@@ -330,6 +341,25 @@ def take_rows(page: Page, rows: Sequence[int]) -> Page:
     return replace(page, rows=len(rows), columns=columns, invalid=page.invalid if len(rows) else {})
 
 
+def concat_pages(pages: Sequence[Page]) -> Page:
+    """Return the rows of several pages as one page."""
+    first = pages[0]
+    if len(pages) == 1:
+        return first
+    names = dict.fromkeys(name for page in pages for name in page.columns)
+    columns = {
+        name: [value for page in pages for value in page.columns.get(name) or [None] * page.rows]
+        for name in names
+    }
+    return replace(
+        first,
+        rows=sum(page.rows for page in pages),
+        columns=columns,
+        new_fields={name: item for page in pages for name, item in page.new_fields.items()},
+        invalid=dict(sum((Counter(page.invalid) for page in pages), Counter())),
+    )
+
+
 def _latest_text(texts: list[Any]) -> str:
     try:
         return str(max(texts, default=""))
@@ -341,19 +371,19 @@ def _cells(page: Page, row: int) -> list[Any]:
     return [values[row] for values in page.columns.values()]
 
 
-def limit_reached(page: Page, columns: Sequence[str], rows: int, limit: int) -> bool:
+def is_limit_reached(page: Page, columns: Sequence[str], rows: int, limit: int) -> bool:
     """Return whether the limit is reached and the last row is not tied with later ones.
 
     The service orders rows with equal sort values in its own way, and this package by case_id;
-    so the first rows of a tie are only known when all of the tie is here.
+    so the first rows of a tie are only known when all of the tie was received.
     """
     if rows < limit:
         return False
     if columns[-1] == "case_id":  # the service breaks ties in the same way
         return True
-    edge, last = max(limit - 1 - (rows - page.rows), 0), page.rows - 1
-    return any(_differ(page.columns.get(name), edge, last) for name in columns)
+    last_index, last = max(limit - 1 - (rows - page.rows), 0), page.rows - 1
+    return any(_differ(page.columns.get(name), last_index, last) for name in columns)
 
 
-def _differ(values: list[Any] | None, edge: int, last: int) -> bool:
-    return values is not None and edge <= last and values[edge] != values[last]
+def _differ(values: list[Any] | None, index: int, last: int) -> bool:
+    return values is not None and index <= last and values[index] != values[last]

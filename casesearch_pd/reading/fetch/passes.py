@@ -2,7 +2,7 @@
 
 A request holds a limited number of fields, so that a wide result is read in several passes. The
 result may change between two passes, and between the parts of a split filter; `reread_changes`
-makes one consistent state of it (the sixth law: every case once, in its newest version).
+makes one consistent state of it, so that every case occurs once, in its newest version.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PassReader", "pass_fields"]
 
-_OTHER_VERSION = "updated_at of a later pass"
+_LATER_UPDATED_AT = "updated_at of a later pass"
 
 
 @dataclass
@@ -53,7 +53,7 @@ class _Pass:
     keeps_new_fields: bool
     windows: list[Window] = field(default_factory=list)
     part_totals: dict[int, int | None] = field(default_factory=dict)  # of each part that has begun
-    at_limit: bool = False
+    is_at_limit: bool = False
 
     @property
     def rows(self) -> int:
@@ -72,7 +72,8 @@ class PassReader:
 
     `metadata` receives ``as_of`` and notes. After `read`, `new_fields` are the fields that are
     not in the schema, `invalid` the number of invalid values by column, and `inconsistent` the
-    cases of which the passes have different versions.
+    cases of which the passes have different versions. `latest` is the newest creation time, if a
+    previous read has found it.
     """
 
     def __init__(
@@ -106,9 +107,9 @@ class PassReader:
         return self._passes[0].total if self._passes else None
 
     @property
-    def at_limit(self) -> bool:
+    def is_at_limit(self) -> bool:
         """Whether the scan was stopped at the limit."""
-        return self._passes[0].at_limit
+        return self._passes[0].is_at_limit
 
     def read(self, limit: int | None = None) -> pd.DataFrame:
         """Read all passes, and join them; stop at a limit, if the scans have the query's order."""
@@ -142,13 +143,15 @@ class PassReader:
             reader.read(scans)
         finally:
             current.windows, self._latest = reader.windows, reader.latest
-            current.at_limit = reader.at_limit
+            current.is_at_limit = reader.is_at_limit
 
     def _pass_checkpoint(self) -> PassCheckpoint | None:
         if self._checkpoint is None:
             return None
         if self._saved_windows:  # the read began when the oldest of them did
-            self._metadata.as_of = min(pd.Timestamp(one.started_at) for one in self._saved_windows)
+            self._metadata.as_of = min(
+                pd.Timestamp(window.started_at) for window in self._saved_windows
+            )
         pages = self._context.tuning.pages_per_checkpoint_file
         number = len(self._passes) - 1
         return PassCheckpoint(
@@ -177,45 +180,47 @@ class PassReader:
 
     def _join(self) -> pd.DataFrame:
         self.invalid.clear()  # a read that is repeated, or ends early, is joined again
-        first, *others = [self._pass_frame(one) for one in self._passes]
-        for other in others:
-            first = self._join_pass(first, other)
+        first, *later_frames = map(self._pass_frame, self._passes)
+        for later in later_frames:
+            first = self._join_pass(first, later)
         return first
 
-    def _pass_frame(self, one: _Pass) -> pd.DataFrame:
-        columns = Columns(one.fields, open=one.keeps_new_fields)
-        for window in one.windows:
+    def _pass_frame(self, current: _Pass) -> pd.DataFrame:
+        columns = Columns(current.fields, open=current.keeps_new_fields)
+        for window in current.windows:
             columns.absorb(window.columns)
         arrays, fields = columns.finish()
         self.invalid.update(columns.invalid)
-        expected = {item.column for item in one.fields}
+        expected = {item.column for item in current.fields}
         self.new_fields |= {name: item for name, item in fields.items() if name not in expected}
         frame_format = self._options.frame_format
         return keep_newest(
             build_frame(arrays, tz=frame_format.tz, backend=frame_format.dtype_backend)
         )
 
-    def _join_pass(self, first: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    def _join_pass(self, first: pd.DataFrame, later: pd.DataFrame) -> pd.DataFrame:
         """Join a pass, and note the cases of which it has another version than the first."""
-        frame = join_passes_on_id(first, other.rename(columns={"updated_at": _OTHER_VERSION}))
-        if _OTHER_VERSION not in frame:
+        frame = join_passes_on_id(first, later.rename(columns={"updated_at": _LATER_UPDATED_AT}))
+        if _LATER_UPDATED_AT not in frame:
             return frame
-        differ = frame["updated_at"].ne(frame[_OTHER_VERSION]).to_numpy(dtype=bool, na_value=False)
+        differ = (
+            frame["updated_at"].ne(frame[_LATER_UPDATED_AT]).to_numpy(dtype=bool, na_value=False)
+        )
         self.inconsistent |= set(frame.loc[differ, "case_id"])
-        return frame.drop(columns=_OTHER_VERSION)
+        return frame.drop(columns=_LATER_UPDATED_AT)
 
     # A case that moves from one part of a split filter to another matches all the time, and may
     # be in neither scan; two passes over one result may have two versions of a case. Whatever
     # happens to a case sets its time of update, so one more read of what was updated since the
-    # beginning finds them all, and its rows replace the others. That read can be torn by further
-    # changes in the same way, so it is repeated a few times; the updates get fewer, because each
-    # round takes less time than the one before.
+    # beginning finds them all, and its rows replace the others. That read can be made inconsistent
+    # by further changes in the same way, so it is repeated a few times; the updates get fewer,
+    # because each round takes less time than the one before.
     def reread_changes(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Replace the rows that changed during the read by a newer, consistent version."""
         plan, updated = self._plan, self._plan.source.schema.find("updated_at")
-        single = not plan.needs_reread and not self._saved_windows
-        nothing = frame.empty and len(plan.pushdown.parts) == 1 and not self.inconsistent
-        if single or nothing or updated is None or self.at_limit:
+        is_one_scan = not plan.needs_reread and not self._saved_windows
+        is_unaffected = frame.empty and len(plan.pushdown.parts) == 1 and not self.inconsistent
+        if is_one_scan or is_unaffected or updated is None or self.is_at_limit:
             return frame
         since = Compare(
             updated, "gte", self._started_at() - self._options.lookback_for(plan.source)
@@ -236,12 +241,15 @@ class PassReader:
 
     def _read_changed(self, since: Compare) -> pd.DataFrame:
         plan, query = self._plan, self._plan.query
-        narrow = replace(query, where=all_of([query.where, since]), limit=None)
-        again = make_plan(plan.source, narrow, quiet=True)
-        again = replace(again, required_fields=plan.required_fields, passes=plan.passes)
-        unsplit = _unsplit_plan(plan, since) if len(again.pushdown.parts) > 1 else None
+        narrow_query = replace(query, where=all_of([query.where, since]), limit=None)
+        changes_plan = replace(
+            make_plan(plan.source, narrow_query, quiet=True),
+            required_fields=plan.required_fields,
+            passes=plan.passes,
+        )
+        unsplit = _unsplit_plan(plan, since) if len(changes_plan.pushdown.parts) > 1 else None
         reader = PassReader(
-            unsplit or again,
+            unsplit or changes_plan,
             self._context,
             self._options,
             SilentBar(self._bar),
@@ -259,7 +267,7 @@ class PassReader:
     def missing(self) -> list[str]:
         """Return what was not read, in words."""
         current = f"pass {len(self._passes)} of {len(self._plan.passes)}"
-        windows = [window for window in self._passes[-1].windows if not window.complete]
+        windows = [window for window in self._passes[-1].windows if not window.is_complete]
         return [f"{current}: {window.missing}" for window in windows] or [
             f"{current}: what changed during the read"
         ]
@@ -292,7 +300,7 @@ def pass_fields(plan: ReadPlan, fields: tuple[Field, ...]) -> list[Field]:
     if fields is not first:
         updated = [item for item in fields if item.column == "updated_at"]
         return [case_id, *updated, *(item for item in fields if item not in first)]
-    later = {item for other in plan.passes[1:] for item in other} - set(fields)
+    later = {item for later_fields in plan.passes[1:] for item in later_fields} - set(fields)
     own = dict.fromkeys([case_id, *plan.required_fields, *fields])
     return [item for item in own if item not in later]
 

@@ -112,7 +112,7 @@ class _FrameRead:
         metadata, checks = self.metadata, []
         for _ in range(self.context.tuning.max_short_reads):
             frame = self._read_once()
-            total = None if self._reader.at_limit else self._reader.total
+            total = None if self._reader.is_at_limit else self._reader.total
             check = check_count(
                 self.plan, self.context, len(frame), total, is_resumed=self._reader.is_resumed
             )
@@ -131,7 +131,7 @@ class _FrameRead:
         if not plan.stops_at_limit:
             return self._reader.read()
         frame = self._reader.read(limit=plan.query.limit)
-        if self._reader.at_limit and not _is_head(frame, plan):
+        if self._reader.is_at_limit and not _is_head(frame, plan):
             self.metadata.notes.append(
                 "the service sorts differently: all rows were read and sorted locally"
             )

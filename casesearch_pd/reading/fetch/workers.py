@@ -12,14 +12,12 @@ import threading
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from casesearch_pd.errors import ServiceError
 from casesearch_pd.reading.fetch.pagination import (
     ScanState,
     count_changes,
+    is_limit_reached,
     iter_pages,
-    limit_reached,
     take_rows,
 )
 from casesearch_pd.reading.fetch.windows import (
@@ -30,10 +28,17 @@ from casesearch_pd.reading.fetch.windows import (
     undated_scan,
 )
 from casesearch_pd.sources.transport.context import Cancelled
-from casesearch_pd.sources.transport.timestamps import parse_timestamp
+from casesearch_pd.sources.transport.timestamps import (
+    EPOCH,
+    MILLISECOND,
+    MIN_TIME,
+    parse_timestamp,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    import pandas as pd
 
     from casesearch_pd.reading.fetch.checkpoint import PassCheckpoint, SavedWindow, WindowFiles
     from casesearch_pd.reading.frames.columns import Columns
@@ -46,9 +51,6 @@ __all__ = ["Window", "WindowedReader", "useful_workers"]
 _MAX_WORKERS = 8  # unless the user says otherwise
 _MIN_LATENCY = 0.04  # seconds a request; below, this machine is slow and not the service
 _JOIN_SECONDS = 0.5
-_TICK = pd.Timedelta(1, "ms")  # the precision of the services
-_FIRST = pd.Timestamp.min.tz_localize("UTC")
-_EPOCH = pd.Timestamp(0, tz="UTC")
 
 
 def useful_workers(context: ReadContext, rate: float, max_workers: int | None) -> int:
@@ -68,25 +70,25 @@ def useful_workers(context: ReadContext, rate: float, max_workers: int | None) -
 class Window:
     """A time window of one scan, and the rows of it that were read."""
 
-    scan: Scan  # without the window
+    scan: Scan  # the scan without the window
     span: TimeWindow  # its end moves when the later half is given to another worker
-    state: ScanState  # of the scan as it is sent
+    state: ScanState  # the state of the scan as it is sent
     columns: Columns
     part: int = 0  # the number of the scan among those of the pass
-    estimate: float = 0.0  # of the rows, until the first page is here
-    expected: int | None = None  # the rows, if the service counted just these
-    complete: bool = False  # there is nothing left to read
-    at_limit: bool = False  # because a limit was reached
+    estimate: float = 0.0  # the estimated rows, until the first page is received
+    expected_rows: int | None = None  # the rows, if the service counted exactly these
+    is_complete: bool = False  # there is nothing left to read
+    is_at_limit: bool = False  # whether it is complete because a limit was reached
     files: WindowFiles | None = None  # the checkpoint of the window
-    requested: TimeWindow = field(init=False)  # what the scan as it is sent covers
+    requested_window: TimeWindow = field(init=False)  # what the scan as it is sent covers
 
     def __post_init__(self) -> None:
         """Remember the window as requested."""
-        self.requested = self.span
+        self.requested_window = self.span
 
     @property
     def position(self) -> pd.Timestamp | None:
-        """How far it is read."""
+        """The creation time up to which the window is read."""
         return self.state.position or self.span.start
 
     @property
@@ -95,32 +97,32 @@ class Window:
         return self.state.scan == self.scan
 
     @property
-    def relied_on_cursors(self) -> bool:
+    def may_have_skipped(self) -> bool:
         """Whether all was read and rows may have been skipped although no total changed."""
-        return self.complete and not self.at_limit and self.state.relied_on_cursors
+        return self.is_complete and not self.is_at_limit and self.state.may_have_skipped
 
     @property
     def missing(self) -> TimeWindow:
-        """What is left to read."""
+        """The part that is not read yet."""
         return TimeWindow(self.position, self.span.end)
 
     def add(self, page: Page) -> Page:
-        """Add the rows of a page, and return it without those that are behind the end."""
-        if page.total is not None and self.state.pages == 1 and self.span == self.requested:
-            self.expected = page.total
+        """Add the rows of a page, and return it without those that are after the end."""
+        if page.total is not None and self.state.pages == 1 and self.span == self.requested_window:
+            self.expected_rows = page.total
         end, position = self.span.end, self.state.position
         if end is not None and position is not None and position >= end:
-            page, self.complete = _rows_before(page, end), True
+            page, self.is_complete = _rows_before(page, end), True
         self.columns.add(page)
         return page
 
     def rows_left(self, latest: pd.Timestamp) -> float:
         """Estimate the rows up to the newest case, by the count or by their density so far."""
         position, end, state = self.position, self.span.end or latest, self.state
-        if self.complete or position is None or end - position < 2 * _TICK:
+        if self.is_complete or position is None or end - position < 2 * MILLISECOND:
             return 0.0
-        if self.expected is not None:
-            return max(0.0, self.expected - state.rows)
+        if self.expected_rows is not None:
+            return max(0.0, self.expected_rows - state.rows)
         # Without a start, the first page spans no known time; the density is that of the others.
         since = self.span.start or state.first_page_end or position
         rows = state.rows - (0 if self.span.start is not None else state.first_page_rows)
@@ -131,7 +133,7 @@ class Window:
     def split(self, at: pd.Timestamp, later: ScanState, columns: Columns, rows: float) -> Window:
         """Leave the later half, of as many rows, to a new window, and return it."""
         self.span, span = self.span.split(at)
-        self.expected, self.estimate = None, rows
+        self.expected_rows, self.estimate = None, rows
         return Window(self.scan, span, later, columns, part=self.part, estimate=rows)
 
 
@@ -148,7 +150,7 @@ class WindowedReader:
     """Read the scans of one pass with several workers.
 
     `on_first_page` is called with the first page of each window. With a `limit` the only scan is
-    in the order of the query and stops there (`at_limit`). `latest` is the creation time of the
+    in the order of the query and stops there (`is_at_limit`). `latest` is the creation time of the
     newest case, and `windows` are the windows in the order of the scans and of time.
     """
 
@@ -167,7 +169,7 @@ class WindowedReader:
     ) -> None:
         self.windows: list[Window] = []
         self.latest = latest
-        self.at_limit = False
+        self.is_at_limit = False
         self._source, self._context, self._bar = source, context, bar
         self._max_workers = max_workers if limit is None else 1
         self._new_columns, self._on_first_page = new_columns, on_first_page
@@ -178,7 +180,7 @@ class WindowedReader:
         self._failures: list[BaseException] = []
         self._pages = 0
         self._can_share = True
-        self._min_rows = context.tuning.min_split_pages * source.page_size
+        self._min_split_rows = context.tuning.min_split_pages * source.page_size
 
     def read(self, scans: Sequence[Scan]) -> None:
         """Read all scans into `windows`.
@@ -192,7 +194,7 @@ class WindowedReader:
         """
         for part, scan in enumerate(scans):
             self.windows += self._initial_windows(part, scan)
-        self._queue = [window for window in self.windows if not window.complete]
+        self._queue = [window for window in self.windows if not window.is_complete]
         try:
             self._work()
             self._join_threads()
@@ -219,16 +221,16 @@ class WindowedReader:
     def _initial_windows(self, part: int, scan: Scan) -> list[Window]:
         """Return the windows of a scan: one, or what a checkpoint has and the gaps between."""
         from_files = self._checkpoint.saved_windows(part) if self._checkpoint is not None else []
-        missing = missing_windows(one.span for one in from_files) if from_files else []
+        missing = missing_windows(saved.span for saved in from_files) if from_files else []
         scans = [restrict_to_window(self._source, scan, span) for span in missing]
         if not from_files or None in scans or not self._can_read_undated(scan):
             # The filter takes no further condition: read all of it.
             return [self._window(part, scan, TimeWindow(), scan)]
-        windows = [self._window_from_file(part, scan, one) for one in from_files]
+        windows = [self._window_from_file(part, scan, saved) for saved in from_files]
         for span, narrow in zip(missing, scans, strict=True):
             assert narrow is not None, "no scan is None"
             windows.append(self._window(part, scan, span, narrow))
-        return sorted(windows, key=lambda window: window.span.start or _FIRST)
+        return sorted(windows, key=lambda window: window.span.start or MIN_TIME)
 
     def _window(self, part: int, scan: Scan, span: TimeWindow, narrow: Scan) -> Window:
         window = Window(scan, span, ScanState(narrow), self._new_columns(), part=part)
@@ -238,7 +240,7 @@ class WindowedReader:
 
     def _window_from_file(self, part: int, scan: Scan, file: SavedWindow) -> Window:
         window = Window(
-            scan, file.span, ScanState(scan), self._new_columns(), part=part, complete=True
+            scan, file.span, ScanState(scan), self._new_columns(), part=part, is_complete=True
         )
         window.columns.add(file.page())
         return window
@@ -255,11 +257,11 @@ class WindowedReader:
             self._add(window, page)
             if self._context.cancel_event.is_set():
                 return
-            if window.complete:
+            if window.is_complete:
                 break
             if self._can_share and self._pages >= self._context.tuning.pages_before_workers:
                 self._start_workers()
-        window.complete = True
+        window.is_complete = True
         if window.files is not None:
             window.files.finish(window.span.end)
 
@@ -274,21 +276,23 @@ class WindowedReader:
             if self._limit is not None and page.cursor is not None:
                 self._stop_at_limit(window, page, self._limit)
         if window.files is not None:
-            window.files.add(page, window.position, is_last=window.complete)
+            window.files.add(page, window.position, is_last=window.is_complete)
 
     def _stop_at_limit(self, window: Window, page: Page, limit: int) -> None:
         columns = [item.field.column for item in window.scan.sort]
-        if limit_reached(page, columns, window.state.rows, limit):
-            window.complete = window.at_limit = self.at_limit = True
+        if is_limit_reached(page, columns, window.state.rows, limit):
+            window.is_complete = window.is_at_limit = self.is_at_limit = True
 
     def _start_workers(self) -> None:
         """Start more workers, if they are useful and enough is left to read."""
         number = useful_workers(self._context, self._source.rate, self._max_workers)
         self._can_share = False  # this is decided once
         first = self.windows[0]
-        short = first.expected is not None and first.expected - first.state.rows < self._min_rows
-        if number > 1 and not short and first.state.is_seekable:
-            # Only the first helper waits for the newest case, whose time bounds the last window.
+        expected_rows = math.inf if first.expected_rows is None else first.expected_rows
+        is_short = expected_rows - first.state.rows < self._min_split_rows
+        if number > 1 and not is_short and first.state.is_seekable:
+            # The first helper alone requests the newest case: its time bounds the last window,
+            # and the other workers need not wait for it.
             self._start_thread(1, lambda: self._start_helpers(number))
 
     def _start_thread(self, number: int, work: Callable[[], None]) -> None:
@@ -328,7 +332,7 @@ class WindowedReader:
     # The remainder of a window is split by time, as if its cases were spread evenly. A wrong
     # guess makes unequal halves, which are split again as soon as a worker is idle. The owner of
     # the window is not disturbed: it continues with its cursor and stops at the new end, and the
-    # rows of its last page that are behind it are dropped.
+    # rows of its last page that are after it are dropped.
     def _split_longest(self) -> Window | None:
         """Take the later half of the window with the longest remainder; None if all are short."""
         latest = self.latest
@@ -336,7 +340,7 @@ class WindowedReader:
             return None
         longest = max(self.windows, key=lambda window: window.rows_left(latest))
         rows, start = longest.rows_left(latest), longest.position
-        if rows < self._min_rows or start is None:
+        if rows < self._min_split_rows or start is None:
             return None
         middle = (start + ((longest.span.end or latest) - start) / 2).floor("ms")
         if middle <= start:
@@ -355,12 +359,12 @@ class WindowedReader:
         """Read the cases without a creation time, if the first window ended before them."""
         windows = [window for window in self.windows if window.part == part]
         first = windows[0]
-        was_whole = first.span == first.requested and not first.is_unrestricted
-        if first.span.end is None or was_whole or not may_match_undated(first.scan):
+        was_not_split = first.span == first.requested_window and not first.is_unrestricted
+        if first.span.end is None or was_not_split or not may_match_undated(first.scan):
             return
         total = first.state.total if first.is_unrestricted else None
         if total is not None and sum(window.columns.rows for window in windows) >= total:
-            return  # all that were counted are here
+            return  # all that were counted were received
         scan = undated_scan(self._source, first.scan, first.span.end)
         if scan is not None:
             for page in iter_pages(self._source, ScanState(scan), self._context):
@@ -368,7 +372,7 @@ class WindowedReader:
                 self._bar.update(page.rows)
 
     def _can_read_undated(self, scan: Scan) -> bool:
-        return not may_match_undated(scan) or undated_scan(self._source, scan, _EPOCH) is not None
+        return not may_match_undated(scan) or undated_scan(self._source, scan, EPOCH) is not None
 
     # If one case leaves a result as another one enters it, the total never changes, and an offset
     # inside the cursor skips a row. Only a case that was created or updated since the first page
@@ -376,16 +380,21 @@ class WindowedReader:
     # be asked and says so, the windows are read again by seek, which skips nothing.
     def _reread_if_skipped(self, part: int) -> None:
         """Read windows again where cursors may have skipped rows unnoticed."""
-        suspects = [one for one in self.windows if one.part == part and one.relied_on_cursors]
-        if suspects and self._changed(suspects):
+        suspects = [
+            window for window in self.windows if window.part == part and window.may_have_skipped
+        ]
+        if suspects and self._may_have_changed(suspects):
             for window in suspects:
-                window.state, window.complete = ScanState(window.state.scan, seeking=True), False
+                window.state, window.is_complete = (
+                    ScanState(window.state.scan, uses_seek=True),
+                    False,
+                )
                 self._read_window(window)
 
-    def _changed(self, windows: Sequence[Window]) -> bool:
+    def _may_have_changed(self, windows: Sequence[Window]) -> bool:
         """Return whether a case may have entered the windows while they were read."""
         first = windows[0]
         if len(windows) == 1 and first.span.end is None and first.state.is_stable:
             return False
-        since = min(one.state.as_of for one in windows if one.state.as_of is not None)
+        since = min(window.state.as_of for window in windows if window.state.as_of is not None)
         return count_changes(self._source, first.scan, since, self._context) > 0

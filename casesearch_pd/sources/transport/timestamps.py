@@ -13,8 +13,20 @@ import pandas as pd
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["format_timestamp", "parse_date_header", "parse_timestamp", "times_as_text"]
+__all__ = [
+    "EPOCH",
+    "MILLISECOND",
+    "MIN_TIME",
+    "format_timestamp",
+    "parse_date_header",
+    "parse_timestamp",
+    "times_as_text",
+    "to_milliseconds",
+]
 
+EPOCH = pd.Timestamp(0, tz="UTC")
+MIN_TIME = pd.Timestamp.min.tz_localize("UTC")
+MILLISECOND = pd.Timedelta(1, "ms")  # the precision of times in requests
 _USUAL_LENGTH = len("2026-03-14T09:30:00.000Z")
 
 
@@ -27,6 +39,11 @@ def format_timestamp(timestamp: pd.Timestamp, op: str) -> str:
     """
     bound = timestamp.floor("ms") if op in {"gt", "gte"} else timestamp.ceil("ms")
     return bound.strftime("%Y-%m-%dT%H:%M:%S.") + f"{bound.microsecond // 1000:03d}Z"
+
+
+def to_milliseconds(timestamp: pd.Timestamp) -> pd.Timestamp:
+    """Return a time rounded down to milliseconds, stored in microseconds."""
+    return timestamp.floor("ms").as_unit("us")
 
 
 def parse_timestamp(text: Any) -> pd.Timestamp | None:
