@@ -10,10 +10,17 @@ from datetime import UTC, datetime
 import pytest
 
 import casesearch_pd as cs
+from casesearch_pd.reading.recent_reads import forget_reads
 from tests.wire_clients import Clock
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 SERVICES = ("connect", "persona")
+
+
+@pytest.fixture(autouse=True)
+def _no_recent_reads():
+    """Let no test recognize the cases that another one read: emulators may have the same ids."""
+    forget_reads()
 
 
 @pytest.fixture

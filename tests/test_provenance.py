@@ -11,6 +11,7 @@ import pytest
 import casesearch_pd as cs
 from casesearch_pd.query.expressions import Compare
 from casesearch_pd.query.serialization import filter_from_json
+from casesearch_pd.reading import recent_reads
 from casesearch_pd.reading.provenance import (
     KEY,
     Provenance,
@@ -188,3 +189,171 @@ def test_a_frame_without_traits_has_those_of_its_service(source, frame):
     other = frame.copy()
     other.attrs[KEY] = json.dumps(record)
     assert Provenance.from_attrs(other).traits == source.traits
+
+
+# --- provenance that pandas dropped -----------------------------------------------------------
+
+
+SERVICES = ("connect", "persona")
+
+
+def without_attributes(frame):
+    """Return the rows as a merge with another table does."""
+    frame = frame.copy()
+    frame.attrs.clear()
+    return frame
+
+
+def merge_with_teams(frame, _):
+    queues = frame["queue"].drop_duplicates()
+    return frame.merge(pd.DataFrame({"queue": queues, "team": "x"}), on="queue")
+
+
+def merge_into_ids(frame, _):
+    return pd.DataFrame({"case_id": frame["case_id"]}).merge(frame, on="case_id")
+
+
+def through_records(frame, _):
+    return pd.DataFrame(frame.to_dict("list"))
+
+
+def through_csv(frame, folder):
+    frame.to_csv(folder / "cases.csv", index=False)
+    return pd.read_csv(folder / "cases.csv")
+
+
+def category_of_ids(frame, _):
+    return frame.astype({"case_id": "category"})
+
+
+def half_of_the_rows(frame, _):
+    return frame.head(125)
+
+
+LOSSES = [
+    merge_with_teams, merge_into_ids, through_records, through_csv, category_of_ids,
+    half_of_the_rows,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", [None, "numpy_nullable", "pyarrow"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_cases_are_recognized_without_their_attributes(source, tmp_path, loss, backend):
+    frame = cs.read_cases(source, dtype_backend=backend, tz="Asia/Tokyo")
+    lost = without_attributes(loss(frame, tmp_path))
+    provenance = Provenance.of(lost)
+    assert not Provenance.from_attrs(lost).exists
+    assert (provenance.service, provenance.tz) == (source.name, "Asia/Tokyo")
+    assert provenance.traits == source.traits
+    is_open = dict(zip(frame["case_id"], frame.cases.is_open, strict=True))
+    assert dict(zip(lost["case_id"], lost.cases.is_open, strict=True)) == {
+        case_id: is_open[case_id] for case_id in lost["case_id"]
+    }
+
+
+def test_a_concatenation_says_what_it_is_made_of(source):
+    early = cs.read_cases(source, created_at__lt="2026-02-01")
+    late = cs.read_cases(source, created_at__gte="2026-02-01", tz="Asia/Tokyo")
+    frame = pd.concat([early, late])
+    provenance = frame.cases.provenance
+    assert provenance["rows"] == len(frame) == 250
+    assert provenance["filter"] is None
+    assert [part["rows"] for part in provenance["parts"]] == [len(early), len(late)]
+    assert [part["filter"] for part in provenance["parts"]] == [
+        early.cases.provenance["filter"],
+        late.cases.provenance["filter"],
+    ]
+    assert provenance["complete"] is True
+    assert pd.Timestamp(provenance["as_of"]) == early.cases.as_of
+    assert "put together of 2 reads" in provenance["notes"][-1]
+    assert json.loads(json.dumps(provenance)) == provenance
+    assert [one.rows for one in Provenance.of(frame).reads] == [len(early), len(late)]
+    assert [*frame.cases.is_open] == [*early.cases.is_open, *late.cases.is_open]
+
+
+def test_chunks_that_are_concatenated_are_the_whole_read(source):
+    chunks = list(cs.iter_cases(source, chunksize=3))
+    frame = pd.concat(chunks)
+    provenance = frame.cases.provenance
+    assert (provenance["rows"], provenance["part"], provenance["parts"]) == (250, False, [])
+    assert pd.concat(chunks[:5]).cases.provenance["part"] is False
+    assert len(recent_reads._reads) == 1  # many chunks push no other read out
+
+
+def test_a_read_that_is_still_under_way_is_a_part(source):
+    with cs.iter_cases(source, chunksize=50) as chunks:
+        first, second = next(chunks), next(chunks)
+    assert pd.concat([first, second]).cases.provenance["part"] is True
+
+
+def test_services_with_the_same_ids_are_told_apart_by_their_columns(local):
+    frames = {name: cs.read_cases(getattr(local, f"{name}_cases")()) for name in SERVICES}
+    for name, frame in frames.items():
+        lost = without_attributes(frame)
+        assert Provenance.of(lost).service == name
+
+
+def test_a_later_read_of_fewer_columns_hides_no_other(local):
+    frames = {name: cs.read_cases(getattr(local, f"{name}_cases")()) for name in SERVICES}
+    for name in SERVICES:
+        cs.read_cases(getattr(local, f"{name}_cases")(), columns=["case_id"])
+    for name, frame in frames.items():
+        assert Provenance.of(without_attributes(frame)).service == name
+
+
+def test_columns_that_both_services_have_decide_nothing(local):
+    columns = ["case_id", "status", "closed_at"]
+    for name in SERVICES:
+        frame = cs.read_cases(getattr(local, f"{name}_cases")(), columns=columns)
+    lost = without_attributes(frame)
+    assert not Provenance.of(lost).exists
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"case_id": ["one", "two"], "status": ["open", "closed"]},
+        {"case_id": [1, 2], "status": ["open", "closed"]},
+        {"case_id": [None, None], "status": ["open", "closed"]},
+        {"case_id": [], "status": []},
+    ],
+)
+def test_other_cases_are_not_recognized(source, own):
+    cs.read_cases(source)
+    frame = pd.DataFrame(own)
+    assert not Provenance.of(frame).exists
+    assert frame.cases.provenance == {}
+
+
+def test_some_cases_of_your_own_among_others_are_not_recognized(source):
+    frame = cs.read_cases(source)
+    own = frame.head(1).assign(case_id="another")
+    assert not Provenance.of(without_attributes(pd.concat([frame, own]))).exists
+
+
+def test_rows_of_events_are_not_taken_for_cases(local):
+    source = local.connect_cases()
+    frame = cs.read_cases(source, limit=3, columns=["case_id", "status"])
+    events = cs.read_events(source, frame)
+    assert not Provenance.of(without_attributes(events)).exists
+
+
+def test_the_memory_of_reads_is_bounded(source, monkeypatch):
+    monkeypatch.setattr(recent_reads, "_MAX_CASES", 300)
+    first = cs.read_cases(source)
+    second = cs.read_cases(source, created_at__lt="2026-03-01")
+    assert len(recent_reads._reads) == 1
+    assert Provenance.of(without_attributes(second)).exists
+    assert not Provenance.of(without_attributes(first)).exists
+    monkeypatch.setattr(recent_reads, "_MAX_READS", 2)
+    for _ in range(5):
+        cs.read_cases(source, limit=2)
+    assert len(recent_reads._reads) == 2
+
+
+def test_types_and_options_are_those_of_the_schema(source):
+    provenance = Provenance.from_attrs(cs.read_cases(source))
+    assert provenance.types == {item.column: item.type for item in source.schema.active}
+    for column, options in provenance.options.items():
+        expected = source.schema.resolve(column).options
+        assert options == [[option.value, option.label] for option in expected]

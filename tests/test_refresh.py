@@ -492,13 +492,26 @@ def frame(local):
         lambda frame: frame[frame["status"] == "open"],
         lambda frame: frame.head(0),
         lambda frame: pd.concat([frame[1:], frame[:1].assign(case_id="another")]),
-        lambda frame: pd.concat([frame, frame[:1]]),
     ],
 )
 def test_a_frame_with_other_rows_is_refused(local, frame, alter):
     """Rows that the user removed would reappear if they changed."""
     with pytest.raises(cs.FilterError, match=r"refresh first, filter after: .*where\(…\)"):
         alter(frame).cases.refresh(local.connect_cases())
+
+
+@pytest.mark.parametrize("copies", [slice(None), slice(0, 1)])
+def test_a_repeated_case_is_named(local, frame, copies):
+    """Pandas keeps the attributes of equal parts, so the whole result may be there twice."""
+    with pytest.raises(cs.FilterError, match=r"occurs more than once; .*drop_duplicates"):
+        pd.concat([frame, frame[copies]]).cases.refresh(local.connect_cases())
+
+
+def test_the_parts_of_a_composed_frame_are_refreshed_one_by_one(local):
+    source = local.connect_cases()
+    parts = [cs.read_cases(source, status=status) for status in ("open", "closed")]
+    with pytest.raises(cs.FilterError, match=r"put together of 2 reads; refresh each of them"):
+        pd.concat(parts).cases.refresh(source)
 
 
 def test_the_order_of_the_rows_does_not_matter(local, frame):
@@ -592,3 +605,109 @@ def test_an_undiscovered_custom_field_is_still_read(local):
     assert_refreshed(
         new, cs.read_cases(local.persona_cases(), columns=["case_id", "created_at", "fields.shy"])
     )
+
+
+# --- dtypes of your own -----------------------------------------------------------------------
+
+
+OWN_CASES = pd.DataFrame(
+    {
+        "case_id": [f"case_{number}" for number in range(4)],
+        "status": ["open", "closed"] * 2,
+        "queue": ["a", "b"] * 2,
+        "created_at": pd.date_range("2026-03-01", periods=4, freq="h", tz="UTC"),
+        "updated_at": pd.date_range("2026-03-01", periods=4, freq="h", tz="UTC"),
+        "score": [1.0, 2.0, 3.0, 4.0],
+        "vip": pd.array([True, False, True, False], dtype="boolean"),
+    }
+)
+HEAD = {"limit": 3, "sort": "created_at"}
+
+
+def changed_frame(source, service, arguments, dtypes, changes):
+    """Read, convert, and change a case; return the converted frame."""
+    frame = cs.read_cases(source, progress=False, **arguments).astype(dtypes)
+    service.advance(3600)
+    service.update("case_1", **changes)
+    service.advance(3600)
+    return frame
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("arguments", [{}, HEAD], ids=["changes", "all"])
+@pytest.mark.parametrize("name", ["connect", "persona"])
+@pytest.mark.parametrize(
+    ("dtypes", "changes"),
+    [
+        ({"queue": "category"}, {"queue": "c"}),
+        ({"queue": "category", "status": "category"}, {"queue": "c", "status": "escalated"}),
+        ({"score": "category"}, {"score": 9.0}),
+        ({"score": "int64"}, {"score": 7.0}),
+        ({"score": "float32"}, {"score": 0.5}),
+        ({"score": "str"}, {"score": 9.0}),
+        ({"vip": "bool"}, {"vip": True}),
+        ({"vip": object}, {"vip": True}),
+    ],
+)
+def test_new_values_take_on_the_dtypes_of_your_own(name, arguments, dtypes, changes):
+    with cs.LocalCases(OWN_CASES) as service:
+        source = getattr(service, f"{name}_cases")()
+        frame = changed_frame(source, service, arguments, dtypes, changes)
+        refreshed = frame.cases.refresh(source)
+        expected = cs.read_cases(source, progress=False, **arguments).astype(dtypes)
+    # New categories come last, and in a new frame in their order.
+    plain = dict.fromkeys(dtypes, object)
+    pd.testing.assert_frame_equal(refreshed.astype(plain), expected.astype(plain))
+    for column, dtype in dtypes.items():
+        assert refreshed[column].dtype.name == expected[column].dtype.name, dtype
+
+
+ORDERED = pd.CategoricalDtype(["a", "b"], ordered=True)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("arguments", [{}, HEAD], ids=["changes", "all"])
+@pytest.mark.parametrize("name", ["connect", "persona"])
+@pytest.mark.parametrize(
+    ("dtypes", "changes"),
+    [
+        ({"vip": "bool"}, {"vip": None}),
+        ({"score": "bool"}, {"score": 7.0}),
+        ({"score": "int64"}, {"score": 2.7}),
+        ({"score": "Int64"}, {"score": 2.7}),
+        ({"score": "int8"}, {"score": 1000.0}),
+        ({"score": "int64"}, {"score": None}),
+        ({"score": "float32"}, {"score": 2.0**25 + 1}),
+        ({"queue": ORDERED}, {"queue": "c"}),
+    ],
+)
+def test_a_value_that_a_dtype_would_change_is_refused(name, arguments, dtypes, changes):
+    with cs.LocalCases(OWN_CASES) as service:
+        source = getattr(service, f"{name}_cases")()
+        frame = changed_frame(source, service, arguments, dtypes, changes)
+        with pytest.raises(cs.FilterError, match=r"now holds values .*refresh before you convert"):
+            frame.cases.refresh(source)
+
+
+@pytest.mark.parametrize("tz", ["UTC", "Asia/Kathmandu"])
+@pytest.mark.parametrize("arguments", [{}, HEAD], ids=["changes", "all"])
+def test_naive_times_stay_in_the_zone_of_the_read(tz, arguments):
+    with cs.LocalCases(OWN_CASES) as service:
+        source = service.persona_cases()
+        frame = cs.read_cases(source, tz=tz, progress=False, **arguments)
+        frame["created_at"] = frame["created_at"].dt.tz_localize(None)
+        service.advance(3600)
+        service.update("case_1", queue="c")
+        service.advance(3600)
+        refreshed = frame.cases.refresh(source)
+    assert refreshed["queue"].tolist()[:3] == ["a", "c", "a"]
+    pd.testing.assert_series_equal(refreshed["created_at"], frame["created_at"])
+
+
+@pytest.mark.parametrize("name", ["connect", "persona"])
+def test_a_change_is_seen_in_cases_without_an_update_time(name):
+    with cs.LocalCases(OWN_CASES.drop(columns="updated_at")) as service:
+        source = getattr(service, f"{name}_cases")()
+        frame = changed_frame(source, service, {}, {}, {"status": "escalated"})
+        status = frame.cases.refresh(source).set_index("case_id")["status"]
+    assert status["case_1"] == "escalated"

@@ -301,7 +301,7 @@ def test_an_unknown_domain_is_not_a_deleted_case(local):
     """Both are 404 responses, which only their text distinguishes."""
     session = boto3.Session("AKIDTEST", "secret", region_name="us-east-1")
     nowhere = cs.ConnectCases("nowhere", boto3_session=session, endpoint_url=local.url)
-    with pytest.raises(cs.NotFoundError, match="is 'nowhere' a Cases domain"):
+    with pytest.raises(cs.NotFoundError, match="'nowhere' is a Cases domain"):
         cs.read_related(nowhere, [CASE])
 
 

@@ -26,8 +26,10 @@ from casesearch_pd.reading.options import (
 )
 from casesearch_pd.reading.output.parquet import write_parquet
 from casesearch_pd.reading.plan import make_plan, plan_read
+from casesearch_pd.reading.provenance import Provenance
+from casesearch_pd.reading.recent_reads import ChunkedRead, remember_read
 from casesearch_pd.sources.registry import require_source
-from casesearch_pd.sources.transport.context import ReadContext
+from casesearch_pd.sources.transport.context import ReadContext, use_context
 
 if TYPE_CHECKING:
     import os
@@ -161,7 +163,11 @@ def read_cases(
         lookback=lookback,
     )
     context = ReadContext.with_timeout(options.timeout)
-    return read_frame(plan_read(source, query), context, options)
+    with use_context(context):
+        plan = plan_read(source, query)
+    frame = read_frame(plan, context, options)
+    remember_read(frame, Provenance.from_attrs(frame))
+    return frame
 
 
 def iter_cases(
@@ -255,8 +261,9 @@ def iter_cases(
         chunksize=chunksize,
     )
     context = ReadContext.with_timeout(options.timeout)
-    plan = make_plan(source, bind_query(source, query), streamed=True)
-    return Chunks(plan, context, options)
+    with use_context(context):
+        plan = make_plan(source, bind_query(source, query), streamed=True)
+    return Chunks(plan, context, options, memory=ChunkedRead())
 
 
 def to_parquet(
@@ -340,7 +347,8 @@ def to_parquet(
         chunksize=chunksize,
     )
     context = ReadContext.with_timeout(options.timeout)
-    plan = make_plan(source, bind_query(source, query), streamed=True)
+    with use_context(context):
+        plan = make_plan(source, bind_query(source, query), streamed=True)
     return write_parquet(plan, context, options, output)
 
 
@@ -421,7 +429,8 @@ def count_cases(
         where=where, filters=filters, search=search, tags=tags, columns=["case_id"], tz=tz
     )
     context = ReadContext.with_timeout(timeout)
-    plan = make_plan(source, bind_query(source, query))
+    with use_context(context):
+        plan = make_plan(source, bind_query(source, query))
     if source.can_count and plan.pushdown.residual == TRUE:
         return sum(source.count(scan, context) for scan in plan.pass_scans(plan.passes[0]))
     return len(read_frame(plan, context, ReadOptions(FrameFormat(tz), lookback=NO_LOOKBACK)))

@@ -18,6 +18,8 @@ from casesearch_pd.reading.explain import Plan
 from casesearch_pd.reading.fetch.pipeline import read_frame
 from casesearch_pd.reading.options import ReadOptions
 from casesearch_pd.reading.plan import plan_read
+from casesearch_pd.reading.provenance import Provenance
+from casesearch_pd.reading.recent_reads import remember_read
 from casesearch_pd.sources.transport.context import (
     Cancelled,
     ReadContext,
@@ -180,7 +182,7 @@ class BackgroundRead:
 
     def _read(self) -> pd.DataFrame:
         try:
-            self._context.deadline = ReadContext.with_timeout(self._options.timeout).deadline
+            self._context.start_timeout(self._options.timeout)
             plan = plan_read(self._source, self._query)
             self.plan = Plan(plan)
             frame = read_frame(plan, self._context, self._options)
@@ -189,6 +191,7 @@ class BackgroundRead:
                 raise
             # What a cancel breaks off raises all kinds of errors, and none of them matters.
             raise ReadInterrupted("cancelled before anything was read") from error
+        remember_read(frame, Provenance.from_attrs(frame))
         return frame
 
 

@@ -7,20 +7,22 @@ Parquet and pickle. It never contains a secret.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 from pandas.util import hash_array
 
 from casesearch_pd.query.serialization import filter_to_json
+from casesearch_pd.reading.recent_reads import recall_reads
 from casesearch_pd.sources.traits import ServiceTraits, traits_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from casesearch_pd.query.schema import Field, FieldType, Schema
     from casesearch_pd.reading.options import BoundQuery
+    from casesearch_pd.reading.recent_reads import RecalledReads
     from casesearch_pd.sources.base import Source
     from casesearch_pd.sources.transport.context import ReadContext
 
@@ -75,15 +77,33 @@ class Provenance:
     as_of: pd.Timestamp | None = None  # the clock of the service when the read began
     notes: tuple[str, ...] = ()  # what else the user should know
     ids: str | None = None  # the digest of the case ids, see `digest_ids`
+    # Of rows that were put together: what each read asked for and returned.
+    parts: tuple[Mapping[str, Any], ...] = ()
     # Of rows read per case: what they are, how many cases were read, and those that do not exist.
     listing: str | None = None
     cases: int | None = None
     not_found: tuple[str, ...] = ()
 
     @classmethod
+    def of(cls, frame: pd.DataFrame) -> Provenance:
+        """Return what is known of the rows of a DataFrame.
+
+        That is what its attributes say; else, because pandas drops them in merge, concat and
+        files, what this session remembers of reading these cases; else nothing.
+        """
+        provenance = cls.from_attrs(frame)
+        if provenance.exists:
+            return provenance
+        recalled = recall_reads(frame)
+        return provenance if recalled is None else _compose(recalled, len(frame))
+
+    @classmethod
     def from_attrs(cls, frame: pd.DataFrame) -> Self:
-        """Return the provenance of a DataFrame, whatever version of the package wrote it."""
-        record = read_provenance(frame)
+        """Return the provenance in the attributes, whatever version of the package wrote it."""
+        return cls._from_record(_stored_record(frame))
+
+    @classmethod
+    def _from_record(cls, record: Mapping[str, Any]) -> Self:
         if not record:
             return cls(exists=False)
         names = {name: _NAMES.get(name, name) for name in cls.__dataclass_fields__}
@@ -92,10 +112,18 @@ class Provenance:
         for name in ("now", "as_of"):
             if name in values:
                 values[name] = pd.Timestamp(values[name])
-        for name in ("sort", "notes", "not_found"):
+        for name in ("sort", "notes", "not_found", "parts"):
             if name in values:
                 values[name] = tuple(values[name])
         return cls(**values | {"exists": True, "traits": traits_of(record)})
+
+    @property
+    def reads(self) -> tuple[Provenance, ...]:
+        """The provenance of each read that the rows come from; usually there is one."""
+        if not self.parts:
+            return (self,)
+        own = {key: value for key, value in self.to_json().items() if key != "parts"}
+        return tuple(type(self)._from_record(own | dict(part)) for part in self.parts)  # noqa: SLF001
 
     @property
     def service(self) -> str | None:
@@ -135,6 +163,14 @@ class ReadMetadata:
 
 def read_provenance(frame: pd.DataFrame) -> dict[str, Any]:
     """Return the provenance as a dict for users; raise ValueError if it is something else."""
+    record = _stored_record(frame)
+    if record:
+        return record
+    provenance = Provenance.of(frame)
+    return json.loads(provenance.to_attrs()[KEY]) if provenance.exists else {}
+
+
+def _stored_record(frame: pd.DataFrame) -> dict[str, Any]:
     text = frame.attrs.get(KEY)
     if text is None:
         return {}
@@ -206,7 +242,7 @@ def zone_of_frame(frame: pd.DataFrame, default: str = "UTC") -> Any:
     It is that of the read; in a frame without provenance that of its first column of times with
     a zone; otherwise the default.
     """
-    provenance = Provenance.from_attrs(frame)
+    provenance = Provenance.of(frame)
     if provenance.exists:
         return provenance.tz
     zones = (getattr(dtype, "tz", None) or _arrow_zone(dtype) for dtype in frame.dtypes)
@@ -227,7 +263,67 @@ def _remote_only(schema: Schema) -> dict[str, str]:
     }
 
 
-# --- digests ------------------------------------------------------------------------------
+# --- rows of several reads ----------------------------------------------------------------
+
+# What differs between the parts of a composed DataFrame, by the keys of public provenance.
+_PART_KEYS = (
+    "filter", "search", "sort", "limit", "now", "part", "rows", "total", "complete", "as_of",
+)  # fmt: skip
+
+
+def _compose(recalled: RecalledReads, rows: int) -> Provenance:
+    """Return the provenance of rows of recalled reads."""
+    parts: tuple[Provenance, ...] = recalled.provenances
+    is_changed = recalled.frame_cases != recalled.read_cases
+    notes = [note for part in parts for note in part.notes]
+    if len(parts) > 1:
+        notes.append(f"put together of {len(parts)} reads, which 'parts' describes")
+    if is_changed:
+        notes.append(
+            f"{rows} rows of {recalled.frame_cases} of the {recalled.read_cases} cases that were "
+            "read"
+        )
+    notes = list(dict.fromkeys(notes))
+    if len(parts) == 1:
+        return replace(parts[0], notes=tuple(notes))
+    return _combine(parts, notes)
+
+
+def _combine(parts: Sequence[Provenance], notes: Sequence[str]) -> Provenance:
+    """Return what several reads of one source have in common, and their sums."""
+    first = parts[0]
+
+    def common(name: str, default: Any = None) -> Any:
+        values = [getattr(part, name) for part in parts]
+        return values[0] if all(value == values[0] for value in values) else default
+
+    def merged(name: str) -> dict[str, Any]:
+        return {key: value for part in parts for key, value in getattr(part, name).items()}
+
+    return replace(
+        first,
+        filter=common("filter"),
+        search=common("search"),
+        tz=common("tz", "UTC"),
+        columns=merged("columns"),
+        remote_only=merged("remote_only"),
+        types=merged("types"),
+        options=merged("options"),
+        sort=common("sort", ()),
+        limit=None,
+        now=common("now"),
+        is_chunk=False,
+        rows=sum(part.rows or 0 for part in parts),
+        total=None,
+        requests=sum(part.requests or 0 for part in parts),
+        passes=max(part.passes or 0 for part in parts),
+        complete=all(part.complete for part in parts),
+        as_of=min((part.as_of for part in parts if part.as_of is not None), default=None),
+        notes=tuple(notes),
+        ids=None,
+        parts=tuple({key: part.to_json()[key] for key in _PART_KEYS} for part in parts),
+    )
+
 
 _SLICE = 10_000  # rows
 _KEYS = ("casesearch_pd 01", "casesearch_pd 02")  # of 16 bytes, as SipHash requires

@@ -23,7 +23,7 @@ from casesearch_pd.reading.frames.frame import FrameFormat
 from casesearch_pd.reading.options import Query, ReadOptions, bind_query, check_positive
 from casesearch_pd.reading.plan import make_plan
 from casesearch_pd.sources.registry import remember_source, require_recreatable, resolve_source
-from casesearch_pd.sources.transport.context import ReadContext
+from casesearch_pd.sources.transport.context import ReadContext, use_context
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -128,32 +128,31 @@ def to_dask(
     check_positive("n_workers", n_workers)
     check_positive("npartitions", npartitions)
     processes = n_workers or _count_processes()
-    query = bind_query(
-        source,
-        Query(where=where, filters=filters, search=search, tags=tags, columns=columns, tz=tz),
-    )
+    query = Query(where=where, filters=filters, search=search, tags=tags, columns=columns, tz=tz)
     options = ReadOptions(
         frame_format=FrameFormat(tz, dtype_backend),
         progress=False,
         timeout=timeout,
         lookback=lookback,
     )
+    context = ReadContext.with_timeout(options.timeout)
+    with use_context(context):
+        bound_query = bind_query(source, query)
     reader = _PartitionReader(
         description=_describe(source),
         schema=source.schema,
-        query=query,
+        query=bound_query,
         options=options,
         rate=source.rate / processes,
         source=source,
     )
     remember_source(source)
-    context = ReadContext.with_timeout(options.timeout)
-    plan = make_plan(source, query)
+    plan = make_plan(source, bound_query)
     windows = plan_partitions(plan, context, npartitions=npartitions, n_workers=processes)
     # Dask's own conversion would turn the lists of a column into text.
     with dask.config.set({"dataframe.convert-string": False}):
         frame: DataFrame = dd.from_map(
-            reader, windows, meta=reader.empty_frame(query), label="read-cases"
+            reader, windows, meta=reader.empty_frame(bound_query), label="read-cases"
         )
     return frame
 
@@ -271,7 +270,10 @@ def _worker_source(reader: _PartitionReader) -> Source:
     with _sources_lock:
         if reader.key not in _sources:
             _sources[reader.key] = resolve_source(
-                reader.description, schema=reader.schema, rate=reader.rate
+                reader.description,
+                schema=reader.schema,
+                rate=reader.rate,
+                trusts_loopback=True,  # the user made the graph
             )
         if len(_sources) > _MAX_SOURCES:
             _sources.pop(next(iter(_sources)))

@@ -22,6 +22,7 @@ from casesearch_pd.reading.fetch.windows import TimeWindow
 from casesearch_pd.reading.frames.columns import describe_invalid_values
 from casesearch_pd.reading.progress import progress_bar
 from casesearch_pd.reading.provenance import (
+    Provenance,
     ReadMetadata,
     combine_digests,
     digest_ids,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from casesearch_pd.reading.options import ReadOptions
     from casesearch_pd.reading.plan import ReadPlan
     from casesearch_pd.reading.progress import Bar
+    from casesearch_pd.reading.recent_reads import ChunkedRead
     from casesearch_pd.sources.transport.context import ReadContext
 
 __all__ = ["Chunks"]
@@ -47,7 +49,8 @@ class Chunks:
     """An iterator over the rows of a read; close it, or use it in a ``with`` statement.
 
     With `open_columns`, fields that are not in the schema are kept, and chunks differ in their
-    columns. With `keep_checkpoint`, the checkpoint outlives the read.
+    columns. With `keep_checkpoint`, the checkpoint outlives the read. A `memory` recognizes the
+    chunks when they are concatenated.
     """
 
     def __init__(
@@ -58,8 +61,10 @@ class Chunks:
         *,
         open_columns: bool = False,
         keep_checkpoint: bool = False,
+        memory: ChunkedRead | None = None,
     ) -> None:
         self.context = context
+        self._memory = memory
         self.metadata = ReadMetadata()
         self._plan, self._options = plan, options
         self._open, self._keep_checkpoint = open_columns, keep_checkpoint
@@ -139,6 +144,8 @@ class Chunks:
                 return
         if not self._keep_checkpoint:
             self._reader.checkpoint.clear()
+        if self._memory is not None:
+            self._memory.end()
         if self._reader.invalid:
             warn(describe_invalid_values(self._reader.invalid))
 
@@ -193,6 +200,8 @@ class Chunks:
         """Finish a chunk, and count it as delivered."""
         chunk, ids = self._finish(frame)
         self._rows, self._ids = self._rows + len(chunk), combine_digests(self._ids, ids)
+        if self._memory is not None:
+            self._memory.remember(chunk, Provenance.from_attrs(chunk))
         return chunk
 
     def _finish(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from casesearch_pd.query.binding import BindingContext, bind
 from casesearch_pd.query.expressions import (
     TRUE,
@@ -27,9 +25,12 @@ from casesearch_pd.reading.plan import make_plan, total_order
 from casesearch_pd.reading.provenance import Provenance, ReadMetadata
 from casesearch_pd.sources.base import InProcessSource, Sort
 from casesearch_pd.sources.transport.context import ReadContext
+from casesearch_pd.sources.transport.timestamps import MILLISECOND, to_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
+
+    import pandas as pd
 
     from casesearch_pd.query.schema import Field, Schema
     from casesearch_pd.reading.frames.frame import FrameFormat
@@ -47,8 +48,6 @@ __all__ = [
     "read_query",
     "updated_since",
 ]
-
-_TICK = pd.Timedelta(1, "ms")  # the resolution of times in requests
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def full_read_reason(incremental: IncrementalRead, previous: PreviousRead | None
         return "only the service knows what matches search="
     if previous is None:
         return "the previous read sent no request"
-    if updated is None:
+    if updated is None or not updated.active:
         return "the service has no updated_at"
     if incremental.source.pushdown_support(updated_since(updated, previous)) == "unsupported":
         return "the service cannot filter by updated_at"
@@ -148,11 +147,7 @@ def change_sets(
 
 def updated_since(updated: Field, previous: PreviousRead) -> Compare:
     """Return the condition that a case was updated since a previous read."""
-    return Compare(updated, "gte", _to_milliseconds(previous.since))
-
-
-def _to_milliseconds(at: pd.Timestamp) -> pd.Timestamp:
-    return at.floor("ms").as_unit("us")
+    return Compare(updated, "gte", to_milliseconds(previous.since))
 
 
 def _relative_offsets(value: Any) -> Iterator[timedelta]:
@@ -172,7 +167,7 @@ def _change_by_time(
     """Return the cases whose time a bound has passed that is relative to now."""
     target = context.schema.resolve(str(comparison.field))
     start, end = sorted((previous_now + offset, query.now + offset))
-    first, last = _to_milliseconds(start), _to_milliseconds(end) + _TICK
+    first, last = to_milliseconds(start), to_milliseconds(end) + MILLISECOND
     where = all_of([Compare(target, "gte", first), Compare(target, "lte", last)])
     terms = conjuncts(query.filter)
     if comparison not in terms:

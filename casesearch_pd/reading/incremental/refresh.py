@@ -7,10 +7,13 @@ them; new values take on the form of the old ones.
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from casesearch_pd.errors import FilterError
 from casesearch_pd.query.expressions import fields_of
@@ -28,10 +31,11 @@ from casesearch_pd.reading.incremental.changes import (
     PreviousRead,
     full_read_reason,
     read_changes,
-    read_rows,
+    read_query,
 )
 from casesearch_pd.reading.options import Query, ReadOptions, bind_query
 from casesearch_pd.reading.provenance import Provenance, digest_ids, write_provenance
+from casesearch_pd.reading.recent_reads import remember_read
 from casesearch_pd.sources.registry import require_same_source, require_source, resolve_source
 
 if TYPE_CHECKING:
@@ -68,7 +72,9 @@ def refresh_frame(
         result = _read_again(incremental, rows, reason)
     else:
         result = _read_changes(incremental, previous, rows)
-    return _with_provenance(incremental, result.rename(columns=old_names), old_names)
+    result = _with_provenance(incremental, result.rename(columns=old_names), old_names)
+    remember_read(result, Provenance.from_attrs(result))
+    return result
 
 
 def source_of(provenance: Provenance, source: Source | None) -> Source:
@@ -87,11 +93,14 @@ def source_of(provenance: Provenance, source: Source | None) -> Source:
     return source
 
 
-# --- what was read ------------------------------------------------------------------------
-
-
 def _refreshable_provenance(frame: pd.DataFrame) -> Provenance:
     provenance = Provenance.from_attrs(frame)
+    known = Provenance.of(frame)
+    if known.parts:
+        raise FilterError(
+            f"this DataFrame was put together of {len(known.parts)} reads; refresh each of them, "
+            "and concatenate the results: pd.concat([one.cases.refresh(), …])"
+        )
     required = (provenance.filter, provenance.now, provenance.rows, provenance.ids)
     if None in required or provenance.complete is None or not provenance.source:
         raise FilterError(
@@ -106,6 +115,12 @@ def _refreshable_provenance(frame: pd.DataFrame) -> Provenance:
     require_distinct_columns(frame)
     if not provenance.complete:
         raise FilterError("an incomplete result cannot be refreshed; read again: read_cases")
+    repeated = frame["case_id"][frame["case_id"].duplicated()]
+    if len(repeated):
+        raise FilterError(
+            f"case_id {repeated.iloc[0]!r} occurs more than once; keep one row per case and "
+            "refresh: df.drop_duplicates('case_id').cases.refresh()"
+        )
     if len(frame) != provenance.rows or digest_ids(frame["case_id"]) != provenance.ids:
         raise FilterError(
             f"this DataFrame of {len(frame)} rows no longer has the {provenance.rows} cases that "
@@ -185,14 +200,11 @@ def _with_provenance(
     )
 
 
-# --- reading ------------------------------------------------------------------------------
-
-
 def _read_again(incremental: IncrementalRead, old: pd.DataFrame, reason: str) -> pd.DataFrame:
-    rows = read_rows(incremental, incremental.query)
+    rows = read_query(incremental, incremental.query)
     incremental.metadata.total = Provenance.from_attrs(rows).total
     incremental.metadata.notes.append(f"all was read again: {reason}")
-    return cast_like(rows, old)
+    return cast_like(rows, old, incremental.frame_format.tz)
 
 
 def _read_changes(
@@ -214,20 +226,17 @@ def _condition_mask(frame: pd.DataFrame, condition: Expression, tz: str) -> Any:
     return mask(pd.DataFrame(cells, index=frame.index), condition)
 
 
-# --- merging ------------------------------------------------------------------------------
-
-
 def _merge(
     incremental: IncrementalRead, old: pd.DataFrame, changed: Sequence[pd.DataFrame]
 ) -> pd.DataFrame:
     """Replace and add rows by `case_id`; the newer of two versions stays."""
-    order = incremental.order
+    order, tz = incremental.order, incremental.frame_format.tz
     old = _arrays_to_lists(old)
     if not any(map(len, changed)):
         return sort_rows(old, order) if _has_sort_columns(old, order) else old
     new = sort_rows(keep_newest(pd.concat(changed, ignore_index=True)), order)
     old = _with_categories(old, new)
-    rows = keep_newest(pd.concat([old, cast_like(new, old)], ignore_index=True))
+    rows = keep_newest(pd.concat([old, cast_like(new, old, tz)], ignore_index=True))
     if _has_sort_columns(old, order):
         return sort_rows(rows, order)
 
@@ -253,30 +262,89 @@ def _arrays_to_lists(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**{name: arrays_to_lists(frame[name]) for name in names})
 
 
-def cast_like(new: pd.DataFrame, old: pd.DataFrame) -> pd.DataFrame:
-    """Return rows with the columns and dtypes of another frame."""
+def cast_like(new: pd.DataFrame, old: pd.DataFrame, tz: str = "UTC") -> pd.DataFrame:
+    """Return rows with the columns and dtypes of another frame, whose naive times are in a zone."""
     names = _column_names(old)
-    return new[names].assign(**{name: _cast(new[name], old[name].dtype) for name in names})
+    return new[names].assign(**{name: _cast(new[name], old[name].dtype, tz) for name in names})
 
 
 def _column_names(frame: pd.DataFrame) -> list[str]:
     return [str(name) for name in frame.columns]
 
 
-def _cast(column: pd.Series[Any], dtype: Any) -> pd.Series[Any]:
+def _cast(column: pd.Series[Any], dtype: Any, tz: str) -> pd.Series[Any]:
+    """Return a column with another dtype and the same values; raise FilterError if it has others.
+
+    ``astype`` alone turns what does not fit into something else: a missing value into False, 2.7
+    into 2, a new category into a missing value.
+    """
     if column.dtype == dtype:
         return column
+    values = column
     if column.isna().all():
-        column = pd.Series([None] * len(column), index=column.index, dtype=object)
+        values = pd.Series([None] * len(column), index=column.index, dtype=object, name=column.name)
     elif column.dtype == object and pd.api.types.is_string_dtype(dtype):
-        column = column.map(_to_json, na_action="ignore")  # as to_parquet writes nested values
+        values = column.map(_to_json, na_action="ignore")  # as to_parquet writes nested values
+    elif _is_naive(dtype) and isinstance(column.dtype, pd.DatetimeTZDtype):
+        # Naive times of a frame are in the zone of its read.
+        values = column = column.dt.tz_convert(tz).dt.tz_localize(None)
     try:
-        return column.astype(dtype)
-    except (ValueError, TypeError) as error:
-        raise FilterError(
-            f"the column {column.name!r} now holds values that are not {dtype}; read again: "
-            "read_cases"
-        ) from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # numpy's about a lossy cast, which is checked here
+            result = values.astype(_extended(dtype, values))
+    except (ValueError, TypeError, OverflowError, pa.ArrowException) as error:
+        raise _value_error(column, dtype, values.dropna()) from error
+    lost = _differs(values, result)
+    if lost.any():
+        raise _value_error(column, dtype, values[lost])
+    return result
+
+
+def _is_naive(dtype: Any) -> bool:
+    return isinstance(dtype, np.dtype) and dtype.kind == "M"
+
+
+def _extended(dtype: Any, values: pd.Series[Any]) -> Any:
+    """Return a dtype that also has the new categories, unless its categories have an order."""
+    if not isinstance(dtype, pd.CategoricalDtype) or dtype.ordered or dtype.categories is None:
+        return dtype
+    new = [value for value in values.dropna().unique() if value not in dtype.categories]
+    if not new:
+        return dtype
+    return pd.CategoricalDtype([*dtype.categories, *sorted(new)])
+
+
+def _differs(values: pd.Series[Any], result: pd.Series[Any]) -> pd.Series[bool]:
+    """Return which values a cast has changed, or made missing, or no longer missing."""
+    before, after = values.astype(object), result.astype(object)
+    missing = before.isna()
+    if pd.api.types.is_string_dtype(result.dtype):  # any value can be written as text
+        return missing != after.isna()
+    # Where one is missing the other is too, or the comparison does not count.
+    changed = [
+        not is_missing and not _is_same(one, other)
+        for one, other, is_missing in zip(before, after, missing, strict=True)
+    ]
+    return (missing != after.isna()) | pd.Series(changed, index=values.index, dtype=bool)
+
+
+_BOOLEANS = (bool, np.bool_)
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    try:
+        # True == 1, but a number is not a Boolean.
+        return isinstance(one, _BOOLEANS) == isinstance(other, _BOOLEANS) and bool(one == other)
+    except (TypeError, ValueError):  # lists and arrays, which no cast changes
+        return isinstance(one, (list, dict))
+
+
+def _value_error(column: pd.Series[Any], dtype: Any, values: pd.Series[Any]) -> FilterError:
+    example = f", such as {values.iloc[0]!r}" if len(values) else ""
+    return FilterError(
+        f"the column {column.name!r} now holds values that are not {dtype}{example}; refresh "
+        "before you convert: df.cases.refresh().astype(…), or read again: read_cases"
+    )
 
 
 def _to_json(cell: Any) -> str:
@@ -292,4 +360,6 @@ def _with_categories(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
 
 
 def _add_categories(column: pd.Series[Any], new: pd.Series[Any]) -> pd.Series[Any]:
+    if column.cat.ordered:  # nobody knows where a new one belongs
+        return column
     return column.cat.add_categories(sorted({*new.dropna()} - {*column.cat.categories}))

@@ -10,6 +10,7 @@ from casesearch_pd.reading.related.per_case import (
     require_related_source,
     select_cases,
 )
+from casesearch_pd.sources.transport.context import ReadContext, use_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -95,5 +96,7 @@ def read_events(
     options = ReadOptions(
         progress=progress, max_workers=max_workers, on_error=on_error, timeout=timeout
     )
-    listing = require_related_source(source).events()
-    return read_listing(source, listing, selection, options)
+    context = ReadContext.with_timeout(options.timeout)
+    with use_context(context):
+        listing = require_related_source(source).events()
+    return read_listing(source, listing, selection, options, context)

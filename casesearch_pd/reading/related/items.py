@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from casesearch_pd.errors import FilterError, IncompleteReadError, ReadInterrupted, unknown_name
+from casesearch_pd.query.coercion import is_collection
 from casesearch_pd.reading.fetch.pipeline import read_frame
 from casesearch_pd.reading.options import Query, ReadOptions
 from casesearch_pd.reading.plan import plan_read
@@ -18,7 +19,7 @@ from casesearch_pd.reading.related.per_case import (
     warn_of_cost,
     warn_of_missing_cases,
 )
-from casesearch_pd.sources.transport.context import ReadContext
+from casesearch_pd.sources.transport.context import ReadContext, use_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -97,18 +98,22 @@ def read_related(
     options = ReadOptions(
         progress=progress, max_workers=max_workers, on_error=on_error, timeout=timeout
     )
+    context = ReadContext.with_timeout(options.timeout)
     related_source = require_related_source(source)
     names = _parse_kinds(related_source, kinds)
-    listing = related_source.related(names)
-    if listing is None:
-        return _read_columns(source, selection, names, options)
-    return read_listing(source, listing, selection, options)
+    with use_context(context):
+        listing = related_source.related(names)
+        if listing is None:
+            return _read_columns(source, selection, names, options, context)
+    return read_listing(source, listing, selection, options, context)
 
 
 def _parse_kinds(source: RelatedSource, kinds: Iterable[str] | str | None) -> tuple[str, ...]:
     if kinds is None:
         return tuple(source.kinds)
-    names = tuple(dict.fromkeys([kinds] if isinstance(kinds, str) else kinds))
+    if not isinstance(kinds, str) and not is_collection(kinds):
+        raise FilterError(f"kinds must be a name or a list of names, got {kinds!r}")
+    names = tuple(dict.fromkeys([kinds] if isinstance(kinds, str) else map(str, kinds)))
     unknown = next((name for name in names if name not in source.kinds), None)
     if unknown is not None:
         raise unknown_name("kind", unknown, source.kinds, see=", ".join(source.kinds))
@@ -118,7 +123,11 @@ def _parse_kinds(source: RelatedSource, kinds: Iterable[str] | str | None) -> tu
 
 
 def _read_columns(
-    source: Source, selection: CaseSelection, kinds: tuple[str, ...], options: ReadOptions
+    source: Source,
+    selection: CaseSelection,
+    kinds: tuple[str, ...],
+    options: ReadOptions,
+    context: ReadContext,
 ) -> pd.DataFrame:
     """Use the columns that the DataFrame has, and read the others."""
     cases = selection.frame if selection.frame is not None else pd.DataFrame({"case_id": []})
@@ -126,7 +135,7 @@ def _read_columns(
     absent = [kind for kind in kinds if kind not in present] if selection.ids else []
     rows = _explode(cases, present)
     if not absent:
-        as_of = Provenance.from_attrs(cases).as_of
+        as_of = Provenance.of(cases).as_of
         return _combine(source, [rows], Provenance(requests=0, complete=True, as_of=as_of))
 
     def combine(cases: pd.DataFrame | None) -> pd.DataFrame:
@@ -135,7 +144,7 @@ def _read_columns(
         return _combine(source, [rows, _explode(cases, absent)], Provenance.from_attrs(cases))
 
     try:
-        return combine(_read_cases(source, selection, absent, options))
+        return combine(_read_cases(source, selection, absent, options, context))
     except IncompleteReadError as error:
         read_ids = set() if error.partial is None else {*error.partial["case_id"]}
         error.missing = tuple(case_id for case_id in selection.ids if case_id not in read_ids)
@@ -147,11 +156,14 @@ def _read_columns(
 
 
 def _read_cases(
-    source: Source, selection: CaseSelection, kinds: list[str], options: ReadOptions
+    source: Source,
+    selection: CaseSelection,
+    kinds: list[str],
+    options: ReadOptions,
+    context: ReadContext,
 ) -> pd.DataFrame:
     warn_of_cost(_LISTING, len(selection.ids), source.rate, source.burst)
     query = Query(where={"case_id": list(selection.ids)}, columns=["case_id", *kinds])
-    context = ReadContext.with_timeout(options.timeout)
     cases = read_frame(plan_read(source, query), context, options)
     if Provenance.from_attrs(cases).complete:
         warn_of_missing_cases(set(selection.ids).difference(cases["case_id"]))

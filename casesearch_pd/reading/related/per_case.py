@@ -27,13 +27,14 @@ from casesearch_pd.reading.provenance import Provenance
 from casesearch_pd.sources.base import RelatedSource
 from casesearch_pd.sources.registry import require_source
 from casesearch_pd.sources.traits import mixes_services
-from casesearch_pd.sources.transport.context import Cancelled, ReadContext
+from casesearch_pd.sources.transport.context import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from casesearch_pd.reading.options import ReadOptions
     from casesearch_pd.sources.base import Page, PerCaseListing, Source
+    from casesearch_pd.sources.transport.context import ReadContext
 
 __all__ = [
     "CaseSelection",
@@ -79,7 +80,7 @@ def select_cases(source: Source, cases: pd.DataFrame | Iterable[str] | str) -> C
             "ids"
         )
     require_distinct_columns(cases, {"case_id"})
-    provenance = Provenance.from_attrs(cases)
+    provenance = Provenance.of(cases)
     _check_same_source(source, provenance)
     return CaseSelection(_parse_ids(source, cases["case_id"]), provenance.tz, cases)
 
@@ -139,7 +140,11 @@ def _first_ids(ids: list[str]) -> str:
 
 
 def read_listing(
-    source: Source, listing: PerCaseListing, selection: CaseSelection, options: ReadOptions
+    source: Source,
+    listing: PerCaseListing,
+    selection: CaseSelection,
+    options: ReadOptions,
+    context: ReadContext,
 ) -> pd.DataFrame:
     """Read a listing of every case into one DataFrame, sorted by case and time.
 
@@ -154,7 +159,6 @@ def read_listing(
         If the user stops it.
     """
     warn_of_cost(listing.name, len(selection.ids), listing.rate, source.burst)
-    context = ReadContext.with_timeout(options.timeout)
     with progress_bar(options.progress, source) as bar:
         bar.total = len(selection.ids)
         reader = _PerCaseReader(source, listing, selection, context, bar)
@@ -267,7 +271,7 @@ class _PerCaseReader:
         arrays, _ = columns.finish()
         frame = build_frame(arrays, tz=selection.tz, backend=None)
         frame = _sort(frame.drop_duplicates([*listing.key], keep="last"))
-        frame = frame.drop(columns=[*listing.hidden])
+        frame = frame.drop(columns=[*listing.key_only])
         notes = [] if note is None else [note]
         if columns.invalid:
             notes.append(describe_invalid_values(columns.invalid))
