@@ -27,6 +27,7 @@ from casesearch_pd.query.pushdown import (
 )
 from casesearch_pd.query.schema import Schema
 from casesearch_pd.sources.traits import ServiceTraits
+from casesearch_pd.sources.transport.body import MAX_RESPONSE_BYTES
 from casesearch_pd.sources.transport.context import ReadContext
 from casesearch_pd.sources.transport.rate_limit import RateLimiter, rate_limiter_for
 from casesearch_pd.sources.transport.retry import (
@@ -91,6 +92,7 @@ class BaseSource(ABC):
     can_search: bool = False
     max_sorts: int = 0
     page_size: int = 100
+    max_response_bytes: int = MAX_RESPONSE_BYTES  # of a decompressed response; larger is refused
     rate: float = 1.0
     burst: float = 1.0
     lookback: float = 300.0
@@ -368,7 +370,12 @@ class BaseSource(ABC):
     def _http(self) -> Any:
         from casesearch_pd.sources.transport.http import HttpClient  # noqa: PLC0415 - imports requests
 
-        return HttpClient(self.base_url, self.headers, self._auth)
+        return HttpClient(
+            self.base_url,
+            self.headers,
+            self._auth,
+            max_response_bytes=self.max_response_bytes,
+        )
 
     def _create_auth(self, token: str | Callable[[], str] | None) -> Any:
         if token is None and not self.token_variable:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import threading
+import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +21,7 @@ import botocore.exceptions as boto_errors
 import urllib3
 from botocore import xform_name
 from botocore.config import Config
+from botocore.parsers import ResponseParserError
 
 from casesearch_pd.sources.amazon_connect.errors import (
     CALL_ERRORS,
@@ -27,6 +29,12 @@ from casesearch_pd.sources.amazon_connect.errors import (
     credentials_error,
     invalid_response,
     translate_error,
+)
+from casesearch_pd.sources.transport.body import (
+    MAX_RESPONSE_BYTES,
+    parse_json,
+    read_body,
+    strip_bom,
 )
 from casesearch_pd.sources.transport.context import ReadContext, default_tuning
 from casesearch_pd.sources.transport.interrupt import exchange, interruptible_pools
@@ -41,8 +49,8 @@ __all__ = ["ConnectClient"]
 _Decoded = TypeVar("_Decoded")
 
 _OK = 200
+_BAD_REQUEST = 400
 _MAX_CONNECTIONS = 32
-_CHUNK_BYTES = 1 << 20
 # What botocore's parser gets in place of a response that the codec decodes.
 _EMPTY_BODIES = {
     "SearchCases": b'{"cases":[]}',
@@ -68,11 +76,12 @@ class ConnectClient:
         session: boto3.Session | None,
         region_name: str | None,
         endpoint_url: str | None,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
     ) -> None:
         self.boto = _create_client(session, region_name, endpoint_url)
         self._domain_id = domain_id
         self._responses = threading.local()  # each worker has its own body, and its read
-        _make_interruptible(self.boto, self._responses)
+        _limit_responses(self.boto, self._responses, max_response_bytes)
         self.boto.meta.events.register("before-parse.connectcases", self.keep_body)
 
     @property
@@ -108,7 +117,19 @@ class ConnectClient:
             raise translate_error(error, self._domain_id, self.boto.meta) from error
         finally:
             self._responses.context = None
+        meta = response["ResponseMetadata"]
+        if "Error" in response:  # see `keep_body`
+            meta["HTTPStatusCode"] = _OK
+            raise self._error(response, operation)
+        if (
+            meta["HTTPStatusCode"] != _OK
+        ):  # botocore accepts any below 300, such as a part of a body
+            raise TransientError(invalid_response("another status than 200", meta))
         return response
+
+    def _error(self, response: Mapping[str, Any], operation: str) -> Exception:
+        error = boto_errors.ClientError(dict(response), operation)
+        return translate_error(error, self._domain_id, self.boto.meta)
 
     def read(
         self,
@@ -131,7 +152,13 @@ class ConnectClient:
                 _require_length(body, headers)
             return decode(parsed if body is None else body), headers
         except (ValueError, RecursionError) as error:
-            raise TransientError(invalid_response(error, parsed["ResponseMetadata"])) from error
+            meta = parsed["ResponseMetadata"]
+            details = _error_of(_try_parse(body or b""))
+            if details is not None:
+                raise self._error(
+                    {"Error": details, "ResponseMetadata": meta}, operation
+                ) from error
+            raise TransientError(invalid_response(error, meta)) from error
 
     def keep_body(self, response_dict: dict[str, Any], event_name: str, **_: object) -> None:
         """Keep the body of a page, and leave an empty one to botocore's parser."""
@@ -139,16 +166,30 @@ class ConnectClient:
         if empty is not None and response_dict["status_code"] == _OK:  # errors stay botocore's
             self._responses.body = response_dict["body"]
             response_dict["body"] = empty
-        elif not _is_parsable(response_dict["body"]):
-            response_dict["body"] = b""
+            return
+        body = response_dict["body"] = strip_bom(response_dict["body"])
+        try:
+            value, replaced = parse_json(body)
+        except json.JSONDecodeError:
+            return  # botocore's parser takes such a body for the text of an error
+        except (ValueError, RecursionError):
+            value, replaced = None, False
+        if not isinstance(value, dict):
+            response_dict["body"] = b""  # botocore's parser takes any JSON for an object
+        elif replaced:
+            response_dict["body"] = body.decode(errors="replace").encode()
+        if _error_of(value) is not None and response_dict["status_code"] == _OK:
+            # With the status of an error botocore's parser finds the code and the message.
+            response_dict["status_code"] = _BAD_REQUEST
 
 
-class _InterruptibleSession:
-    """Stands in for botocore's HTTP session: a request ends with the time limit of its read."""
+class _LimitedSession:
+    """Stands in for botocore's HTTP session, with the time limit of reads and a limit of bodies."""
 
-    def __init__(self, session: Any, state: threading.local) -> None:
+    def __init__(self, session: Any, state: threading.local, max_response_bytes: int) -> None:
         self._session = session
         self._state = state
+        self._max_response_bytes = max_response_bytes
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
@@ -161,27 +202,30 @@ class _InterruptibleSession:
         with exchange(context) as current:
             try:
                 response = self._session.send(request)
-                response._content = _read_body(response, request)  # noqa: SLF001 - botocore's own cache
+                response._content = self._read_body(response, request)  # noqa: SLF001 - botocore's cache
             except Exception:
+                if response is not None:
+                    response.raw.close()  # the rest of the body is on the connection
                 if not current.over:
                     raise
         current.raise_if_over("Amazon Connect")
         return response
 
+    def _read_body(self, response: Any, request: Any) -> bytes:
+        try:
+            return read_body(response.raw, response.headers, self._max_response_bytes)
+        except zlib.error as error:
+            raise ResponseParserError(f"it cannot be decompressed: {error}") from error
+        except urllib3.exceptions.ReadTimeoutError as error:
+            raise boto_errors.ReadTimeoutError(endpoint_url=request.url, error=error) from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise boto_errors.ConnectionClosedError(
+                error=error, request=request, endpoint_url=request.url
+            ) from error
 
-def _read_body(response: Any, request: Any) -> bytes:
-    try:
-        return b"".join(response.raw.stream(_CHUNK_BYTES, decode_content=False))
-    except urllib3.exceptions.ReadTimeoutError as error:
-        raise boto_errors.ReadTimeoutError(endpoint_url=request.url, error=error) from error
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise boto_errors.ConnectionClosedError(
-            error=error, request=request, endpoint_url=request.url
-        ) from error
 
-
-def _make_interruptible(client: Any, state: threading.local) -> None:
-    """Let the requests of a client end with their reads.
+def _limit_responses(client: Any, state: threading.local, max_response_bytes: int) -> None:
+    """Limit the requests of a client to the time of their reads, and their bodies in size.
 
     Another version of botocore may keep its session elsewhere; then its own timeouts apply.
     """
@@ -190,23 +234,30 @@ def _make_interruptible(client: Any, state: threading.local) -> None:
         pools = interruptible_pools(session._pool_classes_by_scheme)  # noqa: SLF001 - as above
         session._manager.pool_classes_by_scheme = pools  # noqa: SLF001 - as above
         session._pool_classes_by_scheme = pools  # noqa: SLF001 - as above
-        client._endpoint.http_session = _InterruptibleSession(session, state)  # noqa: SLF001 - as above
+        client._endpoint.http_session = _LimitedSession(session, state, max_response_bytes)  # noqa: SLF001 - as above
 
 
 def _require_length(body: bytes, headers: Mapping[str, str]) -> None:
     length = headers.get("content-length")
+    if "content-encoding" in headers:
+        return  # it is the length of the compressed body, whose end was checked
     if length is not None and length.isdigit() and int(length) != len(body):
         raise ValueError(f"the body ends after {len(body)} of {length} bytes")
 
 
-def _is_parsable(body: bytes) -> bool:
-    """Return whether botocore's parser can handle a body: it takes any JSON for an object."""
+def _try_parse(body: bytes) -> Any:
     try:
-        return isinstance(json.loads(body), dict)
-    except json.JSONDecodeError:
-        return True  # it takes such a body for the text of an error
+        return parse_json(body)[0]
     except (ValueError, RecursionError):
-        return False
+        return None
+
+
+def _error_of(value: Any) -> dict[str, str] | None:
+    """Return code and message of a body that is an error, whatever its status."""
+    if not isinstance(value, dict) or not isinstance(value.get("__type"), str):
+        return None
+    message = value.get("message") or value.get("Message") or "no message"
+    return {"Code": value["__type"].rpartition("#")[2], "Message": str(message)}
 
 
 def _create_client(session: boto3.Session | None, region: str | None, endpoint: str | None) -> Any:

@@ -8,7 +8,6 @@ costs a cell and never a page. Both ways return the same columns.
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, assert_never
@@ -18,6 +17,7 @@ import msgspec
 from casesearch_pd.query.expressions import And, Compare, Expression, Not, Or
 from casesearch_pd.sources.amazon_connect.schema import RETURNED_COLUMNS
 from casesearch_pd.sources.base import Page
+from casesearch_pd.sources.transport.body import count_replaced, parse_json, strip_bom
 from casesearch_pd.sources.transport.timestamps import format_timestamp
 
 if TYPE_CHECKING:
@@ -136,10 +136,14 @@ def decode_page(body: bytes, fields: Sequence[Field], templates: Mapping[str, st
 
     Raise ValueError if the body is invalid: not JSON, truncated, or without ``cases``.
     """
+    body = strip_bom(body)
     response = _try_decode(body, _decoder_of(tuple([item.id for item in fields])))
     if response is None and (response := _try_decode(body, _DECODER)) is None:
-        # Not json.loads(body): that would guess the encoding, and JSON is UTF-8.
-        return decode_parsed(json.loads(body.decode()), fields, templates)
+        value, replaced = parse_json(body)
+        page = decode_parsed(value, fields, templates)
+        if replaced:
+            page.invalid.update(count_replaced(page.columns, page.cursor))
+        return page
     columns = _returned_columns(response.cases, templates)
     _fill_columns(columns, response.cases, fields)
     return Page(len(response.cases), columns, response.nextToken or None, response.totalCount)

@@ -97,6 +97,9 @@ def _from_service(error: boto_errors.ClientError, domain_id: str, client_meta: A
         meta.get("RequestId") or headers.get("x-amzn-requestid"),
         f"{code}: {details.get('Message') or 'no message'}",
     )
+    is_success = failure.status == 200  # noqa: PLR2004 - an error in the body of a success
+    if is_success and code not in _THROTTLES | _DENIALS:
+        return TransientError(invalid_response(f"it is an error: {failure.text}", meta))
     return transient_error(
         failure, headers.get("retry-after"), headers, throttled=code in _THROTTLES
     ) or permanent_error(

@@ -17,6 +17,7 @@ from casesearch_pd import errors
 from casesearch_pd.query.schema import Field
 from casesearch_pd.sources.amazon_connect.codec import union_value
 from casesearch_pd.sources.base import Page, PerCaseListing
+from casesearch_pd.sources.transport.body import parse_json
 from casesearch_pd.sources.transport.retry import send_with_retry
 from casesearch_pd.sources.transport.timestamps import parse_date_header
 
@@ -310,7 +311,7 @@ def _entries(response: Any, member: str) -> tuple[list[_Row], str | None]:
 
     Raise ValueError if the response is invalid.
     """
-    parsed = json.loads(response.decode()) if isinstance(response, bytes) else response
+    parsed = parse_json(response)[0] if isinstance(response, bytes) else response
     entries = parsed.get(member) if isinstance(parsed, dict) else None
     if not isinstance(entries, list):
         raise ValueError(f"the response has no list {member}")  # noqa: TRY004 - wire, not a type

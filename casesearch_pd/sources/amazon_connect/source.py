@@ -32,6 +32,7 @@ from casesearch_pd.sources.amazon_connect.schema import RETURNED_COLUMNS, discov
 from casesearch_pd.sources.base import Page, PerCaseListing, Request, Scan, merge_assumptions
 from casesearch_pd.sources.base_source import BaseSource
 from casesearch_pd.sources.traits import AMAZON_CONNECT
+from casesearch_pd.sources.transport.body import MAX_RESPONSE_BYTES, require_size
 from casesearch_pd.sources.transport.rate_limit import RateLimiter, rate_limiter_for
 from casesearch_pd.sources.transport.retry import send_with_retry
 from casesearch_pd.sources.transport.timestamps import parse_date_header
@@ -85,6 +86,8 @@ class ConnectCases(BaseSource):
         A schema discovered earlier, to save the discovery requests.
     assume
         What is known of this service beyond its documentation, by name (see `ASSUME`).
+    max_response_bytes
+        Size of a response, decompressed, beyond which it is refused.
 
     Raises
     ------
@@ -123,6 +126,7 @@ class ConnectCases(BaseSource):
         page_size: int = 100,
         schema: Schema | None = None,
         assume: Mapping[str, bool] | None = None,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
     ) -> None:
         if not isinstance(domain_id, str) or not domain_id.strip():
             raise errors.FilterError(
@@ -133,6 +137,7 @@ class ConnectCases(BaseSource):
             raise errors.FilterError(f"page_size must be from 1 to 100, got {page_size!r}")
         self.domain_id = domain_id
         self.page_size = page_size
+        self.max_response_bytes = require_size(max_response_bytes)
         self.assume = merge_assumptions(self.ASSUME, assume)
         self._schema = schema
         self._endpoint_url = endpoint_url
@@ -142,7 +147,9 @@ class ConnectCases(BaseSource):
         self._open_client(boto3_session, region_name)
 
     def _open_client(self, session: boto3.Session | None, region: str | None) -> None:
-        self.connection = ConnectClient(self.domain_id, session, region, self._endpoint_url)
+        self.connection = ConnectClient(
+            self.domain_id, session, region, self._endpoint_url, self.max_response_bytes
+        )
         self._page_size_accepted = False
         self._profile = None if session is None else session.profile_name
 

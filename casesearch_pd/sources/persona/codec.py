@@ -7,7 +7,7 @@ that an invalid value costs a cell and never a page. Both ways return the same c
 
 from __future__ import annotations
 
-import json
+import re
 from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, assert_never
@@ -39,6 +39,7 @@ from casesearch_pd.sources.persona.field_names import (
     to_kebab_case,
     to_snake_case,
 )
+from casesearch_pd.sources.transport.body import count_replaced, parse_json, strip_bom
 from casesearch_pd.sources.transport.timestamps import format_timestamp
 
 if TYPE_CHECKING:
@@ -154,9 +155,15 @@ def _create_decoder(fields: Any) -> msgspec.json.Decoder[Any]:
     )
 
 
+# msgspec refuses these in the names of a struct, and a key may be any text.
+_REFUSED_IN_NAMES = re.compile(r'["\\\x00-\x1f]')
+
+
 @lru_cache(maxsize=16)
 def _decoder_of(keys: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
     """Return a decoder of pages that have no custom fields but these."""
+    if any(map(_REFUSED_IN_NAMES.search, keys)):
+        return _OPEN_DECODER
     absent = TypedValue("")  # it has a value like all others, so that all are read in the same way
     fields = msgspec.defstruct(
         "_Fields",
@@ -182,11 +189,15 @@ def decode_page(body: bytes, known_fields: KnownFields, fields: Sequence[Field])
     Raise ValueError if the body is invalid: not JSON, truncated, or without ``data``.
     """
     # The fastest decoder knows all custom fields; the next one accepts any.
+    body = strip_bom(body)
     decoder = _decoder_of(tuple(known_fields.custom))
     response = _try_decode(body, decoder) or _try_decode(body, _OPEN_DECODER)
     if response is None:
-        # Not json.loads(body): that would guess the encoding, and JSON is UTF-8.
-        return decode_parsed(json.loads(body.decode()), known_fields, fields)
+        value, replaced = parse_json(body)
+        page = decode_parsed(value, known_fields, fields)
+        if replaced:
+            page.invalid.update(count_replaced(page.columns, page.next_link))
+        return page
     cases = response.data
     requested = {item.id for item in fields}
     columns: dict[str, list[Any]] = {"case_id": [case.id for case in cases]}
@@ -344,7 +355,7 @@ def present_names(body: bytes) -> frozenset[str]:
     """Return the attributes and relationships that the cases of a page have, in kebab case."""
     parts = [
         to_kebab_case(case.get(part))
-        for case in json.loads(body)["data"]
+        for case in parse_json(body)[0]["data"]
         for part in ("attributes", "relationships")
     ]
     return frozenset(name for part in parts for name in part)
@@ -355,8 +366,10 @@ def decode_object(body: bytes) -> dict[str, Any]:
 
     Raise ValueError if it contains none.
     """
-    # Not json.loads(body): that would guess the encoding, and JSON is UTF-8.
-    response = json.loads(body.decode())
+    return _data_object(parse_json(body)[0])
+
+
+def _data_object(response: Any) -> dict[str, Any]:
     if not isinstance(response, dict) or not isinstance(response.get("data"), dict):
         raise ValueError("the response has no data")  # noqa: TRY004 - wire, not a type
     return dict(response["data"])
@@ -367,5 +380,9 @@ def decode_case(body: bytes, known_fields: KnownFields, fields: Sequence[Field])
 
     Raise ValueError if the body contains no case.
     """
-    page = {"data": [decode_object(body)], "links": {"next": None}}
-    return decode_parsed(page, known_fields, fields)
+    value, replaced = parse_json(body)
+    response = {"data": [_data_object(value)], "links": {"next": None}}
+    page = decode_parsed(response, known_fields, fields)
+    if replaced:
+        page.invalid.update(count_replaced(page.columns, None))
+    return page

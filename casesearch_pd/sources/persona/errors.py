@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from casesearch_pd.sources.base import Scan
     from casesearch_pd.sources.transport.http import HttpResponse
 
-__all__ = ["TOKEN_VARIABLE", "response_error", "unsearchable_field_error"]
+__all__ = ["TOKEN_VARIABLE", "has_errors", "response_error", "unsearchable_field_error"]
 
 TOKEN_VARIABLE = "PERSONA_API_KEY"  # noqa: S105 - a name
 
@@ -35,6 +35,8 @@ def response_error(response: HttpResponse, base_url: str) -> Exception:
     failure = ErrorResponse(response.status, code, response.request_id, text)
     if failure.status == 409:  # noqa: PLR2004 - "was just modified. Please try again."
         return TransientError(invalid_request_error(failure))
+    if failure.status == 200:  # noqa: PLR2004 - with errors in its body
+        return _error_in_success(failure, base_url)
     if failure.status < 300:  # noqa: PLR2004 - a success, but none that search or List documents
         error = invalid_response_error("no content", failure.status, failure.request_id)
         return TransientError(error)
@@ -44,6 +46,36 @@ def response_error(response: HttpResponse, base_url: str) -> Exception:
     return transient_error(failure, retry_after, headers) or permanent_error(
         failure, _advice(base_url)
     )
+
+
+_THROTTLE_WORDS = ("too many requests", "rate limit")
+_DENIAL_WORDS = ("unauthorized", "forbidden", "authenticate", "api key", "permission")
+
+
+def has_errors(response: HttpResponse) -> bool:
+    """Return whether a response with status 200 is a list of errors, which come first in it."""
+    if b'"errors"' not in response.body[:_ERRORS_WITHIN]:
+        return False
+    try:
+        value = response.json()
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and bool(value.get("errors")) and "data" not in value
+
+
+_ERRORS_WITHIN = 1024  # bytes: looking through a whole page would cost time
+
+
+def _error_in_success(failure: ErrorResponse, base_url: str) -> Exception:
+    """Return the error that a body with status 200 describes; only its words say which."""
+    words = failure.text.casefold()
+    throttled = any(word in words for word in _THROTTLE_WORDS)
+    if throttled and (error := transient_error(failure, None, {}, throttled=True)):
+        return error
+    if any(word in words for word in _DENIAL_WORDS):
+        return permanent_error(failure, _advice(base_url), denied=True)
+    reason = f"it is an error: {failure.text}"
+    return TransientError(invalid_response_error(reason, failure.status, failure.request_id))
 
 
 def _advice(base_url: str) -> ErrorAdvice:

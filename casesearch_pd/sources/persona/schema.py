@@ -52,12 +52,13 @@ def decode_template(body: bytes) -> Template:
     """
     template = decode_object(body)
     attributes = to_kebab_case(template.get("attributes"))
-    fields = tuple(
+    schemas = [
         _template_field(to_kebab_case(item)) for item in _list(attributes.get("field-schemas"))
-    )
+    ]
+    fields = tuple(item for item in schemas if item.key)  # no case can have a field without a key
     template_id = _text(template.get("id"))
-    if not template_id or not all(item.key for item in fields):
-        raise ValueError("the response has a template without an id, or a field without a key")
+    if not template_id:
+        raise ValueError("the response has a template without an id")
     return Template(template_id, _text(attributes.get("name")) or template_id, fields)
 
 

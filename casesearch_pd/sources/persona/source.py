@@ -37,12 +37,14 @@ from casesearch_pd.sources.persona.codec import (
 from casesearch_pd.sources.persona.columns import KnownFields
 from casesearch_pd.sources.persona.errors import (
     TOKEN_VARIABLE,
+    has_errors,
     response_error,
     unsearchable_field_error,
 )
 from casesearch_pd.sources.persona.field_names import ATTRIBUTES, RELATIONSHIPS, TO_ONE
 from casesearch_pd.sources.persona.schema import Template, decode_template, discover_schema
 from casesearch_pd.sources.traits import PERSONA
+from casesearch_pd.sources.transport.body import MAX_RESPONSE_BYTES, require_size
 from casesearch_pd.sources.transport.rate_limit import RateLimiter, rate_limiter_for
 from casesearch_pd.sources.transport.retry import parse_retry_after
 from casesearch_pd.sources.transport.timestamps import parse_date_header
@@ -93,6 +95,8 @@ class PersonaCases(BaseSource):
         A schema discovered earlier, to save the discovery requests.
     assume
         What is known of this service beyond its documentation, by name (see `ASSUME`).
+    max_response_bytes
+        Size of a response, decompressed, beyond which it is refused.
 
     Raises
     ------
@@ -131,6 +135,7 @@ class PersonaCases(BaseSource):
         fresh: bool = False,
         schema: Schema | None = None,
         assume: Mapping[str, bool] | None = None,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
     ) -> None:
         self.base_url = validate_base_url(base_url, _EXAMPLE_URL)
         self.version = version
@@ -141,6 +146,7 @@ class PersonaCases(BaseSource):
         }
         self.templates = (templates,) if isinstance(templates, str) else tuple(templates)
         self.fresh = fresh
+        self.max_response_bytes = require_size(max_response_bytes)
         self.assume = merge_assumptions(self.ASSUME, assume)
         self._auth = self._create_auth(token)
         self._schema = schema
@@ -293,7 +299,7 @@ class PersonaCases(BaseSource):
             request.method, request.path, request.query, request.body, context
         )
         self._update_rate_limit(response)
-        if response.status != HTTPStatus.OK:
+        if response.status != HTTPStatus.OK or has_errors(response):
             raise response_error(response, self.base_url)
         return response
 
@@ -321,7 +327,13 @@ class PersonaCases(BaseSource):
         if link is not None:
             path = self.request(scan).path
             link = require_same_origin(link, base_url=self.base_url, path=path)
-        return Page(decoded.rows, decoded.columns, link, new_fields=decoded.new_fields)
+        return Page(
+            decoded.rows,
+            decoded.columns,
+            link,
+            new_fields=decoded.new_fields,
+            invalid=decoded.invalid,
+        )
 
     def related(self, kinds: tuple[str, ...]) -> None:
         """Return None: columns of these names hold the related items of a case."""

@@ -6,8 +6,8 @@ response repeats the token, it is replaced at once. Nothing is retried here.
 
 from __future__ import annotations
 
-import json
 import os
+import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 from requests.structures import CaseInsensitiveDict
 
 from casesearch_pd.errors import AccessDeniedError, InvalidResponseError, ServiceUnavailableError
+from casesearch_pd.sources.transport.body import MAX_RESPONSE_BYTES, parse_json, read_body
 from casesearch_pd.sources.transport.interrupt import exchange, interruptible_pools
 from casesearch_pd.sources.transport.retry import (
     ErrorAdvice,
@@ -41,7 +42,6 @@ __all__ = ["BearerToken", "HttpClient", "HttpResponse", "response_error"]
 
 _BEARER = "Bearer "
 _MIN_TIMEOUT = 0.001  # seconds; requests takes 0 for "no timeout"
-_CHUNK_BYTES = 1 << 22  # requests would read 10 kB at a time; a page has some 200 kB
 _MAX_CONNECTIONS = 32
 
 
@@ -61,7 +61,7 @@ class HttpResponse:
 
     def json(self) -> Any:
         """Return the body as JSON values; raise ValueError if it is not JSON in UTF-8."""
-        return json.loads(self.body.decode())  # json.loads(bytes) would guess the encoding
+        return parse_json(self.body)[0]
 
 
 class BearerToken(AuthBase):
@@ -118,9 +118,15 @@ class HttpClient:
     """A client that sends requests to one base URL."""
 
     def __init__(
-        self, base_url: str, headers: Mapping[str, str], auth: AuthBase | None = None
+        self,
+        base_url: str,
+        headers: Mapping[str, str],
+        auth: AuthBase | None = None,
+        *,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
     ) -> None:
         self._base_url = base_url
+        self._max_response_bytes = max_response_bytes
         self._origin = base_url.removesuffix(urlsplit(base_url).path)
         self._headers = headers
         self._auth = auth
@@ -139,12 +145,15 @@ class HttpClient:
     ) -> HttpResponse:
         """Send one request; return its response, whatever the status.
 
-        Raise TransientError if there is no complete response.
+        Raise TransientError if there is no complete response, InvalidResponseError if it is too
+        large.
         """
         request = self._prepare(method, self.url(path, query), body)
         token = str(request.headers.get("Authorization", "")).removeprefix(_BEARER)
-        failure: ServiceError | None = None
+        result: HttpResponse | None = None
+        failure: Exception | None = None
         with exchange(context) as current:
+            response = None
             try:
                 response = self._session.send(
                     request,
@@ -152,18 +161,24 @@ class HttpClient:
                     timeout=_timeouts(context),
                     stream=True,  # so that the body is read in large chunks
                 )
-                content = b"".join(response.iter_content(_CHUNK_BYTES))
-            except requests.RequestException as error:
-                failure = self._connection_error(error, token)
+                body = read_body(response.raw, response.headers, self._max_response_bytes)
+                result = _without_token(response, body, token)
+            except InvalidResponseError as error:
+                failure = error  # it would be too large at the next attempt, too
+            except (OSError, urllib3.exceptions.HTTPError, zlib.error) as error:
+                failure = TransientError(self._connection_error(error, token))
             except Exception:
                 if not current.over:  # urllib3 may stumble over the socket that was shut down
                     raise
+            if failure is not None and response is not None:
+                response.close()  # the rest of the body is on the connection
         # Raised outside of the handler, because the context of the exception holds the token.
         current.raise_if_over(self._base_url)
         if failure is not None:
             context.check_time(f"a response of {self._base_url}")
-            raise TransientError(failure)
-        return _without_token(response, content, token)
+            raise failure
+        assert result is not None  # without a failure
+        return result
 
     @cached_property
     def _session(self) -> requests.Session:
@@ -177,7 +192,8 @@ class HttpClient:
         adapter = _Adapter(pool_maxsize=_MAX_CONNECTIONS)  # one connection per worker
         session.mount("https://", adapter)
         session.mount("http://", adapter)
-        session.headers.update(self._headers)
+        # What `read_body` can unpack.
+        session.headers.update({"Accept-Encoding": "gzip, deflate", **self._headers})
         return session
 
     @cached_property
@@ -193,9 +209,9 @@ class HttpClient:
         request.prepare_auth(self._auth)
         return request
 
-    def _connection_error(self, error: requests.RequestException, token: str) -> ServiceError:
+    def _connection_error(self, error: Exception, token: str) -> ServiceError:
         reason = _redact(f"{type(error).__name__}: {error}", token)
-        if isinstance(error, (ChunkedEncodingError, ContentDecodingError)):
+        if isinstance(error, (urllib3.exceptions.ProtocolError, zlib.error)):
             return InvalidResponseError(
                 f"the response of {self._base_url} is incomplete or cannot be decompressed "
                 f"({reason}); a proxy in between may have changed it"
