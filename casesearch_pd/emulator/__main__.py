@@ -111,13 +111,14 @@ def _instructions(service: CaseService) -> str:
 def _stop_on_signals(stop: threading.Event) -> Any:
     """Let SIGINT (Ctrl-C) and SIGTERM set an event instead of raising KeyboardInterrupt."""
     handlers = {
-        one: signal.signal(one, lambda *_: stop.set()) for one in (signal.SIGINT, signal.SIGTERM)
+        number: signal.signal(number, lambda *_: stop.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
         yield
     finally:
-        for one, handler in handlers.items():
-            signal.signal(one, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

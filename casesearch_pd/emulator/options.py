@@ -78,11 +78,11 @@ class EmulatorOptions:
     def __post_init__(self) -> None:
         # Options with a fixed set of values; the types of the others are not checked.
         hints = get_type_hints(type(self))
-        for one in fields(self):
-            allowed = get_args(hints[one.name])
-            value = getattr(self, one.name)
+        for option in fields(self):
+            allowed = get_args(hints[option.name])
+            value = getattr(self, option.name)
             if all(isinstance(word, str) for word in allowed) and allowed and value not in allowed:
-                raise ValueError(f"{one.name} must be one of {list(allowed)}, got {value!r}")
+                raise ValueError(f"{option.name} must be one of {list(allowed)}, got {value!r}")
         if self.index_delay < 0:
             raise ValueError(f"index_delay must be non-negative seconds, got {self.index_delay!r}")
         if self.window is not None and self.window < 1:
@@ -96,7 +96,7 @@ class EmulatorOptions:
 
 def check_option_names(names: Iterable[str]) -> None:
     """Raise TypeError, as for any unexpected keyword argument, if there is no such option."""
-    known = [one.name for one in fields(EmulatorOptions)]
+    known = [option.name for option in fields(EmulatorOptions)]
     for name in names:
         if name not in known:
             near = get_close_matches(name, known, 1)

@@ -79,7 +79,7 @@ def search_all_related_items(domain: Domain, request: Request, _: Sequence[str])
     """
     body = parse_body(request, {"maxResults", "nextToken", "filters", "sorts"})
     members = parse_list(body.get("sorts", []), "sorts", maximum=_MAX_SORTS)
-    sorts = [_item_sort(one, number) for number, one in enumerate(members, 1)]
+    sorts = [_item_sort(member, number) for number, member in enumerate(members, 1)]
     items = domain.items.current(stored_time(domain.clock()))
     return _items_page(
         domain, items, body, sorts or [("at", True)], ["all related"], with_case=True
@@ -137,9 +137,9 @@ def _item_object(row: Sequence[SqlValue], *, with_case: bool) -> dict[str, Any]:
 
 def _items_filter(items: Store, filters: Any) -> Where:
     parts = []
-    for number, one in enumerate(parse_list(filters, "filters", maximum=_MAX_FILTERS), 1):
+    for number, member in enumerate(parse_list(filters, "filters", maximum=_MAX_FILTERS), 1):
         path = f"filters.{number}.member"
-        kind, body = union_member(one, set(_FILTERS), path)
+        kind, body = union_member(member, set(_FILTERS), path)
         parts.append(_item_condition(items, _FILTERS[kind], body, f"{path}.{kind}"))
     return any_of(parts) if parts else EVERYTHING
 

@@ -163,7 +163,7 @@ def list_templates(domain: Domain, request: Request, _: Sequence[str]) -> dict[s
     if unknown or len(statuses) > 2:  # noqa: PLR2004 - the model's limit
         raise InvalidRequest(f"status: {statuses} must be one or two of ['Active', 'Inactive']")
     summaries = [template_summary(domain, template) for template in domain.store.schema.templates]
-    templates = [one for one in summaries if not statuses or one["status"] in statuses]
+    templates = [item for item in summaries if not statuses or item["status"] in statuses]
     return list_response(domain, request, "templates", templates, parameter="status")
 
 
@@ -200,8 +200,8 @@ def batch_get_field(domain: Domain, request: Request, _: Sequence[str]) -> dict[
     ids = parse_field_ids(body.get("fields"), minimum=1, maximum=_MAX_BATCH_FIELDS)
     known = domain.live.schema.by_connect
     return {
-        "fields": [_field(domain, known[one]) for one in ids if one in known],
-        "errors": [_field_error(one) for one in ids if one not in known],
+        "fields": [_field(domain, known[field_id]) for field_id in ids if field_id in known],
+        "errors": [_field_error(field_id) for field_id in ids if field_id not in known],
     }
 
 
@@ -222,8 +222,8 @@ def get_case(domain: Domain, request: Request, ids: Sequence[str]) -> dict[str, 
     """Answer GetCase: the requested fields of the current case."""
     body = parse_body(request, {"fields", "nextToken"})
     columns = [
-        _column(domain, one)
-        for one in parse_field_ids(body.get("fields"), minimum=1, maximum=_MAX_CASE_FIELDS)
+        _column(domain, field_id)
+        for field_id in parse_field_ids(body.get("fields"), minimum=1, maximum=_MAX_CASE_FIELDS)
     ]
     names = ["template_id", "tags", *(column.name for column in columns)]
     rows = domain.live.rows(names, domain.live.is_case(ids[1]))

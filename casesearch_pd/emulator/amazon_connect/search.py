@@ -147,7 +147,7 @@ def _columns(domain: Domain, fields: Any) -> list[Column]:
     if fields is None:
         if domain.options.default_fields == "none":
             return []
-        return [one for one in domain.store.schema.by_connect.values() if not one.custom]
+        return [field for field in domain.store.schema.by_connect.values() if not field.custom]
     return [
         find_field(domain.store.schema, one, f"fields.{number}.member.id")
         for number, one in enumerate(parse_field_ids(fields, maximum=_MAX_FIELDS), 1)

@@ -212,7 +212,7 @@ def _options(name: str, kind: str, values: pd.Series) -> tuple[Option, ...]:
         return ()
     labels = values.cat.categories if hasattr(values, "cat") else sorted(values.dropna().unique())
     # Every case can be opened and closed, whatever values the frame has.
-    extra = [one for one in ("open", "closed") if name == "status" and one not in set(labels)]
+    extra = [label for label in ("open", "closed") if name == "status" and label not in set(labels)]
     return tuple(Option(label, label) for label in [*extra, *labels])
 
 
@@ -239,7 +239,7 @@ def _time_cells(values: pd.Series, tz: str | tzinfo) -> list[SqlValue]:
         values = naive.dt.tz_localize(tz, ambiguous=second, nonexistent="shift_forward")
     utc = pd.to_datetime(values, utc=True).dt.tz_localize(None)
     text = utc.dt.floor("ms").dt.strftime("%Y-%m-%dT%H:%M:%S.%f").str[:23]
-    return [None if missing else str(one) for one, missing in zip(text, utc.isna(), strict=True)]
+    return [None if missing else str(item) for item, missing in zip(text, utc.isna(), strict=True)]
 
 
 def _add_required_columns(
@@ -249,7 +249,7 @@ def _add_required_columns(
     size = len(frame)
     new_ids: list[SqlValue] = [make_id("case", "frame", number) for number in range(size)]
     ids = cells.get("case_id", new_ids)
-    if missing := sum(not one for one in ids):
+    if missing := sum(not case_id for case_id in ids):
         warn(f"case_id is missing in {missing} rows; the emulator generates ids for them")
     cells["case_id"] = [own or new for own, new in zip(ids, new_ids, strict=True)]
     cells.setdefault("updated_at", list(cells["created_at"]))
@@ -284,8 +284,8 @@ def _templates(frame: pd.DataFrame, cells: dict[str, list[SqlValue]]) -> tuple[T
     # Without a column of names, the ids of the frame serve as names.
     own_ids = set() if "template" in frame else set(ids) - set(new_ids)
     templates = tuple(
-        Template(str(one), name_of.get(one, str(one) if one in own_ids else "Cases"))
-        for one in dict.fromkeys(cells["template_id"])
+        Template(str(item), name_of.get(item, str(item) if item in own_ids else "Cases"))
+        for item in dict.fromkeys(cells["template_id"])
     )
     return templates or (Template(make_id("ctmpl", "frame", "Cases"), "Cases"),)
 

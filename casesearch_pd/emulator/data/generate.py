@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from casesearch_pd.emulator.data import schema
+from casesearch_pd.emulator.data.files import FILE_FIELDS, attachment, file_fields
 from casesearch_pd.emulator.data.schema import SCHEMA, Option, make_id
 from casesearch_pd.emulator.data.store import Row, SqlValue
 from casesearch_pd.emulator.data.values import stored_time
@@ -113,6 +114,7 @@ def _columns(
     columns |= _support_fields(rng, times, ~review)
     columns |= _review_fields(rng, review)
     columns |= _related(rng, ids, review)
+    columns |= _files(rng, ids, review)
     return columns
 
 
@@ -273,7 +275,10 @@ def _related(rng: np.random.Generator, ids: Sequence[str], review: Flags) -> dic
         "verifications": _ids("ver", ids, review & _flags(rng, size, 0.8)),
         "txns": _ids("txn", ids, ~review & _flags(rng, size, 0.3)),
         "case_comments": _ids("cscm", ids, _flags(rng, size, 0.35)),
-        "attachments": [_attachment(i) if f else "[]" for i, f in zip(ids, with_file, strict=True)],
+        "attachments": [
+            _json_text([attachment(case_id)] if has_file else [])
+            for case_id, has_file in zip(ids, with_file, strict=True)
+        ],
     }
 
 
@@ -284,12 +289,10 @@ def _ids(prefix: str, ids: Sequence[str], has: Flags) -> list[SqlValue]:
     ]
 
 
-def _attachment(case_id: str) -> str:
-    secret = make_id("file", case_id)[5:]
-    url = f"https://files.example.com/{secret[:8]}.pdf?access_token={secret}"
-    return _json_text(
-        [{"filename": f"scan-{secret[:4]}.pdf", "url": url, "byte_size": 1000 + len(secret) * 37}]
-    )
+def _files(rng: np.random.Generator, ids: Sequence[str], review: Flags) -> dict[str, Cells]:
+    has = review & _flags(rng, len(ids), 0.7)
+    fields = [file_fields(case_id) if one else {} for case_id, one in zip(ids, has, strict=True)]
+    return {name: [_json_text(f[name]) if f else None for f in fields] for name in FILE_FIELDS}
 
 
 def _arrival_times(rng: np.random.Generator, cases: int, end: int) -> Ints:

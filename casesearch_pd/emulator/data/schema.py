@@ -13,7 +13,9 @@ from functools import cached_property, lru_cache
 TEXT_KINDS = frozenset({"text", "select", "url", "user", "email"})
 NUMBER_KINDS = frozenset({"number", "integer"})
 # Kinds stored as JSON text: lists of text, several options, maps, any JSON.
-JSON_KINDS = frozenset({"list", "choices", "hash", "json"})
+JSON_KINDS = frozenset({
+    "list", "choices", "hash", "json", "file", "selfie", "government_id", "documents",
+})  # fmt: skip
 
 # The name in the store of a case's status as Persona shows it.
 PERSONA_STATUS = "persona_status"
@@ -49,6 +51,11 @@ PERSONA_TYPES: Mapping[str, str] = {
     "date": "date",
     "hash": "hash",
     "json": "json",
+    "file": "file",
+    "selfie": "selfie",
+    "government_id": "government_id",
+    # A list of hashes, each with a file.
+    "documents": "array",
 }
 
 PERSONA_ATTRIBUTES = (
@@ -80,7 +87,8 @@ class Column:
 
     # Its name in frames and in `CaseService.insert`.
     name: str
-    # text select url user email number integer boolean datetime date list choices hash json
+    # text select url user email number integer boolean datetime date list choices hash json, and
+    # those of files: file selfie government_id documents
     kind: str
     # Its name for people: the field's name on Connect, the field schema's label on Persona.
     label: str = ""
@@ -322,5 +330,9 @@ _PERSONA = (
     _persona_only("aliases", "list", "Also known as"),
     _persona_only("address", "hash", "Address"),
     _persona_only("raw_check", "json", "Check result"),
+    _persona_only("id_photo", "file", "Photo of the ID"),
+    _persona_only("selfie", "selfie", "Selfie"),
+    _persona_only("government_id", "government_id", "Government ID"),
+    _persona_only("documents", "documents", "Documents"),
 )
 SCHEMA = Schema(_BOTH + _CONNECT + _CUSTOM + _PERSONA, TEMPLATES, RESOLUTIONS, generated=True)

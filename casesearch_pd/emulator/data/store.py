@@ -249,7 +249,7 @@ class Store:
         # The cases before these values are those after them in the opposite order.
         opposite = tuple(key.reverse() for key in order)
         ranges = _ranges_after(opposite, values)
-        return 1 + sum(self.count(all_of([where, one])) for one in ranges)
+        return 1 + sum(self.count(all_of([where, condition])) for condition in ranges)
 
     def sort_values_of(self, case_id: str, order: Sequence[SortKey]) -> Row | None:
         """Return the sort values of one case, or None where there is no such case."""

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pandas as pd
 
+from casesearch_pd.emulator.data.files import FILE_KINDS, without_addresses
 from casesearch_pd.emulator.data.schema import JSON_KINDS, TEXT_KINDS, Column
 from casesearch_pd.emulator.data.store import SqlValue
 
@@ -101,9 +102,13 @@ def to_series(column: Column, values: list[SqlValue]) -> pd.Series:
         times = pd.Series(values, dtype="str")
         return pd.to_datetime(times, format="ISO8601", utc=True).astype("datetime64[us, UTC]")
     if column.kind in JSON_KINDS:
-        decoded = [None if v is None else msgspec.json.decode(str(v)) for v in values]
+        decoded = [None if v is None else _shown(column, v) for v in values]
         return pd.Series(decoded, dtype=object)
     return pd.Series(values, dtype=_DTYPES.get(column.kind, "str"))
+
+
+def _shown(column: Column, value: SqlValue) -> Any:
+    return without_addresses(msgspec.json.decode(str(value)), column.kind)
 
 
 _DTYPES: Mapping[str, str] = {"number": "Float64", "integer": "Int64", "boolean": "boolean"}
@@ -188,6 +193,5 @@ _ENCODERS: Mapping[str, Callable[[Any], SqlValue]] = {
     "date": _date,
     "list": _texts,
     "choices": _texts,
-    "hash": _json,
-    "json": _json,
+    **dict.fromkeys(("hash", "json", "documents", *FILE_KINDS), _json),
 }

@@ -67,16 +67,16 @@ def _fields(case: Any) -> list[Any]:
 
 
 def _set_value(case: Any, field: str | None, value: Any) -> bool:
-    matches = [one for one in _fields(case) if field in (None, one["id"])]
-    for one in matches[-1:]:
-        one["value"] = value
+    matches = [item for item in _fields(case) if field in (None, item["id"])]
+    for item in matches[-1:]:
+        item["value"] = value
     return bool(matches)
 
 
 def _update_time(case: Any) -> tuple[dict[str, Any], str] | None:
-    for one in _fields(case):
-        if one["id"] == "last_updated_datetime":
-            return one["value"], "stringValue"
+    for item in _fields(case):
+        if item["id"] == "last_updated_datetime":
+            return item["value"], "stringValue"
     return None
 
 

@@ -167,8 +167,8 @@ class Fault:
         _check_value(self)
 
     def __repr__(self) -> str:
-        changed = [one for one in fields(self)[1:] if getattr(self, one.name) != one.default]
-        arguments = [f"{one.name}={getattr(self, one.name)!r}" for one in changed]
+        changed = [item for item in fields(self)[1:] if getattr(self, item.name) != item.default]
+        arguments = [f"{item.name}={getattr(self, item.name)!r}" for item in changed]
         return f"{type(self).__name__}({', '.join([repr(self.kind), *arguments])})"
 
     def applies_to(self, wire: str, operation: str) -> bool:
@@ -214,8 +214,8 @@ def _check_scope(fault: Fault) -> None:
         allowed = [only] if only else ["connect", "persona"]
         raise ValueError(f"wire of {fault.kind!r} must be one of {allowed}, got {fault.wire!r}")
     # The operation must exist in a service that the fault can apply to.
-    wires = [one for one in (CONNECT, PERSONA) if (fault.wire or only or one.name) == one.name]
-    operations = frozenset[str]().union(*(one.operations for one in wires))
+    wires = [wire for wire in (CONNECT, PERSONA) if (fault.wire or only or wire.name) == wire.name]
+    operations = frozenset[str]().union(*(wire.operations for wire in wires))
     if fault.operation is not None and fault.operation not in operations:
         raise ValueError(f"operation must be one of {sorted(operations)}, got {fault.operation!r}")
 
@@ -230,7 +230,7 @@ def _check_numbers(fault: Fault) -> None:
     if fault.seconds is not None and not (is_time(fault.seconds) and fault.seconds > 0):
         raise ValueError(f"seconds must be a positive number of seconds, got {fault.seconds!r}")
     others = (fault.first, fault.every, fault.seconds, fault.after or None)
-    if fault.at is not None and any(one is not None for one in others):
+    if fault.at is not None and any(other is not None for other in others):
         raise ValueError("at cannot be combined with first, every, after or seconds")
 
 

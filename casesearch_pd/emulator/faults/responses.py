@@ -73,34 +73,36 @@ def _keys(exchange: Exchange, page: dict[str, Any]) -> bool:
 def _rename_members(value: Any, inflect: Inflect) -> Any:
     """Return an object with renamed members, also of objects in lists, but not custom fields."""
     if isinstance(value, list):
-        return [_rename_members(one, inflect) for one in value]
+        return [_rename_members(item, inflect) for item in value]
     if not isinstance(value, dict):
         return value
     return {
         # Only lists are entered: the object "fields" has keys that the user chose.
-        inflect(_snake(name)): _rename_members(one, inflect) if isinstance(one, list) else one
-        for name, one in value.items()
+        inflect(_to_snake_case(name)): (
+            _rename_members(member, inflect) if isinstance(member, list) else member
+        )
+        for name, member in value.items()
     }
 
 
-def _snake(name: str) -> str:
+def _to_snake_case(name: str) -> str:
     return re.sub(r"[A-Z]", lambda match: "_" + match[0].lower(), name).replace("-", "_")
 
 
 def _bare_fields(exchange: Exchange, page: dict[str, Any]) -> bool:
     attributes = [case["attributes"] for case in exchange.cases(page)]
-    with_fields = [one for one in attributes if "fields" in one]
-    for one in with_fields:
-        one["fields"] = {name: _unwrap(value) for name, value in one["fields"].items()}
+    with_fields = [members for members in attributes if "fields" in members]
+    for members in with_fields:
+        members["fields"] = {name: _unwrap(value) for name, value in members["fields"].items()}
     return bool(with_fields)
 
 
 def _unwrap(field: Any) -> Any:
     match field:
         case {"type": "hash", "value": dict() as members}:
-            return {name: _unwrap(one) for name, one in members.items()}
+            return {name: _unwrap(member) for name, member in members.items()}
         case {"type": "array", "value": list() as members}:
-            return [_unwrap(one) for one in members]
+            return [_unwrap(member) for member in members]
         case {"type": _, "value": value}:
             return value
         case _:

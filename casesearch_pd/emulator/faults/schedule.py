@@ -89,9 +89,11 @@ class Faults:
     def remove(self, fault: Fault) -> None:
         """Remove a fault; raise ValueError if it is not there."""
         with self._lock:
-            state = next((one for one in self._states if one.fault == fault), None)
+            state = next((state for state in self._states if state.fault == fault), None)
             if state is None:
-                raise ValueError(f"{fault!r} is not among the faults")
+                raise ValueError(
+                    f"{fault!r} is not among the faults; list(service.faults) shows them"
+                )
             self._states.remove(state)
 
     def clear(self) -> None:
@@ -102,7 +104,7 @@ class Faults:
     def happened(self, fault: Fault | None = None) -> int:
         """Return the number of replies that a fault, or all faults together, changed."""
         with self._lock:
-            return sum(one.effects for one in self._states if fault in (None, one.fault))
+            return sum(state.effects for state in self._states if fault in (None, state.fault))
 
     def answer(self, request: Request, service: _Answer) -> Reply:
         """Return the service's reply with the faults that apply to the request."""
@@ -126,7 +128,7 @@ class Faults:
                 if state.fault.applies_to(wire.name, operation) and self._count(state)
             ]
         # The sort is stable: apart from the delivery, faults keep the order of the list.
-        return sorted(matching, key=lambda one: one[0].fault.kind in DELIVERY_EFFECTS)
+        return sorted(matching, key=lambda match: match[0].fault.kind in DELIVERY_EFFECTS)
 
     def _count(self, state: _FaultState) -> bool:
         """Count a request of a fault's operation and return whether the fault applies to it."""

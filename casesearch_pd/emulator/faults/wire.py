@@ -113,7 +113,7 @@ def _is_text(value: Any) -> bool:
 
 def _is_headers(value: Any) -> bool:
     return isinstance(value, Mapping) and all(
-        isinstance(name, str) and isinstance(one, str | None) for name, one in value.items()
+        isinstance(name, str) and isinstance(text, str | None) for name, text in value.items()
     )
 
 

@@ -116,8 +116,8 @@ def _conditions(
     if len(inner) > _MAX_CLAUSES:
         raise unprocessable(f"{path} has {len(inner)} clauses, {_MAX_CLAUSES} are allowed", path)
     return [
-        _condition(store, one, options, f"{path}/{number}", level + 1)
-        for number, one in enumerate(inner)
+        _condition(store, term, options, f"{path}/{number}", level + 1)
+        for number, term in enumerate(inner)
     ]
 
 
@@ -173,7 +173,7 @@ def _custom_attribute(store: Store, name: str, path: str) -> _Attribute:
 
 
 def _searchable(column: Column) -> bool:
-    return column.searchable and column.kind not in {"hash", "json"}
+    return column.searchable and column.kind not in JSON_KINDS - _LIST_KINDS
 
 
 def _parse_value(attribute: _Attribute, value: str | float, path: str) -> SqlValue:

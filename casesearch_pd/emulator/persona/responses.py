@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from casesearch_pd.emulator.data.files import is_file
 from casesearch_pd.emulator.data.schema import (
     JSON_KINDS,
     PERSONA_ATTRIBUTES,
@@ -169,18 +170,19 @@ def case_layout(
 
 def case_object(layout: CaseLayout, row: Row) -> dict[str, Any]:
     """Return the object of a case from its row of `CaseLayout.columns`."""
-    attributes = {one.name: one.encode(row[one.index]) for one in layout.attributes}
+    attributes = {member.name: member.encode(row[member.index]) for member in layout.attributes}
     if layout.fields is not None:
         template = row[1]
         attributes["fields"] = {
-            one.name: one.encode(row[one.index])
-            for one in layout.fields
-            if not one.templates or template in one.templates
+            member.name: member.encode(row[member.index])
+            for member in layout.fields
+            if not member.templates or template in member.templates
         }
     case: dict[str, Any] = {"type": "case", "id": row[0], "attributes": attributes}
     if layout.relationships is not None:
         case["relationships"] = {
-            one.name: {"data": one.encode(row[one.index])} for one in layout.relationships
+            member.name: {"data": member.encode(row[member.index])}
+            for member in layout.relationships
         }
     return case
 
@@ -197,7 +199,9 @@ def template_object(
         "created_at": created,
         "updated_at": created,
         "archived_at": None if template.active else created,
-        "field_schemas": [_field_schema(one, inflect) for one in fields if _belongs(one, template)],
+        "field_schemas": [
+            _field_schema(field, inflect) for field in fields if _belongs(field, template)
+        ],
     }
     members = {inflect(name): value for name, value in attributes.items()}
     return {"type": "case-template", "id": template.id, "attributes": members}
@@ -207,6 +211,9 @@ def _belongs(column: Column, template: Template) -> bool:
     return not column.templates or template.id in column.templates
 
 
+_RELATIONS = {"selfie": "selfie", "government_id": "document-government-id"}
+
+
 def _field_schema(column: Column, inflect: Inflect) -> dict[str, Any]:
     config: dict[str, Any] = {"required": False, "archived_at": None, "deactivated_at": None}
     if column.kind in {"select", "choices"}:
@@ -214,6 +221,9 @@ def _field_schema(column: Column, inflect: Inflect) -> dict[str, Any]:
         config["option_labels"] = [option.label for option in column.options]
     members = {inflect(name): value for name, value in config.items()}
     kind = PERSONA_TYPES[column.kind]
+    if column.kind in _RELATIONS:
+        # Templates describe a relation where cases have the type of its target.
+        kind, members["target"] = "relation-schema", _RELATIONS[column.kind]
     return {"type": kind, "key": column.persona_key, "label": column.label, "config": members}
 
 
@@ -276,7 +286,7 @@ def _link_encoder(name: str) -> Encode:
         kind = _TO_ONE[name]
         return lambda value: None if value is None else {"type": kind, "id": value}
     many = _TO_MANY[name]
-    return lambda value: [{"type": many, "id": one} for one in _decode_list(value)]
+    return lambda value: [{"type": many, "id": item_id} for item_id in _decode_list(value)]
 
 
 def _decode_list(value: SqlValue) -> Any:
@@ -308,13 +318,13 @@ def _identity(value: SqlValue) -> SqlValue:
 
 def _attachment_encoder(inflect: Inflect) -> Encode:
     return lambda value: [
-        {inflect(name): member for name, member in one.items()} for one in _decode_list(value)
+        {inflect(name): member for name, member in item.items()} for item in _decode_list(value)
     ]
 
 
 def _wrapped_encoder(column: Column) -> Encode:
     kind, encode = PERSONA_TYPES[column.kind], _value_encoder(column)
-    if column.kind in {"hash", "list"}:
+    if column.kind in {"hash", "list", "documents"}:
         return lambda value: {"type": kind, "value": _wrap_members(value)}
     # Most columns need no conversion: a call per value saved.
     if encode is _identity:
@@ -332,9 +342,12 @@ def _wrap(value: Any) -> dict[str, Any]:
             return {"type": "boolean", "value": value}
         case int() | float():
             return {"type": "number", "value": value}
+        case dict() if is_file(value):
+            # The members of a file are never inflected, nor wrapped themselves.
+            return {"type": "file", "value": value}
         case dict():
-            return {"type": "hash", "value": {name: _wrap(one) for name, one in value.items()}}
+            return {"type": "hash", "value": {name: _wrap(item) for name, item in value.items()}}
         case list():
-            return {"type": "array", "value": [_wrap(one) for one in value]}
+            return {"type": "array", "value": [_wrap(item) for item in value]}
         case _:
             return {"type": "string", "value": value}

@@ -217,7 +217,9 @@ def _related_objects(
         raise bad_request(f"include {unknown[0]!r} is not a relationship of a case")
     relationships = _case(environment, inflect, case_id, None)["relationships"]
     values = [relationships[name]["data"] for name in names if name in relationships]
-    links = [one for data in values for one in (data if isinstance(data, list) else [data]) if one]
+    links = [
+        link for data in values for link in (data if isinstance(data, list) else [data]) if link
+    ]
     return [_expand(environment, inflect, link) for link in links]
 
 
