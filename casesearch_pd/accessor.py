@@ -75,7 +75,7 @@ class CasesAccessor:
         tz
             The zone of naive times in the filter. Naive times in the DataFrame are in the zone of
             the read; without provenance, in that of the first column of times with a zone; else
-            in `tz`. If None, `tz` is that zone of the DataFrame, and UTC where nothing tells it.
+            in `tz`. If None, `tz` is that zone of the DataFrame, and UTC where it is unknown.
             The metrics take naive times for the same times.
 
         Returns

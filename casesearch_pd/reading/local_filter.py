@@ -51,7 +51,7 @@ def filter_frame(
     `is_open` returns which cases are open, for a filter by that.
     """
     _check_search(filters)
-    provenance = Provenance.from_attrs(frame)
+    provenance = Provenance.of(frame)
     schema = _names_schema(frame, provenance)
     if tags is not None and schema.find("tags") is None:
         raise _missing_column("tags", schema, provenance)
@@ -63,8 +63,9 @@ def filter_frame(
     fields = _filtered_fields(expression, schema, provenance)
     require_distinct_columns(frame, {item.column for item in fields})
 
-    context = binding_context(schema, zone_of_frame(frame) if tz is None else tz)
-    columns = _type_columns(rows, expression, fields, schema, zone_of_frame(frame, context.tz))
+    zone = zone_of_frame(frame, "", provenance)
+    context = binding_context(schema, (zone or "UTC") if tz is None else tz)
+    columns = _type_columns(rows, expression, fields, schema, zone or context.tz)
     typed = Schema(tuple(item for item, _ in columns))
     bound = bind(expression, replace(context, schema=typed))
     _check_remote_only(bound, provenance)
@@ -265,13 +266,13 @@ def _is_time_value(value: object) -> bool:
 
 def _field_type(item: Field, cells: pd.Series[Any]) -> FieldType:
     """Return the type of a field: that of the read, where the cells still have it."""
-    found = cell_type(cells)
-    if item.type in {"list", "tags"} and found != item.type:
+    kind = cell_type(cells)
+    if item.type in {"list", "tags"} and kind != item.type:
         _check_lists(item, cells)
         return item.type
-    is_text = found == "text" and item.type in _TEXT_TYPES
+    is_text = kind == "text" and item.type in _TEXT_TYPES
     keeps = is_text or item.type == "json" or (item.type != "any" and not cells.notna().any())
-    return item.type if keeps else found
+    return item.type if keeps else kind
 
 
 _TEXT_TYPES = {"text", "url", "user", "select"}

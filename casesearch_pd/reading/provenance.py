@@ -236,13 +236,15 @@ def _options(columns: Iterable[Field]) -> dict[str, list[list[str]]]:
     return options
 
 
-def zone_of_frame(frame: pd.DataFrame, default: str = "UTC") -> Any:
+def zone_of_frame(
+    frame: pd.DataFrame, default: str = "UTC", provenance: Provenance | None = None
+) -> Any:
     """Return the zone of naive times in a frame.
 
     It is that of the read; in a frame without provenance that of its first column of times with
-    a zone; otherwise the default.
+    a zone; otherwise the default. Pass the provenance where it is known already.
     """
-    provenance = Provenance.of(frame)
+    provenance = provenance or Provenance.of(frame)
     if provenance.exists:
         return provenance.tz
     zones = (getattr(dtype, "tz", None) or _arrow_zone(dtype) for dtype in frame.dtypes)
