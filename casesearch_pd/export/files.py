@@ -22,8 +22,9 @@ import pandas as pd
 
 from casesearch_pd.analysis.display_names import label_cells, option_labels
 from casesearch_pd.errors import FilterError, warn
-from casesearch_pd.export.sanitize import as_json, safe_cells, safe_names
+from casesearch_pd.export.sanitize import safe_cells, safe_names
 from casesearch_pd.reading.atomic import atomic_write
+from casesearch_pd.reading.frames.arrow_tables import as_json
 from casesearch_pd.reading.frames.frame import require_distinct_columns
 from casesearch_pd.reading.provenance import zone_of_frame
 

@@ -9,7 +9,6 @@ before they look (OWASP, "CSV Injection"). Numbers never change: -73.9 stays a n
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import date, timedelta
 from numbers import Number
@@ -17,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from casesearch_pd.reading.frames.arrow_tables import as_json
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import pandas as pd
 
-__all__ = ["as_json", "escape_formula", "holds_no_text", "join_cell", "safe_cells", "safe_names"]
+__all__ = ["escape_formula", "holds_no_text", "join_cell", "safe_cells", "safe_names"]
 
 # Some programs drop invisible characters before they look at the first one: spaces and control
 # characters, the soft hyphen, marks of width and direction, the byte order mark.
@@ -53,11 +54,6 @@ def join_cell(cell: Any) -> Any:
             return ", ".join(item if isinstance(item, str) else as_json(item) for item in cell)
         case _:
             return cell
-
-
-def as_json(cell: Any) -> str:
-    """Return a cell as JSON; values that JSON does not have become text."""
-    return json.dumps(cell, ensure_ascii=False, default=str)
 
 
 def holds_no_text(column: pd.Series[Any]) -> bool:

@@ -118,8 +118,8 @@ class GroupEditor:
 
     def _opposite_group(self) -> Group:
         """Return a group of the other kind; one of the same kind would change nothing."""
-        other = _COMBINATORS[1 - self._combinator.index]
-        return Group(other, members=(Rule(),))
+        combinator = _COMBINATORS[1 - self._combinator.index]
+        return Group(combinator, members=(Rule(),))
 
     def _editor(self, member: Rule | Group) -> RuleEditor | GroupEditor:
         if isinstance(member, Rule):

@@ -250,9 +250,9 @@ def _bind_button(on_button: Callable[[str, RuleEditor], None], key: str, row: Ru
     return lambda: on_button(key, row)
 
 
-def _is_same(one: Any, other: Any) -> bool:
+def _is_same(first: Any, second: Any) -> bool:
     """Return whether two values are the same, with 1 and True being different."""
-    return repr(one) == repr(other)
+    return repr(first) == repr(second)
 
 
 def _message_lines(result: CheckResult) -> list[Any]:

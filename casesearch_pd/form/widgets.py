@@ -122,7 +122,7 @@ class Messages(widgets.HTML):  # type: ignore[misc]  # untyped
 
 def _lines(sentences: Iterable[str], tone: Tone) -> Iterator[Element]:
     role = "alert" if tone == "error" else "status"
-    return (element("div", one, class_=f"cs-{tone}", role=role) for one in sentences if one)
+    return (element("div", text, class_=f"cs-{tone}", role=role) for text in sentences if text)
 
 
 def error_text(error: BaseException) -> str:

@@ -150,18 +150,18 @@ def _json_text(cell: Any) -> str:
     return text
 
 
-def widen_column(column: StoredColumn, other: StoredColumn) -> StoredColumn:
-    """Return the column that can hold the cells of both, with the other's field."""
-    form: StorageForm = column.form if column.form == other.form else "json"
-    if sql_type(column) == sql_type(other) and column.form == other.form:
-        return StoredColumn(other.field, column.name, form)
-    kinds = (column.field.type, other.field.type)
-    nested = [kind for kind in kinds if storage_form(kind) != "plain"]
+def widen_column(first: StoredColumn, second: StoredColumn) -> StoredColumn:
+    """Return the column that can hold the cells of both, with the field of the second."""
+    form: StorageForm = first.form if first.form == second.form else "json"
+    if sql_type(first) == sql_type(second) and first.form == second.form:
+        return StoredColumn(second.field, first.name, form)
+    types = (first.field.type, second.field.type)
+    nested = [item for item in types if storage_form(item) != "plain"]
     if not nested:
-        kind = common_type(*kinds)
+        merged_type = common_type(*types)
     else:
-        kind = nested[0] if all(kind in LIST_TYPES for kind in kinds) else "json"
-    return StoredColumn(with_type(other.field, kind), column.name, form)
+        merged_type = nested[0] if all(item in LIST_TYPES for item in types) else "json"
+    return StoredColumn(with_type(second.field, merged_type), first.name, form)
 
 
 def cast_column(sql: str, column: StoredColumn, target: StoredColumn) -> str:

@@ -141,7 +141,7 @@ class _Paging:
         self._restart(error, failure=error)
 
     def total_changed(self, page: Page) -> bool:
-        """Return whether the total differs from the page before, and uses_seek is possible."""
+        """Return whether the total differs from the page before, and seeking is possible."""
         if self._total is None or page.total in (None, self._total):
             return False
         return self._can_restart and self.state.seek_scan(self.source) is not None

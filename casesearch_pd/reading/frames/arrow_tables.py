@@ -131,10 +131,10 @@ def infer_field_type(values: pd.Series[Any]) -> FieldType | None:
     return "json" if values.dtype == object else "text"
 
 
-def common_type(one: FieldType, other: FieldType) -> FieldType:
+def common_type(first: FieldType, second: FieldType) -> FieldType:
     """Return the type that holds the values of both types."""
-    if one == other:
-        return one
-    if {one, other} == {"integer", "number"}:
+    if first == second:
+        return first
+    if {first, second} == {"integer", "number"}:
         return "number"
-    return "json" if "json" in (one, other) else "text"
+    return "json" if "json" in (first, second) else "text"

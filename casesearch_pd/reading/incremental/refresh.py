@@ -6,7 +6,6 @@ them; new values take on the form of the old ones.
 
 from __future__ import annotations
 
-import json
 import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ import pyarrow as pa
 from casesearch_pd.errors import FilterError
 from casesearch_pd.query.expressions import fields_of
 from casesearch_pd.query.serialization import filter_from_json
+from casesearch_pd.reading.frames.arrow_tables import as_json
 from casesearch_pd.reading.frames.cells import arrays_to_lists, typed_cells
 from casesearch_pd.reading.frames.frame import (
     FrameFormat,
@@ -284,7 +284,7 @@ def _cast(column: pd.Series[Any], dtype: Any, tz: str) -> pd.Series[Any]:
     if column.isna().all():
         values = pd.Series([None] * len(column), index=column.index, dtype=object, name=column.name)
     elif column.dtype == object and pd.api.types.is_string_dtype(dtype):
-        values = column.map(_to_json, na_action="ignore")  # as to_parquet writes nested values
+        values = column.map(as_json, na_action="ignore")  # as to_parquet writes nested values
     elif _is_naive(dtype) and isinstance(column.dtype, pd.DatetimeTZDtype):
         # Naive times of a frame are in the zone of its read.
         values = column = column.dt.tz_convert(tz).dt.tz_localize(None)
@@ -345,10 +345,6 @@ def _value_error(column: pd.Series[Any], dtype: Any, values: pd.Series[Any]) -> 
         f"the column {column.name!r} now holds values that are not {dtype}{example}; refresh "
         "before you convert: df.cases.refresh().astype(…), or read again: read_cases"
     )
-
-
-def _to_json(cell: Any) -> str:
-    return json.dumps(cell, ensure_ascii=False, default=str)
 
 
 def _with_categories(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
