@@ -1,6 +1,8 @@
 """What is a source and what is not; and the source that a DataFrame was read from."""
 
 import gc
+import json
+import socket
 
 import pandas as pd
 import pytest
@@ -84,14 +86,16 @@ def test_a_source_without_a_variable_exists_as_long_as_its_emulator(emulator, na
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_source_that_was_collected_is_created_with_the_credentials_of_the_environment(name):
+def test_a_source_on_this_machine_that_was_collected_has_to_be_passed(name):
     with cs.LocalCases(cases=30, seed=2) as emulator:
         description = getattr(emulator, f"{name}_cases")().describe()
         del emulator
         gc.collect()
         registry._live_sources.clear()
+        with pytest.raises(cs.FilterError, match="pass the source: source="):
+            resolve_source(description)
         with pytest.raises(cs.AccessDeniedError, match=r"AWS_PROFILE|PERSONA_API_KEY"):
-            _ = resolve_source(description).schema
+            _ = resolve_source(description, trusts_loopback=True).schema
 
 
 def test_two_sources_with_different_credentials_are_not_confused(emulator):
@@ -161,3 +165,55 @@ def test_ids_of_two_services_are_recognized():
     assert not mixes_services(["case_1", "case_2"])
     assert not mixes_services(["5f0c", "a"])
     assert mixes_services(["TCK-1", "5f0c"], known=[ServiceTraits(case_id_pattern="TCK-")])
+
+
+class _Listener:
+    """A stranger's service on a port of this machine, which must hear nothing."""
+
+    def __enter__(self):
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        return self
+
+    def __exit__(self, *_):
+        self.socket.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            self.socket.accept()
+        self.socket.close()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    "describe",
+    [
+        lambda url: {
+            "service": "connect", "domain_id": "d", "region": "us-east-1", "endpoint_url": url,
+        },
+        lambda url: {
+            "service": "persona", "base_url": f"{url}/api/v1", "version": "1", "fresh": False,
+        },
+        lambda url: {"service": "desk", "address": url.replace("http", "desk")},
+    ],
+    ids=["connect", "persona", "registered"],
+)  # fmt: skip
+def test_a_port_of_this_machine_that_a_file_names_gets_no_credentials(describe, monkeypatch):
+    monkeypatch.setenv("PERSONA_API_KEY", "secret")
+    monkeypatch.setattr(registry, "_registrations", {})
+    cs.register_source("desk", lambda address: pytest.fail(f"{address} was opened"))
+    with _Listener() as listener:
+        with pytest.raises(cs.FilterError, match=r"on this machine.*pass the source: source="):
+            resolve_source(describe(listener.url))
+        frame = pd.DataFrame({"case_id": ["a"], "created_at": pd.to_datetime(["2026"], utc=True)})
+        frame.attrs["casesearch"] = json.dumps({"source": describe(listener.url)})
+        with pytest.raises((cs.FilterError, ValueError)):
+            frame.cases.refresh()
+
+
+def test_a_source_of_this_session_is_found_again_on_its_port():
+    with cs.LocalCases(cases=20) as local:
+        source = local.persona_cases()
+        df = cs.read_cases(source, progress=False)
+        assert resolve_source(df.cases.provenance["source"]) is source
+        assert len(df.cases.refresh()) == 20

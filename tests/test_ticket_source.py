@@ -31,7 +31,7 @@ def service():
 
 @pytest.fixture
 def source(service):
-    cs.register_source("tickets", TicketCases)
+    cs.register_source("tickets", TicketCases, hosts=["127.0.0.1"])
     source = TicketCases(service.address, rate=1000)
     assert source.schema.resolve("status").id == "state"
     service.requests.clear()

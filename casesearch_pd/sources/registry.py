@@ -1,9 +1,10 @@
 """Find the source that text or provenance describes, and check that an argument is a source.
 
 A DataFrame or mirror may come from a file of another person. Credentials from the
-environment are therefore sent to the services' own addresses and to this machine, and never to
-another address that a file names; there the user has to pass the source. A source that is still
-in use in this session is preferred over a new one: it has the credentials of the first read.
+environment are therefore sent to the services' own addresses only, and never to another one that
+a file names, not even on this machine, where anybody may listen; there the user has to pass the
+source. A source that is still in use in this session is preferred over a new one: it has the
+credentials of the first read.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def register_source(
     hosts
         Hosts to which credentials may be sent when a stored DataFrame or mirror names them: a
         whole host (``"tickets.example.com"``) or a domain (``".example.com"``). Other addresses
-        are only used when the user opens or passes the source. This machine is always allowed.
+        are only used when the user opens or passes the source.
 
     Raises
     ------
@@ -167,7 +168,11 @@ def remember_source(source: Source) -> None:
 
 
 def resolve_source(
-    description: Mapping[str, Any], *, schema: Schema | None = None, rate: float | None = None
+    description: Mapping[str, Any],
+    *,
+    schema: Schema | None = None,
+    rate: float | None = None,
+    trusts_loopback: bool = False,
 ) -> Source:
     """Return the source of a description, created with the environment's credentials if need be.
 
@@ -178,12 +183,15 @@ def resolve_source(
     schema, rate
         Passed to a source that has to be created. A given rate has no burst, because other
         processes may have used it.
+    trusts_loopback
+        Whether the description is the user's own, so that credentials may be sent to any port of
+        this machine; a description from a file may name the port of anybody.
 
     Raises
     ------
     FilterError
-        If the service is unknown, or its address is neither the service's own nor on this
-        machine, or if several sources of this session with different credentials match.
+        If the service is unknown, or its address is neither the service's own nor that of a source
+        of this session, or if several sources of this session with different credentials match.
     AccessDeniedError
         If the environment has no credentials for it.
     """
@@ -193,15 +201,19 @@ def resolve_source(
             "several sources of this session match, with different credentials or rates; pass "
             "one of them: source=…"
         )
-    return matches[0] if matches else _factory(description)(schema, rate)
+    if matches:
+        return matches[0]
+    return _factory(description, trusts_loopback=trusts_loopback)(schema, rate)
 
 
 def require_recreatable(description: Mapping[str, Any]) -> None:
     """Raise FilterError if another process could not create this source; create nothing."""
-    _factory(description)
+    _factory(description, trusts_loopback=True)
 
 
-def _factory(description: Mapping[str, Any]) -> Callable[[Schema | None, float | None], Source]:
+def _factory(
+    description: Mapping[str, Any], *, trusts_loopback: bool
+) -> Callable[[Schema | None, float | None], Source]:
     match description:
         case {
             "service": "connect",
@@ -209,7 +221,7 @@ def _factory(description: Mapping[str, Any]) -> Callable[[Schema | None, float |
             "region": str(region),
             "endpoint_url": str(url),
         }:
-            _require_trusted(url, _AWS_HOSTS)
+            _require_trusted(url, _AWS_HOSTS, trusts_loopback=trusts_loopback)
             return partial(_create_connect, domain_id, region, url)
         case {
             "service": "persona",
@@ -217,14 +229,16 @@ def _factory(description: Mapping[str, Any]) -> Callable[[Schema | None, float |
             "version": str(version),
             "fresh": bool(fresh),
         }:
-            _require_trusted(url, _PERSONA_HOSTS)
+            _require_trusted(url, _PERSONA_HOSTS, trusts_loopback=trusts_loopback)
             return partial(_create_persona, url, version, fresh)
         case {"service": str(service), "path": str()} if service in _description_factories:
             create = _description_factories[service]
             return lambda *_: create(description)  # a file has its schema, and no rate
         case {"service": str(service), "address": str(address)} if service in _registrations:
             registration = _registrations[service]
-            _require_trusted(address, registration.hosts, scheme=service)
+            _require_trusted(
+                address, registration.hosts, scheme=service, trusts_loopback=trusts_loopback
+            )
             return partial(_create_registered, registration, address)
         case _:
             raise FilterError(
@@ -266,19 +280,27 @@ def _create_registered(
     return source
 
 
-def _require_trusted(url: str, hosts: tuple[str, ...], *, scheme: str = "https") -> None:
-    if is_loopback(url):
+def _require_trusted(
+    url: str, hosts: tuple[str, ...], *, scheme: str = "https", trusts_loopback: bool
+) -> None:
+    if is_loopback(url) and trusts_loopback:
         return
     parts = urlsplit(url)
     host = parts.hostname or ""
     is_trusted = any(
         host.endswith(allowed) if allowed.startswith(".") else host == allowed for allowed in hosts
     )
-    if parts.scheme != scheme or "@" in parts.netloc or not is_trusted:
+    if parts.scheme == scheme and "@" not in parts.netloc and is_trusted:
+        return
+    if is_loopback(url):
         raise FilterError(
-            f"the stored source is at {host!r}, which is not a known address of the service; "
-            "credentials are only sent there if you pass the source: source=…"
+            f"the stored source is on this machine, at {url!r}, where no source of this session "
+            "is; credentials are only sent there if you pass the source: source=…"
         )
+    raise FilterError(
+        f"the stored source is at {host!r}, which is not a known address of the service; "
+        "credentials are only sent there if you pass the source: source=…"
+    )
 
 
 def require_same_source(source: Source, description: Mapping[str, Any]) -> None:
