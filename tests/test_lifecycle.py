@@ -1,6 +1,7 @@
 """Open, closed and counted: the same from any frame, however it came about, or refused."""
 
 import io
+import json
 import sqlite3
 from datetime import UTC, datetime
 
@@ -9,6 +10,7 @@ import pytest
 
 import casesearch_pd as cs
 from casesearch_pd.analysis import metrics
+from casesearch_pd.reading.recent_reads import forget_reads
 from casesearch_pd.sources.traits import AMAZON_CONNECT, PERSONA, infer_traits
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -19,6 +21,12 @@ ZONE = "Asia/Kathmandu"
 @pytest.fixture(scope="module")
 def frame(source):
     return cs.read_cases(source, tz=ZONE, progress=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_memory():
+    """Forget the reads of other tests, by which a frame would be recognized."""
+    forget_reads()
 
 
 # --- a frame without provenance --------------------------------------------------------------
@@ -67,6 +75,48 @@ def test_openness_is_the_same_or_refused(frame, way):
     result = changed.cases.is_open
     expected = frame.cases.is_open.set_axis(frame["case_id"])
     pd.testing.assert_series_equal(result.set_axis(changed["case_id"]), expected, check_index=False)
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_what_was_read_in_this_session_is_recognized(source, way):
+    frame = cs.read_cases(source, tz=ZONE, progress=False)
+    changed = way(frame)
+    assert changed.cases.is_open.tolist() == frame.cases.is_open.tolist()
+    assert changed.cases.as_of == frame.cases.as_of
+
+
+def test_reads_of_the_same_ids_from_another_service_are_not_confused(service):
+    """The emulator has the same ids on both services, and the newest read came from the other."""
+    persona, connect = (
+        cs.read_cases(service.sources[name], progress=False) for name in ("persona", "connect")
+    )
+    cs.read_cases(service.sources["persona"], columns=["case_id"], progress=False)
+    for frame in (persona, connect):
+        changed = WAYS["merge"](frame)
+        assert changed.cases.is_open.tolist() == frame.cases.is_open.tolist()
+        assert list(changed.cases.tags()) == list(frame.cases.tags())
+
+
+@pytest.mark.parametrize("bounds", [("2026-03-01", "2026-03-01"), ("2026-02-01", "2026-03-01")])
+def test_a_concat_of_two_reads_has_the_numbers_of_both(source, bounds):
+    early = cs.read_cases(source, created_at__lt=bounds[0], progress=False)
+    late = cs.read_cases(source, created_at__gte=bounds[1], progress=False)
+    both = pd.concat([early, late], ignore_index=True)
+    opened = sum(int(part.cases.is_open.sum()) for part in (early, late))
+    assert both.cases.is_open.sum() == both.cases.summary("queue")["open"].sum() == opened > 0
+    assert both.cases.durations()["age_days"].notna().sum() == opened
+    with pytest.warns(UserWarning, match="survivorship bias.*created_at.*created_at"):
+        assert both.cases.flow("W")["open"].iloc[-1] == opened
+
+
+def test_of_reads_at_two_times_the_last_one_counts():
+    """With the first as the time of the read, the cases of the second would have no age."""
+    parts = [{"as_of": "2026-03-02T01:00:00+00:00"}, {"as_of": "2026-03-20T00:00:00+00:00"}]
+    record = parts[0] | {"source": {"service": "connect"}, "parts": parts}
+    frame = own(["open"] * 4)
+    frame.attrs["casesearch"] = json.dumps(record)
+    assert frame.cases.as_of == pd.Timestamp("2026-03-20", tz="UTC")
+    assert frame.cases.durations()["age_days"].tolist() == [19.0, 18.0, 17.0, 16.0]
 
 
 @pytest.mark.parametrize("way", ["merge", "concat"])

@@ -21,6 +21,7 @@ import casesearch_pd as cs
 from casesearch_pd import field
 from casesearch_pd.query.expressions import FALSE, TRUE, Compare
 from casesearch_pd.query.serialization import filter_from_json, filter_to_json
+from casesearch_pd.reading.recent_reads import forget_reads
 from casesearch_pd.render.sentences import describe_conditions, describe_filter
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -220,6 +221,7 @@ def test_the_last_seven_days_are_left_out_where_cases_may_be_missing(
     """A report of the week before counted the days before the read, so it told less than it had."""
     frame = cs.read_cases(local.sources[name], **query, progress=False)
     frame = frame if change is None else change(frame)
+    forget_reads()
     page = report_page(frame)
     assert "in 7 days" not in page.text
     assert "Not shown (the last seven days" in page.text

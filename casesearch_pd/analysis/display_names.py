@@ -63,7 +63,7 @@ def option_labels(cases: pd.DataFrame) -> dict[str, dict[str, str]]:
 
     Raise FilterError if the frame has no provenance, which contains them.
     """
-    provenance = Provenance.from_attrs(cases)
+    provenance = Provenance.of(cases)
     if not provenance.exists:
         raise FilterError(
             "labels=True needs the labels of the read, and this DataFrame has no provenance; "

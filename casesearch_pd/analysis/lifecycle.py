@@ -73,7 +73,11 @@ def service_traits(cases: pd.DataFrame) -> ServiceTraits:
 
 
 def _origin(cases: pd.DataFrame) -> ServiceTraits | None:
-    """Return the traits of the cases' service, from provenance or the columns; None if unknown."""
+    """Return the traits of the cases' service; None if it is unknown.
+
+    They are those of the provenance; without it, the columns say more than the ids that the
+    session remembers, because an emulator has the same ids on both services.
+    """
     provenance = Provenance.from_attrs(cases)
     if provenance.source:
         return provenance.traits
@@ -84,7 +88,10 @@ def _origin(cases: pd.DataFrame) -> ServiceTraits | None:
             "this DataFrame has cases of several services, which define open and closed "
             "differently; compute the metrics per service and combine the results"
         )
-    return infer_traits(map(str, cases.columns), ids)
+    inferred = infer_traits(map(str, cases.columns), ids)
+    if inferred is None and (recalled := Provenance.of(cases)).source:
+        return recalled.traits
+    return inferred
 
 
 def may_be_persona(cases: pd.DataFrame) -> bool:
@@ -165,8 +172,9 @@ def _hashable(column: pd.Series[Any]) -> pd.Series[Any]:
 
 def as_of(cases: pd.DataFrame) -> pd.Timestamp:
     """Return when the cases were read by the service's clock; the current time if not known."""
-    time = Provenance.from_attrs(cases).as_of
-    return pd.Timestamp.now("UTC") if time is None else time
+    # Of several reads the last one counts: what an earlier one could not know is no error.
+    times = [read.as_of for read in Provenance.of(cases).reads if read.as_of is not None]
+    return max(times, default=None) or pd.Timestamp.now("UTC")
 
 
 def is_open(cases: pd.DataFrame) -> pd.Series[bool]:

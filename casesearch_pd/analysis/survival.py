@@ -18,7 +18,7 @@ from casesearch_pd.query.serialization import filter_from_json
 from casesearch_pd.reading.provenance import Provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -116,16 +116,9 @@ def survivorship_reason(cases: pd.DataFrame, metric: str) -> str | None:
 
     Return None if it is not, or if the frame has no provenance.
     """
-    provenance = Provenance.from_attrs(cases)
-    columns = _BIASING_COLUMNS[metric]
-    reasons = [
-        repr(term) for term in _conditions(provenance) if _column(provenance, term) in columns
-    ]
-    limit = provenance.limit
-    if limit is not None and provenance.rows == limit != provenance.total:
-        reasons.append(f"limit={limit}")
-    if provenance.is_chunk:
-        reasons.append("iter_cases, of which it is one chunk")
+    # Of a concat of several reads, some cases may be missing that each of them left out.
+    reads = Provenance.of(cases).reads
+    reasons = dict.fromkeys(reason for read in reads for reason in _reasons(read, metric))
     if not reasons:
         return None
     return (
@@ -133,6 +126,16 @@ def survivorship_reason(cases: pd.DataFrame, metric: str) -> str | None:
         f"{', '.join(reasons)}, so other cases are missing from it; read without that, and select "
         "the time span in the result"
     )
+
+
+def _reasons(read: Provenance, metric: str) -> Iterator[str]:
+    for term in _conditions(read):
+        if _column(read, term) in _BIASING_COLUMNS[metric]:
+            yield repr(term)
+    if read.limit is not None and read.rows == read.limit != read.total:
+        yield f"limit={read.limit}"
+    if read.is_chunk:
+        yield "iter_cases, of which it is one chunk"
 
 
 def _conditions(provenance: Provenance) -> tuple[Compare, ...]:

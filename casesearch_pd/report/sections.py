@@ -80,7 +80,7 @@ class ReportContext:
         """Return the context of a frame."""
         now = as_of(cases).tz_convert(zone_of(cases))
         options = option_labels(cases) if labels else {}
-        return cls(cases, names, options, Provenance.from_attrs(cases), now)
+        return cls(cases, names, options, Provenance.of(cases), now)
 
     def names_of(self, column: str) -> DisplayNames:
         """Return the names of the values of a column by which cases are grouped."""
