@@ -50,7 +50,9 @@ def restore_cells(frame, expected):
 def _restore_cell(cell):
     if isinstance(cell, str):
         return json.loads(cell)
-    return list(cell) if isinstance(cell, np.ndarray) else None
+    if not isinstance(cell, np.ndarray):
+        return None
+    return [json.loads(item) if item.startswith("{") else item for item in cell]
 
 
 def objects(frame):
