@@ -275,3 +275,35 @@ def test_passes_are_joined_by_case_id():
         "x": [1, 3],
         "y": [10, 30],
     }
+
+
+# --- the edge of the calendar -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", [None, "numpy_nullable", "pyarrow"])
+@pytest.mark.parametrize(
+    "tz",
+    [
+        "UTC",
+        "America/Los_Angeles",
+        "Asia/Tokyo",
+        "Pacific/Kiritimati",
+        "Pacific/Pago_Pago",
+        "Africa/Monrovia",
+        "+02:00",
+        "-11:30",
+    ],
+)
+def test_placeholder_dates_can_be_shown_in_every_zone(tz, backend):
+    """Year 1 and year 9999 are moved into the calendar of the zone, and never missing."""
+    placeholders = ["0001-01-01T00:00Z", "2026-03-14T12:00Z", "9999-12-31T23:59:59.999Z"]
+    times = pd.DatetimeIndex([pd.Timestamp(one).as_unit("us") for one in placeholders] + [pd.NaT])
+    column = pa.chunked_array([pa.array(times, type=pa.timestamp("us", "UTC"))])
+    frame = build_frame({"due": column}, tz=tz, backend=backend)
+    for show in (repr, pd.DataFrame.to_html, pd.DataFrame.to_csv):
+        assert show(frame)
+    assert frame["due"].isna().tolist() == [False, False, False, True]
+    utc = frame["due"].astype("datetime64[us, UTC]")[:3].reset_index(drop=True)
+    moved = (utc - pd.Series(times[:3])).abs()
+    assert (moved < pd.Timedelta(1, "day")).all()
+    assert moved[1] == pd.Timedelta(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -86,7 +87,32 @@ def build_frame(
 def _to_zone(array: pa.ChunkedArray, tz: str) -> pa.ChunkedArray:
     if not pa.types.is_timestamp(array.type):
         return array
-    return pc.cast(array, pa.timestamp("us", tz), memory_pool=MEMORY_POOL)
+    array = pc.cast(array, pa.timestamp("us", tz), memory_pool=MEMORY_POOL)
+    # pandas cannot show a time whose date in the zone is before year 1 or after year 9999. Services
+    # use such dates as placeholders, so they are moved by some hours, and never become missing.
+    first, last = _first_and_last_time(tz)
+    counts = array.cast(pa.int64())
+    extremes = pc.min_max(counts)
+    low, high = extremes["min"].as_py(), extremes["max"].as_py()
+    if low is None or (low >= first and high <= last):
+        return array
+    counts = pc.max_element_wise(counts, pa.scalar(first), skip_nulls=False)
+    counts = pc.min_element_wise(counts, pa.scalar(last), skip_nulls=False)
+    return counts.cast(array.type)
+
+
+_YEAR_1 = -62_135_596_800_000_000  # microseconds since 1970
+_YEAR_10000 = 253_402_300_800_000_000
+
+
+@cache
+def _first_and_last_time(tz: str) -> tuple[int, int]:
+    """Return the first and the last instant, in microseconds, that pandas can show in a zone."""
+    days = pd.DatetimeIndex(["0001-01-03", "9999-12-29"], dtype="datetime64[us]")
+    naive = days.to_numpy().astype(np.int64)
+    utc = days.tz_localize(tz).tz_convert("UTC").tz_localize(None).to_numpy().astype(np.int64)
+    early, late = (int(offset) for offset in naive - utc)
+    return max(_YEAR_1, _YEAR_1 - early), min(_YEAR_10000, _YEAR_10000 - late) - 1
 
 
 def _types_mapper(backend: DtypeBackend) -> Any:
@@ -151,7 +177,9 @@ def _sort_ties(frame: pd.DataFrame, by: Sequence[str], ascending: Sequence[bool]
 def _check_sortable(frame: pd.DataFrame, by: Sequence[str]) -> None:
     lists = [column for column in by if frame[column].dtype == object]
     if lists:
-        raise FilterError(f"cannot sort by {lists[0]!r}, which holds lists; use another column")
+        raise FilterError(
+            f"cannot sort by {lists[0]!r}, which holds lists or other objects; use another column"
+        )
 
 
 def _is_sorted(frame: pd.DataFrame, by: Sequence[str], ascending: Sequence[bool]) -> bool:
