@@ -195,7 +195,9 @@ def resolve_source(
     AccessDeniedError
         If the environment has no credentials for it.
     """
-    matches = [source for source in list(_live_sources) if source.describe() == dict(description)]
+    matches: list[Source] = [
+        source for source in list(_live_sources) if source.describe() == dict(description)
+    ]
     if len({id(getattr(source, "rate_limiter", source)) for source in matches}) > 1:
         raise FilterError(
             "several sources of this session match, with different credentials or rates; pass "

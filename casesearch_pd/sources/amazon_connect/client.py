@@ -14,6 +14,7 @@ import threading
 import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 import boto3
 import botocore
@@ -23,6 +24,7 @@ from botocore import xform_name
 from botocore.config import Config
 from botocore.parsers import ResponseParserError
 
+from casesearch_pd.errors import AccessDeniedError
 from casesearch_pd.sources.amazon_connect.errors import (
     CALL_ERRORS,
     client_error,
@@ -30,6 +32,7 @@ from casesearch_pd.sources.amazon_connect.errors import (
     invalid_response,
     translate_error,
 )
+from casesearch_pd.sources.amazon_connect.secrets import hide_secrets, require_valid_headers
 from casesearch_pd.sources.transport.body import (
     MAX_RESPONSE_BYTES,
     parse_json,
@@ -110,13 +113,21 @@ class ConnectClient:
     ) -> dict[str, Any]:
         """Send one request; return what botocore made of its response."""
         self._responses.context = context
+        response: dict[str, Any] = {}
+        failure: BaseException | None = None
         try:
             method = getattr(self.boto, xform_name(operation))
-            response: dict[str, Any] = method(domainId=self._domain_id, **parameters)
-        except CALL_ERRORS as error:
-            raise translate_error(error, self._domain_id, self.boto.meta) from error
+            response = method(domainId=self._domain_id, **parameters)
+        except BaseException as error:  # noqa: BLE001 - raised below
+            failure = error
         finally:
             self._responses.context = None
+        # Raised outside of the handler, because the context of the exception holds the headers.
+        if failure is not None:
+            hide_secrets(failure, self.boto._request_signer._credentials)  # noqa: SLF001 - as in access_key
+            if isinstance(failure, CALL_ERRORS):
+                raise translate_error(failure, self._domain_id, self.boto.meta) from failure
+            raise failure
         meta = response["ResponseMetadata"]
         if "Error" in response:  # see `keep_body`
             meta["HTTPStatusCode"] = _OK
@@ -196,6 +207,7 @@ class _LimitedSession:
 
     def send(self, request: Any) -> Any:
         """Send one request; return its response with its whole body."""
+        require_valid_headers(request.headers)
         context = getattr(self._state, "context", None) or ReadContext()
         request.stream_output = True  # botocore leaves the body to this method
         response = None
@@ -276,8 +288,15 @@ def _create_client(session: boto3.Session | None, region: str | None, endpoint: 
     )
     try:
         creator = session or boto3.Session()
-        return creator.client(
+        client = creator.client(
             "connectcases", region_name=region, endpoint_url=endpoint, config=config
         )
     except (boto_errors.BotoCoreError, ValueError) as error:
         raise client_error(error) from error
+    # Also an address of the environment or a profile (AWS_ENDPOINT_URL).
+    url = str(client.meta.endpoint_url)
+    if url.lower().startswith("http:") and not is_loopback(url):
+        raise AccessDeniedError(
+            f"the credentials would be sent to {urlsplit(url).hostname} unencrypted; use https://"
+        )
+    return client
