@@ -316,7 +316,6 @@ TRANSIENT = [
     cs.Fault("short_body", operation=None, every=4),
     cs.Fault("reset", "in", operation=None, every=5),
     cs.Fault("gzip", operation=None, every=5),
-    cs.Fault("not_utf8", operation=None, every=5),
 ]
 
 
