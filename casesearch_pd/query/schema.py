@@ -92,9 +92,6 @@ class Field:
     examples
         Values that cases have, where the service lists no options; a filter by another one may be
         misspelt.
-    guessed
-        Whether only a user's filter names the field: discovery did not find it, so neither its
-        existence nor its spelling is known.
     """
 
     column: str
@@ -108,7 +105,6 @@ class Field:
     active: bool = True
     remote_only: str = ""
     examples: tuple[str, ...] = ()
-    guessed: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
