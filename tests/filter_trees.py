@@ -131,8 +131,16 @@ def values(column):
             )
         case _ if column.names[0] in _FORMED:  # the services mind the form
             return cells
+        case "select":
+            return cells | _other_texts(column)
         case _:
             return cells | cells.map(str.swapcase) | st.sampled_from(TEXTS)
+
+
+def _other_texts(column):
+    """Draw texts that are no option of a select, in any letter case: those mean the option."""
+    options = {text.casefold() for text in column.cells}
+    return st.sampled_from([text for text in TEXTS if text.casefold() not in options])
 
 
 MEMBERS = ["none", "=", "a=ä", "a=b=c", "ß"]
