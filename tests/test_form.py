@@ -10,9 +10,9 @@ import pytest
 
 import casesearch_pd as cs
 from casesearch_pd.emulator import Fault
+from casesearch_pd.form.jobs import CostEstimator
 from casesearch_pd.form.model.query import FormQuery
 from casesearch_pd.form.model.tree import Group, Rule
-from casesearch_pd.form.preview import CostEstimator
 from tests.conftest import NOW, SERVICES
 
 SERVICE = {"cases": 600, "seed": 3}

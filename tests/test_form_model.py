@@ -17,8 +17,9 @@ from casesearch_pd.form.model.code import read_cases_code
 from casesearch_pd.form.model.conversion import from_expression, to_expression
 from casesearch_pd.form.model.query import FormQuery
 from casesearch_pd.form.model.saved_form import query_from_json, query_to_json, tree_to_json
-from casesearch_pd.form.model.tree import Group, Rule
-from casesearch_pd.form.model.value_text import (
+from casesearch_pd.form.model.tree import (
+    Group,
+    Rule,
     from_lines,
     from_text,
     to_lines,

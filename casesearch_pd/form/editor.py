@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
-from casesearch_pd.form.model.checks import CheckResult, check, offered_operators
+from casesearch_pd.form.model.checks import CheckResult, available_operators, check
 from casesearch_pd.form.model.labels import FieldLabels, label_distinctly
 from casesearch_pd.reading.options import binding_context
 from casesearch_pd.render.html import Fragment, fragment
@@ -64,7 +64,7 @@ class EditorContext:
     def operators(self, name: str, field: Field) -> dict[str, str]:
         """Return the operators for a field by key, with their labels."""
         if name not in self._operators:
-            self._operators[name] = offered_operators(name, field, self.source, self.binding())
+            self._operators[name] = available_operators(name, field, self.source, self.binding())
         return self._operators[name]
 
     def option_labels(self, field: Field) -> tuple[str, ...]:

@@ -17,12 +17,12 @@ import ipywidgets as widgets
 
 from casesearch_pd.errors import CaseSearchError, FilterError
 from casesearch_pd.form.groups import FilterEditor
+from casesearch_pd.form.jobs import CostEstimator, CostPreview
 from casesearch_pd.form.model.code import read_cases_code
 from casesearch_pd.form.model.query import FormQuery, require_query
 from casesearch_pd.form.model.saved_form import load_form, save_form
 from casesearch_pd.form.model.sentence import preview_sentences
 from casesearch_pd.form.options import OptionsEditor
-from casesearch_pd.form.preview import CostEstimator, CostPreview
 from casesearch_pd.form.results.results import Results
 from casesearch_pd.form.runner import RunBar, SearchRunner, SearchView
 from casesearch_pd.form.widgets import Messages, error_text, style_sheet

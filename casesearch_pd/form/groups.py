@@ -9,7 +9,7 @@ import ipywidgets as widgets
 
 from casesearch_pd.errors import FilterError
 from casesearch_pd.form.editor import EditorContext, close_widget, set_message
-from casesearch_pd.form.model.checks import check_all
+from casesearch_pd.form.model.checks import combination_error
 from casesearch_pd.form.model.tree import EMPTY_TREE, Combinator, Group, Rule
 from casesearch_pd.form.rows import RuleEditor, focusable_button
 from casesearch_pd.render.html import element
@@ -274,5 +274,5 @@ class FilterEditor:
 
     def _problems_of_all(self) -> tuple[str, ...]:
         context = self._context
-        error = check_all(self._root.member, context.source, context.binding())
+        error = combination_error(self._root.member, context.source, context.binding())
         return (error,) if error else ()

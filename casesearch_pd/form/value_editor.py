@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
-from casesearch_pd.form.model.tree import OPERATORS
-from casesearch_pd.form.model.value_text import to_text
+from casesearch_pd.form.model.tree import OPERATORS, to_text
 from casesearch_pd.form.value_inputs import (
     ValueEditor,
     browser_text,

@@ -13,7 +13,7 @@ import pandas as pd
 from casesearch_pd.errors import FilterError
 from casesearch_pd.form.editor import close_widget, set_message
 from casesearch_pd.form.model.labels import label_distinctly
-from casesearch_pd.form.model.value_text import from_text, to_text
+from casesearch_pd.form.model.tree import from_text, to_text
 from casesearch_pd.render.cell_text import single_line
 from casesearch_pd.render.html import element
 

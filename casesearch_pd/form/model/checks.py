@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from casesearch_pd.errors import FilterError, capture_warnings
 from casesearch_pd.form.model.conversion import is_complete, to_expression
-from casesearch_pd.form.model.tree import OPERATORS, Group, Rule, operators_for
-from casesearch_pd.form.model.value_text import from_text
+from casesearch_pd.form.model.tree import OPERATORS, Group, Rule, from_text, operators_for
 from casesearch_pd.query.binding import bind
 from casesearch_pd.query.expressions import TRUE, comparisons
 from casesearch_pd.query.pushdown import push_down
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from casesearch_pd.query.schema import Field
     from casesearch_pd.sources.base import Source
 
-__all__ = ["CheckResult", "check", "check_all", "offered_operators"]
+__all__ = ["CheckResult", "available_operators", "check", "combination_error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +95,15 @@ def _check_complete(rule: Rule, source: Source, binding: BindingContext) -> Chec
     return CheckResult(
         warnings=warnings,
         local_reason=_local_reason(source.push_down(bound).residual, source),
-        is_remote_only=any(source.pushdown_support(x) == "remote_only" for x in comparisons(bound)),
+        is_remote_only=any(
+            source.pushdown_support(comparison) == "remote_only"
+            for comparison in comparisons(bound)
+        ),
     )
 
 
-def check_all(tree: Group, source: Source, binding: BindingContext) -> str:
-    """Return why rules cannot be combined, each of which is valid; empty if they can."""
+def combination_error(tree: Group, source: Source, binding: BindingContext) -> str:
+    """Return why valid rules cannot be combined; empty if they can."""
     try:
         source.push_down(_bind(tree, binding)[0])
     except FilterError as error:
@@ -110,9 +112,9 @@ def check_all(tree: Group, source: Source, binding: BindingContext) -> str:
 
 
 def _check_shape(rule: Rule, field: Field) -> None:
-    """Raise an error for a rule that only a saved form for other fields can contain.
+    """Raise FilterError if the operator or the shape of the value does not fit the field.
 
-    Raise FilterError if the operator or the shape of the value does not fit the field.
+    Only a form that was saved for other fields can contain such a rule.
     """
     if rule.operator not in OPERATORS:
         raise FilterError(f"{rule.operator!r} is not an operator of the form; choose another")
@@ -166,10 +168,10 @@ def _local_reason(residual: Expression, source: Source) -> str:
     )
 
 
-_LOCALLY = " (filtered locally)"
+_LOCAL_SUFFIX = " (filtered locally)"
 
 
-def offered_operators(
+def available_operators(
     name: str, field: Field, source: Source, binding: BindingContext
 ) -> dict[str, str]:
     """Return the operators for a field by key, with their labels.
@@ -182,7 +184,9 @@ def offered_operators(
         sample = Rule(name, operator.key, _sample_value(field, operator.key))
         is_exact = _is_exact(sample, source, binding)
         if is_exact is not None:
-            labels[operator.key] = operator.label_for(field.type) + ("" if is_exact else _LOCALLY)
+            labels[operator.key] = operator.label_for(field.type) + (
+                "" if is_exact else _LOCAL_SUFFIX
+            )
     return labels
 
 

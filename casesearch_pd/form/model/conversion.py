@@ -64,7 +64,7 @@ def to_expression(member: Rule | Group) -> Expression:
     # every case until its first row is complete.
     terms = [to_expression(item) for item in member.members if not _is_blank(item)]
     combined = any_of(terms) if member.combinator == "or" and terms else all_of(terms)
-    return _inverted(combined) if member.negated and terms else combined
+    return _negate_expression(combined) if member.negated and terms else combined
 
 
 def _is_blank(member: Rule | Group) -> bool:
@@ -78,7 +78,7 @@ def _rule_expression(rule: Rule) -> Expression:
     match rule.operator:
         case "in" | "not in" as operator:
             membership = _membership(rule.field, rule.value)
-            return membership if operator == "in" else _inverted(membership)
+            return membership if operator == "in" else _negate_expression(membership)
         case "not contains":
             return negate(Compare(rule.field, "contains", rule.value))
         case "isna":
@@ -98,7 +98,7 @@ def _membership(name: str, values: tuple[Any, ...]) -> Compare:
     return Compare(name, "in", distinct)
 
 
-def _inverted(term: Expression) -> Expression:
+def _negate_expression(term: Expression) -> Expression:
     """Return the negation, with ``ne`` for ``eq`` so that each filter has one spelling."""
     match term:
         case Compare(field, "eq" | "ne" as op, value):
@@ -112,7 +112,7 @@ def from_expression(expression: Expression, schema: Schema) -> Group:
 
     Raise FilterError if the form has no rows for the expression.
     """
-    tree = _as_group(_simplified(expression), schema)
+    tree = _as_group(_simplify(expression), schema)
     # A missing value in a list becomes a row of its own, in a group that may be redundant; the
     # second conversion removes such groups.
     return _as_group(to_expression(tree), schema)
@@ -123,15 +123,15 @@ def _as_group(expression: Expression, schema: Schema) -> Group:
     return member if isinstance(member, Group) else Group(members=(member,))
 
 
-def _simplified(term: Expression) -> Expression:
+def _simplify(term: Expression) -> Expression:
     """Return an expression built from nodes by hand as the operators would have built it."""
     match term:
         case And(terms):
-            return all_of(_simplified(item) for item in terms)
+            return all_of(_simplify(item) for item in terms)
         case Or(terms):
-            return any_of(_simplified(item) for item in terms)
+            return any_of(_simplify(item) for item in terms)
         case Not(inner):
-            return negate(_simplified(inner))
+            return negate(_simplify(inner))
         case Compare():
             return term
         case _:
@@ -150,14 +150,14 @@ def _member(term: Expression, schema: Schema) -> Rule | Group:
         case Or(terms):
             return Group("or", members=tuple(_member(item, schema) for item in terms))
         case Not(inner):
-            return _negated(_member(inner, schema))
+            return _negate_member(_member(inner, schema))
         case Compare():
             return _row(term, schema)
         case _:
             assert_never(term)
 
 
-def _negated(member: Rule | Group) -> Rule | Group:
+def _negate_member(member: Rule | Group) -> Rule | Group:
     match member:
         case Rule(field, operator, value) if operator in INVERSE:
             return Rule(field, INVERSE[operator], value)
@@ -172,15 +172,15 @@ def _row(term: Compare, schema: Schema) -> Rule | Group:
     name = reference_name(field, schema)
     match term.op, term.value:
         # A bound comparison has None here, where an unbound one has True or False.
-        case "isna", is_empty:
-            return Rule(name, "isna" if is_empty is None or is_empty else "notna")
+        case "isna", value:
+            return Rule(name, "isna" if value is None or value else "notna")
         case (("eq" | "in"), tuple() as values):
             return _membership_rows(name, field, values)
         case "ne", tuple() as values:
-            return _negated(_membership_rows(name, field, values))
+            return _negate_member(_membership_rows(name, field, values))
         case ("eq" | "ne") as operator, value:
             row = _equality_row(name, field, value)
-            return row if operator == "eq" else _negated(row)
+            return row if operator == "eq" else _negate_member(row)
         case "between", (low, high):
             return Rule(name, "between", (_row_value(field, low), _row_value(field, high)))
         case operator, value:
@@ -208,7 +208,7 @@ def _membership_rows(name: str, field: Field, values: tuple[Any, ...]) -> Rule |
         )
     # By repr, because True equals 1.
     rows = list(
-        {repr(row): row for row in (_equality_row(name, field, v) for v in values)}.values()
+        {repr(row): row for row in (_equality_row(name, field, value) for value in values)}.values()
     )
     list_values = tuple(item for row in rows if _fits_list(row, field) for item in _values(row))
     other_rows = [row for row in rows if not _fits_list(row, field)]

@@ -71,7 +71,7 @@ def label_distinctly(
 ) -> list[str]:
     """Return labels of which no two are the same: duplicates are followed by their names.
 
-    >>> distinct_labels(["Open", "Status", "status"], ["open", "status", "status_2"])
+    >>> label_distinctly(["Open", "Status", "status"], ["open", "status", "status_2"])
     ['Open', 'Status (status)', 'status (status_2)']
     """
     lines = [single_line(label) for label in labels]

@@ -136,7 +136,9 @@ def _integer(record: Mapping[str, Any], name: str) -> int | None:
 
 
 def _option_error(name: str, value: object) -> FilterError:
-    return FilterError(f"the {name} of a saved form cannot be {short_repr(value)}")
+    return FilterError(
+        f"{name} of a saved form cannot be {short_repr(value)}; CaseForm.save writes a valid one"
+    )
 
 
 def tree_to_json(member: Rule | Group) -> dict[str, Any]:
@@ -161,7 +163,9 @@ def tree_from_json(record: object) -> Group:
     try:
         tree = _member(record)
     except RecursionError as error:
-        raise FilterError("this form has too many nested groups to be read") from error
+        raise FilterError(
+            "this form has too many nested groups to be read; save a form with fewer"
+        ) from error
     if isinstance(tree, Rule):
         raise FilterError(f"a saved form begins with a group, not with {short_repr(record)}")
     return tree
