@@ -193,7 +193,7 @@ def test_absorbed_columns_equal_one_collection(pages, flush, split):
         for at, (rows, types) in enumerate(pages):
             for columns in (together, first if at < split else second):
                 columns.add(_page_with_new_fields(at, rows, sorted(types)))
-        first.absorb(second)
+        first.append(second)
         assert first.rows == together.rows
         assert finish(first)[0] == finish(together)[0]
 
@@ -231,7 +231,7 @@ def test_a_field_with_conflicting_types_is_typed_by_its_cells(
         columns.add(page(new_fields=[field("x", type_)], case_id=ids, x=values))
     if reversed_order:
         one, other, expected = other, one, expected[len(cells[0]) :] + expected[: len(cells[0])]
-    one.absorb(other)
+    one.append(other)
     assert finish(one)[0]["x"] == expected
 
 

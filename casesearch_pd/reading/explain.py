@@ -13,7 +13,7 @@ from reprlib import Repr
 from typing import TYPE_CHECKING
 
 from casesearch_pd.query.expressions import TRUE, comparisons
-from casesearch_pd.reading.fetch.pipeline import full_scan, read_frame
+from casesearch_pd.reading.fetch.pipeline import in_process_scan, read_frame
 from casesearch_pd.reading.options import NO_LOOKBACK, ReadOptions
 from casesearch_pd.reading.plan import ids_only
 from casesearch_pd.sources.base import InProcessSource
@@ -79,7 +79,7 @@ class Plan:
         """The first request of every scan, exactly as it is sent; a mirror gets only one."""
         source = self.read_plan.source
         if isinstance(source, InProcessSource):
-            return (source.request(full_scan(self.read_plan)),)
+            return (source.request(in_process_scan(self.read_plan)),)
         return tuple(source.request(scan) for scan in self.read_plan.scans)
 
     @property
@@ -127,7 +127,7 @@ class Plan:
         requests = pages * self.passes if any(fetched) else pages
         # What changed during the read is read again, unless the limit ends the read before.
         if plan.needs_reread and fetched == counts and (any(fetched) or self.partitions > 1):
-            requests += 1 if plan.checkable_locally else self.partitions
+            requests += 1 if plan.is_evaluable_locally else self.partitions
         seconds = max(0.0, requests - plan.source.burst) / plan.source.rate
         return Cost(sum(fetched), pages, requests, seconds)
 
@@ -171,8 +171,8 @@ def _count_partition(plan: ReadPlan, part: int, context: ReadContext) -> int:
     return len(read_frame(ids_only(replace(plan, pushdown=pushdown)), context, options))
 
 
-def _plural(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one if number == 1 else many or f'{one}s'}"
+def _plural(number: int, noun: str, plural_noun: str = "") -> str:
+    return f"{number} {noun if number == 1 else plural_noun or f'{noun}s'}"
 
 
 def _code(expression: Expression) -> str:

@@ -26,7 +26,7 @@ __all__ = ["ReadPlan", "ids_only", "make_plan", "plan_read", "total_order"]
 _MANY_PASSES = 2  # more than this deserve a warning
 # The types that every service sorts as pandas does. Neither service documents whether "a" comes
 # before "B", so the first rows by a text may be other cases than our first rows.
-_SORTED_ALIKE = {"number", "integer", "boolean", "datetime"}
+_CONSISTENTLY_SORTED = {"number", "integer", "boolean", "datetime"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ReadPlan:
     pushdown: Pushdown  # disjoint parts for the service, and the residual to evaluate locally
     passes: tuple[tuple[Field, ...], ...]  # the fields of each pass over the result
     required_fields: tuple[Field, ...]  # to return, to sort by, and for the residual
-    order: tuple[Sort, ...]  # of each scan
+    order: tuple[Sort, ...]  # the order of each scan
     stops_at_limit: bool  # a scan may stop at the limit: the service filters and sorts exactly
 
     def pass_scans(self, fields: tuple[Field, ...]) -> tuple[Scan, ...]:
@@ -61,7 +61,7 @@ class ReadPlan:
         return len(self.scans) > 1 and self.pushdown.strategy != "one by one"
 
     @property
-    def checkable_locally(self) -> bool:
+    def is_evaluable_locally(self) -> bool:
         """Whether the whole filter can be evaluated locally: no condition is remote-only."""
         support = self.source.pushdown_support
         return not any(support(item) == "remote_only" for item in comparisons(self.query.where))
@@ -80,7 +80,7 @@ def make_plan(
     """Decide what the service is sent and what is done locally.
 
     Rows of a streamed read are passed on as they arrive, so that only the service can sort them;
-    FilterError is raised if it cannot. A quiet plan warns of no cost.
+    FilterError is raised if it cannot. A quiet plan does not warn about the cost.
     """
     empty = query.where == FALSE or query.limit == 0
     pushdown = Pushdown((), TRUE) if empty else source.push_down(query.where)
@@ -90,15 +90,17 @@ def make_plan(
     # The first rows of the service are our first rows only if it sorts one scan as we do.
     sortable = len(pushdown.parts) <= 1 and _can_sort(source, query.sort)
     same_order = isinstance(source, InProcessSource) or all(
-        item.field.type in _SORTED_ALIKE for item in query.sort
+        item.field.type in _CONSISTENTLY_SORTED for item in query.sort
     )
     exact_order = sortable and same_order
     if streamed:
-        has_head = exact_order or not query.limit or not pushdown.parts
-        _check_streamed(query, sortable=sortable, has_head=has_head, passes=len(passes))
+        has_first_rows = exact_order or not query.limit or not pushdown.parts
+        _require_streamable(
+            query, sortable=sortable, has_first_rows=has_first_rows, passes=len(passes)
+        )
     stops_at_limit = query.limit is not None and pushdown.residual == TRUE and exact_order
     if not quiet:
-        _warn_of_cost(source, query, pushdown, len(passes))
+        _warn_about_cost(source, query, pushdown, len(passes))
     order = _scan_order(source, query.sort if stops_at_limit or streamed else ())
     return ReadPlan(source, query, pushdown, passes, required, order, stops_at_limit)
 
@@ -127,7 +129,9 @@ def _can_sort(source: Source, sort: tuple[Sort, ...]) -> bool:
     return len(sort) <= source.max_sorts and all(source.can_sort_by(item.field) for item in sort)
 
 
-def _check_streamed(query: BoundQuery, *, sortable: bool, has_head: bool, passes: int) -> None:
+def _require_streamable(
+    query: BoundQuery, *, sortable: bool, has_first_rows: bool, passes: int
+) -> None:
     by_creation = query.sort[0].field.column == "created_at" and len(query.sort) == 1
     names = ", ".join(item.field.column for item in query.sort)
     if not sortable and not (by_creation and not query.sort[0].descending):
@@ -135,7 +139,7 @@ def _check_streamed(query: BoundQuery, *, sortable: bool, has_head: bool, passes
             f"the service cannot sort this by {names}, and chunks cannot be sorted locally; leave "
             "sort= out, or use read_cases"
         )
-    if not has_head:
+    if not has_first_rows:
         raise FilterError(
             f"limit={query.limit} takes the first rows by {names}, which a read in chunks cannot "
             "determine; leave limit= out, or use read_cases"
@@ -175,7 +179,7 @@ def _required_fields(query: BoundQuery, residual: Expression) -> tuple[Field, ..
     return tuple(dict.fromkeys([*query.columns, *sort_fields, *fields_of(residual)]))
 
 
-def _warn_of_cost(source: Source, query: BoundQuery, pushdown: Pushdown, passes: int) -> None:
+def _warn_about_cost(source: Source, query: BoundQuery, pushdown: Pushdown, passes: int) -> None:
     """Warn before an expensive read."""
     if query.all_columns and passes > _MANY_PASSES:
         warn(

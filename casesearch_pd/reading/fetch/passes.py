@@ -188,7 +188,7 @@ class PassReader:
     def _pass_frame(self, current: _Pass) -> pd.DataFrame:
         columns = Columns(current.fields, open=current.keeps_new_fields)
         for window in current.windows:
-            columns.absorb(window.columns)
+            columns.append(window.columns)
         arrays, fields = columns.finish()
         self.invalid.update(columns.invalid)
         expected = {item.column for item in current.fields}
@@ -307,7 +307,7 @@ def pass_fields(plan: ReadPlan, fields: tuple[Field, ...]) -> list[Field]:
 
 def _unsplit_plan(plan: ReadPlan, since: Compare) -> ReadPlan | None:
     """Plan a read of all changes in one scan, filtered locally; None if that is impossible."""
-    if not plan.checkable_locally:
+    if not plan.is_evaluable_locally:
         return None
     fields = tuple(dict.fromkeys([*plan.required_fields, *fields_of(plan.query.where)]))
     return replace(

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 __all__ = [
     "count_in_process",
     "finish_rows",
-    "full_scan",
+    "in_process_scan",
     "iter_in_process",
     "read_frame",
 ]
@@ -131,7 +131,7 @@ class _FrameRead:
         if not plan.stops_at_limit:
             return self._reader.read()
         frame = self._reader.read(limit=plan.query.limit)
-        if self._reader.is_at_limit and not _is_head(frame, plan):
+        if self._reader.is_at_limit and not _are_first_rows(frame, plan):
             self.metadata.notes.append(
                 "the service sorts differently: all rows were read and sorted locally"
             )
@@ -199,7 +199,7 @@ def finish_rows(
     return write_provenance(frame, plan.source, plan.query, metadata, context, ids=ids, tz=tz)
 
 
-def _is_head(frame: pd.DataFrame, plan: ReadPlan) -> bool:
+def _are_first_rows(frame: pd.DataFrame, plan: ReadPlan) -> bool:
     """Return whether the rows are the first ones by the order of this package too."""
     keys = [item.field.column for item in plan.query.sort]
     if frame[keys].isna().to_numpy().any():
@@ -210,10 +210,10 @@ def _is_head(frame: pd.DataFrame, plan: ReadPlan) -> bool:
 
 
 #
-# A mirror filters, sorts and cuts exactly as frames are, so it answers in one scan.
+# A mirror filters, sorts and limits exactly as local evaluation does, so one scan is enough.
 
 
-def full_scan(plan: ReadPlan) -> Scan:
+def in_process_scan(plan: ReadPlan) -> Scan:
     """Return the one scan of a plan: its rows in order, with ``case_id``, cut at the limit."""
     query, case_id = plan.query, plan.source.schema.resolve("case_id")
     fields = tuple(dict.fromkeys([*query.columns, case_id]))
@@ -222,7 +222,7 @@ def full_scan(plan: ReadPlan) -> Scan:
 
 def count_in_process(plan: ReadPlan, context: ReadContext) -> int:
     """Return the number of rows of a plan."""
-    count, limit = plan.source.count(full_scan(plan), context), plan.query.limit
+    count, limit = plan.source.count(in_process_scan(plan), context), plan.query.limit
     return count if limit is None else min(count, limit)
 
 
@@ -231,7 +231,7 @@ def iter_in_process(
 ) -> Iterator[pd.DataFrame]:
     """Yield the rows of a plan, with ``case_id``; all at once if `size` is None."""
     assert isinstance(plan.source, InProcessSource), "the source is in this process"
-    for columns in plan.source.read_batches(full_scan(plan), size):
+    for columns in plan.source.read_batches(in_process_scan(plan), size):
         yield build_frame(columns, tz=frame_format.tz, backend=frame_format.dtype_backend)
 
 

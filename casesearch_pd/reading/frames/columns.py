@@ -84,14 +84,14 @@ class Columns:
             cells = page.columns.get(column)
             if cells is None:
                 cells = [None] * page.rows
-            values.extend(_pack(cells) if _stays_python(self._by_column[column].type) else cells)
+            values.extend(_pack(cells) if _keeps_objects(self._by_column[column].type) else cells)
         self.invalid.update(page.invalid)
         self.rows += page.rows
         # Few enough rows that their texts are still in the cache of the processor.
         if self.rows - self._flushed >= default_tuning().flush_rows:
             self._flush()
 
-    def absorb(self, other: Columns) -> None:
+    def append(self, other: Columns) -> None:
         """Append the rows of other columns."""
         self._flush()
         other._flush()
@@ -109,7 +109,7 @@ class Columns:
         self._flushed = self.rows
 
     def _append_missing(self, item: Field, rows: int) -> None:
-        if _stays_python(item.type):
+        if _keeps_objects(item.type):
             self._values[item.column].extend([None] * rows)
         elif rows:
             self._chunks[item.column].append(_nulls(rows, item.type))
@@ -133,7 +133,7 @@ class Columns:
         column, type_ = new_field.column, new_field.type
         self._by_column[column], self._chunks[column] = new_field, []
         # Earlier rows have no value: as Arrow where they are converted, else as a list.
-        converted = 0 if _stays_python(type_) else self._flushed
+        converted = 0 if _keeps_objects(type_) else self._flushed
         self._values[column] = [None] * (self.rows - converted)
         if converted:
             self._chunks[column].append(_nulls(converted, type_))
@@ -142,7 +142,7 @@ class Columns:
         """Convert the values that are not converted yet."""
         for column, values in self._values.items():
             type_ = self._by_column[column].type
-            if not _stays_python(type_) and values:
+            if not _keeps_objects(type_) and values:
                 array, invalid = to_arrow(values, type_)
                 self._chunks[column].append(array)
                 self._count_invalid(column, invalid)
@@ -186,7 +186,7 @@ def _nulls(rows: int, type_: FieldType) -> pa.Array:
     return pa.nulls(rows, arrow_type(type_), memory_pool=MEMORY_POOL)
 
 
-def _stays_python(type_: FieldType) -> bool:
+def _keeps_objects(type_: FieldType) -> bool:
     """Return whether values stay Python objects until the end."""
     return type_ in OBJECT_TYPES or type_ == "any"
 
@@ -243,12 +243,15 @@ def _to_text(value: Any) -> str:
 def describe_invalid_values(invalid: Counter[str]) -> str:
     """Return a sentence with the number of invalid values in each column."""
     counts = ", ".join(f"{column} ({count})" for column, count in sorted(invalid.items()))
-    return f"values that do not fit their column's type, or not exactly: {counts}"
+    return (
+        f"values that do not fit the type of their column (now missing, or rounded): {counts}; "
+        "compare them with the service's own display"
+    )
 
 
 def to_arrow(values: list[Any], type_: FieldType) -> tuple[pa.Array, int]:
     """Convert Python values to an Arrow array; also return how many did not fit exactly."""
-    convert_all, convert_one = _CONVERTERS.get(type_, (_texts, _text))
+    convert_all, convert_one = _CONVERTERS.get(type_, (_convert_texts, _convert_text))
     python_types = _PYTHON_TYPES.get(type_)
     if python_types is None or set(map(type, values)) <= python_types:
         # If one of the values is invalid or out of range, the slow way finds out which.
@@ -265,36 +268,36 @@ def _convert_cells(
     return array, sum(invalid for _, invalid in cells)
 
 
-def _texts(values: list[Any]) -> pa.Array:
+def _convert_texts(values: list[Any]) -> pa.Array:
     return pa.array(values, pa.large_string(), memory_pool=MEMORY_POOL)
 
 
-def _numbers(values: list[Any]) -> pa.Array:
+def _convert_numbers(values: list[Any]) -> pa.Array:
     array = pa.array(values, pa.float64(), memory_pool=MEMORY_POOL)
     nan = pc.is_nan(array)
     return pc.if_else(nan, None, array) if pc.any(nan).as_py() else array
 
 
-def _integers(values: list[Any]) -> pa.Array:
+def _convert_integers(values: list[Any]) -> pa.Array:
     return pa.array(values, pa.int64(), memory_pool=MEMORY_POOL)
 
 
-def _booleans(values: list[Any]) -> pa.Array:
+def _convert_booleans(values: list[Any]) -> pa.Array:
     return pa.array(values, pa.bool_(), memory_pool=MEMORY_POOL)
 
 
-def _times(values: list[Any]) -> pa.Array:
+def _convert_times(values: list[Any]) -> pa.Array:
     return pc.cast(pa.array(values, pa.string()), _TIME, memory_pool=MEMORY_POOL)
 
 
-def _text(value: Any) -> tuple[str | None, bool]:
+def _convert_text(value: Any) -> tuple[str | None, bool]:
     if not isinstance(value, str):
         return None, True
     clean = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return clean, clean != value
 
 
-def _number(value: Any) -> tuple[float | None, bool]:
+def _convert_number(value: Any) -> tuple[float | None, bool]:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None, True
     try:
@@ -304,18 +307,18 @@ def _number(value: Any) -> tuple[float | None, bool]:
     return (None, False) if number != number else (number, number != value)  # noqa: PLR0124 - NaN
 
 
-def _integer(value: Any) -> tuple[int | None, bool]:
+def _convert_integer(value: Any) -> tuple[int | None, bool]:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     fits = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
     return (value, False) if fits else (None, True)
 
 
-def _boolean(value: Any) -> tuple[bool | None, bool]:
+def _convert_boolean(value: Any) -> tuple[bool | None, bool]:
     return (value, False) if isinstance(value, bool) else (None, True)
 
 
-def _time(value: Any) -> tuple[pd.Timestamp | None, bool]:
+def _convert_time(value: Any) -> tuple[pd.Timestamp | None, bool]:
     # pandas would parse the word "today" as the current time.
     if not isinstance(value, str) or not value[:1].isdigit():
         return None, True
@@ -335,8 +338,8 @@ _PYTHON_TYPES: dict[str, set[type]] = {
 _CONVERTERS: dict[
     str, tuple[Callable[[list[Any]], pa.Array], Callable[[Any], tuple[Any, bool]]]
 ] = {
-    "number": (_numbers, _number),
-    "integer": (_integers, _integer),
-    "boolean": (_booleans, _boolean),
-    "datetime": (_times, _time),
+    "number": (_convert_numbers, _convert_number),
+    "integer": (_convert_integers, _convert_integer),
+    "boolean": (_convert_booleans, _convert_boolean),
+    "datetime": (_convert_times, _convert_time),
 }
