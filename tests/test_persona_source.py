@@ -599,7 +599,7 @@ def test_whole_numbers_are_whole_to_the_last_digit():
     case = persona_case("case_1", count=2**53 + 1, amount=2**53 + 1)
     with Stub(persona_environment(persona_pages([case]), template=template)) as stub:
         source = persona(stub)
-        with pytest.warns(UserWarning, match=r"type, or not exactly: amount \(1\)$"):
+        with pytest.warns(UserWarning, match=r"rounded\): amount \(1\);"):
             row = cs.read_cases(source).iloc[0]
     assert row["count"] == 2**53 + 1
 
