@@ -233,7 +233,8 @@ ENTRIES = {
 
 def broken(path):
     whole = json.dumps(WHOLE[path]).encode()
-    details = broken_answers(whole, members=LISTS[path][1], word=b"word")
+    ids = {"audit-history": b'"e-', "related-items-search": b'"r-'}
+    details = broken_answers(whole, members=LISTS[path][1], word=ids[path])
     details |= {name: ok({LISTS[path][1]: values}) for name, values in ENTRIES.items() if values}
     details["a token that is no text"] = ok({LISTS[path][1]: [], "nextToken": 7})
     return details
@@ -250,6 +251,16 @@ def test_an_invalid_response_is_not_an_empty_history(path, fault):
         assert len(stub.requests) == 2, "it was worth another try"
     with Stub(service(script(broken(path)[fault], ok(WHOLE[path])))) as stub:
         assert len(read(connect(stub), ["c1"])) == 1
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_a_wrong_byte_costs_its_cell_and_is_said(path):
+    whole = json.dumps(WHOLE[path]).encode()
+    with Stub(service(lambda _: ok(whole.replace(b"word", b"w\xffrd")))) as stub:
+        with pytest.warns(UserWarning, match=r"(new|body) \(1\)"):
+            frame = LISTS[path][0](connect(stub), ["c1"])
+        assert sum("/cases/c1/" in one.path for one in stub.requests) == 1
+    assert (frame == "w\ufffdrd").to_numpy().sum() == 1
 
 
 @pytest.mark.parametrize("path", LISTS)

@@ -91,7 +91,7 @@ FAULTS = {
     "a next link": ok(persona_page([CASE], f"http://127.0.0.1:1/{TOKEN}")),
     "cut short": ok(PAGE[:-20]),
     "shorter than said": Raw(head(len(PAGE) + 9) + PAGE),
-    "not UTF-8": ok(PAGE.replace(b"open", b"\xff")),
+    "not UTF-8": ok(PAGE.replace(b"case_1", b"\xff")),
     "without links": ok({"data": [CASE] * 100}),
     "not HTTP": Raw(f"{TOKEN}\r\n\r\n".encode()),
     "a reset": RESET,

@@ -150,6 +150,27 @@ def test_discovery_ends_with_the_time_limit_of_its_read(local, name, fault):
     assert source.schema.fields  # what was cut is not kept
 
 
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_call_that_discovers_first_ends_with_its_time_limit(local, tmp_path, name, call):
+    if (name, call) == ("persona", "read_events"):
+        pytest.skip("Persona has no history")
+    source = getattr(local, f"{name}_cases")(rate=float("inf"))
+    source.some_cases = local.sources[name].some_cases
+    local.faults.append(Fault("silence", 30, operation=None))
+    with quickly(), pytest.raises(cs.CaseSearchError, match=r"timeout=0\.3 s is over"):
+        CALLS[call](source, tmp_path, LIMIT)
+    assert_no_workers()
+
+
+def test_discovery_for_the_columns_of_a_history_ends_with_its_read(local):
+    """The fields are discovered while the first page is decoded, in whatever thread."""
+    source = local.connect_cases(rate=float("inf"))
+    local.faults.append(Fault("silence", 30, wire="connect", operation="list_fields"))
+    with quickly(), pytest.raises(cs.CaseSearchError, match=r"timeout=0\.3 s is over"):
+        cs.read_events(source, local.sources["connect"].some_cases, timeout=LIMIT, progress=False)
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_the_message_says_what_was_waited_for(local, name):
     local.faults.append(Fault("silence", 30))

@@ -17,7 +17,8 @@ from casesearch_pd import errors
 from casesearch_pd.query.schema import Field
 from casesearch_pd.sources.amazon_connect.codec import union_value
 from casesearch_pd.sources.base import Page, PerCaseListing
-from casesearch_pd.sources.transport.body import parse_json
+from casesearch_pd.sources.transport.body import count_replaced, parse_json
+from casesearch_pd.sources.transport.context import use_context
 from casesearch_pd.sources.transport.retry import send_with_retry
 from casesearch_pd.sources.transport.timestamps import parse_date_header
 
@@ -267,11 +268,14 @@ def _per_case(
         if cursor is not None:
             request["nextToken"] = cursor
         try:
-            return send_with_retry(
-                lambda: _request_page(client, listing, request, context),
-                client.rate_limiter,
-                context,
-            )
+            # The columns of changed fields are discovered while a page is decoded, in the thread of
+            # a worker: within the time limit of this read.
+            with use_context(context):
+                return send_with_retry(
+                    lambda: _request_page(client, listing, request, context),
+                    client.rate_limiter,
+                    context,
+                )
         except errors.NotFoundError as error:
             if _is_about_case(error, case_id):
                 return None
@@ -292,26 +296,35 @@ def _is_about_case(error: errors.NotFoundError, case_id: str) -> bool:
 def _request_page(
     client: RelatedRequests, listing: _Listing, request: dict[str, Any], context: ReadContext
 ) -> Page:
-    def decode(response: Any) -> tuple[list[_Row], str | None]:
-        entries, cursor = _entries(response, listing.member)
-        rows = [row for entry in entries for row in listing.rows(entry, client.column_of)]
-        return [{**row, "case_id": request["caseId"]} for row in rows], cursor
+    def decode(response: Any) -> Page:
+        parsed, replaced = (
+            parse_json(response) if isinstance(response, bytes) else (response, False)
+        )
+        entries, cursor = _entries(parsed, listing.member)
+        rows = [
+            {**row, "case_id": request["caseId"]}
+            for entry in entries
+            for row in listing.rows(entry, client.column_of)
+        ]
+        invalid = Counter(name for row in rows for name, value in row.items() if value is _INVALID)
+        columns = {
+            item.column: [_none_if_invalid(row.get(item.column)) for row in rows]
+            for item in listing.fields
+        }
+        if replaced:
+            invalid.update(count_replaced(columns, cursor, listing.key))
+        return Page(len(rows), columns, cursor, invalid=dict(invalid))
 
-    (rows, cursor), headers = client.connection.read(listing.operation, request, decode, context)
-    invalid = Counter(name for row in rows for name, value in row.items() if value is _INVALID)
-    columns = {
-        item.column: [_none_if_invalid(row.get(item.column)) for row in rows]
-        for item in listing.fields
-    }
-    return Page(len(rows), columns, cursor, None, parse_date_header(headers), invalid=dict(invalid))
+    page, headers = client.connection.read(listing.operation, request, decode, context)
+    page.served_at = parse_date_header(headers)
+    return page
 
 
-def _entries(response: Any, member: str) -> tuple[list[_Row], str | None]:
+def _entries(parsed: Any, member: str) -> tuple[list[_Row], str | None]:
     """Return the entries and the token of a response.
 
     Raise ValueError if the response is invalid.
     """
-    parsed = parse_json(response)[0] if isinstance(response, bytes) else response
     entries = parsed.get(member) if isinstance(parsed, dict) else None
     if not isinstance(entries, list):
         raise ValueError(f"the response has no list {member}")  # noqa: TRY004 - wire, not a type

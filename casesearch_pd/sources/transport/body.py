@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from casesearch_pd.errors import FilterError, InvalidResponseError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
     "MAX_RESPONSE_BYTES",
@@ -135,12 +135,16 @@ def parse_json(body: bytes) -> tuple[Any, bool]:
         return json.loads(body.decode(errors="replace")), True
 
 
-def count_replaced(columns: Mapping[str, list[Any]], cursor: str | None) -> dict[str, int]:
+def count_replaced(
+    columns: Mapping[str, list[Any]], cursor: str | None, keys: Iterable[str] = ("case_id",)
+) -> dict[str, int]:
     """Return how many cells of each column contain a replaced byte.
 
-    Raise ValueError if an id or the cursor does: the rows or the next page would be others.
+    Raise ValueError if the cursor or a cell of a key column does: the next page or the rows would
+    be others.
     """
-    if any(_REPLACEMENT in text for text in (*columns["case_id"], cursor or "")):
+    ids = [cell for key in keys for cell in columns[key] if isinstance(cell, str)]
+    if any(_REPLACEMENT in text for text in (*ids, cursor or "")):
         raise ValueError("an id or a cursor is not UTF-8")
     counts = {
         column: sum(
