@@ -11,10 +11,10 @@ from casesearch_pd.query.schema import (
     LOOKUPS,
     Field,
     Schema,
-    to_column_name,
-    to_custom_column,
     lookups_for,
     make_columns_unique,
+    to_column_name,
+    to_custom_column,
 )
 from tests.bound_filters import LAW, LIST, TIME, a_schema
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casesearch_pd.query.binding import bind
-from casesearch_pd.reading.fetch.windows import TimeWindow, missing_windows, may_match_undated
+from casesearch_pd.reading.fetch.windows import TimeWindow, may_match_undated, missing_windows
 from casesearch_pd.reading.frames.masks import mask
 from casesearch_pd.reading.options import Query, bind_query, binding_context
 from casesearch_pd.sources.base import Scan
