@@ -7,7 +7,7 @@ import casesearch_pd as cs
 from casesearch_pd.mirror.merge import merge
 from casesearch_pd.mirror.metadata import MirrorMetadata, Sync, record_sync
 from casesearch_pd.mirror.staging import StagingTable
-from casesearch_pd.mirror.storage import writer
+from casesearch_pd.mirror.storage import open_writer
 from casesearch_pd.query.expressions import FALSE
 from casesearch_pd.query.schema import Field
 from casesearch_pd.sources.traits import ServiceTraits
@@ -27,7 +27,7 @@ def write_mirror(folder, *parts):
     work_folder = folder / "work"
     work_folder.mkdir()
     rows = 0
-    with writer(work_folder, None) as connection:
+    with open_writer(work_folder, None) as connection:
         stage = StagingTable(connection)
         for part in parts:
             size = len(next(iter(part.values())))

@@ -268,7 +268,7 @@ def test_an_older_format_is_refused_with_the_next_step(mirror, emulator):
 
 def test_a_newer_format_is_refused(mirror, emulator):
     mirror.sync(emulator.persona_cases(), progress=False)
-    execute_in_file(mirror, f"UPDATE about SET format = {FORMAT + 1}")
+    execute_in_file(mirror, f"UPDATE metadata SET format = {FORMAT + 1}")
     for use in (lambda: cs.read_cases(mirror), mirror.sync):
         with pytest.raises(cs.CaseSearchError, match="upgrade casesearch_pd"):
             use()
@@ -276,7 +276,7 @@ def test_a_newer_format_is_refused(mirror, emulator):
 
 def test_a_mirror_with_damaged_metadata_is_refused(mirror, emulator):
     mirror.sync(emulator.persona_cases(), progress=False)
-    execute_in_file(mirror, "UPDATE about SET metadata = '{}'")
+    execute_in_file(mirror, "UPDATE metadata SET document = '{}'")
     with pytest.raises(cs.CaseSearchError, match=r"metadata of the mirror .* is damaged"):
         cs.read_cases(mirror)
 

@@ -13,7 +13,7 @@ import casesearch_pd as cs
 from casesearch_pd.mirror.filter_sql import irregular_letters, to_sql
 from casesearch_pd.mirror.metadata import MirrorMetadata, StoredColumn
 from casesearch_pd.mirror.staging import StagingTable
-from casesearch_pd.mirror.storage import open_mirror_file, writer
+from casesearch_pd.mirror.storage import open_mirror_file, open_writer
 from casesearch_pd.query.binding import BindingContext, bind
 from casesearch_pd.query.expressions import Compare, any_of, negate
 from casesearch_pd.reading.frames.masks import mask
@@ -155,7 +155,7 @@ def staged(rows, folder):
     """Write rows as a sync writes them."""
     work_folder = folder / "work"
     work_folder.mkdir()
-    with writer(work_folder, None) as connection:
+    with open_writer(work_folder, None) as connection:
         stage = StagingTable(connection)
         dtypes = {"amount": "Float64", "contacts": "Int64", "vip": "boolean"}
         dtypes |= {"title": "str", "priority": "str", "created_at": "datetime64[us, UTC]"}
@@ -268,7 +268,7 @@ def test_lower_case_of_other_letters_is_never_ascii(tmp_path):
     letters = [chr(code) for code in range(0x80, 0x110000) if not 0xD800 <= code < 0xE000]
     irregular = {char for char in letters if any(part.isascii() for part in char.casefold())}
     assert {char for char in letters if re.match(irregular_letters(), char)} == irregular
-    with writer(tmp_path, None) as connection:
+    with open_writer(tmp_path, None) as connection:
         sql = (
             "SELECT x FROM (SELECT unnest(?) AS x) WHERE regexp_matches(lower(x), '[\\x00-\\x7f]')"
         )

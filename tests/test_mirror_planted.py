@@ -31,7 +31,7 @@ def replace_by_view(table):
 
 # What somebody adds to a file; {secret} is an expression that reads a private file.
 PLANTED = {
-    "about": replace_by_view("about"),
+    "metadata": replace_by_view("metadata"),
     "cases": replace_by_view("cases"),
     "fields": "CREATE VIEW fields AS SELECT ({secret}) AS name, ({secret}) AS id",
     "options": "CREATE VIEW options AS SELECT ({secret}) AS field",
@@ -164,7 +164,7 @@ def test_the_folder_for_spilled_rows_is_removed_with_its_file(original, tmp_path
     cs.count_cases(cs.Mirror(path))
     (folder,) = tmp_path.glob("casesearch-*")
     assert folder.stat().st_mode & 0o777 == 0o700
-    storage.release(path)
+    storage.close_mirror_file(path)
     assert not folder.exists()
 
 

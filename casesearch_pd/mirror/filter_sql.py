@@ -30,8 +30,8 @@ __all__ = ["SqlCondition", "casefold_array", "has_member", "irregular_letters", 
 _OPERATORS = {"eq": "=", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 _INT64_END = 2**63
 _NEVER = "FALSE"
-_NO_VALUE = "IS NULL AND FALSE"  # after a column: no row
-_ANY_VALUE = "IS NOT NULL"  # after a column: every row that has a value
+_MATCHES_NONE = "IS NULL AND FALSE"  # after a column: no row
+_MATCHES_ANY = "IS NOT NULL"  # after a column: every row that has a value
 _MAX_LIST = 50  # values that are written one by one
 _UNICODE_END = 0x10000  # no letter from here on casefolds to ASCII
 
@@ -116,8 +116,8 @@ class SqlCondition:
             return self._contains(column, value)
         match value:
             case pd.Timestamp():
-                moment = self._placeholder(value.to_pydatetime())
-                return f"{name} {_OPERATORS[op]} {moment}::TIMESTAMPTZ"
+                placeholder = self._placeholder(value.to_pydatetime())
+                return f"{name} {_OPERATORS[op]} {placeholder}::TIMESTAMPTZ"
             case str():
                 return self._compare_text(name, op, value)
             case int() | float() if not isinstance(value, bool):
@@ -189,7 +189,7 @@ def _int64_bound(op: str, value: float) -> tuple[str, int | None]:
     low, high = math.floor(value), math.ceil(value)
     if op == "eq":
         fits = low == high and -_INT64_END <= low < _INT64_END
-        return ("eq", low) if fits else (_NO_VALUE, None)
+        return ("eq", low) if fits else (_MATCHES_NONE, None)
     # A fraction is between two integers: "below 2.5" is "at most 2".
     if op in ("lt", "lte"):
         bound, op = (low, "lte") if low != high else (low, op)
@@ -198,7 +198,7 @@ def _int64_bound(op: str, value: float) -> tuple[str, int | None]:
         bound, op = (high, "gte") if low != high else (high, op)
         always, never = bound < -_INT64_END, bound >= _INT64_END
     if always or never:
-        return (_ANY_VALUE if always else _NO_VALUE), None
+        return (_MATCHES_ANY if always else _MATCHES_NONE), None
     return op, bound
 
 
@@ -208,7 +208,7 @@ def _double_bound(op: str, value: float) -> tuple[str, float | None]:
     if below == above:
         return op, below
     if op == "eq":
-        return _NO_VALUE, None
+        return _MATCHES_NONE, None
     return ("lte", below) if op in ("lt", "lte") else ("gte", above)
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from casesearch_pd.query.expressions import Expression
     from casesearch_pd.query.schema import Field
 
-__all__ = ["MergeResult", "create_present_table", "merge", "with_examples"]
+__all__ = ["MergeResult", "create_mirror_rows_table", "merge", "with_examples"]
 
 _STATES = ("status", "resolution")  # columns whose values a service without options names itself
 _MAX_EXAMPLES = 50
@@ -69,28 +69,28 @@ class _Column:
         """The name in the new file, as an SQL identifier."""
         return quote_identifier(self.new.name)
 
-    def origin(self, side: _Side) -> StoredColumn | None:
+    def source_column(self, side: _Side) -> StoredColumn | None:
         """Return the column of one side."""
         return self.old if side == "old" else self.staged
 
     def cells(self, side: _Side) -> str:
         """Return the SQL of the cells of one side, converted to the new type."""
-        origin = self.origin(side)
-        if origin is None:
+        source = self.source_column(side)
+        if source is None:
             return f"NULL::{sql_type(self.new)}"
-        return cast_column(quote_identifier(origin.name), origin, self.new)
+        return cast_column(quote_identifier(source.name), source, self.new)
 
 
 def merge(
     stage: StagingTable,
     old: MirrorMetadata | None,
     fields: Sequence[Field],
-    retained: Sequence[Expression],
+    keep_conditions: Sequence[Expression],
 ) -> MergeResult:
     """Write the cases of the new file, with these fields in this order.
 
-    Cases of the old file that were not read stay if they meet all conditions of `retained`, which
-    is FALSE if all cases were read.
+    Cases of the old file that were not read stay if they meet all of `keep_conditions`, which is
+    FALSE if all cases were read.
     """
     connection = stage.connection
     columns = _columns(stage, old, fields)
@@ -100,11 +100,11 @@ def merge(
     parameters: list[Any] = []
     staged_rows = "SELECT count(*) FROM stage.cases"
     if old is not None:
-        if FALSE not in retained:
+        if FALSE not in keep_conditions:
             _drop_outdated(stage, old)
         old_rows = _count(connection, "SELECT count(*) FROM old.cases")
         changed = _count_changed(connection, visible)
-        condition, parameters = _retained(old, fields, retained)
+        condition, parameters = _keep_condition(old, fields, keep_conditions)
         staged_rows += f" ANTI JOIN (SELECT {_id(old)} AS case_id FROM old.cases) USING (case_id)"
     _create(connection, visible, _long_texts(connection, visible, "old" if old else "staged"))
     _insert(connection, visible, condition, parameters)
@@ -157,7 +157,7 @@ def _merged_column(
 def _is_replaceable(
     stage: StagingTable, old: StoredColumn, staged: StoredColumn | None, item: Field
 ) -> bool:
-    """Return whether a column of the old file has another type and no value that would need it."""
+    """Return whether an old column can be dropped: it has another type and no values."""
     kind = item.type if staged is None else staged.field.type
     if kind in (old.field.type, "any"):
         return False
@@ -183,11 +183,11 @@ def _long_texts(
     # DuckDB compresses texts by dictionaries, which suits ids and repeated texts; sentences take
     # half the space as blocks of zstd.
     texts = {
-        column.name: quote_identifier(origin.name)
+        column.name: quote_identifier(source.name)
         for column in columns
-        if (origin := column.origin(side)) is not None
+        if (source := column.source_column(side)) is not None
         and column.new.field.type == "text"
-        and (sql_type(origin), origin.form) == ("VARCHAR", "plain")
+        and (sql_type(source), source.form) == ("VARCHAR", "plain")
         and column.new.field.column != "case_id"
     }
     if not texts:
@@ -279,12 +279,12 @@ def _select(columns: Sequence[_Column], side: _Side) -> str:
     return "SELECT " + ", ".join(f"{column.cells(side)} AS {column.name}" for column in columns)
 
 
-def _retained(
-    old: MirrorMetadata, fields: Sequence[Field], retained: Sequence[Expression]
+def _keep_condition(
+    old: MirrorMetadata, fields: Sequence[Field], keep_conditions: Sequence[Expression]
 ) -> tuple[str, list[Any]]:
-    """Return the condition on which cases of the old file are retained, with its parameters."""
+    """Return the condition on which cases of the old file stay, with its parameters."""
     columns = {item.column: old.by_id[item.id] for item in fields if item.id in old.by_id}
-    conditions = [to_sql(where, columns) for where in retained]
+    conditions = [to_sql(where, columns) for where in keep_conditions]
     sql = " AND ".join(f"({condition.sql})" for condition in conditions)
     return sql or "TRUE", [value for condition in conditions for value in condition.parameters]
 
@@ -295,13 +295,13 @@ def _insert(
     condition: str | None,
     parameters: list[Any],
 ) -> None:
-    """Write the staged and the retained rows, in the default order."""
+    """Write the staged rows and the old rows that stay, in the default order."""
     rows = f"{_select(columns, 'staged')} FROM stage.cases"
     if condition is not None:
         (case_id,) = (column for column in columns if column.new.field.column == "case_id")
         assert case_id.old is not None, "every file has ids"
-        retained = _unread_old_rows(quote_identifier(case_id.old.name), condition)
-        rows += f" UNION ALL {_select(columns, 'old')} {retained}"
+        kept_rows = _unread_old_rows(quote_identifier(case_id.old.name), condition)
+        rows += f" UNION ALL {_select(columns, 'old')} {kept_rows}"
     order = ", ".join(
         f"{column.name} NULLS LAST"
         for name in ("created_at", "case_id")
@@ -320,18 +320,18 @@ def _unread_old_rows(case_id: str, condition: str) -> str:
     )
 
 
-def create_present_table(
+def create_mirror_rows_table(
     stage: StagingTable,
     old: MirrorMetadata,
     fields: Sequence[Field],
-    retained: Sequence[Expression],
+    keep_conditions: Sequence[Expression],
 ) -> StoredColumn:
-    """Create the table ``present``: ids and creation times as the new file would have them.
+    """Create the table ``mirror_rows``: ids and creation times as the new file would have them.
 
     Return the column of the creation times.
     """
     created = old.by_column["created_at"]
-    condition, parameters = _retained(old, fields, retained)
+    condition, parameters = _keep_condition(old, fields, keep_conditions)
     sql = (
         f"SELECT o.{_id(old)} AS case_id, o.{quote_identifier(created.name)} AS created_at "
         f"{_unread_old_rows(_id(old), condition)}"
@@ -339,5 +339,5 @@ def create_present_table(
     staged = stage.columns.get("created_at")
     if staged is not None:
         sql += f" UNION ALL SELECT case_id, {quote_identifier(staged.name)} FROM stage.cases"
-    stage.connection.execute(f"CREATE TEMP TABLE present AS {sql}", parameters)
+    stage.connection.execute(f"CREATE TEMP TABLE mirror_rows AS {sql}", parameters)
     return StoredColumn(created.field, "created_at")

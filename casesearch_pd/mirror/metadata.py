@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMAT",
-    "VIEWS",
+    "VIEWS_SQL",
     "MirrorMetadata",
     "StorageForm",
     "StoredColumn",
     "Sync",
     "SyncKind",
-    "history",
     "quote_identifier",
+    "read_history",
     "record_sync",
     "sql_type",
     "storage_form",
     "stored_columns",
 ]
 
-FORMAT = 2
+FORMAT = 3
 """The format of the files that are written, and the only one that is read."""
 
 StorageForm = Literal["plain", "lists", "json"]
@@ -56,23 +56,23 @@ _SYNC_COLUMNS = (
     "number BIGINT, kind VARCHAR, as_of TIMESTAMPTZ, rows BIGINT, added BIGINT, changed BIGINT, "
     "removed BIGINT, requests BIGINT, seconds DOUBLE"
 )
-_FIELDS = """
+_FIELDS_SQL = """
     SELECT unnest(range(len(columns))) AS position, unnest(columns) AS item FROM (
-        SELECT from_json(metadata -> '$.columns', '[{"name": "VARCHAR", "field": {
+        SELECT from_json(document -> '$.columns', '[{"name": "VARCHAR", "field": {
             "id": "VARCHAR", "label": "VARCHAR", "type": "VARCHAR", "namespace": "VARCHAR",
             "active": "BOOLEAN",
             "options": [{"value": "VARCHAR", "label": "VARCHAR", "active": "BOOLEAN"}]
-        }}]') AS columns FROM about)
+        }}]') AS columns FROM metadata)
 """
-VIEWS = f"""
+VIEWS_SQL = f"""
     CREATE VIEW cases AS FROM mirror.cases;
-    CREATE VIEW about AS FROM mirror.about;
-    CREATE VIEW syncs AS SELECT unnest(syncs, recursive := true) FROM about;
+    CREATE VIEW metadata AS FROM mirror.metadata;
+    CREATE VIEW syncs AS SELECT unnest(syncs, recursive := true) FROM metadata;
     CREATE VIEW fields AS SELECT position, item.name AS name, item.field.id AS id,
         item.field.label AS label, item.field.type AS type, item.field.namespace AS namespace,
-        item.field.active AS active FROM ({_FIELDS}) WHERE item.name <> '';
+        item.field.active AS active FROM ({_FIELDS_SQL}) WHERE item.name <> '';
     CREATE VIEW options AS SELECT field, unnest(options, recursive := true) FROM (
-        SELECT item.name AS field, item.field.options AS options FROM ({_FIELDS})
+        SELECT item.name AS field, item.field.options AS options FROM ({_FIELDS_SQL})
         WHERE item.name <> '')
 """
 """What SQL reads: the tables of the file, and views of its metadata, which are not in the file."""
@@ -227,19 +227,19 @@ def record_sync(
     connection: duckdb.DuckDBPyConnection, metadata: MirrorMetadata, sync: Sync
 ) -> None:
     """Write the metadata of the new file, with this sync after those of the old file."""
-    previous = "[]" if sync.number == 1 else "(SELECT syncs FROM old.about)"
+    previous = "[]" if sync.number == 1 else "(SELECT syncs FROM old.metadata)"
     values = vars(sync) | {"as_of": sync.as_of.to_pydatetime()}
     struct = ", ".join(f"{name} := ?" for name in values)
     # One row holds it all: each table of a few rows takes a block of the file.
-    columns = f"format INTEGER, metadata VARCHAR, syncs STRUCT({_SYNC_COLUMNS})[]"
-    connection.execute(f"CREATE TABLE new.about ({columns})")
+    columns = f"format INTEGER, document VARCHAR, syncs STRUCT({_SYNC_COLUMNS})[]"
+    connection.execute(f"CREATE TABLE new.metadata ({columns})")
     connection.execute(
-        f"INSERT INTO new.about SELECT ?, ?, list_append({previous}, struct_pack({struct}))",
+        f"INSERT INTO new.metadata SELECT ?, ?, list_append({previous}, struct_pack({struct}))",
         [FORMAT, metadata.to_json(), *values.values()],
     )
 
 
-def history(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
+def read_history(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
     """Return one row per sync."""
     table: pa.Table = connection.sql("SELECT * FROM syncs ORDER BY number").to_arrow_table()
     columns = dict(zip(table.column_names, table.columns, strict=True))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pyarrow as pa
 
 from casesearch_pd.errors import FilterError
-from casesearch_pd.mirror.metadata import history
+from casesearch_pd.mirror.metadata import read_history
 from casesearch_pd.mirror.select import build_select, count_rows, run_sql, select_rows
 from casesearch_pd.mirror.storage import open_mirror_file, read_metadata, read_metadata_if_exists
 from casesearch_pd.mirror.sync import SyncRequest, run_sync
@@ -138,7 +138,7 @@ class Mirror:
     def history(self) -> pd.DataFrame:
         """Return one row per sync, with the attributes of `Sync` as columns."""
         with open_mirror_file(self._file) as mirror:
-            return history(mirror.connection)
+            return read_history(mirror.connection)
 
     def sql(self, query: str, parameters: Sequence[object] = ()) -> pd.DataFrame:
         """Return the result of a query in DuckDB's SQL.

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from casesearch_pd.reading.incremental.changes import IncrementalRead
     from casesearch_pd.reading.plan import ReadPlan
 
-__all__ = ["PresentRows", "Reconciliation", "reconcile"]
+__all__ = ["MirrorRows", "Reconciliation", "reconcile"]
 
 _READ_PAGES = 4  # pages of a window that is read instead of halved
 _WINDOWS = 64  # windows at the start, a request each
@@ -39,8 +39,8 @@ _MAX_SINGLE_TIMES = 50  # creation times that are read one by one
 
 
 @dataclass(frozen=True)
-class PresentRows:
-    """The ids and creation times of a mirror, in the table ``present``."""
+class MirrorRows:
+    """The ids and creation times of a mirror, in the table ``mirror_rows``."""
 
     connection: duckdb.DuckDBPyConnection
     created: StoredColumn
@@ -48,7 +48,7 @@ class PresentRows:
     def select(self, columns: str, where: Expression = TRUE) -> list[tuple[Any, ...]]:
         """Return rows of the cases that match a condition on their creation time."""
         condition = to_sql(where, {self.created.field.column: self.created})
-        sql = f"SELECT {columns} FROM present WHERE {condition.sql}"
+        sql = f"SELECT {columns} FROM mirror_rows WHERE {condition.sql}"
         return self.connection.execute(sql, condition.parameters).fetchall()
 
     def count(self, where: Expression = TRUE) -> int:
@@ -79,12 +79,12 @@ class Reconciliation:
     deleted: set[str] = field(default_factory=set)  # ids that the service does not have
 
 
-def reconcile(read: IncrementalRead, present: PresentRows) -> Reconciliation:
+def reconcile(incremental: IncrementalRead, mirror_rows: MirrorRows) -> Reconciliation:
     """Compare the rows of a mirror with its source."""
-    plan = make_plan(read.source, read.query, quiet=True)
+    plan = make_plan(incremental.source, incremental.query, quiet=True)
     if _can_count_windows(plan):
-        return _reconcile_counts(read, present, plan)
-    return _reconcile_ids(read, present)
+        return _reconcile_counts(incremental, mirror_rows, plan)
+    return _reconcile_ids(incremental, mirror_rows)
 
 
 def _can_count_windows(plan: ReadPlan) -> bool:
@@ -110,28 +110,28 @@ def _where(plan: ReadPlan, window: TimeWindow) -> Expression:
 
 
 def _reconcile_counts(
-    read: IncrementalRead, present: PresentRows, plan: ReadPlan
+    incremental: IncrementalRead, mirror_rows: MirrorRows, plan: ReadPlan
 ) -> Reconciliation:
     result = Reconciliation()
-    for where in _differing_windows(read, present, plan):
-        frame = _read(read, where)
+    for where in _differing_windows(incremental, mirror_rows, plan):
+        frame = _read(incremental, where)
         result.frames.append(frame)
-        result.deleted |= present.ids(where) - {*frame["case_id"]}
+        result.deleted |= mirror_rows.ids(where) - {*frame["case_id"]}
     return result
 
 
 def _differing_windows(
-    read: IncrementalRead, present: PresentRows, plan: ReadPlan
+    incremental: IncrementalRead, mirror_rows: MirrorRows, plan: ReadPlan
 ) -> Iterator[Expression]:
     """Yield the windows whose counts differ, each a few pages long."""
-    max_rows = _READ_PAGES * read.source.page_size
-    windows = _initial_windows(present, max_rows)
+    max_rows = _READ_PAGES * incremental.source.page_size
+    windows = _initial_windows(mirror_rows, max_rows)
     while windows:
         window = windows.pop()
         where = _where(plan, window)
-        local_count = present.count(where)
+        local_count = mirror_rows.count(where)
         service_count = sum(
-            read.source.count(scan, read.context)
+            incremental.source.count(scan, incremental.context)
             for scan in _window_scans(plan, window)
             if scan is not None
         )
@@ -139,7 +139,7 @@ def _differing_windows(
             continue
         # Half of the window's cases in the mirror are before the median. There is none if it has no
         # such case, and a window of one creation time cannot be halved.
-        median = next(iter(present.quantiles([0.5], where)), None)
+        median = next(iter(mirror_rows.quantiles([0.5], where)), None)
         small = max(local_count, service_count) <= max_rows
         if small or median is None or median == window.start:
             yield where
@@ -147,34 +147,36 @@ def _differing_windows(
             windows += reversed(window.split(median))
 
 
-def _initial_windows(present: PresentRows, max_rows: int) -> list[TimeWindow]:
+def _initial_windows(mirror_rows: MirrorRows, max_rows: int) -> list[TimeWindow]:
     """Return windows that cover all time with about the same number of cases in each."""
-    number = min(_WINDOWS, present.count() // max_rows)
-    edges = sorted({*present.quantiles([at / number for at in range(1, number)])})
+    number = min(_WINDOWS, mirror_rows.count() // max_rows)
+    edges = sorted({*mirror_rows.quantiles([at / number for at in range(1, number)])})
     return [
         TimeWindow(start, end) for start, end in zip([None, *edges], [*edges, None], strict=True)
     ]
 
 
-def _read(read: IncrementalRead, where: Expression) -> pd.DataFrame:
-    query = read.query
-    by_creation = (Sort(read.source.schema.resolve("created_at")),)
-    return read_query(read, replace(query, where=all_of([query.where, where]), sort=by_creation))
+def _read(incremental: IncrementalRead, where: Expression) -> pd.DataFrame:
+    query = incremental.query
+    by_creation = (Sort(incremental.source.schema.resolve("created_at")),)
+    return read_query(
+        incremental, replace(query, where=all_of([query.where, where]), sort=by_creation)
+    )
 
 
-def _reconcile_ids(read: IncrementalRead, present: PresentRows) -> Reconciliation:
-    schema = read.source.schema
+def _reconcile_ids(incremental: IncrementalRead, mirror_rows: MirrorRows) -> Reconciliation:
+    schema = incremental.source.schema
     columns = (schema.resolve("case_id"), schema.resolve("created_at"))
-    frame = read_query(read, replace(read.query, columns=columns, all_columns=False))
-    ids = present.ids()
+    frame = read_query(incremental, replace(incremental.query, columns=columns, all_columns=False))
+    ids = mirror_rows.ids()
     missing = frame.loc[~frame["case_id"].isin(ids), "created_at"]
-    frames = [_read(read, where) for where in _conditions(read, missing)]
+    frames = [_read(incremental, where) for where in _conditions(incremental, missing)]
     return Reconciliation(frames, ids - {*frame["case_id"]})
 
 
-def _conditions(read: IncrementalRead, created: pd.Series[Any]) -> Sequence[Expression]:
+def _conditions(incremental: IncrementalRead, created: pd.Series[Any]) -> Sequence[Expression]:
     """Return conditions that match some creation times: one for each, or one range for many."""
-    field = read.source.schema.resolve("created_at")
+    field = incremental.source.schema.resolve("created_at")
     times = [to_milliseconds(at) for at in created.dropna().unique()]
     ranges = [(at, at) for at in times]
     if len(times) > _MAX_SINGLE_TIMES:

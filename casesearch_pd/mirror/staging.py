@@ -42,7 +42,7 @@ _LISTS = pa.list_(pa.large_string())
 class StagingTable:
     """The cases that a sync has read, and the ids of the cases to remove."""
 
-    connection: duckdb.DuckDBPyConnection  # of a `writer`
+    connection: duckdb.DuckDBPyConnection  # a connection of `open_writer`
     columns: dict[str, StoredColumn] = field(default_factory=dict)  # by column name in frames
 
     def __post_init__(self) -> None:

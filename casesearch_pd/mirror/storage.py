@@ -24,7 +24,7 @@ from duckdb.func import ARROW
 
 from casesearch_pd.errors import CaseSearchError, FilterError
 from casesearch_pd.mirror.filter_sql import casefold_array, has_member
-from casesearch_pd.mirror.metadata import FORMAT, VIEWS, MirrorMetadata, quote_identifier
+from casesearch_pd.mirror.metadata import FORMAT, VIEWS_SQL, MirrorMetadata, quote_identifier
 from casesearch_pd.reading.atomic import OutputPath, open_private
 from casesearch_pd.reading.fetch.checkpoint import query_fingerprint
 
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
 __all__ = [
     "OpenFile",
     "checkpoint_folder",
+    "close_mirror_file",
     "locate",
     "open_mirror_file",
+    "open_writer",
     "read_metadata",
     "read_metadata_if_exists",
-    "release",
-    "remove_checkpoint",
+    "remove_checkpoints",
     "remove_leftovers",
     "replace_file",
     "write_lock",
-    "writer",
 ]
 
-_SETTINGS: dict[str, Any] = {
+_DUCKDB_SETTINGS: dict[str, Any] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "python_enable_replacements": False,  # a name in SQL is a table, never a Python variable
@@ -56,7 +56,7 @@ _SETTINGS: dict[str, Any] = {
 }
 _WRITER_MEMORY = "1GB"  # more is spilled to files next to the new one
 _MAX_OPEN_FILES = 8
-_CHECKPOINT = ".{}.saved-{}"
+_CHECKPOINT_NAME = ".{}.saved-{}"
 
 Signature = tuple[int, ...]
 
@@ -102,7 +102,7 @@ def read_metadata_if_exists(path: Path) -> MirrorMetadata | None:
     return read_metadata(path) if path.exists() else None
 
 
-def release(path: Path) -> None:
+def close_mirror_file(path: Path) -> None:
     """Close a file before it is replaced: not every system replaces an open file."""
     _OPEN_FILES.close(path)
 
@@ -168,7 +168,7 @@ def _open_for_reading(path: Path) -> OpenFile:
         metadata = _load_metadata(connection, path)
         # The tables of the file are read by views outside of it, so that no name in SQL, such as
         # that of a function, is looked up in the file.
-        connection.execute(VIEWS)
+        connection.execute(VIEWS_SQL)
         return OpenFile(connection, metadata, spill_folder)
     except BaseException:
         if connection is not None:
@@ -184,7 +184,7 @@ def _connect(
     """Return a connection that can open these files and those of a folder, and no other."""
     limit = {} if memory_limit is None else {"memory_limit": memory_limit}
     spilled = "" if folder is None else str(folder / "spilled")
-    settings = _SETTINGS | limit | {"temp_directory": spilled}
+    settings = _DUCKDB_SETTINGS | limit | {"temp_directory": spilled}
     connection = duckdb.connect(":memory:", config=settings)
     text, boolean = duckdb.sqltype("VARCHAR"), duckdb.sqltype("BOOLEAN")
     connection.create_function("casefold", casefold_array, [text], text, type=ARROW)
@@ -228,16 +228,20 @@ _ADDITIONS = """
     UNION ALL SELECT function_name FROM duckdb_functions()
         WHERE database_name = '{0}' AND NOT internal
     UNION ALL SELECT table_name FROM duckdb_tables() WHERE database_name = '{0}'
-        AND (schema_name <> 'main' OR table_name NOT IN ('about', 'cases'))
+        AND (schema_name <> 'main' OR table_name NOT IN ('metadata', 'cases'))
     LIMIT 1
 """
 
 
 def _check_format(connection: duckdb.DuckDBPyConnection, path: Path, name: str) -> None:
-    tables = f"SELECT table_name FROM duckdb_tables() WHERE database_name = '{name}'"
+    # The table was called "about" up to format 2.
+    tables = (
+        f"SELECT table_name FROM duckdb_tables() WHERE database_name = '{name}' "
+        "AND schema_name = 'main' AND table_name IN ('metadata', 'about')"
+    )
     try:
-        ((_,),) = connection.execute(f"{tables} AND table_name = 'about'").fetchall()
-        ((file_format,),) = connection.execute(f"SELECT format FROM {name}.about").fetchall()
+        ((table,),) = connection.execute(tables).fetchall()
+        ((file_format,),) = connection.execute(f"SELECT format FROM {name}.{table}").fetchall()
     except (duckdb.Error, ValueError) as error:
         raise CaseSearchError(
             f"{str(path)!r} is a DuckDB file but not a mirror; choose another path"
@@ -256,7 +260,7 @@ def _check_format(connection: duckdb.DuckDBPyConnection, path: Path, name: str) 
 
 def _load_metadata(connection: duckdb.DuckDBPyConnection, path: Path) -> MirrorMetadata:
     try:
-        ((text,),) = connection.execute("SELECT metadata FROM mirror.about").fetchall()
+        ((text,),) = connection.execute("SELECT document FROM mirror.metadata").fetchall()
         metadata = MirrorMetadata.from_json(text)
         names = (quote_identifier(column.name) for column in metadata.columns if column.name)
         connection.execute(f"SELECT {', '.join(names)} FROM mirror.cases LIMIT 0")
@@ -277,7 +281,7 @@ def _first_line(error: Exception) -> str:
 
 
 @contextmanager
-def writer(folder: Path, old: Path | None) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_writer(folder: Path, old: Path | None) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the databases of a sync: ``new`` and ``stage`` in a folder, and the ``old`` file.
 
     The new file is ``new.duckdb``. A full disk is a CaseSearchError.
@@ -356,16 +360,16 @@ else:
 def checkpoint_folder(path: Path, plan: ReadPlan) -> Path:
     """Return the folder of the checkpoint of a full read; another query has another folder."""
     digest = hashlib.sha256(query_fingerprint(plan, streamed=True).encode()).hexdigest()[:16]
-    folder = path.with_name(_CHECKPOINT.format(path.name, digest))
+    folder = path.with_name(_CHECKPOINT_NAME.format(path.name, digest))
     # The user has not named this folder, so a link there is not the user's.
     if folder.is_symlink():
         raise CaseSearchError(f"{str(folder)!r} is a symbolic link; remove it and sync again")
     return folder
 
 
-def remove_checkpoint(path: Path) -> None:
+def remove_checkpoints(path: Path) -> None:
     """Remove the checkpoints of a mirror."""
-    _remove_folders(path, _CHECKPOINT.format(glob.escape(path.name), "*"))
+    _remove_folders(path, _CHECKPOINT_NAME.format(glob.escape(path.name), "*"))
 
 
 def remove_leftovers(path: Path) -> None:

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from casesearch_pd.errors import CaseSearchError, FilterError, warn
-from casesearch_pd.mirror.merge import create_present_table, merge, with_examples
+from casesearch_pd.mirror.merge import create_mirror_rows_table, merge, with_examples
 from casesearch_pd.mirror.metadata import MirrorMetadata, Sync, record_sync
-from casesearch_pd.mirror.reconcile import PresentRows, reconcile
+from casesearch_pd.mirror.reconcile import MirrorRows, reconcile
 from casesearch_pd.mirror.staging import StagingTable
 from casesearch_pd.mirror.storage import (
     checkpoint_folder,
+    close_mirror_file,
     locate,
+    open_writer,
     read_metadata_if_exists,
-    release,
-    remove_checkpoint,
+    remove_checkpoints,
     remove_leftovers,
     replace_file,
     write_lock,
-    writer,
 )
 from casesearch_pd.query.expressions import FALSE, TRUE, Compare, all_of, any_of, negate
 from casesearch_pd.query.schema import Field
@@ -86,17 +86,18 @@ class _SyncRun:
 
     path: Path
     old: MirrorMetadata | None
-    read: IncrementalRead  # its query has the key columns too
+    incremental: IncrementalRead  # its query has the key columns too
     selection: tuple[Field, ...] | None  # None for every active field
     tz: str  # of naive times in the filter
     new_fields: dict[str, Field] = field(default_factory=dict)  # not in the schema, by column
     kind: SyncKind = "full"
-    retained: tuple[Expression, ...] = (FALSE,)  # met by cases that stay without being read
+    # Cases of the old file that meet all of these stay without being read.
+    keep_conditions: tuple[Expression, ...] = (FALSE,)
 
     @property
     def fields(self) -> dict[str, Field]:
         """The fields that are read, by column."""
-        return self.new_fields | {item.column: item for item in self.read.query.columns}
+        return self.new_fields | {item.column: item for item in self.incremental.query.columns}
 
 
 def run_sync(path: Path, source: Source | None, request: SyncRequest) -> Sync:
@@ -124,16 +125,16 @@ def run_sync(path: Path, source: Source | None, request: SyncRequest) -> Sync:
 def _sync(run: _SyncRun, *, verify: bool) -> Sync:
     path = run.path
     with temporary_sibling(OutputPath(path, is_folder=False)) as folder:
-        with writer(folder, None if run.old is None else path) as connection:
+        with open_writer(folder, None if run.old is None else path) as connection:
             stage = StagingTable(connection)
             _read(run, stage)
             if verify and run.old is not None and run.kind == "increment":
                 _verify(run, stage, run.old)
-            run.read.context.check_time("the new file of the mirror")
+            run.incremental.context.check_time("the new file of the mirror")
             sync = _write(run, stage)
-        release(path)
+        close_mirror_file(path)
         replace_file(folder / "new.duckdb", path)
-    remove_checkpoint(path)
+    remove_checkpoints(path)
     return sync
 
 
@@ -169,15 +170,17 @@ def _bind(
         query = _mirror_query(path, source.schema, old, query)
     bound = bind_query(source, query)
     if bound.where == FALSE:
-        raise FilterError("no case can match this filter, so there is nothing to mirror")
+        raise FilterError(
+            "no case can match this filter, so there is nothing to mirror; change the filter"
+        )
     keys = [item for item in map(source.schema.find, _KEY_COLUMNS) if item is not None]
-    read = IncrementalRead(
+    incremental = IncrementalRead(
         source,
         replace(bound, columns=tuple(dict.fromkeys([*bound.columns, *keys]))),
         request.options,
         context,
     )
-    return _SyncRun(path, old, read, None if bound.all_columns else bound.columns, query.tz)
+    return _SyncRun(path, old, incremental, None if bound.all_columns else bound.columns, query.tz)
 
 
 def _mirror_query(path: Path, schema: Schema, old: MirrorMetadata, query: Query) -> Query:
@@ -207,68 +210,68 @@ def _read(run: _SyncRun, stage: StagingTable) -> None:
     if run.old is None:
         _read_all(run, stage)
         return
-    since = run.old.synced_at - run.read.lookback
+    since = run.old.synced_at - run.incremental.lookback
     previous = PreviousRead(since, pd.Timestamp(run.old.now), run.old.tz)
-    if full_read_reason(run.read, previous):
+    if full_read_reason(run.incremental, previous):
         _read_all(run, stage)
     else:
         _read_changes(run, stage, run.old, previous)
 
 
 def _read_all(run: _SyncRun, stage: StagingTable) -> None:
-    plan = make_plan(run.read.source, run.read.query, streamed=True)
+    plan = make_plan(run.incremental.source, run.incremental.query, streamed=True)
     with _chunks(run, plan) as chunks:
         for chunk in chunks:
             run.new_fields |= chunks.new_fields
             stage.add(chunk, run.fields)
-        run.read.metadata.as_of = chunks.metadata.as_of
+        run.incremental.metadata.as_of = chunks.metadata.as_of
 
 
 def _chunks(run: _SyncRun, plan: ReadPlan) -> Chunks:
-    read = run.read
-    options = replace(read.options, chunksize=_CHUNK_ROWS)
+    incremental = run.incremental
+    options = replace(incremental.options, chunksize=_CHUNK_ROWS)
     resumable = replace(options, checkpoint=checkpoint_folder(run.path, plan))
     try:
-        return Chunks(plan, read.context, resumable, open_columns=True, keep_checkpoint=True)
+        return Chunks(plan, incremental.context, resumable, open_columns=True, keep_checkpoint=True)
     except FilterError:  # a filter that cannot be combined with the windows of a checkpoint
-        return Chunks(plan, read.context, options, open_columns=True)
+        return Chunks(plan, incremental.context, options, open_columns=True)
 
 
 def _read_changes(
     run: _SyncRun, stage: StagingTable, old: MirrorMetadata, previous: PreviousRead
 ) -> None:
-    changes = read_changes(run.read, previous, [*old.by_column])
+    changes = read_changes(run.incremental, previous, [*old.by_column])
     _add(run, stage, changes.rows)
     _add(run, stage, _read_new_fields(run, old))
     stage.remove(changes.removed_ids)
-    run.kind, run.retained = "increment", changes.conditions
+    run.kind, run.keep_conditions = "increment", changes.conditions
 
 
 def _read_new_fields(run: _SyncRun, old: MirrorMetadata) -> Iterator[pd.DataFrame]:
     """Read the cases that have a value in a field that is new to the mirror."""
     # A field may be new only to us (to a key with more rights), so that cases without an update
     # have values in it. An open service returned all values of a case from the beginning.
-    read, known = run.read, {column.field.id for column in old.columns}
-    new = [item for item in read.query.columns if item.id not in known]
-    if not new or (read.query.all_columns and read.source.schema.open):
+    incremental, known = run.incremental, {column.field.id for column in old.columns}
+    new = [item for item in incremental.query.columns if item.id not in known]
+    if not new or (incremental.query.all_columns and incremental.source.schema.open):
         return
     has_value = any_of(negate(Compare(item, "isna", None)) for item in new)
-    query = replace(read.query, where=all_of([read.query.where, has_value]))
-    if make_plan(read.source, query, quiet=True).pushdown.parts == (TRUE,):
+    query = replace(incremental.query, where=all_of([incremental.query.where, has_value]))
+    if make_plan(incremental.source, query, quiet=True).pushdown.parts == (TRUE,):
         names = ", ".join(item.column for item in new)
         warn(
-            f"{read.source.name} cannot be queried for the cases that have a value in {names}, new "
-            "since the last sync; each case gets its value when it is next updated. To have all "
-            "values now, create a mirror at another path"
+            f"{incremental.source.name} cannot be queried for the cases that have a value in "
+            f"{names}, new since the last sync; each case gets its value when it is next updated. "
+            "To have all values now, create a mirror at another path"
         )
         return
-    yield read_query(read, query)
+    yield read_query(incremental, query)
 
 
 def _verify(run: _SyncRun, stage: StagingTable, old: MirrorMetadata) -> None:
     """Add and remove the cases that an increment cannot detect."""
-    created = create_present_table(stage, old, _file_fields(run), run.retained)
-    result = reconcile(run.read, PresentRows(stage.connection, created))
+    created = create_mirror_rows_table(stage, old, _file_fields(run), run.keep_conditions)
+    result = reconcile(run.incremental, MirrorRows(stage.connection, created))
     _add(run, stage, result.frames)
     stage.remove(result.deleted)
     run.kind = "verify"
@@ -292,9 +295,9 @@ def _new_fields(frame: pd.DataFrame, known: Mapping[str, Field]) -> dict[str, Fi
 
 def _write(run: _SyncRun, stage: StagingTable) -> Sync:
     """Write the new file and close it."""
-    old, context, connection = run.old, run.read.context, stage.connection
-    merged = merge(stage, old, _file_fields(run), run.retained)
-    as_of = run.read.metadata.as_of or (None if old is None else old.synced_at)
+    old, context, connection = run.old, run.incremental.context, stage.connection
+    merged = merge(stage, old, _file_fields(run), run.keep_conditions)
+    as_of = run.incremental.metadata.as_of or (None if old is None else old.synced_at)
     assert as_of is not None, "a read has a time"
     sync = Sync(
         number=1 if old is None else _number_of_syncs(connection) + 1,
@@ -314,14 +317,14 @@ def _write(run: _SyncRun, stage: StagingTable) -> Sync:
 
 
 def _number_of_syncs(connection: duckdb.DuckDBPyConnection) -> int:
-    ((number,),) = connection.execute("SELECT len(syncs) FROM old.about").fetchall()
+    ((number,),) = connection.execute("SELECT len(syncs) FROM old.metadata").fetchall()
     return int(number)
 
 
 def _metadata(
     run: _SyncRun, connection: duckdb.DuckDBPyConnection, merged: MergeResult, as_of: pd.Timestamp
 ) -> MirrorMetadata:
-    source, query = run.read.source, run.read.query
+    source, query = run.incremental.source, run.incremental.query
     return MirrorMetadata(
         source=source.describe(),
         traits=source.traits,
@@ -337,10 +340,10 @@ def _metadata(
 
 
 def _file_fields(run: _SyncRun) -> list[Field]:
-    """Return the fields of the new file: those read, those never shown, and retired ones."""
-    schema = run.read.source.schema
+    """Return the fields of the new file: those read, invisible ones, and those of the past."""
+    schema = run.incremental.source.schema
     active = {*(schema.active if run.selection is None else run.selection)}
-    selected = [replace(item, active=item in active) for item in run.read.query.columns]
+    selected = [replace(item, active=item in active) for item in run.incremental.query.columns]
     new = [item for item in run.new_fields.values() if item not in selected]
     hidden = [item for item in schema.fields if not item.visible]
     current = [*selected, *new, *hidden]
@@ -354,7 +357,7 @@ def _retired_fields(run: _SyncRun, current: Sequence[Field]) -> list[Field]:
     ids, names = {item.id for item in current}, {item.column for item in current}
     # An open service does not list all of its fields every time, so theirs stay active. Others are
     # read only if they are named.
-    is_open = run.read.source.schema.open
+    is_open = run.incremental.source.schema.open
     return [
         replace(
             item,
