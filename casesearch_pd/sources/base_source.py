@@ -370,12 +370,8 @@ class BaseSource(ABC):
     def _http(self) -> Any:
         from casesearch_pd.sources.transport.http import HttpClient  # noqa: PLC0415 - imports requests
 
-        return HttpClient(
-            self.base_url,
-            self.headers,
-            self._auth,
-            max_response_bytes=self.max_response_bytes,
-        )
+        limit = self.max_response_bytes
+        return HttpClient(self.base_url, self.headers, self._auth, max_response_bytes=limit)
 
     def _create_auth(self, token: str | Callable[[], str] | None) -> Any:
         if token is None and not self.token_variable:
