@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from casesearch_pd.sources.base import Page, Scan
     from casesearch_pd.sources.transport.context import ReadContext
 
-__all__ = ["BatchReader", "with_fixed_type"]
+__all__ = ["BatchReader", "StreamCheckpoint", "with_fixed_type"]
 
 
 class BatchReader:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Cancelled",
     "ReadContext",
+    "RequestUnderWay",
     "Tuning",
     "default_tuning",
     "monotonic_time",
