@@ -115,9 +115,9 @@ class BackgroundRead:
         return self
 
     def cancel(self) -> None:
-        """End the read as soon as the requests in flight are answered.
+        """End the read at once, requests in flight and waiting for the rate limit included.
 
-        Waiting for the rate limit or for a retry ends at once. A read that is not started yet
+        A read that is not started yet
         will end as it begins; one that has ended is not affected.
         """
         if not self.done:

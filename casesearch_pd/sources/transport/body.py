@@ -53,8 +53,8 @@ def read_body(raw: Any, headers: Mapping[str, str], limit: int) -> bytes:
     length = headers.get("content-length") or ""
     if length.isascii() and length.isdigit() and float(length) > limit:
         raise _too_large(limit)
-    packed = (headers.get("content-encoding") or "").strip().lower() in _CODINGS
-    unpacker = _Unpacker() if packed else None
+    compressed = (headers.get("content-encoding") or "").strip().lower() in _CODINGS
+    unpacker = _Unpacker() if compressed else None
     body = bytearray()
     for chunk in raw.stream(_CHUNK_BYTES, decode_content=False):
         for part in (chunk,) if unpacker is None else unpacker.unpack(chunk):
@@ -79,40 +79,40 @@ class _Unpacker:
     def __init__(self) -> None:
         self._inflate = zlib.decompressobj(_ANY_HEADER)
         self._started = False
-        self._head = b""  # bytes too few to tell the format
+        self._head = b""  # bytes too few to recognize the format
 
-    def unpack(self, packed: bytes) -> Iterator[bytes]:
+    def unpack(self, compressed: bytes) -> Iterator[bytes]:
         """Yield the unpacked parts of the next bytes."""
-        packed = self._head + packed
+        compressed = self._head + compressed
         self._head = b""
-        if not self._started and len(packed) < _HEADER_BYTES:
-            self._head = packed
+        if not self._started and len(compressed) < _HEADER_BYTES:
+            self._head = compressed
             return
         part = b""
         # The window of zlib may hold more than was asked for, without any input left.
-        while packed or len(part) == _CHUNK_BYTES:
-            part = self._next_part(packed)
+        while compressed or len(part) == _CHUNK_BYTES:
+            part = self._next_part(compressed)
             yield part
-            packed = self._inflate.unconsumed_tail
+            compressed = self._inflate.unconsumed_tail
             if self._inflate.eof:
-                packed, part = self._inflate.unused_data.lstrip(b"\0"), b""
-                if packed:  # gzip may consist of several members
+                compressed, part = self._inflate.unused_data.lstrip(b"\0"), b""
+                if compressed:  # gzip may consist of several members
                     self._inflate = zlib.decompressobj(_ANY_HEADER)
 
-    def _next_part(self, packed: bytes) -> bytes:
+    def _next_part(self, compressed: bytes) -> bytes:
         try:
-            part = self._inflate.decompress(packed, _CHUNK_BYTES)
+            part = self._inflate.decompress(compressed, _CHUNK_BYTES)
         except zlib.error:
             if self._started:
                 raise
             # Some servers send deflate without the header that the standard asks for.
             self._inflate = zlib.decompressobj(_NO_HEADER)
-            part = self._inflate.decompress(packed, _CHUNK_BYTES)
+            part = self._inflate.decompress(compressed, _CHUNK_BYTES)
         self._started = True
         return part
 
     def require_end(self) -> None:
-        """Raise zlib.error if the packed data ended early."""
+        """Raise zlib.error if the compressed data ended early."""
         if self._head or (self._started and not self._inflate.eof):
             raise zlib.error("the compressed body ends early")
 

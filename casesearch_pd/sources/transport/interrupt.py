@@ -160,7 +160,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def interruptible_pools(classes: Mapping[str, type]) -> dict[str, type]:
-    """Return urllib3's classes of connection pools whose connections tell their socket."""
+    """Return urllib3's classes of connection pools whose connections register their socket."""
     return {scheme: _interruptible_pool(pool) for scheme, pool in classes.items()}
 
 
