@@ -300,8 +300,8 @@ def _insert(
     if condition is not None:
         (case_id,) = (column for column in columns if column.new.field.column == "case_id")
         assert case_id.old is not None, "every file has ids"
-        kept_rows = _unread_old_rows(quote_identifier(case_id.old.name), condition)
-        rows += f" UNION ALL {_select(columns, 'old')} {kept_rows}"
+        old_rows = _unread_old_rows(quote_identifier(case_id.old.name), condition)
+        rows += f" UNION ALL {_select(columns, 'old')} {old_rows}"
     order = ", ".join(
         f"{column.name} NULLS LAST"
         for name in ("created_at", "case_id")

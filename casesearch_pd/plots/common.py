@@ -219,7 +219,7 @@ def _extend_axis_for(ax: Axes, bar_labels: Sequence[Text]) -> None:
 
 
 def _shrink(areas: Sequence[Axes], overflow: Sequence[float]) -> None:
-    """Move the edges of some Axes, as of one area, inwards by so many pixels."""
+    """Move the edges of some Axes, as of one area, inwards by `overflow` pixels."""
     boxes = [area.get_position(original=True) for area in areas]
     x0, y0, width, height = Bbox.union(boxes).bounds
     sizes = [*areas[0].figure.bbox.size] * 2
@@ -368,7 +368,7 @@ def group_cases(
     sizes = np.bincount(value_codes, minlength=len(values))
     order = np.argsort(-sizes, kind="stable")
     largest = order if len(order) <= at_most else order[: at_most - 1]
-    # Every value outside the largest groups has the code behind theirs: "other".
+    # Every value outside the largest groups has the code after theirs: "other".
     group_of = np.full(len(values), len(largest))
     group_of[largest] = np.arange(len(largest))
     others = len(order) - len(largest)

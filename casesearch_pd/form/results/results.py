@@ -116,7 +116,7 @@ def _plot(cases: pd.DataFrame, chart: str, by: str | None) -> tuple[Figure, Axes
 
 
 def _set_fonts(figure: Figure, ax: Axes) -> None:
-    """Set fonts for every script, because matplotlib warns of characters without a glyph."""
+    """Set fonts for every script, because matplotlib warns about characters without a glyph."""
     from matplotlib.font_manager import fontManager  # noqa: PLC0415 - slow to import
     from matplotlib.text import Text  # noqa: PLC0415 - slow to import
 

@@ -160,7 +160,7 @@ def _cuts(
 
 
 def _quantiles(times: Sequence[pd.Timestamp], number: int) -> list[pd.Timestamp]:
-    """Return the cuts between so many equal parts of known creation times."""
+    """Return the cuts between equal parts of known creation times."""
     cuts = [times[len(times) * part // number].floor("ms") for part in range(1, number) if times]
     return [at for at in cuts if at > times[0]]
 
@@ -171,7 +171,7 @@ def _times(pages: Sequence[Page]) -> list[pd.Timestamp]:
 
 
 def _useful_partitions(rows: float, n_workers: int, tuning: Tuning) -> int:
-    """Return how many partitions so many rows are worth: the same number for each worker."""
+    """Return a useful number of partitions for some rows: the same number for each worker."""
     share: float = tuning.partition_rows
     if n_workers > 1:
         per_worker = rows / (n_workers * _PARTITIONS_PER_WORKER)
@@ -184,7 +184,7 @@ def _useful_partitions(rows: float, n_workers: int, tuning: Tuning) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """A range of time with so many rows, and so many before it."""
+    """A range of time, with the number of its rows and of those before it."""
 
     start: pd.Timestamp
     end: pd.Timestamp
@@ -201,7 +201,7 @@ class _Range:
         return range(first + 1, last)
 
     def interpolate(self, rows: float) -> pd.Timestamp:
-        """Return the time before which there are so many rows, if they are spread evenly."""
+        """Return the time before which there are `rows` rows, if they are spread evenly."""
         offset = (self.end - self.start) * ((rows - self.rows_before) / self.rows)
         return (self.start + offset).floor("ms")
 
