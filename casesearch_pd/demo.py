@@ -247,9 +247,6 @@ def _demo_cases() -> LocalCases:
     return LocalCases().start()
 
 
-# --- python -m casesearch_pd ------------------------------------------------------------
-
-
 def show(picture: Path = Path("casesearch-demo.png"), out: TextIO | None = None) -> None:
     """Read cases through both real clients; print the cases and the requests.
 

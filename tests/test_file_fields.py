@@ -23,8 +23,14 @@ GOVERNMENT_ID = {"id": "doc_1", "front-photo": FILE, "back-photo": {**FILE, "fil
 # The value of a custom field, and what is shown of it.
 VALUES = {
     "file": (TYPED, "s.jpg (20723 bytes)"),
-    "in kebab case": ({"type": "file", "value": {"filename": "s.jpg", "byte-size": 1, "url": URL}}, "s.jpg (1 bytes)"),
-    "in camel case": ({"type": "file", "value": {"filename": "s.jpg", "byteSize": 1, "url": URL}}, "s.jpg (1 bytes)"),
+    "in kebab case": (
+        {"type": "file", "value": {"filename": "s.jpg", "byte-size": 1, "url": URL}},
+        "s.jpg (1 bytes)",
+    ),
+    "in camel case": (
+        {"type": "file", "value": {"filename": "s.jpg", "byteSize": 1, "url": URL}},
+        "s.jpg (1 bytes)",
+    ),
     "without a wrapper": (FILE, "s.jpg (20723 bytes)"),
     "without a name": ({"type": "file", "value": {"url": URL, "byte-size": 3}}, "file (3 bytes)"),
     "only an address": ({"type": "file", "value": URL}, "s.jpg"),
@@ -32,16 +38,37 @@ VALUES = {
     "array of bare files": ({"type": "file", "value": [{"url": URL, "filename": "a"}]}, ["a"]),
     "hash": ({"type": "hash", "value": {"a": TYPED}}, {"a": "s.jpg (20723 bytes)"}),
     "selfie": ({"type": "selfie", "value": SELFIE}, "self_1"),
-    "government id": ({"type": "government_id", "value": GOVERNMENT_ID}, "s.jpg (20723 bytes), b.jpg (20723 bytes)"),
-    "deep JSON": ({"type": "json", "value": {"a": [{"b": {"c": [FILE]}}]}}, {"a": [{"b": {"c": ["s.jpg (20723 bytes)"]}}]}),
-    "selfie in JSON": ({"type": "json", "value": {"selfie": SELFIE}}, {"selfie": {"id": "self_1", "type": "Selfie"}}),
+    "government id": (
+        {"type": "government_id", "value": GOVERNMENT_ID},
+        "s.jpg (20723 bytes), b.jpg (20723 bytes)",
+    ),
+    "deep JSON": (
+        {"type": "json", "value": {"a": [{"b": {"c": [FILE]}}]}},
+        {"a": [{"b": {"c": ["s.jpg (20723 bytes)"]}}]},
+    ),
+    "selfie in JSON": (
+        {"type": "json", "value": {"selfie": SELFIE}},
+        {"selfie": {"id": "self_1", "type": "Selfie"}},
+    ),
     "text": ({"type": "string", "value": URL}, "https://files.example/s.jpg"),
-    "text around it": ({"type": "string", "value": f"see {URL}, soon"}, "see https://files.example/s.jpg soon"),
+    "text around it": (
+        {"type": "string", "value": f"see {URL}, soon"},
+        "see https://files.example/s.jpg soon",
+    ),
     "bare text": (URL, "https://files.example/s.jpg"),
-    "signed by AWS": ({"type": "string", "value": f"HTTPS://b.example/k?a=1&X-Amz-Signature={SECRET}#p"}, "HTTPS://b.example/k"),
-    "fragment": ({"type": "json", "value": [f"https://b.example/#id_token={SECRET}"]}, ["https://b.example/"]),
-    "ordinary URL": ({"type": "string", "value": "https://b.example/?page=2#top"}, "https://b.example/?page=2#top"),
-}  # fmt: skip
+    "signed by AWS": (
+        {"type": "string", "value": f"HTTPS://b.example/k?a=1&X-Amz-Signature={SECRET}#p"},
+        "HTTPS://b.example/k",
+    ),
+    "fragment": (
+        {"type": "json", "value": [f"https://b.example/#id_token={SECRET}"]},
+        ["https://b.example/"],
+    ),
+    "ordinary URL": (
+        {"type": "string", "value": "https://b.example/?page=2#top"},
+        "https://b.example/?page=2#top",
+    ),
+}
 
 
 def page_of(value, **attributes):
@@ -71,7 +98,14 @@ def test_a_file_is_name_and_size(value, cell):
 
 
 def test_attributes_and_attachments_show_no_address_either():
-    page = page_of(None, selfie=SELFIE, proofs=[FILE], resolution=URL, tags=[URL], attachments=[{**FILE, "filename": URL}])  # fmt: skip
+    page = page_of(
+        None,
+        selfie=SELFIE,
+        proofs=[FILE],
+        resolution=URL,
+        tags=[URL],
+        attachments=[{**FILE, "filename": URL}],
+    )
     decoded = decode_page(json.dumps(page).encode(), NOTHING_KNOWN, ())
     assert decoded.columns["selfie"] == ["self_1"]
     assert decoded.columns["proofs"] == [["s.jpg (20723 bytes)"]]
@@ -83,11 +117,17 @@ nestings = st.recursive(
     st.sampled_from([TYPED, FILE, {"type": "selfie", "value": SELFIE}, URL, GOVERNMENT_ID]),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3),
-        st.dictionaries(st.sampled_from(["a", "url", "type", "value", "filename"]), inner, max_size=3),
-        st.builds(lambda value, kind: {"type": kind, "value": value}, inner, st.sampled_from(["array", "hash", "file", "json"])),
+        st.dictionaries(
+            st.sampled_from(["a", "url", "type", "value", "filename"]), inner, max_size=3
+        ),
+        st.builds(
+            lambda value, kind: {"type": kind, "value": value},
+            inner,
+            st.sampled_from(["array", "hash", "file", "json"]),
+        ),
     ),
     max_leaves=8,
-)  # fmt: skip
+)
 
 
 @given(nestings)

@@ -180,7 +180,9 @@ REFUSED = [
 def test_what_pandas_can_compute_and_no_service_can_be_asked_is_refused(local, source, written):
     assert source.schema
     local.requests.clear()
-    with pytest.raises(cs.FilterError, match=r"does more than a filter can|not for patterns|compare"):
+    with pytest.raises(
+        cs.FilterError, match=r"does more than a filter can|not for patterns|compare"
+    ):
         numbers(source, written)
     assert not local.requests
 
@@ -343,7 +345,8 @@ def test_a_customer_is_named_by_the_whole_arn(local, connect):
     local.requests.clear()
     for wrong in ("1", "profiles/1", "arn:aws:s3:::bucket"):
         with pytest.raises(
-            cs.FilterError, match=r"customer_id must be a profile ARN, got .*; write 'arn:aws:profile:REGION"
+            cs.FilterError,
+            match=r"customer_id must be a profile ARN, got .*; write 'arn:aws:profile:REGION",
         ):
             numbers(connect, customer_id=wrong)
     assert not local.requests
@@ -575,7 +578,7 @@ BAD = [
     ({"created_at__between": ("2026-05", "2026-03")}, ["is reversed"]),
     ({"created_at__between": (CREATED[1], CREATED[0])}, ["is reversed"]),
     ({"amount__between": (3, 2)}, ["is reversed", "3 comes after 2"]),
-    ({"where": cs.field("amount")}, ["where must be an expression", "cs.field('status') == 'open'"]),
+    ({"where": cs.field("amount")}, ["where must be an expression", "cs.field('status')"]),
     ({"where": And((Compare("statsu", "eq", "x"),))}, ["unknown field 'statsu'", "mean 'status'"]),
     ({"created_at__gte": "last week"}, ["'last week'", "a time such as '2026-03'"]),
     ({"status__is": "open"}, ["unknown lookup '__is'"]),

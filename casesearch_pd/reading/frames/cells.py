@@ -316,7 +316,9 @@ def _to_microseconds(times: pd.Series[Any]) -> pd.Series[Any]:
     """Return objects, all with a zone or all without one, as times in UTC without a zone."""
     try:
         column = pd.to_datetime(times, utc=True)
-    except pd.errors.OutOfBoundsDatetime:  # times in nanoseconds, and a year that they cannot represent
+    except (
+        pd.errors.OutOfBoundsDatetime
+    ):  # times in nanoseconds, and a year that they cannot represent
         ticks = [cell.as_unit("us") if isinstance(cell, pd.Timestamp) else cell for cell in times]
         column = pd.to_datetime(_object_column(ticks, times), utc=True)
     return column.dt.tz_localize(None).astype("datetime64[us]")
