@@ -6,6 +6,7 @@ A test module chooses its emulator by a constant ``SERVICE``: the keywords of `L
 
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,67 @@ from tests.wire_clients import Clock
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 SERVICES = ("connect", "persona")
+
+# Test files that are not part of `make fast`, because each takes several seconds.
+SLOWER_FILES = frozenset(
+    (
+        "test_background",
+        "test_binder",
+        "test_changing_cases",
+        "test_checkpoint",
+        "test_chunks",
+        "test_codecs",
+        "test_dask",
+        "test_demo",
+        "test_emulator_faults",
+        "test_emulator_frame",
+        "test_errors",
+        "test_explain",
+        "test_filter_laws",
+        "test_form",
+        "test_form_editor",
+        "test_form_model",
+        "test_frame",
+        "test_iter_cases",
+        "test_lifecycle",
+        "test_limit_laws",
+        "test_limits",
+        "test_local_filter",
+        "test_local_values",
+        "test_masks",
+        "test_metrics",
+        "test_mirror",
+        "test_mirror_files",
+        "test_mirror_laws",
+        "test_mirror_meaning",
+        "test_mirror_planted",
+        "test_mirror_replay",
+        "test_notebooks",
+        "test_output_paths",
+        "test_parquet",
+        "test_plots",
+        "test_progress",
+        "test_provenance",
+        "test_read",
+        "test_read_faults",
+        "test_real_incidents",
+        "test_refresh",
+        "test_related",
+        "test_report",
+        "test_response_bodies",
+        "test_time_limits",
+        "test_workers",
+    )
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Mark as fast what is quick and needs no browser, no fresh environment and no sweep."""
+    for item in items:
+        is_test_file = item.path.parent == Path(__file__).parent
+        excluded = any(map(item.get_closest_marker, ("browser", "recipe", "slow")))
+        if is_test_file and item.path.stem not in SLOWER_FILES and not excluded:
+            item.add_marker("fast")
 
 
 @pytest.fixture(autouse=True)
