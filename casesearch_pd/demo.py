@@ -266,10 +266,11 @@ def show(picture: Path = Path("casesearch-demo.png"), out: TextIO | None = None)
     CasesAccessor(frame).plot.ages(ax=figure.add_subplot())
     with atomic_write(picture) as (_, temporary):
         figure.savefig(temporary, dpi=120)
-    write(f"\nOpen cases by age: {picture.resolve()}")
+    write(f"\nPlot of the open cases by age: {picture.resolve()}")
     write(_NEXT_STEPS)
 
 
+_LINE_LENGTH = 400  # characters of a printed request
 _COLUMNS = ["case_id", "status", "created_at", "queue"]
 _CONNECT_QUERY: dict[str, Any] = {"status": ["open", "pending"], "columns": _COLUMNS}
 _PERSONA_QUERY: dict[str, Any] = {"created_at__gte": -timedelta(days=30), "columns": _COLUMNS}
@@ -289,12 +290,17 @@ def _show_read(
 ) -> pd.DataFrame:
     previous = len(local.requests)
     frame = read_cases(source, **query)
+    requests = local.requests[previous:]  # before the count sends its own
     arguments = ", ".join(f"{key}={value!r}" for key, value in query.items())
     write(f"\n--- {name}: read_cases(source, {arguments})")
-    write(f"{len(frame)} cases of {count_cases(source)}")
+    write(f"{len(frame):,} of {count_cases(source):,} cases; the first {len(frame.head(8))}:")
     write(frame.head(8).to_string(max_colwidth=36))
     write("requests sent:")
-    for request in local.requests[previous:]:
+    for request in requests:
+        parameters = "&".join(
+            f"{key}={item}" for key, items in request.query.items() for item in items
+        )
         body = "" if request.body is None else json.dumps(request.body)
-        write(f"  {request.method} {request.path} {body}"[:400])
+        line = f"  {request.method} {request.path}{parameters and '?' + parameters} {body}".rstrip()
+        write(line if len(line) <= _LINE_LENGTH else line[:_LINE_LENGTH] + " …")
     return frame
