@@ -181,7 +181,7 @@ def test_what_pandas_can_compute_and_no_service_can_be_asked_is_refused(local, s
     assert source.schema
     local.requests.clear()
     with pytest.raises(
-        cs.FilterError, match=r"does more than a filter can|not for patterns|compare"
+        cs.FilterError, match=r"does more than a filter can|knows no patterns|compare"
     ):
         numbers(source, written)
     assert not local.requests
@@ -600,7 +600,7 @@ def test_what_cannot_be_asked_is_refused_before_any_search(local, connect, sent_
 
 def test_a_filter_that_is_nested_too_deeply_is_refused_as_it_is_written():
     """Python would give up some day with an error that says nothing of filters."""
-    with pytest.raises(cs.FilterError, match=r"nested too deeply.*side by side.*isin"):
+    with pytest.raises(cs.FilterError, match=r"nested too deeply.*one chain of & or \|.*isin"):
         _ = [*_ever_deeper(cs.field("amount") > 0, levels=2_000)]
 
 

@@ -145,7 +145,7 @@ def test_two_passes_keep_ties_at_the_border_of_a_chunk():
 def test_a_case_in_two_parts_of_a_filter_comes_once(local):
     """Persona takes twenty values a group and two levels; the others go into more requests."""
     source = local.sources["persona"]
-    statuses = sorted(set(local.frame()["status"])) + [f"stage {n}" for n in range(401)]
+    statuses = sorted(set(local.frame("persona")["status"])) + [f"stage {n}" for n in range(401)]
     assert cs.explain_cases(source, status=statuses).partitions > 20
     chunks = list(cs.iter_cases(source, status=statuses, columns=["case_id"], chunksize=40))
     assert sorted(pd.concat(chunks)["case_id"]) == sorted(local.frame()["case_id"])

@@ -17,7 +17,7 @@ import pandas as pd
 
 from casesearch_pd.errors import FilterError, nearest
 from casesearch_pd.query.binding import bind
-from casesearch_pd.query.coercion import is_missing, unwrap
+from casesearch_pd.query.coercion import is_missing, require_valid_text, unwrap
 from casesearch_pd.query.expressions import comparisons
 from casesearch_pd.query.schema import Field, FieldType, Option, Schema
 from casesearch_pd.reading.frames.cells import cell_type, typed_cells
@@ -219,6 +219,8 @@ def _type_column(
     cells = typed_cells(column, zone, kind, compares_times=compares_times)
     item = replace(item, type=_field_type(item, cells))
     texts = [text for term in terms for text in _equal_texts(term)]
+    for text in texts:  # Arrow cannot look up a text that UTF-8 cannot encode
+        require_valid_text(item, text)
     if item.type == "select":
         item = _with_cell_values(item, cells, texts)
     if item.type in _TEXT_TYPES and not item.options and item.column != "case_id":
