@@ -236,7 +236,8 @@ EVIL = ["<img src=x onerror='window.pwned=1'>", "<script>window.pwned=1</script>
 frame = pd.DataFrame({"case_id": list("abcd"), "created_at": pd.Timestamp("2026-03-01", tz="UTC"),
     "title": EVIL, "status": EVIL, EVIL[0]: EVIL})
 local = cs.LocalCases(frame).start()
-form = cs.CaseForm(local.connect_cases(), title__contains=EVIL[0], tags={EVIL[0]: EVIL[1]})
+key = "<script>Object.assign(window, {pwned: 1})</script>"  # a key has no "="
+form = cs.CaseForm(local.connect_cases(), title__contains=EVIL[0], tags={key: EVIL[0]})
 plain = cs.CaseForm(local.connect_cases(), status__ne=[EVIL[1]])
 """
 
