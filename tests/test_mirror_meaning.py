@@ -149,7 +149,7 @@ def test_no_merge_is_begun_after_the_time_limit(service, tmp_path, monkeypatch):
 
     def read_slowly(run, stage):
         original(run, stage)
-        run.read.context.deadline = 0
+        run.incremental.context.deadline = 0
 
     monkeypatch.setattr(sync, "_read", read_slowly)
     mirror = cs.Mirror(tmp_path / "cases.duckdb")

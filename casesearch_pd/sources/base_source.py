@@ -207,14 +207,15 @@ class BaseSource(ABC):
     def schema(self) -> Schema:
         """The fields, discovered at first use.
 
-        Raise FilterError if a field that every read needs is missing.
+        Raise FilterError if a field that every read needs is not discovered.
         """
         fields = self.discover() if self._schema is None else self._schema
         schema = fields if isinstance(fields, Schema) else Schema(tuple(fields))
         if schema.closed_status != self.traits.closed_status:
             schema = replace(schema, closed_status=self.traits.closed_status)
+        # A schema that was passed may be a part of the fields: filters and forms need no more.
         missing = [name for name in _REQUIRED if schema.find(name) is None]
-        if missing:
+        if missing and self._schema is None:
             raise FilterError(
                 f"{type(self).__name__}.discover() must return fields with the columns "
                 f"{missing!r}; every read needs them"
