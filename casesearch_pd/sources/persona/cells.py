@@ -8,6 +8,7 @@ any depth of arrays and hashes, so that no DataFrame, file or mirror contains su
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -55,7 +56,7 @@ def plain_cells(values: Sequence[Any], *, with_urls: bool = True) -> list[Any]:
         cells = [value.value if type(value) is TypedValue else value for value in values]
     # Most columns have neither: a set of types is found faster than each cell is looked at.
     types = set(map(type, cells))
-    if _CONTAINERS.isdisjoint(types) and not (with_urls and str in types):
+    if _CONTAINERS.isdisjoint(types) and not (with_urls and str in types and _any_url(cells)):
         return cells
     return [
         plain_value(cell, value.type if type(value) is TypedValue else "")
@@ -72,10 +73,12 @@ def plain_value(value: Any, value_type: str = "") -> Any:
     'a.jpg (9 bytes)'
     """
     if isinstance(value, str):
+        if "://" not in value:
+            return value
         is_file = _kebab(value_type) in _FILE_TYPES
         return _without_access(_last_part(value) if is_file else value)
     if isinstance(value, (list, tuple)):
-        return type(value)(plain_value(item, value_type) for item in value)
+        return type(value)([plain_value(item, value_type) for item in value])
     if not isinstance(value, dict):
         return value
     inner_type = value.get("type")
@@ -91,7 +94,7 @@ def plain_value(value: Any, value_type: str = "") -> Any:
     return {
         key: plain_value(item)
         for key, item in value.items()
-        if not (isinstance(item, str) and _FILE_URL.fullmatch(_compact(key)))
+        if not (isinstance(item, str) and _names_file_url(key))
     }
 
 
@@ -145,9 +148,27 @@ def _cut(match: re.Match[str]) -> str:
     return match[1] if _GRANTS_ACCESS.search(match[2]) else match[0]
 
 
+def _any_url(cells: Sequence[Any]) -> bool:
+    """Return whether a text among the cells may contain a URL; one search for a usual column."""
+    try:
+        return "://" in "\n".join(filter(None, cells))
+    except TypeError:  # texts and other values
+        return True
+
+
+# Types and keys are few and come with every case, so what follows from them is remembered.
+
+
+@lru_cache(maxsize=4096)
+def _names_file_url(key: str) -> bool:
+    return _FILE_URL.fullmatch(_compact(key)) is not None
+
+
+@lru_cache(maxsize=4096)
 def _kebab(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])([A-Z])", r"-\1", name).replace("_", "-").lower()
 
 
+@lru_cache(maxsize=4096)
 def _compact(key: str) -> str:
     return key.replace("-", "").replace("_", "").lower()
