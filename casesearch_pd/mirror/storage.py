@@ -189,7 +189,7 @@ def _connect(
     text, boolean = duckdb.sqltype("VARCHAR"), duckdb.sqltype("BOOLEAN")
     connection.create_function("casefold", casefold_array, [text], text, type=ARROW)
     connection.create_function("has_member", has_member, [text, text], boolean, type=ARROW)
-    # Whoever made a file may have put views and macros into it that read other files. So access
+    # The author of a file may have put views and macros into it that read other files. So access
     # is restricted before a file is attached, not after. DuckDB also looks for a file's log.
     files = [name for path in paths for name in (str(path), f"{path}.wal")]
     folders = [] if folder is None else [f"{folder}{os.sep}"]

@@ -112,8 +112,8 @@ def check_positive(name: str, number: object, *, optional: bool = True) -> None:
     """Raise FilterError unless an option is a positive integer, or None if it is optional."""
     if number is None and optional:
         return
-    whole = whole_number(number)
-    if whole is None or whole < 1:
+    integer = whole_number(number)
+    if integer is None or integer < 1:
         raise FilterError(
             f"{name} must be a positive integer{' or None' if optional else ''}, got {number!r}"
         )

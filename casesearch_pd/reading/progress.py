@@ -59,11 +59,11 @@ def progress_bar(progress: Progress | Bar, source: Source) -> Iterator[Bar]:
         yield progress
         return
     progress = _parse_progress(progress)
-    drawn = _TqdmBar(_open_tqdm(progress, source.name))
+    bar = _TqdmBar(_open_tqdm(progress, source.name))
     try:
-        yield drawn
+        yield bar
     finally:
-        drawn.close()
+        bar.close()
 
 
 def _parse_progress(progress: object) -> Progress:

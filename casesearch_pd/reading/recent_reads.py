@@ -48,10 +48,10 @@ class _Read:
         if not len(self.hashes):
             return np.zeros(len(hashes), dtype=bool)
         positions = np.searchsorted(self.hashes, hashes)
-        found: np.ndarray[Any, np.dtype[np.bool_]] = (
+        covered: np.ndarray[Any, np.dtype[np.bool_]] = (
             self.hashes[np.minimum(positions, len(self.hashes) - 1)] == hashes
         )
-        return found
+        return covered
 
 
 _reads: deque[_Read] = deque()  # the newest last

@@ -1,6 +1,6 @@
 """Files of generated Persona cases: values with a signed address, and their text in a frame.
 
-Whoever has such an address opens the document, for hours and without a key. Persona sends it with
+Anyone who has such an address can open the document, for hours and without a key. Persona sends it with
 each case, at any depth of a custom field, so a client has to leave it out of all that it shows.
 """
 

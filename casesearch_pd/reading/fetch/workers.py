@@ -221,12 +221,12 @@ class WindowedReader:
     def _initial_windows(self, part: int, scan: Scan) -> list[Window]:
         """Return the windows of a scan: one, or what a checkpoint has and the gaps between."""
         from_files = self._checkpoint.saved_windows(part) if self._checkpoint is not None else []
-        missing = missing_windows(saved.span for saved in from_files) if from_files else []
+        missing = missing_windows(window.span for window in from_files) if from_files else []
         scans = [restrict_to_window(self._source, scan, span) for span in missing]
         if not from_files or None in scans or not self._can_read_undated(scan):
             # The filter takes no further condition: read all of it.
             return [self._window(part, scan, TimeWindow(), scan)]
-        windows = [self._window_from_file(part, scan, saved) for saved in from_files]
+        windows = [self._window_from_file(part, scan, window) for window in from_files]
         for span, narrow in zip(missing, scans, strict=True):
             assert narrow is not None, "no scan is None"
             windows.append(self._window(part, scan, span, narrow))

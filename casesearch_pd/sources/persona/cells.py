@@ -1,6 +1,6 @@
 """Cells of custom fields: values without their wrappers, and without addresses that grant access.
 
-Persona sends a file as an object with a signed URL, which opens the document for whoever has it
+Persona sends a file as an object with a signed URL, which opens the document for anyone who has it
 ("File fields", Persona's documentation). Only the name and the size of a file become a cell, at
 any depth of arrays and hashes, so that no DataFrame, file or mirror contains such a URL.
 """
@@ -141,10 +141,10 @@ def _last_part(text: str) -> str:
 
 def _without_access(text: str) -> str:
     """Return a text whose URLs have no signature or token."""
-    return _URL.sub(_cut, text) if "://" in text else text
+    return _URL.sub(_strip_access, text) if "://" in text else text
 
 
-def _cut(match: re.Match[str]) -> str:
+def _strip_access(match: re.Match[str]) -> str:
     return match[1] if _GRANTS_ACCESS.search(match[2]) else match[0]
 
 

@@ -228,8 +228,8 @@ def _add_attributes(
     for name, (column, _) in ATTRIBUTES.items():
         if not requested or name in requested:
             cells = list(map(_GETTERS[name], attributes))
-            plain = with_urls and column != "attachments"
-            page.columns[column] = plain_cells(cells) if plain else cells
+            search_urls = with_urls and column != "attachments"
+            page.columns[column] = plain_cells(cells) if search_urls else cells
     if "attachments" in page.columns:
         files = page.columns["attachments"]
         page.columns["attachments"] = [attachment_names(item) if item else item for item in files]
