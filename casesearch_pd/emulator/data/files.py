@@ -1,7 +1,7 @@
 """Files of generated Persona cases: values with a signed address, and their text in a frame.
 
-Anyone who has such an address can open the document, for hours and without a key. Persona sends it with
-each case, at any depth of a custom field, so a client has to leave it out of all that it shows.
+Anyone who has such an address can open the document, for hours and without a key. Persona sends
+it with each case, at any depth of a custom field, so a client must leave it out of all output.
 """
 
 from collections.abc import Mapping
