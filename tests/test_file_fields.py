@@ -151,3 +151,17 @@ def test_nothing_that_is_written_contains_the_address(tmp_path):
     for path in tmp_path.iterdir():
         assert SECRET.encode() not in path.read_bytes(), path
     assert SECRET not in json.dumps(df.cases.provenance, default=str) + df.to_html() + explained
+
+
+def test_the_text_of_a_file_is_never_compared_by_the_service():
+    """Search would compare its own value with our name and size, and lose cases."""
+    with cs.LocalCases(cases=300, seed=1) as local:
+        source = local.persona_cases()
+        frame = cs.read_cases(source, progress=False)
+        text = frame["id_photo"].dropna().iloc[0]
+        with pytest.warns(UserWarning, match="filtered locally"):
+            matches = cs.read_cases(source, id_photo=text, progress=False)
+        with pytest.warns(UserWarning, match="filtered locally"):
+            plan = cs.explain_cases(source, id_photo=text)
+    assert "query" not in plan.requests[0].body
+    assert set(matches["case_id"]) == set(frame.loc[frame["id_photo"].eq(text), "case_id"])

@@ -92,6 +92,9 @@ class Field:
     examples
         Values that cases have, where the service lists no options; a filter by another one may be
         misspelt.
+    derived
+        Whether the cells are made from the service's values, which it cannot compare with them:
+        of a file only name and size.
     """
 
     column: str
@@ -105,6 +108,7 @@ class Field:
     active: bool = True
     remote_only: str = ""
     examples: tuple[str, ...] = ()
+    derived: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:

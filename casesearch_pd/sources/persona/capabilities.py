@@ -53,7 +53,7 @@ def search_support(comparison: Compare, assume: Mapping[str, bool]) -> PushdownS
     target = comparison.target
     if not target.visible:
         return "remote_only" if comparison.op == "eq" else "unsupported"
-    if comparison.op in {"isna", "contains"}:
+    if comparison.op in {"isna", "contains"} or target.derived:
         return "unsupported"
     if target.namespace == "system" and target.id not in _SEARCHABLE:
         return "unsupported"

@@ -14,6 +14,7 @@ import msgspec
 from casesearch_pd.query.schema import Field
 from casesearch_pd.sources.persona.cells import TypedValue, plain_cells
 from casesearch_pd.sources.persona.field_names import (
+    FILE_TYPES,
     RELATIONSHIPS,
     TO_ONE,
     TYPES,
@@ -165,5 +166,12 @@ def _transpose(fields: Sequence[Mapping[str, Any]], keys: Iterable[str]) -> _Val
 
 def _new_field(key: str, values: Sequence[Any], column: str) -> Field:
     kinds = {value.type for value in values if type(value) is TypedValue}
-    kind = kinds.pop() if len(kinds) == 1 else "any"  # if they differ, the cells decide
-    return Field(column, f"fields.{key}", key, TYPES.get(kind.replace("_", "-"), "any"), "custom")
+    kind = kinds.pop().replace("_", "-") if len(kinds) == 1 else "any"  # else the cells decide
+    return Field(
+        column,
+        f"fields.{key}",
+        key,
+        TYPES.get(kind, "any"),
+        "custom",
+        derived=kind in FILE_TYPES,
+    )

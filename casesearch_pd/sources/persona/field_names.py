@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ATTRIBUTES",
+    "FILE_TYPES",
     "LIST_ATTRIBUTES",
     "RELATIONSHIPS",
     "RESERVED_COLUMNS",
@@ -89,6 +90,9 @@ TYPES: dict[str, FieldType] = {
     "relation-schema": "json",
 }
 """Field types by the type that a template names."""
+
+FILE_TYPES = frozenset({"file", "selfie", "government-id"})
+"""Types whose cells are name and size of a file, which search cannot compare."""
 
 
 def to_snake_case(name: str) -> str:

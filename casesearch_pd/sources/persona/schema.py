@@ -9,6 +9,7 @@ from casesearch_pd.query.schema import Field, FieldType, Option, Schema
 from casesearch_pd.sources.persona.codec import decode_object
 from casesearch_pd.sources.persona.field_names import (
     ATTRIBUTES,
+    FILE_TYPES,
     RELATIONSHIPS,
     RESERVED_COLUMNS,
     TYPES,
@@ -199,7 +200,15 @@ def _custom(templates: Sequence[Template], page_fields: Mapping[str, Field]) -> 
 def _custom_field(field: TemplateField) -> Field:
     options = tuple(Option(*item) for item in field.options)
     kind = TYPES.get(field.type, "any")
-    return Field(field.key, f"fields.{field.key}", field.label, kind, "custom", options)
+    return Field(
+        field.key,
+        f"fields.{field.key}",
+        field.label,
+        kind,
+        "custom",
+        options,
+        derived=field.type in FILE_TYPES,
+    )
 
 
 def _with_column(item: Field, key: str, column: str) -> Field:
@@ -229,7 +238,8 @@ def _merge(first: Field | None, second: Field) -> Field:
         first.type if len(kinds) == 1 else "number" if kinds == {"number", "integer"} else "any"
     )
     options = tuple(dict.fromkeys((*first.options, *second.options)))
-    return replace(first, type=kind, options=options)
+    derived = first.derived or second.derived
+    return replace(first, type=kind, options=options, derived=derived)
 
 
 def _remote_only_fields() -> list[Field]:
