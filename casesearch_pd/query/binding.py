@@ -128,9 +128,9 @@ def from_tags(tags: Mapping[str, str] | Iterable[str] | str | None, schema: Sche
     if not isinstance(tags, str) and not is_collection(tags):
         raise FilterError(f"tags must be a mapping or a list of tags, got {tags!r}")
     texts = [unwrap(tag) for tag in ([tags] if isinstance(tags, str) else members_of(tags))]
-    invalid = next((tag for tag in texts if not isinstance(tag, str) or not tag), None)
-    if any(not isinstance(tag, str) or not tag for tag in texts):
-        raise FilterError(f"tags must be texts that are not empty, got {invalid!r}")
+    invalid = [tag for tag in texts if not isinstance(tag, str) or not tag]
+    if invalid:
+        raise FilterError(f"tags must be texts that are not empty, got {invalid[0]!r}")
     without_value = next((tag for tag in texts if keyed and "=" not in tag), None)
     if without_value is not None:
         raise FilterError(
