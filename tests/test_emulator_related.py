@@ -1,4 +1,4 @@
-"""Operations beside SearchCases, read by boto3 and checked against botocore's own model."""
+"""Operations other than SearchCases, read by boto3 and checked against botocore's own model."""
 
 import json
 

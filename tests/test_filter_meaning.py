@@ -126,7 +126,7 @@ FORMS = [
 @COSTLY
 @pytest.mark.parametrize("forms", FORMS, ids=[", ".join(forms[0]) for forms in FORMS])
 def test_keywords_and_mappings_and_expressions_are_one(source, forms):
-    """Law 9: whoever changes the form must not get other cases."""
+    """Law 9: a user who changes the form must not get other cases."""
     filters, *expressions = forms
     result = [numbers(source, **filters), numbers(source, filters)]
     result += [numbers(source, expression) for expression in expressions]

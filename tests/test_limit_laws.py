@@ -1,6 +1,6 @@
 """The laws of order and limit, on both services and on hostile cases.
 
-The services sort in ways that no document tells; what a user gets is sorted in one.
+The services sort in ways that no document describes; what a user gets is sorted in one.
 """
 
 import pandas as pd

@@ -31,7 +31,7 @@ def both(request, service, tmp_path_factory):
 
 @pytest.mark.parametrize("is_open", [True, False])
 def test_open_cases_of_a_mirror_are_those_of_the_service(both, is_open):
-    """Amazon Connect tells by the status which cases are open, Persona by the time of closing."""
+    """On Amazon Connect the status says which cases are open, Persona by the time of closing."""
     expected = both.cases[both.cases.cases.is_open == is_open]["case_id"].tolist()
     assert expected
     frame = cs.read_cases(both.mirror, is_open=is_open)

@@ -95,8 +95,10 @@ def test_all_columns_are_asked_for_without_a_fieldset():
 
 @pytest.fixture
 def search_contract():
-    beside = Path(__file__).parents[2] / "shared" / "contracts" / "persona-cases.openapi.json"
-    path = Path(os.environ.get("CASESEARCH_CONTRACT", beside))
+    shared_contract = (
+        Path(__file__).parents[2] / "shared" / "contracts" / "persona-cases.openapi.json"
+    )
+    path = Path(os.environ.get("CASESEARCH_CONTRACT", shared_contract))
     if not path.is_file():
         pytest.skip("Persona's OpenAPI description is not here; CASESEARCH_CONTRACT names it")
     contract = json.loads(path.read_text("utf-8"))
